@@ -1,0 +1,37 @@
+// Package httpkey gives an HTTP API keys and a rate limit for each of them: keys
+// that people create, see once, use, rotate and revoke.
+//
+// A [Guard] joins a [TokenStore] and a [Limiter]. Its Handler wraps any
+// [net/http.Handler]:
+//
+//	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+//	secret, token, err := guard.Issue(ctx, httpkey.Token{Label: "ci", User: "u-1"})
+//	http.ListenAndServe("127.0.0.1:8080", guard.Handler(api))
+//
+// A request with a valid key in X-Api-Key reaches the handler, with its Token
+// in the context (see [FromContext]) and X-RateLimit headers on the response.
+// All others are answered as the Plane API documents it; see [WriteError] and
+// [Options.ErrorHandler].
+//
+// The order of a request is: extract the key, check its shape, digest it, look
+// the digest up, check the token's state, take from its bucket, note the use,
+// call the handler. What is refused early costs nothing later: a malformed
+// key makes no store call, an invalid one takes no quota.
+//
+// # Secrets
+//
+// A secret looks like hk_k_… (an API key) or hk_s_… (a service token): a
+// prefix, the kind, 160 random bits and a checksum, as in
+//
+//	hk_[ks]_[0-9A-Za-z]{33}
+//
+// which is the regular expression to give to a secret scanner. Stores keep a
+// digest only. A plain SHA-256 is right for a secret with 160 random bits: a
+// slow hash protects guessable passwords, and would cost every request.
+//
+// # Stores and limiters
+//
+// The package memstore has both for a single process and for tests. The rules
+// for writing one are with [TokenStore] and [Limiter]; the package storetest
+// checks them.
+package httpkey

@@ -1,0 +1,3 @@
+module github.com/httpkey/httpkey
+
+go 1.25.0

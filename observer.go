@@ -1,0 +1,79 @@
+package httpkey
+
+import (
+	"context"
+	"log/slog"
+)
+
+// Observer is told of everything a Guard does: every request's outcome and its
+// reason, every change of a token, every failure in the background.
+//
+// Observe runs on the path of the request: it must be quick, must not panic,
+// and is called from many goroutines at once. No event holds a secret or a
+// digest. ctx is the request's; it may be canceled.
+type Observer interface {
+	Observe(ctx context.Context, e Event)
+}
+
+// EventType says what happened.
+type EventType string
+
+const (
+	EventAdmitted    EventType = "admitted"     // a request passed; Token, Result
+	EventVerified    EventType = "verified"     // Verify accepted a key; Token
+	EventRefused     EventType = "refused"      // Reason; Token and Result as far as known, Err if something failed
+	EventIssued      EventType = "issued"       // a token was created or imported; Token
+	EventRotated     EventType = "rotated"      // Token is the successor
+	EventRevoked     EventType = "revoked"      // Token
+	EventFlushFailed EventType = "flush_failed" // last_used could not be written and is kept for the next time; Err
+)
+
+// Event is what an [Observer] is told. Fields that do not apply are zero.
+type Event struct {
+	Type   EventType
+	Reason Reason // why, if Type is EventRefused
+	Token  Token  // without its digest; the zero Token where none is known
+	Result Result // the limiter's decision
+	Err    error  // the store's or the limiter's error
+}
+
+// SlogObserver returns an Observer that writes to logger: failures as errors,
+// refusals and changes of tokens as information, and what passed as debug
+// messages. It names tokens by their ID.
+func SlogObserver(logger *slog.Logger) Observer { return slogObserver{logger} }
+
+type slogObserver struct{ logger *slog.Logger }
+
+func (o slogObserver) Observe(ctx context.Context, e Event) {
+	level := slog.LevelInfo
+	switch {
+	case e.Err != nil && e.Reason != ReasonCanceled:
+		level = slog.LevelError
+	case e.Type == EventAdmitted || e.Type == EventVerified:
+		level = slog.LevelDebug
+	}
+	if !o.logger.Enabled(ctx, level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 8)
+	if e.Reason != "" {
+		attrs = append(attrs, slog.String("reason", string(e.Reason)))
+	}
+	if e.Token.ID != "" {
+		attrs = append(attrs,
+			slog.String("token", e.Token.ID),
+			slog.String("kind", string(e.Token.Kind)),
+			slog.String("user", e.Token.User),
+			slog.String("workspace", e.Token.Workspace))
+	}
+	if e.Type == EventRotated {
+		attrs = append(attrs, slog.String("rotated_from", e.Token.RotatedFrom))
+	}
+	if e.Reason == ReasonThrottled {
+		attrs = append(attrs, slog.Duration("retry_after", e.Result.RetryAfter))
+	}
+	if e.Err != nil {
+		attrs = append(attrs, slog.Any("error", e.Err))
+	}
+	o.logger.LogAttrs(ctx, level, "httpkey: "+string(e.Type), attrs...)
+}

@@ -1,0 +1,162 @@
+package httpkey
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Reason says why a request was refused. It is for observers and logs: a client
+// learns the status and one of five sentences, never the reason.
+type Reason string
+
+const (
+	ReasonMissing   Reason = "missing"   // no key, or a blank one
+	ReasonRepeated  Reason = "repeated"  // more than one header line
+	ReasonMalformed Reason = "malformed" // not the shape of a key; no store was asked
+	ReasonUnknown   Reason = "unknown"   // no token has this key
+	ReasonInactive  Reason = "inactive"  // the token is revoked
+	ReasonExpired   Reason = "expired"   // the token's time is over
+	ReasonThrottled Reason = "throttled" // over the limit
+	ReasonScope     Reason = "scope"     // RequireScope: the token lacks a scope
+	ReasonKind      Reason = "kind"      // RequireKind: the token is of another kind
+	ReasonWorkspace Reason = "workspace" // RequireWorkspace: the token is of another workspace
+	ReasonStore     Reason = "store"     // the token store did not answer
+	ReasonLimiter   Reason = "limiter"   // the limiter did not decide
+	ReasonCanceled  Reason = "canceled"  // the caller went away before there was an answer
+)
+
+// The classes of refusal, one for each kind of response. An [Error] matches
+// exactly one of them with [errors.Is].
+var (
+	ErrMissingKey  = errors.New("httpkey: no key was given")              // 401
+	ErrInvalidKey  = errors.New("httpkey: the key is not valid")          // 401
+	ErrThrottled   = errors.New("httpkey: the key is over its limit")     // 429
+	ErrForbidden   = errors.New("httpkey: the key lacks a permission")    // 403
+	ErrUnavailable = errors.New("httpkey: no decision could be made yet") // 503
+)
+
+// Error is the refusal of a request: what an [Options.ErrorHandler] answers,
+// and what [Guard.Verify] returns.
+//
+// It is an immutable value. Its text holds the reason and the cause, so it
+// belongs into a log and not into a response; [WriteError] knows what a client
+// may read.
+type Error struct {
+	reason Reason
+	result Result
+	cause  error
+}
+
+// Error returns the class, the reason and the cause. It holds no secret.
+func (e Error) Error() string {
+	text := e.class().err.Error() + ": " + string(e.reason)
+	if e.cause != nil {
+		text += ": " + e.cause.Error()
+	}
+	return text
+}
+
+// Is reports whether target is e's class: [ErrMissingKey], [ErrInvalidKey],
+// [ErrThrottled], [ErrForbidden] or [ErrUnavailable].
+func (e Error) Is(target error) bool { return target == e.class().err }
+
+// Unwrap returns the error of the store or the limiter, if that was the cause.
+func (e Error) Unwrap() error { return e.cause }
+
+// Reason returns why the request was refused.
+func (e Error) Reason() Reason { return e.reason }
+
+// Status returns the HTTP status of the refusal: 401, 403, 429 or 503.
+func (e Error) Status() int { return e.class().status }
+
+// Result returns the limiter's decision on a throttled request, and the zero
+// Result otherwise.
+func (e Error) Result() Result { return e.result }
+
+func (e Error) isRefusal() bool { return e.reason != "" }
+
+// class is one row of the HTTP contract.
+type class struct {
+	err    error
+	status int
+	body   []byte // nil: it depends on the Result
+}
+
+var (
+	missingKey  = class{ErrMissingKey, http.StatusUnauthorized, []byte(`{"detail":"Authentication credentials were not provided."}`)}
+	invalidKey  = class{ErrInvalidKey, http.StatusUnauthorized, []byte(`{"detail":"Given API token is not valid"}`)}
+	throttled   = class{ErrThrottled, http.StatusTooManyRequests, nil}
+	forbidden   = class{ErrForbidden, http.StatusForbidden, []byte(`{"detail":"You do not have permission to perform this action."}`)}
+	unavailable = class{ErrUnavailable, http.StatusServiceUnavailable, []byte(`{"detail":"Authentication is temporarily unavailable."}`)}
+)
+
+func (e Error) class() *class {
+	switch e.reason {
+	case ReasonMissing:
+		return &missingKey
+	case ReasonThrottled:
+		return &throttled
+	case ReasonScope, ReasonKind, ReasonWorkspace:
+		return &forbidden
+	case ReasonStore, ReasonLimiter, ReasonCanceled:
+		return &unavailable
+	default:
+		return &invalidKey
+	}
+}
+
+// WriteError is the default [Options.ErrorHandler]. It answers as the Plane API
+// documents it: the status, a one-line JSON body {"detail": …}, Content-Type,
+// Content-Length, Cache-Control: no-store, and WWW-Authenticate (RFC 9110,
+// section 11.6.1) or Retry-After (section 10.2.3) where they belong. HEAD gets the same
+// without the body. Nothing of the reason or the cause is in the response.
+func WriteError(w http.ResponseWriter, r *http.Request, e Error) {
+	setRefusalHeaders(w.Header(), e)
+	class := e.class()
+	body := class.body
+	if body == nil {
+		body = throttledBody(e.result)
+	}
+	h := w.Header()
+	h["Content-Type"] = []string{"application/json"}
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(class.status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body) // the client may be gone; there is nobody else to tell
+	}
+}
+
+// setRefusalHeaders sets what every refusal of e's class carries, whoever writes the body.
+func setRefusalHeaders(h http.Header, e Error) {
+	h["Cache-Control"] = []string{"no-store"}
+	switch e.class().status {
+	case http.StatusUnauthorized:
+		h["Www-Authenticate"] = []string{`ApiKey realm="api"`}
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		h["Retry-After"] = []string{strconv.FormatInt(retrySeconds(e.result), 10)}
+	}
+}
+
+func throttledBody(result Result) []byte {
+	seconds := retrySeconds(result)
+	body := strconv.AppendInt([]byte(`{"detail":"Request was throttled. Expected available in `), seconds, 10)
+	if seconds == 1 {
+		return append(body, ` second."}`...)
+	}
+	return append(body, ` seconds."}`...)
+}
+
+// retrySeconds returns RetryAfter in whole seconds, rounded up, at least 1.
+func retrySeconds(result Result) int64 {
+	return max(1, ceilSeconds(result.RetryAfter))
+}
+
+func ceilSeconds(d time.Duration) int64 {
+	seconds := int64(d / time.Second)
+	if d%time.Second > 0 {
+		seconds++
+	}
+	return seconds
+}

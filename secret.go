@@ -1,0 +1,165 @@
+package httpkey
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"log/slog"
+	"strings"
+)
+
+const redacted = "[REDACTED]"
+
+// Secret is a key as its holder knows it, or a pepper. It cannot be printed by
+// accident: every fmt verb, slog and every marshaler that knows
+// [encoding.TextMarshaler] show a placeholder. Only [Secret.Reveal] tells it.
+//
+// (A Secret as the key of a map is out of reach of these methods.)
+type Secret string
+
+// Reveal returns the secret itself. Show it to its owner once; store it nowhere.
+func (s Secret) Reveal() string { return string(s) }
+
+// Format writes a placeholder, whatever the verb.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
+// MarshalText returns a placeholder.
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// LogValue returns a placeholder.
+func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// hint returns the end of the secret, by which people recognize it. In a secret
+// of our own that is the end of the checksum: it tells nothing of the random part.
+func (s Secret) hint() string { return string(s[max(0, len(s)-4):]) }
+
+// A secret is <prefix>_<k|s>_<random><checksum>, as in hk_k_… and hk_s_….
+// Random is drawn from base62, 27 digits, which is 160.7 bits. The checksum is
+// the CRC-32 (IEEE) of all before it, in 6 base62 digits, most significant first.
+const (
+	base62         = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	kindLength     = len("_k_")
+	randomLength   = 27
+	checksumLength = 6
+
+	// maxSecretLength is what fits into one block of SHA-256 with its padding.
+	maxSecretLength = 55
+	maxPrefixLength = maxSecretLength - kindLength - randomLength - checksumLength
+	// maxImportedLength bounds keys issued elsewhere.
+	maxImportedLength = 255
+)
+
+// secretFormat knows which strings can be secrets at all.
+type secretFormat struct {
+	prefix            string
+	importedMinLength int // 0: none but our own
+}
+
+// generate returns a new secret.
+func (f secretFormat) generate(kind Kind) Secret {
+	letter := "_k_"
+	if kind == ServiceToken {
+		letter = "_s_"
+	}
+	body := f.prefix + letter + randomBase62(randomLength)
+	sum := checksum(body)
+	return Secret(body + string(sum[:]))
+}
+
+// accepts reports whether s has the shape of a secret. It asks no store, so a
+// mistyped or made-up key costs nothing.
+func (f secretFormat) accepts(s string) bool {
+	return f.isOwn(s) || f.importedMinLength > 0 && f.isImportable(s)
+}
+
+func (f secretFormat) isOwn(s string) bool {
+	p := len(f.prefix)
+	if len(s) != p+kindLength+randomLength+checksumLength || s[:p] != f.prefix {
+		return false
+	}
+	if letter := s[p : p+kindLength]; letter != "_k_" && letter != "_s_" {
+		return false
+	}
+	body, sum := s[:len(s)-checksumLength], s[len(s)-checksumLength:]
+	if want := checksum(body); sum != string(want[:]) {
+		return false
+	}
+	for i := p + kindLength; i < len(body); i++ {
+		if !isAlphanumeric(body[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// isImportable reports whether s is visible ASCII of a bearable length.
+func (f secretFormat) isImportable(s string) bool {
+	if len(s) < f.importedMinLength || len(s) > maxImportedLength {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// checksum returns the CRC-32 of s in base62.
+func checksum(s string) (digits [checksumLength]byte) {
+	// Not crc32.ChecksumIEEE: it takes its argument to the heap, and s has no
+	// more than 49 bytes.
+	crc := ^uint32(0)
+	for i := range len(s) {
+		crc = crc32.IEEETable[byte(crc)^s[i]] ^ crc>>8
+	}
+	crc = ^crc
+	for i := checksumLength - 1; i >= 0; i-- {
+		digits[i] = base62[crc%62]
+		crc /= 62
+	}
+	return digits
+}
+
+// randomBase62 returns n digits, each equally likely.
+func randomBase62(n int) string {
+	var digits strings.Builder
+	for draw := make([]byte, 2*n); digits.Len() < n; {
+		_, _ = rand.Read(draw) // crypto/rand.Read never fails: it ends the program instead
+		for _, b := range draw {
+			// 248 is the largest multiple of 62 in a byte: above it, some digits would be likelier.
+			if b < 248 && digits.Len() < n {
+				digits.WriteByte(base62[b%62])
+			}
+		}
+	}
+	return digits.String()
+}
+
+func isAlphanumeric(c byte) bool {
+	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
+}
+
+// digester turns a secret into what is stored. It is a function rather than a
+// pepper in a struct because fmt cannot look into a function.
+type digester func(secret string) Digest
+
+func newDigester(pepper Secret) digester {
+	if pepper == "" {
+		return digestSHA256
+	}
+	return func(secret string) (d Digest) {
+		mac := hmac.New(sha256.New, []byte(pepper))
+		_, _ = io.WriteString(mac, secret)
+		mac.Sum(d[:0])
+		return d
+	}
+}
+
+func digestSHA256(secret string) Digest {
+	var buf [maxImportedLength]byte // on the stack, where []byte(secret) would be an allocation
+	return sha256.Sum256(buf[:copy(buf[:], secret)])
+}

@@ -1,0 +1,115 @@
+package httpkey
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// What a [TokenStore] answers besides data. Match them with [errors.Is]: a
+// store may wrap them.
+var (
+	// ErrNotFound says that the store holds no such token.
+	ErrNotFound = errors.New("httpkey: token not found")
+	// ErrConflict says that the store holds a token of that ID or that digest already.
+	ErrConflict = errors.New("httpkey: a token with this ID or digest exists already")
+)
+
+// TokenStore keeps tokens. It never sees a secret, only its [Digest].
+//
+// Every method is safe for concurrent use, through any number of handles on
+// one backend, and what one call stored the next call sees. Every method heeds
+// the cancellation of its context where it waits. Tokens go in and come out as
+// copies: a store MUST NOT share memory (Scopes) with its callers.
+//
+// Strings and digests are compared byte by byte: a store MUST NOT fold case,
+// trim blanks or normalize. Times MUST keep their microsecond; the location may
+// change, and zero times stay zero.
+//
+// The package storetest proves these rules for an implementation of your own.
+type TokenStore interface {
+	// Create stores t. It MUST answer ErrConflict, and change nothing, if the
+	// ID or the digest exists; of several that race for one, one wins.
+	Create(ctx context.Context, t Token) error
+
+	// Lookup returns the token of a digest, whatever its state, or ErrNotFound.
+	// It is on the path of every request.
+	Lookup(ctx context.Context, d Digest) (Token, error)
+
+	// Get returns the token of an ID, whatever its state, or ErrNotFound.
+	Get(ctx context.Context, id string) (Token, error)
+
+	// List returns the tokens that f selects, newest first: by CreatedAt, and
+	// by ID where that is equal, both descending.
+	List(ctx context.Context, f Filter) ([]Token, error)
+
+	// Update replaces all of the token with t's ID but Digest and LastUsed,
+	// which MUST stay as they are. ErrNotFound if there is none: Update never
+	// creates.
+	Update(ctx context.Context, t Token) error
+
+	// Delete removes the token of an ID. That there is none is no error.
+	Delete(ctx context.Context, id string) error
+
+	// Touch sets LastUsed of many tokens, by ID. It MUST NOT move one
+	// backwards, MUST skip an ID that it does not hold without an error, and
+	// MUST NOT keep the map. A Guard passes at most 1,000 at a time.
+	Touch(ctx context.Context, used map[string]time.Time) error
+}
+
+// Filter selects tokens for [TokenStore.List]. A field that is zero selects
+// all; those that are set must all match.
+type Filter struct {
+	User        string
+	Workspace   string
+	Kind        Kind
+	RotatedFrom string // the ID of a token: its direct successors
+
+	After Cursor // where the page before ended; zero starts with the newest
+	Limit int    // how many at most; 0 means 100, more than 1,000 means 1,000
+}
+
+// Cursor is a place in the order of [TokenStore.List], the place just behind a
+// token. It stays good while tokens are created and deleted, that one included.
+type Cursor struct {
+	CreatedAt time.Time
+	ID        string
+}
+
+// Cursor returns the place behind t: put that of a page's last token into
+// [Filter.After] to get the next page.
+func (t Token) Cursor() Cursor { return Cursor{CreatedAt: t.CreatedAt, ID: t.ID} }
+
+// Compare orders places as [TokenStore.List] does, newest first: it is negative
+// if c comes before d, positive if after, and 0 if they are the same.
+func (c Cursor) Compare(d Cursor) int {
+	if byTime := d.CreatedAt.Compare(c.CreatedAt); byTime != 0 {
+		return byTime
+	}
+	switch {
+	case c.ID > d.ID:
+		return -1
+	case c.ID < d.ID:
+		return +1
+	}
+	return 0
+}
+
+// PageSize returns how many tokens a page of f holds at most: Limit within its bounds.
+func (f Filter) PageSize() int {
+	switch {
+	case f.Limit <= 0:
+		return 100
+	case f.Limit > 1000:
+		return 1000
+	}
+	return f.Limit
+}
+
+// Matches reports whether f's fields select t. It does not look at After and Limit.
+func (f Filter) Matches(t *Token) bool {
+	return (f.User == "" || f.User == t.User) &&
+		(f.Workspace == "" || f.Workspace == t.Workspace) &&
+		(f.Kind == "" || f.Kind == t.Kind) &&
+		(f.RotatedFrom == "" || f.RotatedFrom == t.RotatedFrom)
+}
