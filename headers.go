@@ -26,6 +26,9 @@ func setRateLimitHeaders(h http.Header, result Result, now time.Time) {
 // most limits is Rate in Period. t is when the next unit comes back.
 func setIETFHeaders(h http.Header, result Result) {
 	limit := result.Limit
+	if limit.Validate() != nil {
+		return // there is nothing true to say of what a limiter cannot have applied
+	}
 	window := ceilSeconds(refillTime(limit, limit.Burst))
 	h["Ratelimit-Policy"] = []string{fmt.Sprintf(`"default";q=%d;w=%d`, limit.Burst, max(1, window))}
 

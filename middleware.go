@@ -126,6 +126,9 @@ func (g *Guard) Verify(ctx context.Context, secret string) (Token, error) {
 // store's, or that of ctx if it ends first.
 func (g *Guard) Close(ctx context.Context) error { return g.lastUsed.close(ctx) }
 
+// Format keeps the store, and what it may hold, out of a printed Guard.
+func (g *Guard) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "httpkey.Guard") }
+
 // extract returns the one key in h. It looks at no other header, and never at the URL.
 func (g *Guard) extract(h http.Header) (string, Error) {
 	lines := h[g.options.Header]

@@ -30,11 +30,11 @@ const (
 
 // Event is what an [Observer] is told. Fields that do not apply are zero.
 type Event struct {
-	Type   EventType
-	Reason Reason // why, if Type is EventRefused
-	Token  Token  // without its digest; the zero Token where none is known
-	Result Result // the limiter's decision
-	Err    error  // the store's or the limiter's error
+	Type   EventType // what happened
+	Reason Reason    // why, if Type is EventRefused
+	Token  Token     // without its digest; the zero Token where none is known
+	Result Result    // the limiter's decision
+	Err    error     // the store's or the limiter's error
 }
 
 // SlogObserver returns an Observer that writes to logger: failures as errors,

@@ -96,6 +96,12 @@ type Options struct {
 	Observer Observer
 }
 
+// Format prints o's fields, the peppers redacted.
+func (o Options) Format(f fmt.State, verb rune) {
+	type fields Options
+	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), fields(o))
+}
+
 // Bucket says which tokens share one bucket of their limiter.
 type Bucket int
 

@@ -14,10 +14,11 @@ import (
 const redacted = "[REDACTED]"
 
 // Secret is a key as its holder knows it, or a pepper. It cannot be printed by
-// accident: every fmt verb, slog and every marshaler that knows
-// [encoding.TextMarshaler] show a placeholder. Only [Secret.Reveal] tells it.
+// accident: fmt, slog and every marshaler that knows [encoding.TextMarshaler]
+// show a placeholder. Only [Secret.Reveal] tells it.
 //
-// (A Secret as the key of a map is out of reach of these methods.)
+// Out of its reach are the verb %p, which go vet refuses for a string, and JSON
+// that has Secrets for the keys of a map.
 type Secret string
 
 // Reveal returns the secret itself. Show it to its owner once; store it nowhere.

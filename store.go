@@ -60,9 +60,9 @@ type TokenStore interface {
 // Filter selects tokens for [TokenStore.List]. A field that is zero selects
 // all; those that are set must all match.
 type Filter struct {
-	User        string
-	Workspace   string
-	Kind        Kind
+	User        string // whose tokens
+	Workspace   string // where they are valid
+	Kind        Kind   // of which kind
 	RotatedFrom string // the ID of a token: its direct successors
 
 	After Cursor // where the page before ended; zero starts with the newest
@@ -72,8 +72,8 @@ type Filter struct {
 // Cursor is a place in the order of [TokenStore.List], the place just behind a
 // token. It stays good while tokens are created and deleted, that one included.
 type Cursor struct {
-	CreatedAt time.Time
-	ID        string
+	CreatedAt time.Time // that of the token
+	ID        string    // that of the token
 }
 
 // Cursor returns the place behind t: put that of a page's last token into

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -43,8 +44,8 @@ type Token struct {
 	IsActive    bool      // false once revoked
 	ExpiredAt   time.Time // from this moment on it is expired; zero: never
 	LastUsed    time.Time // to within the flush interval; zero: never
-	CreatedAt   time.Time
-	RotatedFrom string // the ID of the token that it succeeds; empty: none
+	CreatedAt   time.Time // when it was issued, to the microsecond
+	RotatedFrom string    // the ID of the token that it succeeds; empty: none
 }
 
 // Expired reports whether t has expired at now. Expiring exactly now is expired.
@@ -117,18 +118,35 @@ func isScope(s string) bool {
 	return true
 }
 
+// Format prints t's fields, the digest redacted. Without it, some verbs print
+// what a *Token points to without asking the digest.
+func (t Token) Format(f fmt.State, verb rune) {
+	type fields Token
+	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), fields(t))
+}
+
 // clone returns t with memory of its own.
 func (t Token) clone() Token {
 	t.Scopes = slices.Clone(t.Scopes)
 	return t
 }
 
-// Created is a token together with its secret. It is the answer to the request
-// that created the token, the one time that the secret is shown.
+// Created is a token together with its secret. Its JSON is the answer to the
+// request that created the token, the one time that the secret is shown;
+// printed or logged, it is redacted like any other.
 type Created struct {
-	Token  Token
-	Secret Secret
+	Token  Token  // as it is stored
+	Secret Secret // its key
 }
+
+// Format prints c's fields, digest and secret redacted.
+func (c Created) Format(f fmt.State, verb rune) {
+	type fields Created
+	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), fields(c))
+}
+
+// LogValue returns the token without the secret.
+func (c Created) LogValue() slog.Value { return slog.AnyValue(c.Token) }
 
 // MarshalJSON writes the token's JSON with the secret, revealed, as "token".
 func (c Created) MarshalJSON() ([]byte, error) {

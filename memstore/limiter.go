@@ -15,9 +15,9 @@ import (
 // do not divide their period. It is safe for concurrent use, never waits and
 // starts no goroutine.
 //
-// A bucket takes about 110 bytes beside its key, for as long as it is not full
-// and at most two of the longest refill times in use more; what is then not
-// needed goes at the next call of Allow.
+// A bucket takes about 100 bytes beside its key while it is not full, and at most
+// two of the longest refill times in use longer; then it goes at the next call
+// of Allow, whosever that is. Buckets in use all the time take up to 60 more.
 type Limiter struct {
 	buckets *buckets[gcra]
 }

@@ -1,0 +1,421 @@
+package httpkey_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/memstore"
+)
+
+// 100 tokens under 20,000 requests: each is written at most once per interval,
+// and in the end the time of its last request is in the store.
+func TestLastUsedIsCoalesced(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const tokens, requests, interval = 100, 20_000, time.Second
+		store := newSpyStore()
+		writes := make(map[string][]time.Time) // token -> when it was written
+		store.touch = func(ctx context.Context, used map[string]time.Time) error {
+			for id := range used {
+				writes[id] = append(writes[id], time.Now())
+			}
+			return store.Store.Touch(ctx, used)
+		}
+		guard := httpkey.New(store, httpkey.Unlimited, nil)
+		handler := guard.Handler(ok)
+		keys, ids := make([]string, tokens), make([]string, tokens)
+		for n := range tokens {
+			key, token := issue(t, guard, httpkey.Token{})
+			keys[n], ids[n] = key, token.ID
+		}
+		random := rand.New(rand.NewPCG(3, 4))
+		last := make(map[string]time.Time)
+		for range requests {
+			n := random.IntN(tokens)
+			get(handler, keys[n])
+			last[ids[n]] = time.Now()
+			time.Sleep(time.Duration(random.IntN(1000)) * time.Microsecond) // 10 s in all
+		}
+		if err := guard.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		total := 0
+		for id, at := range writes {
+			total += len(at)
+			for i := 1; i < len(at)-1; i++ { // the last one may be Close's
+				if at[i].Sub(at[i-1]) < interval {
+					t.Errorf("%s was written twice within %v", id, at[i].Sub(at[i-1]))
+				}
+			}
+		}
+		if most := tokens * 12; total > most || total < tokens {
+			t.Errorf("%d writes for %d requests, want %d at most", total, requests, most)
+		}
+		t.Logf("%d requests: %d token writes in %d store calls", requests, total, store.count("Touch"))
+		for _, id := range ids {
+			got, err := store.Get(t.Context(), id)
+			if err != nil || !got.LastUsed.Equal(last[id].Truncate(time.Microsecond)) {
+				t.Errorf("last_used of %s is %v (%v), the last request came at %v", id, got.LastUsed, err, last[id])
+			}
+		}
+	})
+}
+
+func TestThrottledRequestsMoveLastUsed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New()
+		guard := httpkey.New(store, memstore.NewLimiter(), nil)
+		key, token := issue(t, guard, httpkey.Token{Limit: httpkey.PerHour(1)})
+		get(guard.Handler(ok), key)
+		time.Sleep(10 * time.Second)
+		if w := get(guard.Handler(ok), key); w.Code != http.StatusTooManyRequests {
+			t.Fatalf("status %d", w.Code)
+		}
+		throttled := time.Now()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got, _ := store.Get(t.Context(), token.ID); !got.LastUsed.Equal(throttled) {
+			t.Errorf("last_used is %v, the throttled request came at %v", got.LastUsed, throttled)
+		}
+	})
+}
+
+func TestRefusedRequestsDoNotMoveLastUsed(t *testing.T) {
+	t.Parallel()
+	store := newSpyStore()
+	guard := httpkey.New(store, memstore.NewLimiter(), nil)
+	key, token := issue(t, guard, httpkey.Token{})
+	if err := guard.Revoke(t.Context(), token.ID); err != nil {
+		t.Fatal(err)
+	}
+	get(guard.Handler(ok), key)
+	if err := guard.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := store.count("Touch"); n != 0 {
+		t.Errorf("%d writes for a refused request", n)
+	}
+}
+
+// A store that fails for a while loses nothing: the uses are written when it is back.
+func TestFailedWritesAreRepeated(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newSpyStore()
+		var seen events
+		guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: &seen})
+		key, token := issue(t, guard, httpkey.Token{})
+		other, otherToken := issue(t, guard, httpkey.Token{})
+		store.failWith(func(method string, _ int) error {
+			if method == "Touch" {
+				return errors.New("down")
+			}
+			return nil
+		})
+		get(guard.Handler(ok), key)
+		first := time.Now()
+		for range 5 {
+			time.Sleep(time.Second)
+			get(guard.Handler(ok), other)
+		}
+		last := time.Now()
+		synctest.Wait()
+		if e := seen.last(t); store.count("Touch") < 4 {
+			t.Errorf("%d attempts, last event %+v", store.count("Touch"), e)
+		}
+		failures := 0
+		for _, e := range seen.all {
+			if e.Type == httpkey.EventFlushFailed && strings.Contains(fmt.Sprint(e.Err), "down") {
+				failures++
+			}
+		}
+		if failures != store.count("Touch") {
+			t.Errorf("%d failures observed of %d", failures, store.count("Touch"))
+		}
+		store.failWith(nil)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		for id, want := range map[string]time.Time{token.ID: first, otherToken.ID: last} {
+			if got, _ := store.Get(t.Context(), id); !got.LastUsed.Equal(want) {
+				t.Errorf("last_used is %v, want %v", got.LastUsed, want)
+			}
+		}
+	})
+}
+
+// A store whose Touch never answers delays no request, and what waits for it is bounded.
+func TestHangingTouchDelaysNoRequest(t *testing.T) {
+	t.Parallel()
+	for name, heedsContext := range map[string]bool{"that heeds its context": true, "that ignores it": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := newSpyStore()
+				release := make(chan struct{})
+				store.touch = func(ctx context.Context, _ map[string]time.Time) error {
+					if heedsContext {
+						<-ctx.Done()
+						return ctx.Err()
+					}
+					<-release
+					return nil
+				}
+				guard := httpkey.New(store, httpkey.Unlimited, nil)
+				key, _ := issue(t, guard, httpkey.Token{})
+				for range 100 {
+					asked := time.Now()
+					get(guard.Handler(ok), key)
+					if took := time.Since(asked); took != 0 { // in the bubble, time passes only where somebody waits
+						t.Fatalf("a request waited %v", took)
+					}
+					time.Sleep(300 * time.Millisecond)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				asked := time.Now()
+				if err := guard.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("Close returned %v", err)
+				}
+				if took := time.Since(asked); took > time.Second {
+					t.Errorf("Close took %v, its context a second", took)
+				}
+				close(release)
+			})
+		})
+	}
+}
+
+func TestPendingUsesAreBounded(t *testing.T) {
+	// Not parallel: it looks at the heap.
+	store := &everyToken{}
+	var seen events
+	guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{ImportedMinLength: 16, Observer: failures{&seen}, LastUsedInterval: time.Hour})
+	use := func(from, to int) {
+		for n := from; n < to; n++ {
+			if _, err := guard.Verify(t.Context(), fmt.Sprintf("key-%016d", n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	const room = 1 << 18
+	before := heap()
+	use(0, 2*room)
+	full := heap()
+	use(2*room, 3*room)
+	more := heap()
+	if grown := more - full; grown > 4<<20 {
+		t.Errorf("beyond the bound, the heap grew by %d KB more", grown>>10)
+	}
+	t.Logf("%d tokens used with a store that is down: %d KB pending", 3*room, (full-before)>>10)
+	err := guard.Close(t.Context())
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%d tokens", room)) {
+		t.Errorf("Close returned %v, want %d tokens named", err, room)
+	}
+	store.up = true
+	if err := guard.Close(t.Context()); err != nil || store.touched != room {
+		t.Errorf("when the store was back, Close wrote %d tokens (%v), want %d", store.touched, err, room)
+	}
+}
+
+// everyToken finds a token for every digest, and its Touch fails until it is up.
+type everyToken struct {
+	memstore.Store
+	up      bool
+	touched int
+	lookups int
+}
+
+func (s *everyToken) Lookup(_ context.Context, d httpkey.Digest) (httpkey.Token, error) {
+	s.lookups++
+	return httpkey.Token{ID: fmt.Sprintf("token-%d", s.lookups), Digest: d, IsActive: true}, nil
+}
+
+func (s *everyToken) Touch(_ context.Context, used map[string]time.Time) error {
+	if !s.up {
+		return errors.New("down")
+	}
+	s.touched += len(used)
+	return nil
+}
+
+// failures passes on only what failed.
+type failures struct{ *events }
+
+func (f failures) Observe(ctx context.Context, e httpkey.Event) {
+	if e.Err != nil {
+		f.events.Observe(ctx, e)
+	}
+}
+
+// heap returns the bytes of live objects.
+func heap() int {
+	runtime.GC()
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int(stats.HeapAlloc)
+}
+
+func TestCloseFlushesAndIsIdempotent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newSpyStore()
+		guard := httpkey.New(store, memstore.NewLimiter(), nil)
+		key, token := issue(t, guard, httpkey.Token{})
+		if err := guard.Close(t.Context()); err != nil || store.count("Touch") != 0 {
+			t.Errorf("closing an idle guard: %v, %d writes", err, store.count("Touch"))
+		}
+		get(guard.Handler(ok), key)
+		used := time.Now()
+		for range 3 {
+			if err := guard.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, _ := store.Get(t.Context(), token.ID); !got.LastUsed.Equal(used) || store.count("Touch") != 1 {
+			t.Errorf("last_used is %v after %d writes, want %v after 1", got.LastUsed, store.count("Touch"), used)
+		}
+		time.Sleep(10 * time.Second)
+		if w := get(guard.Handler(ok), key); w.Code != http.StatusOK {
+			t.Errorf("behind Close, a request got %d", w.Code)
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if n := store.count("Touch"); n != 1 {
+			t.Errorf("behind Close, the background wrote: %d writes", n)
+		}
+		if err := guard.Close(t.Context()); err != nil || store.count("Touch") != 2 {
+			t.Errorf("closing again: %v, %d writes", err, store.count("Touch"))
+		}
+	})
+}
+
+// Every use that came before Close is in the store when Close returns, also
+// while a flush in the background is under way and requests are in flight.
+func TestCloseWithRequestsInFlight(t *testing.T) {
+	t.Parallel()
+	for round := range 20 {
+		store := memstore.New()
+		guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{LastUsedInterval: time.Microsecond})
+		var keys, ids []string
+		for range 20 {
+			key, token := issue(t, guard, httpkey.Token{})
+			keys, ids = append(keys, key), append(ids, token.ID)
+		}
+		handler := guard.Handler(ok)
+		var mu sync.Mutex
+		answered := make(map[string]time.Time) // as known before Close was called
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		for worker := range 4 {
+			wg.Go(func() {
+				for n := worker; ; n++ {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					asked := time.Now()
+					get(handler, keys[n%len(keys)])
+					mu.Lock()
+					if asked.After(answered[ids[n%len(ids)]]) {
+						answered[ids[n%len(ids)]] = asked
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		for range round {
+			runtime.Gosched()
+		}
+		mu.Lock()
+		before := make(map[string]time.Time)
+		for id, at := range answered {
+			before[id] = at
+		}
+		mu.Unlock()
+		if err := guard.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for id, at := range before {
+			if got, _ := store.Get(t.Context(), id); got.LastUsed.Before(at.Truncate(time.Microsecond)) {
+				t.Errorf("last_used is %v, a request came at %v, before Close", got.LastUsed, at)
+			}
+		}
+		close(stop)
+		wg.Wait()
+		if err := guard.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// last_used never moves backwards, whatever overtakes what.
+func TestLastUsedNeverMovesBackwards(t *testing.T) {
+	t.Parallel()
+	store := newSpyStore()
+	var mu sync.Mutex
+	latest := make(map[string]time.Time)
+	store.touch = func(ctx context.Context, used map[string]time.Time) error {
+		mu.Lock()
+		defer mu.Unlock()
+		for id, at := range used {
+			if at.Before(latest[id]) {
+				t.Errorf("%s was moved back by %v", id, latest[id].Sub(at))
+			}
+			latest[id] = at
+		}
+		if rand.IntN(2) == 0 {
+			return errors.New("down, after it was done")
+		}
+		return store.Store.Touch(ctx, used)
+	}
+	guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{LastUsedInterval: time.Microsecond})
+	key, _ := issue(t, guard, httpkey.Token{})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 500 {
+				get(guard.Handler(ok), key)
+			}
+		})
+	}
+	wg.Wait()
+	for guard.Close(t.Context()) != nil { // until the store is in the mood
+	}
+}
+
+// No goroutine is left after Close, nor is there one where nothing was used.
+func TestNoGoroutineIsLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { // which fails if a goroutine of the bubble is left waiting
+		inBubble := func() int {
+			buf := make([]byte, 1<<20)
+			return strings.Count(string(buf[:runtime.Stack(buf, true)]), "synctest bubble")
+		}
+		before := inBubble()
+		for range 50 {
+			guard := newGuard(nil)
+			key, _ := issue(t, guard, httpkey.Token{})
+			get(guard.Handler(ok), key)
+			if err := guard.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if after := inBubble(); after != before {
+			t.Errorf("%d goroutines before, %d after", before, after)
+		}
+	})
+}

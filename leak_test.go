@@ -1,0 +1,267 @@
+package httpkey_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/memstore"
+)
+
+// traces are the forms in which a secret or a digest could turn up in a text.
+func traces(secret string, digest httpkey.Digest) map[string]string {
+	sum := digest[:]
+	return map[string]string{
+		"the secret":              secret,
+		"its random part":         secret[5:32],
+		"the secret in hex":       hex.EncodeToString([]byte(secret)),
+		"the secret in base64":    base64.StdEncoding.EncodeToString([]byte(secret))[:40],
+		"its bytes":               strings.Trim(fmt.Sprint([]byte(secret)), "[]"),
+		"the digest in hex":       hex.EncodeToString(sum),
+		"the digest in HEX":       strings.ToUpper(hex.EncodeToString(sum)),
+		"the digest in base64":    base64.StdEncoding.EncodeToString(sum),
+		"the digest in base64url": base64.RawURLEncoding.EncodeToString(sum),
+		"the digest's bytes":      strings.Trim(fmt.Sprint(sum), "[]"),
+		"the digest in Go":        strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", sum), "[]byte{"), "}"),
+		"the digest raw":          string(sum),
+		"the digest quoted":       strings.Trim(fmt.Sprintf("%q", sum), `"`),
+	}
+}
+
+func assertNoTraces(t *testing.T, where, text string, secret string, digest httpkey.Digest) {
+	t.Helper()
+	for what, trace := range traces(secret, digest) {
+		if strings.Contains(text, trace) {
+			t.Errorf("%s shows %s: %.300q", where, what, text)
+		}
+	}
+}
+
+// verbs are all but %p: fmt asks no value how it wants to be shown by that one.
+var verbs = []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%o", "%b", "%c", "%U", "%t", "%T", "%10.3v", "%z"}
+
+// Nothing that holds a secret, a digest or a pepper shows it, however it is printed.
+func TestNothingPrintsSecrets(t *testing.T) {
+	t.Parallel()
+	pepper := httpkey.Secret("pepper-0123456789abcdef-0123456789abcdef")
+	store := memstore.New()
+	opts := &httpkey.Options{Pepper: pepper, PreviousPeppers: []httpkey.Secret{pepper}}
+	guard := httpkey.New(store, memstore.NewLimiter(), opts)
+	secret, token, err := guard.Issue(t.Context(), httpkey.Token{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token.Digest == (httpkey.Digest{}) {
+		t.Fatal("the token has no digest to be found")
+	}
+	var inside context.Context
+	get(guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { inside = r.Context() })), secret.Reveal())
+
+	type holder struct {
+		Secret httpkey.Secret
+		Digest httpkey.Digest
+		Token  *httpkey.Token
+		Any    any
+	}
+	for name, value := range map[string]any{
+		"Secret":      secret,
+		"*Secret":     &secret,
+		"[]Secret":    []httpkey.Secret{secret},
+		"Digest":      token.Digest,
+		"*Digest":     &token.Digest,
+		"map[Digest]": map[httpkey.Digest]int{token.Digest: 1},
+		"Token":       token,
+		"*Token":      &token,
+		"[]Token":     []httpkey.Token{token},
+		"Created":     httpkey.Created{Token: token, Secret: secret},
+		"struct":      holder{secret, token.Digest, &token, token},
+		"Options":     opts,
+		"Guard":       guard,
+		"Store":       store,
+		"context":     inside,
+		"Event":       httpkey.Event{Token: token},
+	} {
+		show := func(how, text string) {
+			t.Helper()
+			assertNoTraces(t, name+" by "+how, text, secret.Reveal(), token.Digest)
+			if strings.Contains(text, pepper.Reveal()) || strings.Contains(text, hex.EncodeToString([]byte(pepper))) {
+				t.Errorf("%s by %s shows the pepper: %q", name, how, text)
+			}
+		}
+		for _, verb := range verbs {
+			show(verb, fmt.Sprintf(verb, value))
+		}
+		show("Sprintln", fmt.Sprintln(value))
+		show("Errorf", fmt.Errorf("failed with %v", value).Error())
+		for how, handler := range map[string]func(io.Writer) slog.Handler{
+			"slog text": func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) },
+			"slog JSON": func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, nil) },
+		} {
+			var buf bytes.Buffer
+			slog.New(handler(&buf)).Info("message", "value", value, slog.Group("group", "value", value))
+			show(how, buf.String())
+		}
+		if _, creating := value.(httpkey.Created); creating {
+			continue // the one JSON that is to show it
+		}
+		if _, isMap := value.(map[httpkey.Digest]int); !isMap {
+			text, _ := json.Marshal(value)
+			show("json", string(text))
+		}
+		text, _ := xml.Marshal(value)
+		show("xml", string(text))
+	}
+}
+
+func TestOnlyTheCreatingAnswerHasTheSecret(t *testing.T) {
+	t.Parallel()
+	guard := newGuard(nil)
+	secret, token, err := guard.Issue(t.Context(), httpkey.Token{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(httpkey.Created{Token: token, Secret: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), `"token":"`+secret.Reveal()+`"`) {
+		t.Errorf("the creating answer has no secret: %s", text)
+	}
+	text, err = json.Marshal(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(text), `"token"`) {
+		t.Errorf("another answer has a token: %s", text)
+	}
+}
+
+// Every way through the Guard, with everything that is written on it looked at:
+// logs, events, errors, responses, and the dumps of a panic and of all goroutines.
+func TestRequestsLeaveNoTraces(t *testing.T) {
+	var output bytes.Buffer
+	handler := slog.NewTextHandler(&output, &slog.HandlerOptions{Level: slog.LevelDebug})
+	store := newSpyStore()
+	var seen events
+	both := observers{httpkey.SlogObserver(slog.New(handler)), &seen}
+	guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: both})
+	secret, token, err := guard.Issue(t.Context(), httpkey.Token{User: "u-1", Limit: httpkey.PerMinute(4)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dump []byte
+	server := httptest.NewUnstartedServer(guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/panic":
+			panic(fmt.Sprintf("%+v %+v", r.Context(), w.Header()))
+		case "/dump":
+			dump = make([]byte, 1<<20)
+			dump = dump[:runtime.Stack(dump, true)]
+		}
+	})))
+	server.Config.ErrorLog = log.New(&output, "", 0)
+	server.Start()
+	send := func(path, key string) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("X-Api-Key", key)
+		response, err := server.Client().Do(r)
+		if err != nil {
+			return // the panic hangs up
+		}
+		_ = response.Write(&output)
+		_ = response.Body.Close()
+	}
+	key := secret.Reveal()
+	send("/dump", key)
+	send("/panic", key)
+	send("/", key)
+	send("/", key)
+	send("/", key) // throttled
+	send("/", key+"x")
+	store.failWith(func(string, int) error { return errors.New("down") })
+	send("/", key)
+	_, err = guard.Verify(t.Context(), key)
+	fmt.Fprintf(&output, "%v %+v %#v\n", err, err, err)
+	store.failWith(nil)
+	if err := guard.Revoke(t.Context(), token.ID); err != nil {
+		t.Fatal(err)
+	}
+	_, err = guard.Verify(t.Context(), key)
+	fmt.Fprintf(&output, "%v %+v %#v\n", err, err, err)
+	server.Close()
+	_ = guard.Close(t.Context())
+
+	for _, want := range []string{"panic serving", "429 Too Many", "reason=inactive", "reason=store", "token=" + token.ID} {
+		if !strings.Contains(output.String(), want) {
+			t.Errorf("the way that prints %q was not taken:\n%s", want, output.String())
+		}
+	}
+	if !bytes.Contains(dump, []byte(".(*Guard).Handler")) {
+		t.Error("the dump does not show the guard")
+	}
+	assertNoTraces(t, "the output", output.String(), key, token.Digest)
+	assertNoTraces(t, "the dump", string(dump), key, token.Digest)
+	for _, e := range seen.all {
+		if e.Token.Digest != (httpkey.Digest{}) {
+			t.Errorf("a %s event has a digest", e.Type)
+		}
+		assertNoTraces(t, "an event", fmt.Sprintf("%#v", e), key, token.Digest)
+	}
+}
+
+// observers tells several.
+type observers []httpkey.Observer
+
+func (all observers) Observe(ctx context.Context, e httpkey.Event) {
+	for _, o := range all {
+		o.Observe(ctx, e)
+	}
+}
+
+// The store is given a digest, and the limiter an ID: neither a secret.
+func TestStoreAndLimiterNeverSeeTheSecret(t *testing.T) {
+	t.Parallel()
+	var bucket string
+	store := memstore.New()
+	guard := httpkey.New(store, limiterFunc(func(key string, _ httpkey.Limit, _ int) (httpkey.Result, error) {
+		bucket = key
+		return httpkey.Result{Allowed: true}, nil
+	}), nil)
+	secret, token, err := guard.Issue(t.Context(), httpkey.Token{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	get(guard.Handler(ok), secret.Reveal())
+	if bucket != token.ID {
+		t.Errorf("the limiter's key is %q, want the token's ID", bucket)
+	}
+	kept, err := store.Get(t.Context(), token.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept.Digest = httpkey.Digest{}
+	if text := fmt.Sprintf("%#v", kept); strings.Contains(text, secret.Reveal()[5:32]) {
+		t.Errorf("the stored token holds the secret: %s", text)
+	}
+	if want := secret.Reveal()[len(secret)-4:]; kept.Hint != want {
+		t.Errorf("the hint is %q, want the last four characters, %q", kept.Hint, want)
+	}
+}

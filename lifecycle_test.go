@@ -1,0 +1,443 @@
+package httpkey_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/memstore"
+)
+
+func TestIssueFillsWhatIsItsToSet(t *testing.T) {
+	t.Parallel()
+	store := memstore.New()
+	guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Prefix: "acme_live"})
+	before := time.Now()
+	scopes := []string{"profile:read"}
+	secret, token, err := guard.Issue(t.Context(), httpkey.Token{
+		Label: "ci", User: "u-1", Workspace: "w-1", Scopes: scopes, ExpiredAt: before.Add(time.Hour),
+		Hint: "mine", LastUsed: before, CreatedAt: before.Add(-time.Hour), Digest: httpkey.Digest{1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(secret.Reveal(), "acme_live_k_") || token.Hint != secret.Reveal()[len(secret)-4:] {
+		t.Errorf("the secret does not begin with the prefix, or not end with the hint")
+	}
+	if token.Kind != httpkey.APIKey || !token.IsActive || !token.LastUsed.IsZero() || token.Digest == (httpkey.Digest{1}) {
+		t.Errorf("issued %+v", token)
+	}
+	if token.CreatedAt.Before(before.Truncate(time.Microsecond)) || token.CreatedAt.After(time.Now()) {
+		t.Errorf("created at %v", token.CreatedAt)
+	}
+	if len(token.ID) != 36 || token.ID[14] != '7' {
+		t.Errorf("the ID %q is not a UUID of version 7", token.ID)
+	}
+	scopes[0] = "changed by the caller"
+	kept, err := store.Get(t.Context(), token.ID)
+	if err != nil || fmt.Sprint(kept) != fmt.Sprint(token) || kept.Digest != token.Digest {
+		t.Errorf("stored %+v (%v), returned %+v", kept, err, token)
+	}
+	if token.Scopes[0] != "profile:read" {
+		t.Error("the token shares its scopes with the caller")
+	}
+}
+
+func TestIssueRefusesBadTokens(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 256)
+	for field, token := range map[string]httpkey.Token{
+		"Kind":        {Kind: "admin"},
+		"ID":          {ID: long},
+		"User":        {User: "a\x00b"},
+		"Workspace":   {Workspace: long},
+		"RotatedFrom": {RotatedFrom: long},
+		"Label":       {Label: strings.Repeat("é", 256)},
+		"Description": {Description: "\xff"},
+		"Scopes":      {Scopes: []string{"two words"}},
+		"Scopes ":     {Scopes: slices.Repeat([]string{"s"}, 101)},
+		"Scopes  ":    {Scopes: []string{""}},
+		"Limit":       {Limit: httpkey.Limit{Rate: -1, Period: time.Second}},
+		"Rate":        {Limit: httpkey.Limit{Burst: 5}},
+		"ExpiredAt":   {ExpiredAt: time.Now().Add(-time.Second)},
+	} {
+		store := newSpyStore()
+		guard := httpkey.New(store, memstore.NewLimiter(), nil)
+		secret, _, err := guard.Issue(t.Context(), token)
+		if !errors.Is(err, httpkey.ErrInvalidToken) || !strings.Contains(err.Error(), strings.TrimSpace(field)) || secret != "" {
+			t.Errorf("%s: Issue returned %q and %v", field, secret.Reveal(), err)
+		}
+		if store.count("Create") > 0 {
+			t.Errorf("%s: the store was asked to create it", field)
+		}
+	}
+	guard := newGuard(nil)
+	issue(t, guard, httpkey.Token{Label: strings.Repeat("👩", 255), Description: strings.Repeat("é", 4096), Scopes: slices.Repeat([]string{"s"}, 100)})
+}
+
+func TestIssueReportsTheStore(t *testing.T) {
+	t.Parallel()
+	guard := newGuard(nil)
+	issue(t, guard, httpkey.Token{ID: "taken"})
+	secret, token, err := guard.Issue(t.Context(), httpkey.Token{ID: "taken"})
+	if !errors.Is(err, httpkey.ErrConflict) || secret != "" || token.ID != "" {
+		t.Errorf("Issue returned %v, %v", token, err)
+	}
+}
+
+func TestImport(t *testing.T) {
+	t.Parallel()
+	guard := newGuard(&httpkey.Options{ImportedMinLength: 20})
+	foreign := "plane_api_4f0c0a4b9f2b4f4e"
+	born := time.Date(2020, 1, 2, 3, 4, 5, 6789, time.UTC)
+	token, err := guard.Import(t.Context(), httpkey.Secret(foreign), httpkey.Token{User: "u-1", CreatedAt: born})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !token.CreatedAt.Equal(born.Truncate(time.Microsecond)) || token.Hint != "4f4e" {
+		t.Errorf("imported %+v", token)
+	}
+	if w := get(guard.Handler(ok), foreign); w.Code != http.StatusOK {
+		t.Errorf("the imported key got %d", w.Code)
+	}
+	if w := get(guard.Handler(ok), "plane_api_4f0c0a4b9f2b4f4f"); w.Code != http.StatusUnauthorized {
+		t.Errorf("another foreign key got %d", w.Code)
+	}
+	own, _ := issue(t, guard, httpkey.Token{})
+	if w := get(guard.Handler(ok), own); w.Code != http.StatusOK {
+		t.Errorf("a key of our own got %d", w.Code)
+	}
+	for _, bad := range []string{"", "short", strings.Repeat("x", 256), "has blanks has blanks has blanks"} {
+		if _, err := guard.Import(t.Context(), httpkey.Secret(bad), httpkey.Token{}); !errors.Is(err, httpkey.ErrInvalidToken) {
+			t.Errorf("Import(%q) returned %v", bad, err)
+		}
+	}
+	if _, err := newGuard(nil).Import(t.Context(), httpkey.Secret(foreign), httpkey.Token{}); err == nil || !strings.Contains(err.Error(), "ImportedMinLength") {
+		t.Errorf("without the option, Import returned %v", err)
+	}
+}
+
+// A pepper can be introduced and changed while keys issued before go on working.
+func TestPeppers(t *testing.T) {
+	t.Parallel()
+	store := memstore.New()
+	first, second := httpkey.Secret(strings.Repeat("1", 32)), httpkey.Secret(strings.Repeat("2", 32))
+	guardWith := func(pepper httpkey.Secret, previous ...httpkey.Secret) *httpkey.Guard {
+		return httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Pepper: pepper, PreviousPeppers: previous})
+	}
+	plain, _ := issue(t, guardWith(""), httpkey.Token{})
+	old, _ := issue(t, guardWith(first, ""), httpkey.Token{})
+	current, _ := issue(t, guardWith(second, first, ""), httpkey.Token{})
+	for _, tt := range []struct {
+		name                string
+		guard               *httpkey.Guard
+		plain, old, current int
+	}{
+		{"all", guardWith(second, first, ""), 200, 200, 200},
+		{"first is gone", guardWith(second, ""), 200, 401, 200},
+		{"plain is gone", guardWith(second, first), 401, 200, 200},
+		{"current alone", guardWith(second), 401, 401, 200},
+		{"none", guardWith(""), 200, 401, 401},
+	} {
+		for key, want := range map[string]int{plain: tt.plain, old: tt.old, current: tt.current} {
+			if got := get(tt.guard.Handler(ok), key).Code; got != want {
+				t.Errorf("%s: status %d, want %d", tt.name, got, want)
+			}
+		}
+	}
+}
+
+func TestRotate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New()
+		guard := httpkey.New(store, memstore.NewLimiter(), nil)
+		oldKey, old := issue(t, guard, httpkey.Token{
+			Kind: httpkey.ServiceToken, Label: "deploy", Description: "from CI", User: "u-1", Workspace: "w-1",
+			Scopes: []string{"a", "b"}, Limit: httpkey.PerSecond(5), ExpiredAt: time.Now().Add(90 * 24 * time.Hour),
+		})
+		time.Sleep(time.Hour)
+		secret, successor, err := guard.Rotate(t.Context(), old.ID, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := old
+		want.ID, want.Digest, want.Hint, want.CreatedAt, want.RotatedFrom = successor.ID, successor.Digest, successor.Hint, time.Now().UTC(), old.ID
+		if fmt.Sprint(successor) != fmt.Sprint(want) || successor.ID == old.ID || successor.Digest == old.Digest {
+			t.Errorf("the successor is\n%+v, want\n%+v", successor, want)
+		}
+		status := func(key string) int { return get(guard.Handler(ok), key).Code }
+		if status(oldKey) != 200 || status(secret.Reveal()) != 200 {
+			t.Error("during the grace, both keys must be valid")
+		}
+		time.Sleep(time.Hour - time.Microsecond)
+		if status(oldKey) != 200 {
+			t.Error("the old key ended before its grace")
+		}
+		time.Sleep(time.Microsecond)
+		if status(oldKey) != 401 || status(secret.Reveal()) != 200 {
+			t.Error("after the grace, only the successor must be valid")
+		}
+	})
+}
+
+func TestRotateGrace(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name            string
+		lifetime, grace time.Duration // lifetime 0: for ever
+		want            time.Duration // that the old key lives on
+	}{
+		{"none", time.Hour, 0, 0},
+		{"within the expiry", time.Hour, time.Minute, time.Minute},
+		{"beyond the expiry", time.Hour, 2 * time.Hour, time.Hour},
+		{"of a key without expiry", 0, time.Minute, time.Minute},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := memstore.New()
+				guard := httpkey.New(store, memstore.NewLimiter(), nil)
+				token := httpkey.Token{}
+				if tt.lifetime > 0 {
+					token.ExpiredAt = time.Now().Add(tt.lifetime)
+				}
+				_, old := issue(t, guard, token)
+				if _, _, err := guard.Rotate(t.Context(), old.ID, tt.grace); err != nil {
+					t.Fatal(err)
+				}
+				got, err := store.Get(t.Context(), old.ID)
+				if err != nil || !got.ExpiredAt.Equal(time.Now().Add(tt.want)) {
+					t.Errorf("the old key lives on for %v (%v), want %v", time.Until(got.ExpiredAt), err, tt.want)
+				}
+			})
+		})
+	}
+	guard := newGuard(nil)
+	_, token := issue(t, guard, httpkey.Token{})
+	if _, _, err := guard.Rotate(t.Context(), token.ID, -1); err == nil || !strings.Contains(err.Error(), "grace") {
+		t.Errorf("a negative grace returned %v", err)
+	}
+}
+
+func TestRotateRefusesWhatIsOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		guard := newGuard(nil)
+		_, revoked := issue(t, guard, httpkey.Token{})
+		_, expired := issue(t, guard, httpkey.Token{ExpiredAt: time.Now().Add(time.Second)})
+		if err := guard.Revoke(t.Context(), revoked.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		for id, want := range map[string]error{revoked.ID: httpkey.ErrInactive, expired.ID: httpkey.ErrInactive, "none": httpkey.ErrNotFound} {
+			if secret, _, err := guard.Rotate(t.Context(), id, 0); !errors.Is(err, want) || secret != "" {
+				t.Errorf("Rotate returned %v, want %v", err, want)
+			}
+		}
+	})
+}
+
+// A job that lost the answer and rotates again must not get a key that ends
+// with the grace of the first attempt.
+func TestRotatingAgainKeepsTheExpiry(t *testing.T) {
+	t.Parallel()
+	for name, lifetime := range map[string]time.Duration{"with expiry": 1000 * time.Hour, "without": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			guard := newGuard(nil)
+			token := httpkey.Token{}
+			if lifetime > 0 {
+				token.ExpiredAt = time.Now().Add(lifetime)
+			}
+			_, old := issue(t, guard, token)
+			_, second, err := guard.Rotate(t.Context(), old.ID, time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := guard.Rotate(t.Context(), second.ID, time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			_, again, err := guard.Rotate(t.Context(), old.ID, time.Hour)
+			if err != nil || !again.ExpiredAt.Equal(old.ExpiredAt) {
+				t.Errorf("the successor expires at %v (%v), want %v", again.ExpiredAt, err, old.ExpiredAt)
+			}
+		})
+	}
+}
+
+// A store that fails at any step, before or after it has done the step, never
+// leaves the holder without a valid key.
+func TestRotateWithAFailingStore(t *testing.T) {
+	t.Parallel()
+	down := errors.New("down")
+	for _, step := range []string{"Get 1", "List 1", "Create 1", "Get 2", "Update 1"} {
+		for _, done := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s done %v", step, done), func(t *testing.T) {
+				t.Parallel()
+				store := newSpyStore()
+				guard := httpkey.New(store, memstore.NewLimiter(), nil)
+				oldKey, old := issue(t, guard, httpkey.Token{})
+				clear(store.calls)
+				failed := false
+				store.failWith(func(method string, call int) error {
+					if fmt.Sprint(method, " ", call) != step {
+						return nil
+					}
+					failed = true
+					if done && method == "Update" { // the answer is lost, the deed is done
+						old.ExpiredAt = time.Now()
+						_ = store.Store.Update(t.Context(), old)
+					}
+					return down
+				})
+				secret, successor, err := guard.Rotate(t.Context(), old.ID, 0)
+				if !failed || !errors.Is(err, down) {
+					t.Fatalf("Rotate returned %v; the step failed: %v", err, failed)
+				}
+				store.failWith(nil)
+				var valid []string
+				for name, key := range map[string]string{"old": oldKey, "successor": secret.Reveal()} {
+					if key != "" && get(guard.Handler(ok), key).Code == http.StatusOK {
+						valid = append(valid, name)
+					}
+				}
+				if len(valid) == 0 {
+					t.Error("no key is valid any more")
+				}
+				if (secret == "") != (successor.ID == "") {
+					t.Error("a secret came without its token, or a token without its secret")
+				}
+			})
+		}
+	}
+}
+
+// A key that is revoked while it is being rotated stays revoked.
+func TestRotateDoesNotResurrect(t *testing.T) {
+	t.Parallel()
+	store := newSpyStore()
+	guard := httpkey.New(store, memstore.NewLimiter(), nil)
+	key, old := issue(t, guard, httpkey.Token{})
+	clear(store.calls)
+	store.failWith(func(method string, call int) error {
+		if method == "Create" {
+			revoked := old
+			revoked.IsActive = false
+			return store.Store.Update(t.Context(), revoked)
+		}
+		return nil
+	})
+	if _, _, err := guard.Rotate(t.Context(), old.ID, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if got := get(guard.Handler(ok), key).Code; got != http.StatusUnauthorized {
+		t.Errorf("the revoked key got %d", got)
+	}
+}
+
+func TestRevoke(t *testing.T) {
+	t.Parallel()
+	store := memstore.New()
+	guard := httpkey.New(store, memstore.NewLimiter(), nil)
+	key, token := issue(t, guard, httpkey.Token{Label: "ci"})
+	for range 2 {
+		if err := guard.Revoke(t.Context(), token.ID); err != nil {
+			t.Fatal(err)
+		}
+		if got := get(guard.Handler(ok), key).Code; got != http.StatusUnauthorized {
+			t.Errorf("status %d", got)
+		}
+	}
+	kept, err := store.Get(t.Context(), token.ID)
+	if err != nil || kept.Label != "ci" || kept.IsActive {
+		t.Errorf("kept %+v (%v)", kept, err)
+	}
+	if err := guard.Revoke(t.Context(), "none"); !errors.Is(err, httpkey.ErrNotFound) {
+		t.Errorf("revoking nothing returned %v", err)
+	}
+}
+
+func TestDueAndUnused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const day = 24 * time.Hour
+		store := newSpyStore()
+		guard := httpkey.New(store, memstore.NewLimiter(), nil)
+		old, _ := issue(t, guard, httpkey.Token{ID: "old", User: "ann"})
+		issue(t, guard, httpkey.Token{ID: "old and unused", User: "ann"})
+		issue(t, guard, httpkey.Token{ID: "of another", User: "bob"})
+		issue(t, guard, httpkey.Token{ID: "revoked", User: "ann"})
+		issue(t, guard, httpkey.Token{ID: "expired", User: "ann", ExpiredAt: time.Now().Add(day)})
+		if err := guard.Revoke(t.Context(), "revoked"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * day)
+		issue(t, guard, httpkey.Token{ID: "younger", User: "ann"})
+		time.Sleep(60*day - time.Microsecond)
+
+		list := func(f func() ([]string, error)) string {
+			ids, err := f()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return strings.Join(ids, ", ")
+		}
+		due := func(f httpkey.Filter, age time.Duration) func() ([]string, error) {
+			return func() (ids []string, err error) {
+				for token, err := range guard.Due(t.Context(), f, age) {
+					if err != nil {
+						return nil, err
+					}
+					ids = append(ids, token.ID)
+				}
+				return ids, nil
+			}
+		}
+		unused := func(f httpkey.Filter, idle time.Duration) func() ([]string, error) {
+			return func() (ids []string, err error) {
+				for token, err := range guard.Unused(t.Context(), f, idle) {
+					if err != nil {
+						return nil, err
+					}
+					ids = append(ids, token.ID)
+				}
+				return ids, nil
+			}
+		}
+		ann := httpkey.Filter{User: "ann", Limit: 2} // in pages
+		if got := list(due(ann, 0)); got != "" {
+			t.Errorf("a microsecond before 90 days, due are %s", got)
+		}
+		time.Sleep(time.Microsecond)
+		get(guard.Handler(ok), old)
+		if err := guard.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := list(due(ann, 0)); got != "old and unused, old" {
+			t.Errorf("after 90 days, due are %s", got)
+		}
+		if got := list(due(ann, 60*day)); got != "younger, old and unused, old" {
+			t.Errorf("at 60 days, due are %s", got)
+		}
+		if got := list(unused(ann, 0)); got != "old and unused" {
+			t.Errorf("after 90 days, unused are %s", got)
+		}
+		if got := list(unused(httpkey.Filter{}, 0)); got != "old and unused, of another" {
+			t.Errorf("of all, unused are %s", got)
+		}
+		for range guard.Due(t.Context(), ann, time.Hour) {
+			break // must not go on
+		}
+		store.failWith(func(string, int) error { return errors.New("down") })
+		if _, err := due(ann, 0)(); err == nil || !strings.HasPrefix(err.Error(), "httpkey: ") {
+			t.Errorf("with the store down, Due yields %v", err)
+		}
+	})
+}

@@ -1,0 +1,189 @@
+package memstore
+
+import (
+	"context"
+	"fmt"
+	"math/big"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unique"
+
+	"github.com/httpkey/httpkey"
+)
+
+// Buckets are let go only when that makes no difference: over hours, with pauses
+// of every length, a limiter that forgets answers like a model that does not.
+func TestForgettingMakesNoDifference(t *testing.T) {
+	t.Parallel()
+	limits := []httpkey.Limit{
+		{Rate: 3, Burst: 3, Period: time.Second}, {Rate: 60, Burst: 60, Period: time.Minute},
+		{Rate: 7, Burst: 20, Period: 10 * time.Second}, {Rate: 10, Burst: 10, Period: time.Hour},
+	}
+	synctest.Test(t, func(t *testing.T) {
+		limiter := NewLimiter()
+		random := rand.New(rand.NewPCG(13, 14))
+		models := make(map[bucketName]*gcraModel)
+		turned := make(map[int64]bool)
+		for step := range 50_000 {
+			limit := limits[random.IntN(len(limits))]
+			name := bucketName{fmt.Sprint(random.IntN(20)), unique.Make(limit)}
+			n := random.IntN(limit.Burst + 1)
+			if models[name] == nil {
+				models[name] = &gcraModel{level: new(big.Rat)}
+			}
+			want := models[name].allow(limit, limiter.buckets.now(), n)
+			got, err := limiter.Allow(t.Context(), name.key, limit, n)
+			if err != nil || got != want {
+				t.Fatalf("step %d: %d of %+v: %+v (%v), the model says %+v", step, n, limit, got, err, want)
+			}
+			turned[limiter.buckets.turnAt.Load()] = true
+			switch random.IntN(100) {
+			case 0:
+				time.Sleep(time.Duration(random.Int64N(int64(3 * time.Hour))))
+			case 1, 2, 3, 4, 5:
+				time.Sleep(time.Duration(random.Int64N(int64(20 * time.Second))))
+			default:
+				time.Sleep(time.Duration(random.Int64N(int64(50 * time.Millisecond))))
+			}
+		}
+		t.Logf("generations turned %d times", len(turned))
+		if len(turned) < 100 {
+			t.Errorf("generations turned only %d times: nothing was forgotten", len(turned))
+		}
+	})
+}
+
+// A million keys, and what is left of them when they have been idle for two
+// periods and somebody comes again. The numbers are those of the doc comments.
+func TestMemoryIsBoundedAndGivenBack(t *testing.T) {
+	// Not parallel: it looks at the heap.
+	const keys = 1_000_000
+	names := make([]string, keys)
+	for i := range names {
+		names[i] = fmt.Sprintf("%036d", i)
+	}
+	for _, tt := range []struct {
+		name   string
+		new    func() httpkey.Limiter
+		bucket int // bytes, at most
+	}{
+		{"GCRA", func() httpkey.Limiter { return NewLimiter() }, 110},
+		{"Window", func() httpkey.Limiter { return NewWindow() }, 145},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				limiter := tt.new()
+				limit := httpkey.PerMinute(60)
+				use := func(keys []string) {
+					for _, key := range keys {
+						if _, err := limiter.Allow(context.Background(), key, limit, 1); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				empty := heap()
+				use(names)
+				live := heap() - empty
+				time.Sleep(time.Minute)
+				use(names[:1])
+				time.Sleep(time.Minute)
+				use(names[:1])
+				idle := heap() - empty
+				t.Logf("%d bytes a live bucket; %d KB when all but one are idle", live/keys, idle>>10)
+				if live/keys > tt.bucket {
+					t.Errorf("a live bucket takes %d bytes, want %d at most", live/keys, tt.bucket)
+				}
+				if idle > 1<<20 {
+					t.Errorf("idle buckets still take %d KB", idle>>10)
+				}
+				runtime.KeepAlive(limiter)
+			})
+		})
+	}
+	runtime.KeepAlive(names)
+}
+
+// heap returns the bytes of live objects.
+func heap() int {
+	runtime.GC()
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int(stats.HeapAlloc)
+}
+
+// A busy client in its window: what the doc comment says of the log.
+func TestWindowMemoryOfABusyKey(t *testing.T) {
+	const rate = 100_000
+	synctest.Test(t, func(t *testing.T) {
+		window := NewWindow()
+		before := heap()
+		for range 3 * rate {
+			if _, err := window.Allow(context.Background(), "key", httpkey.PerHour(rate), 1); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour / rate)
+		}
+		grown := heap() - before
+		t.Logf("%d bytes for each of %d requests an hour", grown/rate, rate)
+		if grown > rate*40 {
+			t.Errorf("a log of %d requests takes %d bytes", rate, grown)
+		}
+		runtime.KeepAlive(window)
+	})
+}
+
+func FuzzLimiters(f *testing.F) {
+	f.Add(60, 0, int64(time.Minute), 1, int64(time.Second), 1)
+	f.Add(7, 3, int64(time.Second), 2, int64(1), 3)
+	f.Add(-1, 1, int64(1000), 0, int64(0), -1)
+	f.Add(1<<62, 1<<62, int64(1<<62), 1<<62, int64(1<<62), 1<<62)
+	f.Add(1, 1, int64(1<<63-1)/1000*1000, 1, int64(1<<62), 1)
+	f.Add(1<<40, 1, int64(1000), 1, int64(999), 1)
+	f.Fuzz(func(t *testing.T, rate, burst int, period int64, n int, pause int64, m int) {
+		limit := httpkey.Limit{Rate: rate, Burst: burst, Period: time.Duration(period)}
+		for name, newLimiter := range newLimiters {
+			limiter := newLimiter()
+			for _, n := range []int{n, m, n, 1} {
+				r, err := limiter.Allow(t.Context(), "key", limit, n)
+				if (err != nil) && (r != httpkey.Result{}) {
+					t.Errorf("%s: an error came with %+v", name, r)
+				}
+				if err == nil {
+					check(t, name, limit, n, r)
+				}
+			}
+		}
+		resolved, err := limit.Resolve(max(0, n))
+		if err != nil || pause < 0 {
+			return
+		}
+		var g gcra
+		now := int64(0)
+		for _, n := range []int{max(0, n), max(0, n), 1} {
+			if n > resolved.Burst {
+				continue
+			}
+			r := g.take(resolved, now, n)
+			check(t, "take", limit, n, r)
+			if now > 1<<62 {
+				continue // centuries on, the clock itself runs out
+			}
+			if again := g.take(resolved, now+r.RetryAfter.Microseconds(), 0); !r.Allowed && again.Remaining < n {
+				t.Errorf("%+v after RetryAfter: %+v", r, again)
+			}
+			now += pause
+		}
+	})
+}
+
+func check(t *testing.T, name string, limit httpkey.Limit, n int, r httpkey.Result) {
+	t.Helper()
+	if n < 0 || n > r.Limit.Burst || r.Limit.Burst <= 0 || r.Remaining < 0 || r.Remaining > r.Limit.Burst ||
+		r.ResetAfter < 0 || r.RetryAfter < 0 || r.Allowed == (r.RetryAfter > 0) || !r.Allowed && r.Remaining >= n {
+		t.Errorf("%s: %d of %+v: %+v", name, n, limit, r)
+	}
+}

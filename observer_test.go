@@ -1,0 +1,155 @@
+package httpkey_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/memstore"
+)
+
+// Every outcome is told, with its reason.
+func TestEveryOutcomeIsObserved(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newSpyStore()
+		var seen events
+		guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: &seen})
+		handler := guard.Handler(ok)
+		want := func(what string, event httpkey.EventType, reason httpkey.Reason, id string) {
+			t.Helper()
+			if e := seen.last(t); e.Type != event || e.Reason != reason || e.Token.ID != id || (e.Err != nil) != (reason == httpkey.ReasonStore) {
+				t.Errorf("%s: observed %s %q of %q (%v), want %s %q of %q", what, e.Type, e.Reason, e.Token.ID, e.Err, event, reason, id)
+			}
+		}
+		key, token := issue(t, guard, httpkey.Token{Limit: httpkey.PerHour(1), ExpiredAt: time.Now().Add(time.Minute)})
+		want("Issue", httpkey.EventIssued, "", token.ID)
+		get(handler, key)
+		want("a request", httpkey.EventAdmitted, "", token.ID)
+		if got := seen.last(t).Result; !got.Allowed || got.Limit != (httpkey.Limit{Rate: 1, Burst: 1, Period: time.Hour}) {
+			t.Errorf("the result observed is %+v", got)
+		}
+		get(handler, key)
+		want("a second request", httpkey.EventRefused, httpkey.ReasonThrottled, token.ID)
+		if _, err := guard.Verify(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		want("Verify", httpkey.EventVerified, "", token.ID)
+		get(handler, "")
+		want("no key", httpkey.EventRefused, httpkey.ReasonMissing, "")
+		get(handler, "nonsense")
+		want("nonsense", httpkey.EventRefused, httpkey.ReasonMalformed, "")
+		_, successor, err := guard.Rotate(t.Context(), token.ID, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want("Rotate", httpkey.EventRotated, "", successor.ID)
+		time.Sleep(time.Minute)
+		get(handler, key)
+		want("expired", httpkey.EventRefused, httpkey.ReasonExpired, token.ID)
+		key, token = issue(t, guard, httpkey.Token{})
+		if err := guard.Revoke(t.Context(), token.ID); err != nil {
+			t.Fatal(err)
+		}
+		want("Revoke", httpkey.EventRevoked, "", token.ID)
+		get(handler, key)
+		want("revoked", httpkey.EventRefused, httpkey.ReasonInactive, token.ID)
+		if err := store.Delete(t.Context(), token.ID); err != nil {
+			t.Fatal(err)
+		}
+		get(handler, key)
+		want("deleted", httpkey.EventRefused, httpkey.ReasonUnknown, "")
+		store.failWith(func(string, int) error { return errors.New("down") })
+		get(handler, key)
+		want("an outage", httpkey.EventRefused, httpkey.ReasonStore, "")
+		r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+		r.Header["X-Api-Key"] = []string{key, key}
+		_, _ = guard.Check(discard{}, r)
+		want("two lines", httpkey.EventRefused, httpkey.ReasonRepeated, "")
+	})
+}
+
+// discard is a response that nobody reads.
+type discard struct{}
+
+func (discard) Header() http.Header         { return http.Header{} }
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+func (discard) WriteHeader(int)             {}
+
+// An observer that keeps an event, or changes it, does no harm.
+func TestEventsAreCopies(t *testing.T) {
+	t.Parallel()
+	var seen events
+	guard := newGuard(&httpkey.Options{Observer: &seen})
+	key, _ := issue(t, guard, httpkey.Token{Scopes: []string{"read"}})
+	get(guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		seen.last(t).Token.Scopes[0] = "write"
+		if token, _ := httpkey.FromContext(r.Context()); token.Scopes[0] != "read" {
+			t.Error("the observer changed the token of the request")
+		}
+	})), key)
+}
+
+func TestSlogObserver(t *testing.T) {
+	t.Parallel()
+	token := httpkey.Token{ID: "t-1", Kind: httpkey.APIKey, User: "u-1", RotatedFrom: "t-0"}
+	for _, tt := range []struct {
+		event httpkey.Event
+		want  string
+	}{
+		{httpkey.Event{Type: httpkey.EventAdmitted, Token: token},
+			`level=DEBUG msg="httpkey: admitted" token=t-1 kind=api_key user=u-1 workspace=""`},
+		{httpkey.Event{Type: httpkey.EventRefused, Reason: httpkey.ReasonUnknown},
+			`level=INFO msg="httpkey: refused" reason=unknown`},
+		{httpkey.Event{Type: httpkey.EventRefused, Reason: httpkey.ReasonThrottled, Token: token, Result: httpkey.Result{RetryAfter: time.Second}},
+			`level=INFO msg="httpkey: refused" reason=throttled token=t-1 kind=api_key user=u-1 workspace="" retry_after=1s`},
+		{httpkey.Event{Type: httpkey.EventRefused, Reason: httpkey.ReasonStore, Err: errors.New("down")},
+			`level=ERROR msg="httpkey: refused" reason=store error=down`},
+		{httpkey.Event{Type: httpkey.EventRefused, Reason: httpkey.ReasonCanceled, Err: errors.New("gone")},
+			`level=INFO msg="httpkey: refused" reason=canceled error=gone`},
+		{httpkey.Event{Type: httpkey.EventRotated, Token: token},
+			`level=INFO msg="httpkey: rotated" token=t-1 kind=api_key user=u-1 workspace="" rotated_from=t-0`},
+		{httpkey.Event{Type: httpkey.EventFlushFailed, Err: errors.New("down")},
+			`level=ERROR msg="httpkey: flush_failed" error=down`},
+	} {
+		var buf bytes.Buffer
+		observer := httpkey.SlogObserver(slog.New(slog.NewTextHandler(&buf, &slog.HandlerOptions{
+			Level: slog.LevelDebug,
+			ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+				if a.Key == slog.TimeKey {
+					return slog.Attr{}
+				}
+				return a
+			},
+		})))
+		observer.Observe(t.Context(), tt.event)
+		if got := strings.TrimSpace(buf.String()); got != tt.want {
+			t.Errorf("logged\n%s, want\n%s", got, tt.want)
+		}
+	}
+}
+
+func TestErrorTellsItsClassReasonAndCause(t *testing.T) {
+	t.Parallel()
+	store := newSpyStore()
+	guard := httpkey.New(store, memstore.NewLimiter(), nil)
+	key, _ := issue(t, guard, httpkey.Token{})
+	store.failWith(func(string, int) error { return errors.New("connection refused") })
+	_, err := guard.Verify(t.Context(), key)
+	want := "httpkey: no decision could be made yet: store: connection refused"
+	if fmt.Sprint(err) != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	for _, class := range []error{httpkey.ErrMissingKey, httpkey.ErrInvalidKey, httpkey.ErrThrottled, httpkey.ErrForbidden} {
+		if errors.Is(err, class) {
+			t.Errorf("%v matches %v as well", err, class)
+		}
+	}
+}

@@ -1,0 +1,113 @@
+package httpkey_test
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/httpkey/httpkey"
+)
+
+func TestRequire(t *testing.T) {
+	t.Parallel()
+	workspace := httpkey.RequireWorkspace(func(r *http.Request) string { return r.Header.Get("X-Workspace") })
+	none := httpkey.RequireWorkspace(func(*http.Request) string { return "" })
+	w1 := httpkey.RequireWorkspace(func(*http.Request) string { return "w-1" })
+	for _, tt := range []struct {
+		name    string
+		require func(http.Handler) http.Handler
+		token   httpkey.Token
+		reason  httpkey.Reason // empty: passes
+	}{
+		{"the scope", httpkey.RequireScope("a"), httpkey.Token{Scopes: []string{"b", "a"}}, ""},
+		{"all scopes", httpkey.RequireScope("a", "b"), httpkey.Token{Scopes: []string{"b", "a"}}, ""},
+		{"one of two scopes", httpkey.RequireScope("a", "b"), httpkey.Token{Scopes: []string{"a"}}, httpkey.ReasonScope},
+		{"no scope", httpkey.RequireScope("a"), httpkey.Token{}, httpkey.ReasonScope},
+		{"a scope in another case", httpkey.RequireScope("a"), httpkey.Token{Scopes: []string{"A"}}, httpkey.ReasonScope},
+		{"the kind", httpkey.RequireKind(httpkey.ServiceToken, httpkey.APIKey), httpkey.Token{}, ""},
+		{"another kind", httpkey.RequireKind(httpkey.ServiceToken), httpkey.Token{}, httpkey.ReasonKind},
+		{"the workspace", w1, httpkey.Token{Workspace: "w-1"}, ""},
+		{"another workspace", w1, httpkey.Token{Workspace: "w-2"}, httpkey.ReasonWorkspace},
+		{"a token without workspace", w1, httpkey.Token{}, httpkey.ReasonWorkspace},
+		{"a request about none", none, httpkey.Token{Workspace: "w-1"}, httpkey.ReasonWorkspace},
+		{"none and none", workspace, httpkey.Token{}, httpkey.ReasonWorkspace},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var seen events
+			guard := newGuard(&httpkey.Options{Observer: &seen})
+			key, token := issue(t, guard, tt.token)
+			w := get(guard.Handler(tt.require(ok)), key)
+			if tt.reason == "" {
+				if w.Code != http.StatusOK {
+					t.Errorf("status %d", w.Code)
+				}
+				return
+			}
+			if w.Code != http.StatusForbidden || w.Body.String() != forbidden || w.Header().Get("X-RateLimit-Remaining") != "59" {
+				t.Errorf("%d %s %v", w.Code, w.Body, w.Header())
+			}
+			if e := seen.last(t); e.Type != httpkey.EventRefused || e.Reason != tt.reason || e.Token.ID != token.ID {
+				t.Errorf("observed %+v", e)
+			}
+		})
+	}
+}
+
+// Without a Guard before it, a demand is not met, whoever asks.
+func TestRequireWithoutGuardRefuses(t *testing.T) {
+	t.Parallel()
+	if w := get(httpkey.RequireScope("a")(ok), ""); w.Code != http.StatusUnauthorized || w.Body.String() != missing {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+func TestRequireUsesTheErrorHandler(t *testing.T) {
+	t.Parallel()
+	guard := newGuard(&httpkey.Options{ErrorHandler: func(w http.ResponseWriter, _ *http.Request, e httpkey.Error) {
+		w.WriteHeader(http.StatusTeapot)
+	}})
+	key, _ := issue(t, guard, httpkey.Token{})
+	if w := get(guard.Handler(httpkey.RequireScope("a")(ok)), key); w.Code != http.StatusTeapot {
+		t.Errorf("status %d", w.Code)
+	}
+}
+
+func TestRequireOfNothingPanics(t *testing.T) {
+	t.Parallel()
+	for name, require := range map[string]func(){
+		"scope":     func() { httpkey.RequireScope() },
+		"kind":      func() { httpkey.RequireKind() },
+		"workspace": func() { httpkey.RequireWorkspace(nil) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			require()
+		}()
+	}
+}
+
+func TestFromContextIsACopy(t *testing.T) {
+	t.Parallel()
+	guard := newGuard(nil)
+	key, token := issue(t, guard, httpkey.Token{Scopes: []string{"read"}})
+	w := get(guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		first, found := httpkey.FromContext(r.Context())
+		if !found || first.ID != token.ID {
+			t.Errorf("FromContext returned %+v, %v", first, found)
+		}
+		first.Scopes[0] = "write"
+		if second, _ := httpkey.FromContext(r.Context()); second.Scopes[0] != "read" {
+			t.Error("a handler changed the token of its request")
+		}
+	})), key)
+	if w.Code != http.StatusOK {
+		t.Errorf("status %d", w.Code)
+	}
+	if _, found := httpkey.FromContext(t.Context()); found {
+		t.Error("FromContext found a token where no Guard was")
+	}
+}

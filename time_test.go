@@ -1,0 +1,87 @@
+package httpkey_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/httpkey/httpkey"
+)
+
+func TestExpiryIsExactToTheMicrosecond(t *testing.T) {
+	t.Parallel()
+	for offset, want := range map[time.Duration]int{
+		-time.Microsecond: http.StatusOK,
+		0:                 http.StatusUnauthorized,
+		time.Microsecond:  http.StatusUnauthorized,
+	} {
+		t.Run(offset.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				guard := newGuard(nil)
+				key, _ := issue(t, guard, httpkey.Token{ExpiredAt: time.Now().Add(time.Hour)})
+				time.Sleep(time.Hour + offset)
+				if got := get(guard.Handler(ok), key).Code; got != want {
+					t.Errorf("%v from the expiry: status %d, want %d", offset, got, want)
+				}
+			})
+		})
+	}
+}
+
+func TestDefaultLimits(t *testing.T) {
+	t.Parallel()
+	for kind, limit := range map[httpkey.Kind]int{httpkey.APIKey: 60, httpkey.ServiceToken: 300} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				guard := newGuard(nil)
+				key, _ := issue(t, guard, httpkey.Token{Kind: kind})
+				for n := 1; n <= limit; n++ {
+					if w := get(guard.Handler(ok), key); w.Code != http.StatusOK {
+						t.Fatalf("request %d: status %d", n, w.Code)
+					}
+				}
+				w := get(guard.Handler(ok), key)
+				if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != "1" {
+					t.Errorf("request %d: status %d, Retry-After %s", limit+1, w.Code, w.Header().Get("Retry-After"))
+				}
+				time.Sleep(time.Minute)
+				if got := get(guard.Handler(ok), key).Header().Get("X-RateLimit-Remaining"); got != fmt.Sprint(limit-1) {
+					t.Errorf("a minute later, Remaining is %s", got)
+				}
+			})
+		})
+	}
+}
+
+// A client that waits for X-RateLimit-Reset finds the whole quota, at whatever
+// fraction of a second it began.
+func TestResetIsNeverEarly(t *testing.T) {
+	t.Parallel()
+	for _, start := range []time.Duration{0, time.Microsecond, 500 * time.Millisecond, 999_999 * time.Microsecond} {
+		for _, limit := range []httpkey.Limit{httpkey.PerMinute(60), httpkey.PerMinute(7), httpkey.PerSecond(3)} {
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(start)
+				guard := newGuard(nil)
+				key, _ := issue(t, guard, httpkey.Token{Limit: limit})
+				get(guard.Handler(ok), key)
+				var reset int64
+				if _, err := fmt.Sscan(get(guard.Handler(ok), key).Header().Get("X-RateLimit-Reset"), &reset); err != nil {
+					t.Fatal(err)
+				}
+				wait := time.Until(time.Unix(reset, 0))
+				owed := 2 * limit.Period / time.Duration(limit.Rate)
+				if wait < owed || wait >= owed+time.Second+time.Microsecond {
+					t.Errorf("%+v from %v: Reset is %v away, the quota %v", limit, start, wait, owed)
+				}
+				time.Sleep(wait)
+				if got := get(guard.Handler(ok), key).Header().Get("X-RateLimit-Remaining"); got != fmt.Sprint(limit.Rate-1) {
+					t.Errorf("%+v from %v: after Reset, Remaining is %s", limit, start, got)
+				}
+			})
+		}
+	}
+}

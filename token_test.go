@@ -1,0 +1,91 @@
+package httpkey_test
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/httpkey/httpkey"
+)
+
+func TestTokenJSON(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 678_901_000, time.UTC)
+	for _, tt := range []struct {
+		name  string
+		token httpkey.Token
+		want  string
+	}{
+		{"bare", httpkey.Token{ID: "t-1", Kind: httpkey.APIKey, CreatedAt: at},
+			`{"id":"t-1","label":"","description":"","user":"","workspace":null,"is_active":false,` +
+				`"expired_at":null,"last_used":null,"created_at":"2026-01-02T03:04:05.678901Z","kind":"api_key",` +
+				`"scopes":[],"rate_limit":null,"hint":"","rotated_from":null}`},
+		{"full", httpkey.Token{
+			ID: "t-1", Digest: httpkey.Digest{7}, Hint: "a1B2", Kind: httpkey.ServiceToken, Label: "<ci>", Description: "d", User: "u-1",
+			Workspace: "w-1", Scopes: []string{"a", "b"}, Limit: httpkey.Limit{Rate: 5, Period: 90 * time.Second}, IsActive: true,
+			ExpiredAt: at.Add(time.Hour), LastUsed: at, CreatedAt: at, RotatedFrom: "t-0"},
+			`{"id":"t-1","label":"\u003cci\u003e","description":"d","user":"u-1","workspace":"w-1","is_active":true,` +
+				`"expired_at":"2026-01-02T04:04:05.678901Z","last_used":"2026-01-02T03:04:05.678901Z","created_at":"2026-01-02T03:04:05.678901Z",` +
+				`"kind":"service_token","scopes":["a","b"],"rate_limit":{"rate":5,"burst":5,"period":90},"hint":"a1B2","rotated_from":"t-0"}`},
+	} {
+		got, err := json.Marshal(tt.token)
+		if err != nil || string(got) != tt.want {
+			t.Errorf("%s: %v\n%s, want\n%s", tt.name, err, got, tt.want)
+		}
+	}
+}
+
+// The properties of the Plane documentation, and ours.
+func TestTokenJSONHasTheDocumentedProperties(t *testing.T) {
+	t.Parallel()
+	text, err := json.Marshal(httpkey.Created{Secret: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var object map[string]any
+	if err := json.Unmarshal(text, &object); err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Fields("id token label description user workspace is_active expired_at last_used created_at " +
+		"kind scopes rate_limit hint rotated_from")
+	for _, property := range want {
+		if _, ok := object[property]; !ok {
+			t.Errorf("%s is missing", property)
+		}
+		delete(object, property)
+	}
+	for property := range object {
+		t.Errorf("%s is too much", property)
+	}
+}
+
+func TestCursorOrder(t *testing.T) {
+	t.Parallel()
+	at := time.Now()
+	want := []httpkey.Cursor{{at.Add(1), "a"}, {at, "b"}, {at, "a"}, {at, ""}, {at.Add(-1), "z"}}
+	got := slices.Clone(want)
+	slices.Reverse(got)
+	slices.SortFunc(got, httpkey.Cursor.Compare)
+	if !slices.Equal(got, want) {
+		t.Errorf("sorted %v, want %v", got, want)
+	}
+}
+
+// Later IDs sort behind earlier ones, to the millisecond.
+func TestIDsSortByTime(t *testing.T) {
+	t.Parallel()
+	guard := newGuard(nil)
+	_, first := issue(t, guard, httpkey.Token{})
+	for {
+		_, next := issue(t, guard, httpkey.Token{})
+		if next.CreatedAt.Sub(first.CreatedAt) < 2*time.Millisecond {
+			continue
+		}
+		if next.ID <= first.ID {
+			t.Errorf("%s, issued %v after %s, sorts before it", next.ID, next.CreatedAt.Sub(first.CreatedAt), first.ID)
+		}
+		return
+	}
+}
