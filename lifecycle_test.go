@@ -432,7 +432,10 @@ func TestDueAndUnused(t *testing.T) {
 		if got := list(unused(httpkey.Filter{}, 0)); got != "old and unused, of another" {
 			t.Errorf("of all, unused are %s", got)
 		}
-		for range guard.Due(t.Context(), ann, time.Hour) {
+		for _, err := range guard.Due(t.Context(), ann, time.Hour) {
+			if err != nil {
+				t.Error(err)
+			}
 			break // must not go on
 		}
 		store.failWith(func(string, int) error { return errors.New("down") })

@@ -18,6 +18,7 @@ type Observer interface {
 // EventType says what happened.
 type EventType string
 
+// The types of events, with the fields that they have.
 const (
 	EventAdmitted    EventType = "admitted"     // a request passed; Token, Result
 	EventVerified    EventType = "verified"     // Verify accepted a key; Token

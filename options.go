@@ -105,6 +105,7 @@ func (o Options) Format(f fmt.State, verb rune) {
 // Bucket says which tokens share one bucket of their limiter.
 type Bucket int
 
+// Who shares a bucket.
 const (
 	PerToken     Bucket = iota // each token has its own
 	PerUser                    // tokens of one user share; a token without a user has its own

@@ -11,6 +11,7 @@ import (
 // learns the status and one of five sentences, never the reason.
 type Reason string
 
+// The reasons, in the order in which a request meets them.
 const (
 	ReasonMissing   Reason = "missing"   // no key, or a blank one
 	ReasonRepeated  Reason = "repeated"  // more than one header line

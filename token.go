@@ -21,6 +21,7 @@ var ErrInvalidToken = errors.New("httpkey: invalid token")
 // Kind says what a token is for; each kind has its default limit.
 type Kind string
 
+// The two kinds.
 const (
 	APIKey       Kind = "api_key"       // a person's key; 60 requests a minute unless configured
 	ServiceToken Kind = "service_token" // a program's key; 300 requests a minute unless configured

@@ -128,7 +128,7 @@ func TestLimitersAgreeWithTheirModels(t *testing.T) {
 	t.Run("GCRA", func(t *testing.T) {
 		t.Parallel()
 		compare(t,
-			func(random *rand.Rand) httpkey.Limit { return randomLimit(random) },
+			randomLimit,
 			newBuckets[gcra](), (*gcra).take,
 			func() *gcraModel { return &gcraModel{level: new(big.Rat)} }, (*gcraModel).allow)
 	})

@@ -1,0 +1,182 @@
+package contract
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/memstore"
+)
+
+// api is a guarded router as a client sees it, and what goes on behind.
+type api struct {
+	client *http.Client
+	url    string
+
+	guard *httpkey.Guard
+	store *store
+
+	reached   atomic.Int64  // how many requests came to a handler
+	chunkRead chan struct{} // closed when the client has read the first chunk of a stream
+	streamed  chan error    // what went wrong for the handler of a stream
+}
+
+// errPanic is what the handler of /panic panics with.
+var errPanic = errors.New("contract: a handler panics")
+
+// newAPI serves a router of the kind under test over a transport.
+func newAPI(t *testing.T, connect transport, routes Routes) *api {
+	t.Helper()
+	a := &api{
+		store:     &store{Store: memstore.New()},
+		chunkRead: make(chan struct{}),
+		streamed:  make(chan error, 1),
+	}
+	a.guard = httpkey.New(a.store, slowMotion{memstore.NewLimiter()}, nil)
+	a.client, a.url = connect(t, routes(a.guard, map[string]http.Handler{
+		"/whoami":  http.HandlerFunc(a.whoami),
+		"/missing": http.NotFoundHandler(),
+		"/broken": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "broken", http.StatusInternalServerError)
+		}),
+		"/panic":  http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(errPanic) }),
+		"/stream": http.HandlerFunc(a.stream),
+	}))
+	t.Cleanup(func() {
+		if err := a.guard.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return a
+}
+
+// whoami answers the user of the key.
+func (a *api) whoami(w http.ResponseWriter, r *http.Request) {
+	a.reached.Add(1)
+	token, _ := httpkey.FromContext(r.Context())
+	_, _ = io.WriteString(w, token.User)
+}
+
+// stream writes its second chunk when the client has the first one.
+func (a *api) stream(w http.ResponseWriter, r *http.Request) {
+	var notFlusher error
+	if _, ok := w.(http.Flusher); !ok {
+		notFlusher = errors.New("the ResponseWriter is no http.Flusher")
+	}
+	control := http.NewResponseController(w)
+	deadlineErr := control.SetWriteDeadline(time.Now().Add(time.Minute))
+	_, _ = io.WriteString(w, "first")
+	a.streamed <- errors.Join(notFlusher, deadlineErr, control.Flush())
+	select {
+	case <-a.chunkRead:
+	case <-r.Context().Done(): // nothing came to the client, and it gave up
+	}
+	_, _ = io.WriteString(w, " second")
+}
+
+// issue returns a new key and its token.
+func (a *api) issue(t *testing.T, token httpkey.Token) (string, httpkey.Token) {
+	t.Helper()
+	secret, token, err := a.guard.Issue(t.Context(), token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return secret.Reveal(), token
+}
+
+// start sends a request with these X-Api-Key lines and returns the response,
+// its body unread. The response must have come within ten seconds.
+func (a *api) start(t *testing.T, method, path string, lines ...string) (*http.Response, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	t.Cleanup(cancel)
+	r, err := http.NewRequestWithContext(ctx, method, a.url+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header["X-Api-Key"] = lines
+	return a.client.Do(r)
+}
+
+// send returns a whole response.
+func (a *api) send(t *testing.T, method, path string, lines ...string) (response *http.Response, body string) {
+	t.Helper()
+	response, err := a.start(t, method, path, lines...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	all, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response, string(all)
+}
+
+// store is a token store that can go down.
+type store struct {
+	*memstore.Store
+	down atomic.Bool
+}
+
+func (s *store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
+	if s.down.Load() {
+		return httpkey.Token{}, errors.New("contract: the store is down")
+	}
+	return s.Store.Lookup(ctx, d)
+}
+
+// slowMotion is a limiter to which an hour is a second, so that no response
+// depends on how long the test takes.
+type slowMotion struct{ httpkey.Limiter }
+
+func (s slowMotion) Allow(ctx context.Context, key string, limit httpkey.Limit, n int) (httpkey.Result, error) {
+	limit.Period *= 3600
+	result, err := s.Limiter.Allow(ctx, key, limit, n)
+	result.Limit.Period /= 3600
+	result.ResetAfter /= 3600
+	result.RetryAfter /= 3600
+	return result, err
+}
+
+// transport connects a client to a router.
+type transport func(t *testing.T, router http.Handler) (client *http.Client, url string)
+
+func inMemory(_ *testing.T, router http.Handler) (*http.Client, string) {
+	return &http.Client{Transport: recorder{router}}, "http://api.test"
+}
+
+func overHTTP1(t *testing.T, router http.Handler) (*http.Client, string) {
+	return serve(t, router, (*httptest.Server).Start)
+}
+
+func overHTTP2(t *testing.T, router http.Handler) (*http.Client, string) {
+	return serve(t, router, func(s *httptest.Server) {
+		s.EnableHTTP2 = true
+		s.StartTLS()
+	})
+}
+
+func serve(t *testing.T, router http.Handler, start func(*httptest.Server)) (*http.Client, string) {
+	server := httptest.NewUnstartedServer(router)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // panics are part of the test
+	start(server)
+	t.Cleanup(server.Close)
+	return server.Client(), server.URL
+}
+
+// recorder is a RoundTripper without a network.
+type recorder struct{ handler http.Handler }
+
+func (rec recorder) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	rec.handler.ServeHTTP(w, r)
+	return w.Result(), nil
+}

@@ -1,0 +1,47 @@
+// Command echo puts httpkey in front of an echo router.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/http"
+
+	"github.com/labstack/echo/v5"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/memstore"
+)
+
+func main() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+	secret, _, err := guard.Issue(context.Background(), httpkey.Token{User: "ada", Label: "laptop"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("curl -i -H 'X-Api-Key: %s' http://127.0.0.1:8080/api/v1/users/me/\n", secret.Reveal())
+	log.Fatal(http.ListenAndServe("127.0.0.1:8080", routes(guard)))
+}
+
+func routes(guard *httpkey.Guard) http.Handler {
+	router := echo.New()
+	router.Use(requireKey(guard))
+	router.GET("/api/v1/users/me/", func(c *echo.Context) error {
+		token, _ := httpkey.FromContext(c.Request().Context())
+		return c.String(http.StatusOK, fmt.Sprintf("Hello %s, this is your key %q.\n", token.User, token.Label))
+	})
+	return router
+}
+
+func requireKey(guard *httpkey.Guard) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c *echo.Context) error {
+			r, ok := guard.Check(c.Response(), c.Request())
+			if !ok {
+				return nil // the response is written
+			}
+			c.SetRequest(r)
+			return next(c)
+		}
+	}
+}
