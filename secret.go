@@ -1,9 +1,7 @@
 package httpkey
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -142,25 +140,4 @@ func randomBase62(n int) string {
 
 func isAlphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
-}
-
-// digester turns a secret into what is stored. It is a function rather than a
-// pepper in a struct because fmt cannot look into a function.
-type digester func(secret string) Digest
-
-func newDigester(pepper Secret) digester {
-	if pepper == "" {
-		return digestSHA256
-	}
-	return func(secret string) (d Digest) {
-		mac := hmac.New(sha256.New, []byte(pepper))
-		_, _ = io.WriteString(mac, secret)
-		mac.Sum(d[:0])
-		return d
-	}
-}
-
-func digestSHA256(secret string) Digest {
-	var buf [maxImportedLength]byte // on the stack, where []byte(secret) would be an allocation
-	return sha256.Sum256(buf[:copy(buf[:], secret)])
 }

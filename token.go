@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -204,17 +203,6 @@ func nullable[T any](value T, null bool) *T {
 	}
 	return &value
 }
-
-// Digest is what is kept of a secret: its SHA-256, or its HMAC-SHA-256 under a
-// pepper. Formatting, logging and marshaling show it redacted; its bytes are
-// the array's.
-type Digest [32]byte
-
-// Format writes a placeholder, whatever the verb.
-func (Digest) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
-
-// MarshalText returns a placeholder.
-func (Digest) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // newID returns a UUID of version 7 (RFC 9562, section 5.7): later ones sort
 // behind earlier ones, which keeps the indexes of a database compact.
