@@ -449,6 +449,53 @@ func TestErrorHandlerReplacesTheResponse(t *testing.T) {
 	}
 }
 
+// What an ErrorHandler has changed, WriteError leaves.
+func TestWriteErrorKeepsWhatIsSet(t *testing.T) {
+	t.Parallel()
+	guard := newGuard(&httpkey.Options{ErrorHandler: func(w http.ResponseWriter, r *http.Request, e httpkey.Error) {
+		w.Header().Set("WWW-Authenticate", `ApiKey realm="acme"`)
+		httpkey.WriteError(w, r, e)
+	}})
+	w := get(guard.Handler(ok), "")
+	if got := w.Header().Get("WWW-Authenticate"); got != `ApiKey realm="acme"` || w.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("the headers are %v", w.Header())
+	}
+}
+
+// WriteError is a whole response also for those who call it themselves.
+func TestWriteErrorAlone(t *testing.T) {
+	t.Parallel()
+	_, err := newGuard(nil).Verify(t.Context(), "")
+	var refusal httpkey.Error
+	if !errors.As(err, &refusal) {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	httpkey.WriteError(w, httptest.NewRequest(http.MethodGet, "/", nil), refusal)
+	if w.Code != 401 || w.Body.String() != missing || w.Header().Get("WWW-Authenticate") == "" || w.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("%d %s %v", w.Code, w.Body, w.Header())
+	}
+}
+
+// A refusal by an inner Guard does not show the quota of the outer one.
+func TestNestedGuards(t *testing.T) {
+	t.Parallel()
+	outer, inner := newGuard(&httpkey.Options{Header: "X-Outer-Key", IETFHeaders: true}), newGuard(nil)
+	key, _ := issue(t, outer, httpkey.Token{})
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("X-Outer-Key", key)
+	w := httptest.NewRecorder()
+	outer.Handler(inner.Handler(ok)).ServeHTTP(w, r)
+	if w.Code != http.StatusUnauthorized {
+		t.Errorf("status %d", w.Code)
+	}
+	for name := range w.Header() {
+		if strings.Contains(name, "Ratelimit") {
+			t.Errorf("the 401 has %s", name)
+		}
+	}
+}
+
 func TestHeaderCanBeRenamed(t *testing.T) {
 	t.Parallel()
 	guard := newGuard(&httpkey.Options{Header: "x-acme-token"})

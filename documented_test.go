@@ -102,9 +102,7 @@ func undocumented(pkg *doc.Package) (names []string) {
 			case *ast.StructType:
 				fields = t.Fields
 			case *ast.InterfaceType:
-				if len(t.Methods.List) > 1 { // of a single method, the type's comment tells
-					fields = t.Methods
-				}
+				fields = t.Methods
 			}
 			if fields == nil {
 				continue

@@ -20,6 +20,14 @@ func setRateLimitHeaders(h http.Header, result Result, now time.Time) {
 	h["X-Ratelimit-Reset"] = []string{strconv.FormatInt(seconds, 10)}
 }
 
+// clearRateLimitHeaders removes what a Guard around this one may have written:
+// who is not let in is not told a quota.
+func clearRateLimitHeaders(h http.Header) {
+	for _, name := range []string{"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset", "Ratelimit-Policy", "Ratelimit"} {
+		delete(h, name)
+	}
+}
+
 // setIETFHeaders writes the fields of draft-ietf-httpapi-ratelimit-headers-11.
 //
 // The policy says Burst in the time that Burst takes to come back, which for

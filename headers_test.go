@@ -1,6 +1,7 @@
 package httpkey_test
 
 import (
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -78,7 +79,7 @@ func TestNonsenseResultsAreContained(t *testing.T) {
 	for _, result := range []httpkey.Result{
 		{Allowed: true, Limit: httpkey.Limit{Burst: 5}, Remaining: -3, ResetAfter: -time.Hour},
 		{Limit: httpkey.PerMinute(1), Remaining: 900, ResetAfter: 1 << 62, RetryAfter: 1 << 62},
-		{Limit: httpkey.Limit{Rate: 1 << 60, Burst: 1 << 60, Period: 1 << 60}, RetryAfter: -1},
+		{Limit: httpkey.Limit{Rate: math.MaxInt, Burst: math.MaxInt, Period: math.MaxInt64}, RetryAfter: -1},
 	} {
 		limiter := limiterFunc(func(string, httpkey.Limit, int) (httpkey.Result, error) { return result, nil })
 		guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{IETFHeaders: true})

@@ -11,9 +11,9 @@ import (
 
 const (
 	lastUsedShards = 32
-	// maxPendingPerShard bounds what a dead store can make us hold: 262,144
-	// tokens in all, some 20 MB.
-	maxPendingPerShard = 1 << 18 / lastUsedShards
+	// maxPendingPerShard bounds what a dead store can make us hold: 131,072 tokens
+	// that wait, and as many on their way to a store that hangs, some 25 MB.
+	maxPendingPerShard = 1 << 17 / lastUsedShards
 	maxTouchBatch      = 1000
 	touchTimeout       = 5 * time.Second
 )
@@ -23,8 +23,8 @@ const (
 //
 // The first use after a pause sets a timer; when it fires, one goroutine
 // writes what has come together, and sets the timer anew only if there is more.
-// So there is at most one goroutine, none while nothing is pending, and it ends
-// by itself, or at the latest touchTimeout after close.
+// So there is at most one goroutine, and none while nothing is pending. It ends by
+// itself; after close, with the batch that it is writing.
 type lastUsed struct {
 	interval time.Duration
 	touch    func(context.Context, map[string]time.Time) error
@@ -94,13 +94,9 @@ func (l *lastUsed) arm() {
 
 // tick runs in the timer's goroutine.
 func (l *lastUsed) tick() {
-	l.turn <- struct{}{}
-	if !l.isClosing() {
-		if err := l.flush(context.Background()); err != nil {
-			l.failed(err)
-		}
+	if err := l.flushInBackground(); err != nil {
+		l.failed(err)
 	}
-	<-l.turn
 	// What was kept during the flush found armed set: it waits for this.
 	l.armed.Store(false)
 	if l.hasPending() {
@@ -108,8 +104,14 @@ func (l *lastUsed) tick() {
 	}
 }
 
-// close flushes in the foreground and sees to it that nothing is flushed in
-// the background any more.
+func (l *lastUsed) flushInBackground() error {
+	l.turn <- struct{}{}
+	defer func() { <-l.turn }()
+	return l.flush(context.Background(), l.isClosing)
+}
+
+// close flushes in the foreground and sees to it that nothing more is flushed in
+// the background.
 func (l *lastUsed) close(ctx context.Context) error {
 	l.mu.Lock()
 	l.closing = true
@@ -122,7 +124,7 @@ func (l *lastUsed) close(ctx context.Context) error {
 	go func() { // so that a store that ignores ctx cannot hold the caller; it ends when the store answers
 		select {
 		case l.turn <- struct{}{}:
-			err := l.flush(ctx)
+			err := l.flush(ctx, func() bool { return false })
 			<-l.turn
 			flushed <- err
 		case <-ctx.Done():
@@ -136,29 +138,33 @@ func (l *lastUsed) close(ctx context.Context) error {
 	}
 }
 
-// flush writes everything pending. The caller holds the turn. What could not
-// be written is pending again.
-func (l *lastUsed) flush(ctx context.Context) error {
+// flush writes everything pending, batch by batch, until it is to stop. The
+// caller holds the turn. What is not written is pending again.
+func (l *lastUsed) flush(ctx context.Context, stop func() bool) error {
 	pending := l.take()
-	batch := make(map[string]time.Time)
-	for id, micros := range pending {
-		batch[id] = time.UnixMicro(micros).UTC()
-		delete(pending, id)
-		if len(batch) < maxTouchBatch && len(pending) > 0 {
-			continue
+	for len(pending) > 0 && !stop() {
+		batch := make(map[string]time.Time)
+		for id, micros := range pending {
+			if batch[id] = time.UnixMicro(micros).UTC(); len(batch) == maxTouchBatch {
+				break
+			}
 		}
 		if err := l.write(ctx, batch); err != nil {
-			for id, at := range batch {
-				l.keep(id, at.UnixMicro())
-			}
-			for id, micros := range pending {
-				l.keep(id, micros)
-			}
-			return fmt.Errorf("httpkey: last_used of %d tokens is not written, %d uses are lost: %w", len(batch)+len(pending), l.dropped.Swap(0), err)
+			l.keepAll(pending)
+			return fmt.Errorf("httpkey: last_used of %d tokens is not written, %d uses are lost: %w", len(pending), l.dropped.Swap(0), err)
 		}
-		batch = make(map[string]time.Time)
+		for id := range batch {
+			delete(pending, id)
+		}
 	}
+	l.keepAll(pending)
 	return nil
+}
+
+func (l *lastUsed) keepAll(pending map[string]int64) {
+	for id, micros := range pending {
+		l.keep(id, micros)
+	}
 }
 
 func (l *lastUsed) write(ctx context.Context, batch map[string]time.Time) error {

@@ -1,14 +1,17 @@
 package httpkey_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -196,44 +199,57 @@ func TestHangingTouchDelaysNoRequest(t *testing.T) {
 	}
 }
 
+// A store that fails, and one that hangs with a batch in its hands, cannot make
+// the Guard hold more than the bound.
 func TestPendingUsesAreBounded(t *testing.T) {
 	// Not parallel: it looks at the heap.
-	store := &everyToken{}
-	var seen events
-	guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{ImportedMinLength: 16, Observer: failures{&seen}, LastUsedInterval: time.Hour})
-	use := func(from, to int) {
-		for n := from; n < to; n++ {
-			if _, err := guard.Verify(t.Context(), fmt.Sprintf("key-%016d", n)); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	const room = 1 << 18
-	before := heap()
-	use(0, 2*room)
-	full := heap()
-	use(2*room, 3*room)
-	more := heap()
-	if grown := more - full; grown > 4<<20 {
-		t.Errorf("beyond the bound, the heap grew by %d KB more", grown>>10)
-	}
-	t.Logf("%d tokens used with a store that is down: %d KB pending", 3*room, (full-before)>>10)
-	err := guard.Close(t.Context())
-	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%d tokens", room)) {
-		t.Errorf("Close returned %v, want %d tokens named", err, room)
-	}
-	store.up = true
-	if err := guard.Close(t.Context()); err != nil || store.touched != room {
-		t.Errorf("when the store was back, Close wrote %d tokens (%v), want %d", store.touched, err, room)
+	const room = 1 << 17
+	for name, hangs := range map[string]bool{"failing": false, "hanging": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &everyToken{fails: true, hangs: hangs, release: make(chan struct{})}
+				guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{ImportedMinLength: 16})
+				use := func(from, to int) {
+					for n := from; n < to; n++ {
+						if _, err := guard.Verify(t.Context(), fmt.Sprintf("key-%016d", n)); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				before := heap()
+				use(0, 3*room/2)
+				time.Sleep(1500 * time.Millisecond) // the first flush fails, or hangs
+				use(3*room/2, 3*room)
+				full := heap()
+				use(3*room, 4*room)
+				if grown := heap() - full; grown > 4<<20 {
+					t.Errorf("beyond the bound, the heap grew by %d KB more", grown>>10)
+				}
+				t.Logf("%d tokens used with a %s store: %d KB pending", 4*room, name, (full-before)>>10)
+				if full-before > 30<<20 {
+					t.Errorf("%d KB are pending", (full-before)>>10)
+				}
+				close(store.release)
+				synctest.Wait()
+				if err := guard.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "tokens is not written") {
+					t.Errorf("Close returned %v", err)
+				}
+				store.fails, store.hangs = false, false
+				if err := guard.Close(t.Context()); err != nil || store.touched < room*9/10 || store.touched > 2*room {
+					t.Errorf("when the store was back, Close wrote %d tokens (%v), want about %d", store.touched, err, room)
+				}
+			})
+		})
 	}
 }
 
-// everyToken finds a token for every digest, and its Touch fails until it is up.
+// everyToken finds a token for every digest, and has trouble with Touch.
 type everyToken struct {
 	memstore.Store
-	up      bool
-	touched int
-	lookups int
+	fails, hangs bool
+	release      chan struct{} // ends the hanging
+	touched      int
+	lookups      int
 }
 
 func (s *everyToken) Lookup(_ context.Context, d httpkey.Digest) (httpkey.Token, error) {
@@ -242,20 +258,53 @@ func (s *everyToken) Lookup(_ context.Context, d httpkey.Digest) (httpkey.Token,
 }
 
 func (s *everyToken) Touch(_ context.Context, used map[string]time.Time) error {
-	if !s.up {
+	if s.hangs {
+		<-s.release
+	}
+	if s.fails {
 		return errors.New("down")
 	}
 	s.touched += len(used)
 	return nil
 }
 
-// failures passes on only what failed.
-type failures struct{ *events }
+// When Close is called, the background stops after the batch that it is writing.
+func TestCloseStopsTheBackground(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowToken{}
+		guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{ImportedMinLength: 16})
+		for n := range 20_000 {
+			if _, err := guard.Verify(t.Context(), fmt.Sprintf("key-%016d", n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(1500 * time.Millisecond) // the first of twenty batches is being written
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := guard.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Close returned %v", err)
+		}
+		time.Sleep(time.Hour)
+		if n := store.batches.Load(); n != 1 {
+			t.Errorf("%d batches were written, want the one that was under way", n)
+		}
+		if err := guard.Close(t.Context()); err != nil || store.batches.Load() != 20 {
+			t.Errorf("closing again: %v, %d batches", err, store.batches.Load())
+		}
+	})
+}
 
-func (f failures) Observe(ctx context.Context, e httpkey.Event) {
-	if e.Err != nil {
-		f.events.Observe(ctx, e)
-	}
+// slowToken takes four seconds for a batch, whatever its context.
+type slowToken struct {
+	everyToken
+	batches atomic.Int64
+}
+
+func (s *slowToken) Touch(context.Context, map[string]time.Time) error {
+	s.batches.Add(1)
+	time.Sleep(4 * time.Second)
+	return nil
 }
 
 // heap returns the bytes of live objects.
@@ -288,12 +337,12 @@ func TestCloseFlushesAndIsIdempotent(t *testing.T) {
 		}
 		time.Sleep(10 * time.Second)
 		if w := get(guard.Handler(ok), key); w.Code != http.StatusOK {
-			t.Errorf("behind Close, a request got %d", w.Code)
+			t.Errorf("after Close, a request got %d", w.Code)
 		}
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if n := store.count("Touch"); n != 1 {
-			t.Errorf("behind Close, the background wrote: %d writes", n)
+			t.Errorf("after Close, the background wrote: %d writes", n)
 		}
 		if err := guard.Close(t.Context()); err != nil || store.count("Touch") != 2 {
 			t.Errorf("closing again: %v, %d writes", err, store.count("Touch"))
@@ -400,9 +449,12 @@ func TestLastUsedNeverMovesBackwards(t *testing.T) {
 func TestNoGoroutineIsLeft(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) { // which fails if a goroutine of the bubble is left waiting
+		bubble := regexp.MustCompile(`synctest bubble \d+`)
 		inBubble := func() int {
 			buf := make([]byte, 1<<20)
-			return strings.Count(string(buf[:runtime.Stack(buf, true)]), "synctest bubble")
+			buf = buf[:runtime.Stack(buf, true)]
+			own := bubble.Find(buf) // the first goroutine is this one
+			return bytes.Count(buf, append(own, ']')) + bytes.Count(buf, append(own, ','))
 		}
 		before := inBubble()
 		for range 50 {

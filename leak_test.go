@@ -16,6 +16,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/httpkey/httpkey"
@@ -59,7 +60,7 @@ func TestNothingPrintsSecrets(t *testing.T) {
 	t.Parallel()
 	pepper := httpkey.Secret("pepper-0123456789abcdef-0123456789abcdef")
 	store := memstore.New()
-	opts := &httpkey.Options{Pepper: pepper, PreviousPeppers: []httpkey.Secret{pepper}}
+	opts := &httpkey.Options{Pepper: pepper, PreviousPeppers: []httpkey.Secret{pepper + "-previous"}}
 	guard := httpkey.New(store, memstore.NewLimiter(), opts)
 	secret, token, err := guard.Issue(t.Context(), httpkey.Token{})
 	if err != nil {
@@ -153,7 +154,7 @@ func TestOnlyTheCreatingAnswerHasTheSecret(t *testing.T) {
 // Every way through the Guard, with everything that is written on it looked at:
 // logs, events, errors, responses, and the dumps of a panic and of all goroutines.
 func TestRequestsLeaveNoTraces(t *testing.T) {
-	var output bytes.Buffer
+	var output lockedBuffer
 	handler := slog.NewTextHandler(&output, &slog.HandlerOptions{Level: slog.LevelDebug})
 	store := newSpyStore()
 	var seen events
@@ -224,6 +225,37 @@ func TestRequestsLeaveNoTraces(t *testing.T) {
 			t.Errorf("a %s event has a digest", e.Type)
 		}
 		assertNoTraces(t, "an event", fmt.Sprintf("%#v", e), key, token.Digest)
+	}
+}
+
+// lockedBuffer is written to by a server's goroutines.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// A panic prints a value by its String method, not by Format.
+func TestPanicDoesNotPrintSecrets(t *testing.T) {
+	t.Parallel()
+	for _, value := range []any{httpkey.Secret("hunter2"), httpkey.Created{Secret: "hunter2"}} {
+		if s, ok := value.(fmt.Stringer); ok && strings.Contains(s.String(), "hunter2") {
+			t.Errorf("%T.String shows the secret", value)
+		}
+	}
+	if _, ok := any(httpkey.Secret("")).(fmt.Stringer); !ok {
+		t.Error("without String, a panic prints the string that a Secret is")
 	}
 }
 

@@ -16,11 +16,11 @@ var ErrInactive = errors.New("httpkey: the token is revoked or expired")
 // nobody can show again, and the token as it is stored.
 //
 // An empty ID is filled with a new one, and an empty Kind means APIKey. Digest,
-// Hint, IsActive, LastUsed and CreatedAt are Issue's to set; what t has there is
-// not used. ExpiredAt must be zero or in the future. Errors wrap
+// Hint, IsActive, LastUsed, CreatedAt and RotatedFrom are Issue's to set; what t
+// has there is not used. ExpiredAt must be zero or in the future. Errors wrap
 // [ErrInvalidToken], which names the field, [ErrConflict], or the store's.
 func (g *Guard) Issue(ctx context.Context, t Token) (Secret, Token, error) {
-	t.CreatedAt = time.Time{}
+	t.CreatedAt, t.RotatedFrom = time.Time{}, ""
 	secret := g.format.generate(t.Kind)
 	t, err := g.create(ctx, secret, t, EventIssued)
 	if err != nil {
@@ -30,8 +30,9 @@ func (g *Guard) Issue(ctx context.Context, t Token) (Secret, Token, error) {
 }
 
 // Import stores a token for a secret that was issued elsewhere, so that its
-// holder need not change it. [Options.ImportedMinLength] must allow it. The
-// rest is as with [Guard.Issue], but that CreatedAt is kept if it is set.
+// holder need not change it. [Options.ImportedMinLength] must allow its shape,
+// unless that is our own. The rest is as with [Guard.Issue], but that CreatedAt
+// is kept if it is set.
 //
 // Where only the SHA-256 of the keys is known, create tokens with that as
 // their Digest in the store; with a pepper, put an empty one among
@@ -40,6 +41,7 @@ func (g *Guard) Import(ctx context.Context, secret Secret, t Token) (Token, erro
 	if !g.format.accepts(secret.Reveal()) {
 		return Token{}, fmt.Errorf("httpkey: import: %w: Options.ImportedMinLength does not allow a secret of this shape", ErrInvalidToken)
 	}
+	t.RotatedFrom = ""
 	t, err := g.create(ctx, secret, t, EventIssued)
 	if err != nil {
 		return Token{}, fmt.Errorf("httpkey: import: %w", err)
@@ -56,7 +58,12 @@ func (g *Guard) Import(ctx context.Context, secret Secret, t Token) (Token, erro
 // the old key's end cannot be, Rotate returns the successor and its secret
 // together with the error: both keys are valid until you rotate or revoke
 // the old one. Rotating a key once more, after a lost answer, say, makes another
-// successor with the expiry that the first one got.
+// successor with the expiry that the first one got; if that was deleted, the
+// expiry is the end of the old key's grace.
+//
+// A store has no conditional Update, so that a change to the old token that
+// others make in the same instant can be overwritten. Revoke a key that has leaked, rather
+// than rotating it.
 //
 // Errors wrap [ErrNotFound], [ErrInactive] or the store's.
 func (g *Guard) Rotate(ctx context.Context, id string, grace time.Duration) (Secret, Token, error) {
@@ -71,6 +78,9 @@ func (g *Guard) Rotate(ctx context.Context, id string, grace time.Duration) (Sec
 		return "", Token{}, fmt.Errorf("httpkey: rotate: %w", err)
 	}
 	expiry, err := g.intendedExpiry(ctx, old)
+	if err == nil && (Token{ExpiredAt: expiry}).Expired(time.Now()) {
+		err = ErrInactive
+	}
 	if err != nil {
 		return "", Token{}, fmt.Errorf("httpkey: rotate: %w", err)
 	}
@@ -118,8 +128,8 @@ func (g *Guard) Revoke(ctx context.Context, id string) error {
 const ninetyDays = 90 * 24 * time.Hour
 
 // Due yields the valid tokens among those that f selects that are at least
-// this old, newest first: they are due for rotation. An age of 0 means 90 days.
-// It reads pages of f.Limit tokens as the loop goes on; an error of the store
+// this old, newest first: they are due for rotation. An age of 0 or less means
+// 90 days. It reads pages of f.Limit tokens as the loop goes on; an error of the store
 // is yielded last.
 func (g *Guard) Due(ctx context.Context, f Filter, age time.Duration) iter.Seq2[Token, error] {
 	return g.validSince(ctx, f, age, func(t Token) time.Time { return t.CreatedAt })
@@ -139,7 +149,7 @@ func (g *Guard) Unused(ctx context.Context, f Filter, idle time.Duration) iter.S
 
 // validSince yields the valid tokens whose moment lies at least age back.
 func (g *Guard) validSince(ctx context.Context, f Filter, age time.Duration, moment func(Token) time.Time) iter.Seq2[Token, error] {
-	if age == 0 {
+	if age <= 0 {
 		age = ninetyDays
 	}
 	return func(yield func(Token, error) bool) {
@@ -198,11 +208,15 @@ func (g *Guard) create(ctx context.Context, secret Secret, t Token, event EventT
 // stored returns t as every store can keep it: to the microsecond, in UTC.
 func stored(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
+// maxRotations is how far intendedExpiry follows the successors of a token:
+// weekly rotation for nineteen years. A store that holds a circle must not hold us.
+const maxRotations = 1000
+
 // intendedExpiry returns the expiry that a successor of t gets. That is t's
 // own, unless t was rotated before: then its own was cut short, and the one
 // meant is with its latest successor.
 func (g *Guard) intendedExpiry(ctx context.Context, t Token) (time.Time, error) {
-	for {
+	for range maxRotations {
 		successors, err := g.store.List(ctx, Filter{RotatedFrom: t.ID, Limit: 1})
 		if err != nil {
 			return time.Time{}, err
@@ -212,10 +226,12 @@ func (g *Guard) intendedExpiry(ctx context.Context, t Token) (time.Time, error) 
 		}
 		t = successors[0]
 	}
+	return time.Time{}, fmt.Errorf("%w: RotatedFrom goes on for more than %d tokens", ErrInvalidToken, maxRotations)
 }
 
 // retire ends the token of this ID at a moment, if it does not end before. It
-// reads the token anew: since it was rotated, it may have been revoked.
+// reads the token anew, right before it writes: since Rotate began, it may have
+// been revoked.
 func (g *Guard) retire(ctx context.Context, id string, at time.Time) error {
 	t, err := g.store.Get(ctx, id)
 	if errors.Is(err, ErrNotFound) {

@@ -57,7 +57,6 @@ func TestIssueRefusesBadTokens(t *testing.T) {
 		"ID":          {ID: long},
 		"User":        {User: "a\x00b"},
 		"Workspace":   {Workspace: long},
-		"RotatedFrom": {RotatedFrom: long},
 		"Label":       {Label: strings.Repeat("é", 256)},
 		"Description": {Description: "\xff"},
 		"Scopes":      {Scopes: []string{"two words"}},
@@ -66,6 +65,7 @@ func TestIssueRefusesBadTokens(t *testing.T) {
 		"Limit":       {Limit: httpkey.Limit{Rate: -1, Period: time.Second}},
 		"Rate":        {Limit: httpkey.Limit{Burst: 5}},
 		"ExpiredAt":   {ExpiredAt: time.Now().Add(-time.Second)},
+		"ExpiredAt ":  {ExpiredAt: time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)}, // JSON could not write it
 	} {
 		store := newSpyStore()
 		guard := httpkey.New(store, memstore.NewLimiter(), nil)
@@ -269,6 +269,43 @@ func TestRotatingAgainKeepsTheExpiry(t *testing.T) {
 				t.Errorf("the successor expires at %v (%v), want %v", again.ExpiredAt, err, old.ExpiredAt)
 			}
 		})
+	}
+}
+
+// A store may hold a circle of successors, by whatever mistake.
+func TestRotateInACircleEnds(t *testing.T) {
+	t.Parallel()
+	store := memstore.New()
+	guard := httpkey.New(store, memstore.NewLimiter(), nil)
+	_, token := issue(t, guard, httpkey.Token{ID: "a", RotatedFrom: "a"})
+	if token.RotatedFrom != "" {
+		t.Errorf("Issue took RotatedFrom from its caller: %q", token.RotatedFrom)
+	}
+	token.RotatedFrom = token.ID
+	if err := store.Update(t.Context(), token); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := guard.Rotate(t.Context(), token.ID, 0); !errors.Is(err, httpkey.ErrInvalidToken) {
+		t.Errorf("Rotate returned %v", err)
+	}
+}
+
+// A key whose successor has expired is past rotating, though its grace goes on.
+func TestRotateAfterAnExpiredSuccessor(t *testing.T) {
+	t.Parallel()
+	store := memstore.New()
+	guard := httpkey.New(store, memstore.NewLimiter(), nil)
+	_, old := issue(t, guard, httpkey.Token{})
+	_, successor, err := guard.Rotate(t.Context(), old.ID, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	successor.ExpiredAt = time.Now()
+	if err := store.Update(t.Context(), successor); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := guard.Rotate(t.Context(), old.ID, 0); !errors.Is(err, httpkey.ErrInactive) {
+		t.Errorf("Rotate returned %v", err)
 	}
 }
 

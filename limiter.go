@@ -55,8 +55,8 @@ func (l Limit) Validate() error {
 	case l.Period%time.Microsecond != 0:
 		return fmt.Errorf("%w: Period is %v, it must be a whole number of microseconds", ErrInvalidLimit, l.Period)
 	}
-	high, debt := bits.Mul64(uint64(l.burst()), uint64(l.Period/time.Microsecond))
-	if high != 0 || debt > maxDebt || debt/uint64(l.Rate) > math.MaxInt64/uint64(time.Microsecond) {
+	high, debt := bits.Mul64(uint64(l.burst()), uint64(l.Period.Microseconds()))
+	if high != 0 || debt > maxDebt || (debt-1)/uint64(l.Rate)+1 > math.MaxInt64/uint64(time.Microsecond) {
 		return fmt.Errorf("%w: Burst is %d, too large to be counted with a Period of %v", ErrInvalidLimit, l.burst(), l.Period)
 	}
 	return nil
@@ -102,6 +102,17 @@ func (l Limit) MarshalJSON() ([]byte, error) {
 	return json.Marshal(limitJSON{Rate: l.Rate, Burst: l.burst(), Period: l.Period.Seconds()})
 }
 
+// UnmarshalJSON reads what MarshalJSON wrote; null is the zero Limit.
+func (l *Limit) UnmarshalJSON(text []byte) error {
+	var wire limitJSON
+	if err := json.Unmarshal(text, &wire); err != nil {
+		return fmt.Errorf("httpkey: read a limit: %w", err)
+	}
+	seconds := time.Duration(math.Round(wire.Period*1e6)) * time.Microsecond
+	*l = Limit{Rate: wire.Rate, Burst: wire.Burst, Period: seconds}
+	return nil
+}
+
 // Limiter decides whether a bucket has room for a request.
 //
 // A bucket is named by key and limit together: the same key under another
@@ -122,6 +133,7 @@ func (l Limit) MarshalJSON() ([]byte, error) {
 // Implementations are safe for concurrent use. The package storetest proves
 // these rules for an implementation of your own.
 type Limiter interface {
+	// Allow takes n from the bucket of key and limit, if it has that much.
 	Allow(ctx context.Context, key string, limit Limit, n int) (Result, error)
 }
 

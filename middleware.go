@@ -62,7 +62,8 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 // next answers.
 //
 // A request with a valid key costs quota whatever its method; put a handler of
-// CORS preflights, which carry no key, around this one.
+// CORS preflights, which carry no key, around this one. One Guard inside another
+// takes from both, and the inner one's token is the request's.
 func (g *Guard) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r, ok := g.Check(w, r); ok {
@@ -225,8 +226,15 @@ func (g *Guard) setHeaders(h http.Header, result Result, now time.Time) {
 // refuse reports a refusal and answers it.
 func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, t *Token, e Error) {
 	g.observe(r.Context(), Event{Type: EventRefused, Reason: e.reason, Token: *t, Result: e.result, Err: e.cause})
+	if e.Status() == http.StatusUnauthorized || e.Status() == http.StatusServiceUnavailable {
+		clearRateLimitHeaders(w.Header())
+	}
 	setRefusalHeaders(w.Header(), e)
-	g.options.ErrorHandler(w, r, e)
+	if g.options.ErrorHandler != nil {
+		g.options.ErrorHandler(w, r, e)
+		return
+	}
+	writeDetail(w, r, e)
 }
 
 func (g *Guard) observe(ctx context.Context, e Event) {
@@ -249,6 +257,9 @@ func failure(ctx context.Context, reason Reason, err error) Error {
 
 // FromContext returns the token of the request that ctx belongs to, and false
 // where no Guard has let it in. It is a copy: a handler may do with it as it likes.
+//
+// In gin, pass c.Request.Context(): a *gin.Context is a context too, but does not
+// ask the request's unless the engine is told so.
 func FromContext(ctx context.Context) (Token, bool) {
 	in := admissionOf(ctx)
 	if in == nil {

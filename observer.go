@@ -8,10 +8,11 @@ import (
 // Observer is told of everything a Guard does: every request's outcome and its
 // reason, every change of a token, every failure in the background.
 //
-// Observe runs on the path of the request: it must be quick, must not panic,
-// and is called from many goroutines at once. No event holds a secret or a
-// digest. ctx is the request's; it may be canceled.
+// A request that a Guard admits and a Require function then refuses makes two events.
 type Observer interface {
+	// Observe is told of one event. It runs on the path of the request: it must
+	// be quick, must not panic, and is called from many goroutines at once. No
+	// event holds a secret or a digest. ctx is the request's; it may be canceled.
 	Observe(ctx context.Context, e Event)
 }
 

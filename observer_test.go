@@ -153,3 +153,20 @@ func TestErrorTellsItsClassReasonAndCause(t *testing.T) {
 		}
 	}
 }
+
+// A cause that cannot be compared is no reason to panic.
+func TestErrorsWithAnyCauseCanBeMatched(t *testing.T) {
+	t.Parallel()
+	store := newSpyStore()
+	guard := httpkey.New(store, memstore.NewLimiter(), nil)
+	key, _ := issue(t, guard, httpkey.Token{})
+	store.failWith(func(string, int) error { return causes{errors.New("down")} })
+	_, err := guard.Verify(t.Context(), key)
+	if !errors.Is(err, httpkey.ErrUnavailable) || errors.Is(err, httpkey.Error{}) || errors.Is(err, err) {
+		t.Errorf("Verify returned %v", err)
+	}
+}
+
+type causes []error
+
+func (c causes) Error() string { return errors.Join(c...).Error() }

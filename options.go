@@ -21,7 +21,7 @@ type Options struct {
 	// Prefix begins every secret that Issue makes, so that people and secret
 	// scanners know whose it is: a letter, then letters, digits and underscores, at
 	// most 19. Empty: hk. Keys of another prefix are refused, so a change
-	// of it ends all keys issued before.
+	// of it ends all keys issued before, unless ImportedMinLength lets them in.
 	Prefix string
 
 	// Pepper makes digests HMAC-SHA-256 under this key instead of SHA-256: a
@@ -37,7 +37,8 @@ type Options struct {
 
 	// ImportedMinLength, if not 0, lets in keys issued elsewhere, of whatever
 	// shape: this many to 255 visible ASCII characters, at least 16. See
-	// [Guard.Import]. Made-up keys then cost a Lookup.
+	// [Guard.Import]. Made-up keys then cost a Lookup, and the Hint shows the last
+	// four characters of a secret that has no checksum at its end.
 	ImportedMinLength int
 
 	// APIKeyLimit is the limit of tokens of kind APIKey that have none of their
@@ -141,6 +142,9 @@ func (o *Options) Validate() error {
 		if pepper != "" && len(pepper) < minPepperLength {
 			return invalid(fmt.Sprintf("PreviousPeppers[%d]", i), "has %d bytes, it needs at least %d (or none, for SHA-256)", len(pepper), minPepperLength)
 		}
+		if pepper == o.Pepper {
+			return invalid(fmt.Sprintf("PreviousPeppers[%d]", i), "is the Pepper itself")
+		}
 	}
 	for _, limit := range []struct {
 		field string
@@ -177,9 +181,6 @@ func (o *Options) withDefaults() Options {
 	}
 	if d.LastUsedInterval == 0 {
 		d.LastUsedInterval = time.Second
-	}
-	if d.ErrorHandler == nil {
-		d.ErrorHandler = WriteError
 	}
 	return d
 }

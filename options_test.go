@@ -13,6 +13,7 @@ import (
 
 func TestOptionsAreValidated(t *testing.T) {
 	t.Parallel()
+	long := strings.Repeat("p", 32)
 	for _, tt := range []struct {
 		field string
 		opts  httpkey.Options
@@ -25,7 +26,9 @@ func TestOptionsAreValidated(t *testing.T) {
 		{"Prefix", httpkey.Options{Prefix: "a-b"}},
 		{"Prefix", httpkey.Options{Prefix: strings.Repeat("x", 20)}},
 		{"Pepper", httpkey.Options{Pepper: "too short"}},
-		{"PreviousPeppers[1]", httpkey.Options{PreviousPeppers: []httpkey.Secret{"", "too short"}}},
+		{"PreviousPeppers[1]", httpkey.Options{Pepper: httpkey.Secret(long), PreviousPeppers: []httpkey.Secret{"", "too short"}}},
+		{"PreviousPeppers[0]", httpkey.Options{PreviousPeppers: []httpkey.Secret{""}}},
+		{"PreviousPeppers[0]", httpkey.Options{Pepper: httpkey.Secret(long), PreviousPeppers: []httpkey.Secret{httpkey.Secret(long)}}},
 		{"ImportedMinLength", httpkey.Options{ImportedMinLength: 15}},
 		{"ImportedMinLength", httpkey.Options{ImportedMinLength: -1}},
 		{"ImportedMinLength", httpkey.Options{ImportedMinLength: 256}},
@@ -77,7 +80,7 @@ func TestNewNeedsAStoreAndALimiter(t *testing.T) {
 func TestNewCopiesOptions(t *testing.T) {
 	t.Parallel()
 	pepper := httpkey.Secret(strings.Repeat("p", 32))
-	opts := &httpkey.Options{Pepper: pepper, PreviousPeppers: []httpkey.Secret{pepper}}
+	opts := &httpkey.Options{Pepper: pepper, PreviousPeppers: []httpkey.Secret{"previous-" + pepper}}
 	guard := newGuard(opts)
 	if opts.Pepper != pepper || len(opts.PreviousPeppers) != 1 || opts.Header != "" {
 		t.Errorf("New changed the options: %+v", opts)
@@ -85,7 +88,7 @@ func TestNewCopiesOptions(t *testing.T) {
 	key, _ := issue(t, guard, httpkey.Token{})
 	opts.Header, opts.PreviousPeppers[0] = "X-Other", ""
 	if w := get(guard.Handler(ok), key); w.Code != 200 {
-		t.Errorf("a change of the options behind New took effect: %d", w.Code)
+		t.Errorf("a change of the options after New took effect: %d", w.Code)
 	}
 }
 
@@ -104,12 +107,19 @@ func TestLimitValidate(t *testing.T) {
 		{"Period", httpkey.Limit{Rate: 1, Period: 999}},
 		{"Burst", httpkey.Limit{Rate: math.MaxInt, Period: time.Hour}},
 		{"Burst", httpkey.Limit{Rate: 1, Burst: math.MaxInt, Period: time.Second}},
-		{"Burst", httpkey.Limit{Rate: 1, Burst: 1 << 45, Period: time.Second}},           // just overflows the debt
-		{"Burst", httpkey.Limit{Rate: 1, Burst: 300 * 366, Period: 24 * time.Hour}},      // 300 years to fill
-		{"Burst", httpkey.Limit{Rate: 1, Burst: 2, Period: math.MaxInt64 / 1000 * 1000}}, // the same at once
+		{"Burst", httpkey.Limit{Rate: 1, Burst: math.MaxInt32, Period: 1 << 41 * time.Microsecond}}, // just overflows the debt
+		{"Burst", httpkey.Limit{Rate: 1, Burst: 300 * 366, Period: 24 * time.Hour}},                 // 300 years to fill
+		{"Burst", httpkey.Limit{Rate: 1, Burst: 2, Period: math.MaxInt64 / 1000 * 1000}},            // the same at once
 	} {
 		if err := tt.limit.Validate(); !errors.Is(err, httpkey.ErrInvalidLimit) || !strings.Contains(err.Error(), tt.field+" is") {
 			t.Errorf("%+v: Validate returned %v, want %s named", tt.limit, err, tt.field)
+		}
+	}
+	for _, limit := range []httpkey.Limit{
+		{Rate: 2, Burst: 3, Period: 6148914691236517 * time.Microsecond}, // to refill takes half a microsecond too long
+	} {
+		if err := limit.Validate(); !errors.Is(err, httpkey.ErrInvalidLimit) {
+			t.Errorf("%+v: Validate returned %v", limit, err)
 		}
 	}
 	for _, good := range []httpkey.Limit{

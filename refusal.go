@@ -42,9 +42,10 @@ var (
 // and what [Guard.Verify] returns.
 //
 // It is an immutable value. Its text holds the reason and the cause, so it
-// belongs into a log and not into a response; [WriteError] knows what a client
-// may read.
+// belongs in a log and not in a response; [WriteError] knows what a client may
+// read.
 type Error struct {
+	_      [0]func() // not comparable with ==: the cause may not be, and errors.Is would panic
 	reason Reason
 	result Result
 	cause  error
@@ -111,10 +112,32 @@ func (e Error) class() *class {
 // WriteError is the default [Options.ErrorHandler]. It answers as the Plane API
 // documents it: the status, a one-line JSON body {"detail": …}, Content-Type,
 // Content-Length, Cache-Control: no-store, and WWW-Authenticate (RFC 9110,
-// section 11.6.1) or Retry-After (section 10.2.3) where they belong. HEAD gets the same
-// without the body. Nothing of the reason or the cause is in the response.
+// section 11.6.1) or Retry-After (section 10.2.3) where they belong; the last
+// three unless they are set already. HEAD gets the same without the body.
+// Nothing of the reason or the cause is in the response.
 func WriteError(w http.ResponseWriter, r *http.Request, e Error) {
-	setRefusalHeaders(w.Header(), e)
+	h, defaults := w.Header(), make(http.Header)
+	setRefusalHeaders(defaults, e)
+	for name, value := range defaults {
+		if h[name] == nil {
+			h[name] = value
+		}
+	}
+	writeDetail(w, r, e)
+}
+
+// setRefusalHeaders sets what every refusal of e's class carries, whoever writes the body.
+func setRefusalHeaders(h http.Header, e Error) {
+	h["Cache-Control"] = []string{"no-store"}
+	switch e.Status() {
+	case http.StatusUnauthorized:
+		h["Www-Authenticate"] = []string{`ApiKey realm="api"`}
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		h["Retry-After"] = []string{strconv.FormatInt(retrySeconds(e.result), 10)}
+	}
+}
+
+func writeDetail(w http.ResponseWriter, r *http.Request, e Error) {
 	class := e.class()
 	body := class.body
 	if body == nil {
@@ -126,17 +149,6 @@ func WriteError(w http.ResponseWriter, r *http.Request, e Error) {
 	w.WriteHeader(class.status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body) // the client may be gone; there is nobody else to tell
-	}
-}
-
-// setRefusalHeaders sets what every refusal of e's class carries, whoever writes the body.
-func setRefusalHeaders(h http.Header, e Error) {
-	h["Cache-Control"] = []string{"no-store"}
-	switch e.class().status {
-	case http.StatusUnauthorized:
-		h["Www-Authenticate"] = []string{`ApiKey realm="api"`}
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		h["Retry-After"] = []string{strconv.FormatInt(retrySeconds(e.result), 10)}
 	}
 }
 

@@ -11,16 +11,19 @@ import (
 
 const redacted = "[REDACTED]"
 
-// Secret is a key as its holder knows it, or a pepper. It cannot be printed by
-// accident: fmt, slog and every marshaler that knows [encoding.TextMarshaler]
-// show a placeholder. Only [Secret.Reveal] tells it.
+// Secret is a key as its holder knows it, or a pepper. It does not show when it
+// is printed by accident: fmt, slog, a panic, and every marshaler that knows
+// [encoding.TextMarshaler] write a placeholder. [Secret.Reveal] tells it.
 //
-// Out of its reach are the verb %p, which go vet refuses for a string, and JSON
-// that has Secrets for the keys of a map.
+// No method is asked, and the secret shows, in an unexported field of a struct that
+// fmt prints, by the verb %p, by the builtin println, and in JSON as the key of a map.
 type Secret string
 
 // Reveal returns the secret itself. Show it to its owner once; store it nowhere.
 func (s Secret) Reveal() string { return string(s) }
+
+// String returns a placeholder, which is what a panic prints.
+func (Secret) String() string { return redacted }
 
 // Format writes a placeholder, whatever the verb.
 func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
@@ -32,7 +35,8 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // hint returns the end of the secret, by which people recognize it. In a secret
-// of our own that is the end of the checksum: it tells nothing of the random part.
+// of our own that is the end of the checksum, which tells less than 24 of the
+// 160 random bits.
 func (s Secret) hint() string { return string(s[max(0, len(s)-4):]) }
 
 // A secret is <prefix>_<k|s>_<random><checksum>, as in hk_k_… and hk_s_….

@@ -45,7 +45,7 @@ type TokenStore interface {
 
 	// Update replaces all of the token with t's ID but Digest and LastUsed,
 	// which MUST stay as they are. ErrNotFound if there is none: Update never
-	// creates.
+	// creates. Of two at once, one is overwritten by the other.
 	Update(ctx context.Context, t Token) error
 
 	// Delete removes the token of an ID. That there is none is no error.
@@ -53,7 +53,8 @@ type TokenStore interface {
 
 	// Touch sets LastUsed of many tokens, by ID. It MUST NOT move one
 	// backwards, MUST skip an ID that it does not hold without an error, and
-	// MUST NOT keep the map. A Guard passes at most 1,000 at a time.
+	// MUST NOT keep the map. A Guard passes at most 1,000 at a time, from a
+	// goroutine of its own, so that a panic in Touch ends the program.
 	Touch(ctx context.Context, used map[string]time.Time) error
 }
 
@@ -69,14 +70,14 @@ type Filter struct {
 	Limit int    // how many at most; 0 means 100, more than 1,000 means 1,000
 }
 
-// Cursor is a place in the order of [TokenStore.List], the place just behind a
+// Cursor is a place in the order of [TokenStore.List], the place just after a
 // token. It stays good while tokens are created and deleted, that one included.
 type Cursor struct {
 	CreatedAt time.Time // that of the token
 	ID        string    // that of the token
 }
 
-// Cursor returns the place behind t: put that of a page's last token into
+// Cursor returns the place after t: put that of a page's last token into
 // [Filter.After] to get the next page.
 func (t Token) Cursor() Cursor { return Cursor{CreatedAt: t.CreatedAt, ID: t.ID} }
 

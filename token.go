@@ -17,7 +17,8 @@ import (
 // stored. The message names the field.
 var ErrInvalidToken = errors.New("httpkey: invalid token")
 
-// Kind says what a token is for; each kind has its default limit.
+// Kind says what a token is for; each kind has its default limit. There are two:
+// Issue refuses others, and one that a store brings all the same has the limit of APIKey.
 type Kind string
 
 // The two kinds.
@@ -89,6 +90,14 @@ func (t Token) Validate() error {
 			return fmt.Errorf("%w: %s is not UTF-8 text, or holds a NUL", ErrInvalidToken, text.field)
 		}
 	}
+	for _, moment := range []struct {
+		field string
+		at    time.Time
+	}{{"ExpiredAt", t.ExpiredAt}, {"LastUsed", t.LastUsed}, {"CreatedAt", t.CreatedAt}} {
+		if year := moment.at.UTC().Year(); year < 1 || year > 9999 { // RFC 3339 has four digits
+			return fmt.Errorf("%w: %s is in the year %d", ErrInvalidToken, moment.field, year)
+		}
+	}
 	if len(t.Scopes) > maxScopes {
 		return fmt.Errorf("%w: Scopes has more than %d entries", ErrInvalidToken, maxScopes)
 	}
@@ -132,8 +141,9 @@ func (t Token) clone() Token {
 }
 
 // Created is a token together with its secret. Its JSON is the answer to the
-// request that created the token, the one time that the secret is shown;
-// printed or logged, it is redacted like any other.
+// request that created the token, the one time that the secret is shown: encode
+// it into that response and into nothing else. fmt, and slog where it is an
+// attribute of its own, show it redacted.
 type Created struct {
 	Token  Token  // as it is stored
 	Secret Secret // its key
@@ -155,9 +165,29 @@ func (c Created) MarshalJSON() ([]byte, error) {
 	return json.Marshal(wire)
 }
 
+// UnmarshalJSON reads what MarshalJSON wrote, for clients of an API that answers it.
+func (c *Created) UnmarshalJSON(text []byte) error {
+	var wire tokenJSON
+	if err := json.Unmarshal(text, &wire); err != nil {
+		return fmt.Errorf("httpkey: read a token: %w", err)
+	}
+	*c = Created{Token: wire.token(), Secret: Secret(wire.Token)}
+	return nil
+}
+
 // MarshalJSON writes t with the property names of the Plane API and ours. The
 // digest is left out.
 func (t Token) MarshalJSON() ([]byte, error) { return json.Marshal(t.wire()) }
+
+// UnmarshalJSON reads what MarshalJSON wrote. The digest stays zero.
+func (t *Token) UnmarshalJSON(text []byte) error {
+	var created Created
+	if err := created.UnmarshalJSON(text); err != nil {
+		return err
+	}
+	*t = created.Token
+	return nil
+}
 
 // tokenJSON is a Token on the wire; a nil pointer is null.
 type tokenJSON struct {
@@ -197,6 +227,32 @@ func (t Token) wire() tokenJSON {
 	}
 }
 
+func (w tokenJSON) token() Token {
+	return Token{
+		ID:          w.ID,
+		Hint:        w.Hint,
+		Kind:        w.Kind,
+		Label:       w.Label,
+		Description: w.Description,
+		User:        w.User,
+		Workspace:   orZero(w.Workspace),
+		Scopes:      w.Scopes,
+		Limit:       w.RateLimit,
+		IsActive:    w.IsActive,
+		ExpiredAt:   orZero(w.ExpiredAt),
+		LastUsed:    orZero(w.LastUsed),
+		CreatedAt:   w.CreatedAt,
+		RotatedFrom: orZero(w.RotatedFrom),
+	}
+}
+
+func orZero[T any](value *T) (zero T) {
+	if value == nil {
+		return zero
+	}
+	return *value
+}
+
 func nullable[T any](value T, null bool) *T {
 	if null {
 		return nil
@@ -205,7 +261,7 @@ func nullable[T any](value T, null bool) *T {
 }
 
 // newID returns a UUID of version 7 (RFC 9562, section 5.7): later ones sort
-// behind earlier ones, which keeps the indexes of a database compact.
+// after earlier ones, which keeps the indexes of a database compact.
 func newID(now time.Time) string {
 	var id [16]byte
 	_, _ = rand.Read(id[6:]) // crypto/rand.Read never fails: it ends the program instead

@@ -2,6 +2,7 @@ package httpkey_test
 
 import (
 	"encoding/json"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -37,6 +38,40 @@ func TestTokenJSON(t *testing.T) {
 	}
 }
 
+// A client of an API reads what the API wrote.
+func TestTokenJSONRoundTrip(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 678_901_000, time.UTC)
+	want := httpkey.Created{Secret: "s", Token: httpkey.Token{
+		ID: "t-1", Hint: "a1B2", Kind: httpkey.ServiceToken, Label: "ci", Description: "d", User: "u-1",
+		Workspace: "w-1", Scopes: []string{"a", "b"}, Limit: httpkey.Limit{Rate: 5, Burst: 7, Period: 1500 * time.Microsecond}, IsActive: true,
+		ExpiredAt: at.Add(time.Hour), LastUsed: at, CreatedAt: at, RotatedFrom: "t-0"}}
+	text, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var created httpkey.Created
+	if err := json.Unmarshal(text, &created); err != nil || !reflect.DeepEqual(created, want) {
+		t.Errorf("read %#v (%v), want %#v", created, err, want)
+	}
+	var token httpkey.Token
+	if err := json.Unmarshal(text, &token); err != nil || !reflect.DeepEqual(token, want.Token) {
+		t.Errorf("read %#v (%v), want %#v", token, err, want.Token)
+	}
+	bare := httpkey.Token{ID: "t-1", Kind: httpkey.APIKey, CreatedAt: at, Scopes: []string{}}
+	if text, err = json.Marshal(bare); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &token); err != nil || !reflect.DeepEqual(token, bare) {
+		t.Errorf("read %#v (%v), want %#v", token, err, bare)
+	}
+	for _, bad := range []string{`{"id": 5}`, `{"rate_limit": "60/min"}`, `[]`} {
+		if err := json.Unmarshal([]byte(bad), &token); err == nil || !strings.HasPrefix(err.Error(), "httpkey: ") {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
 // The properties of the Plane documentation, and ours.
 func TestTokenJSONHasTheDocumentedProperties(t *testing.T) {
 	t.Parallel()
@@ -57,7 +92,7 @@ func TestTokenJSONHasTheDocumentedProperties(t *testing.T) {
 		delete(object, property)
 	}
 	for property := range object {
-		t.Errorf("%s is too much", property)
+		t.Errorf("unexpected property %s", property)
 	}
 }
 
@@ -73,7 +108,7 @@ func TestCursorOrder(t *testing.T) {
 	}
 }
 
-// Later IDs sort behind earlier ones, to the millisecond.
+// Later IDs sort after earlier ones, to the millisecond.
 func TestIDsSortByTime(t *testing.T) {
 	t.Parallel()
 	guard := newGuard(nil)

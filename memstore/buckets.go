@@ -67,7 +67,7 @@ func (b *buckets[S]) lock(key string, limit httpkey.Limit, now int64) (*S, *sync
 }
 
 func (b *buckets[S]) intern(limit httpkey.Limit) unique.Handle[httpkey.Limit] {
-	place := &b.limits[uint(limit.Rate+limit.Burst)%uint(len(b.limits))]
+	place := &b.limits[(uint64(limit.Rate)+uint64(limit.Burst)+uint64(limit.Period))%uint64(len(b.limits))]
 	interned := place.Load()
 	if interned == nil || interned.limit != limit {
 		interned = &internedLimit{limit, unique.Make(limit)}

@@ -17,7 +17,8 @@ import (
 //
 // A bucket takes about 100 bytes beside its key while it is not full, and at most
 // two of the longest refill times in use longer; then it goes at the next call
-// of Allow, whosever that is. A bucket in use all the time takes up to 85 more.
+// of Allow, whosever that is; so one limit with a long Period keeps all buckets
+// for longer. A bucket in use all the time takes up to 85 more.
 type Limiter struct {
 	buckets *buckets[gcra]
 }

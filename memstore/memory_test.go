@@ -3,6 +3,7 @@ package memstore
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/big"
 	"math/rand/v2"
 	"runtime"
@@ -143,9 +144,10 @@ func FuzzLimiters(f *testing.F) {
 	f.Add(60, 0, int64(time.Minute), 1, int64(time.Second), 1)
 	f.Add(7, 3, int64(time.Second), 2, int64(1), 3)
 	f.Add(-1, 1, int64(1000), 0, int64(0), -1)
-	f.Add(1<<62, 1<<62, int64(1<<62), 1<<62, int64(1<<62), 1<<62)
+	f.Add(math.MaxInt, math.MaxInt, int64(1<<62), math.MaxInt, int64(1<<62), math.MaxInt)
 	f.Add(1, 1, int64(1<<63-1)/1000*1000, 1, int64(1<<62), 1)
-	f.Add(1<<40, 1, int64(1000), 1, int64(999), 1)
+	f.Add(math.MaxInt, 1, int64(1000), 1, int64(999), 1)
+	f.Add(2, 3, int64(6148914691236517000), 3, int64(0), 1)
 	f.Fuzz(func(t *testing.T, rate, burst int, period int64, n int, pause int64, m int) {
 		limit := httpkey.Limit{Rate: rate, Burst: burst, Period: time.Duration(period)}
 		for name, newLimiter := range newLimiters {

@@ -62,7 +62,8 @@ func (s *Store) Get(_ context.Context, id string) (httpkey.Token, error) {
 }
 
 // List implements [httpkey.TokenStore]. It takes a time in proportion to the
-// tokens that it has to look at, the ones that f does not select included.
+// tokens that it has to look at, the ones that f does not select included, and
+// holds up changes meanwhile.
 func (s *Store) List(_ context.Context, f httpkey.Filter) ([]httpkey.Token, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -62,7 +62,7 @@ var storeRules = []storeRule{
 	{"ListOrder", "List returns the newest first, by CreatedAt and then by ID, both descending", checkListOrder},
 	{"ListFilter", "List returns all tokens that every set field of the filter selects, and no others", checkListFilter},
 	{"ListPages", "pages are whole: no token comes twice or is left out while others are created and deleted, the cursor's own included", checkListPages},
-	{"ListPageSize", "a page holds Filter.PageSize tokens at most: 100 if Limit is 0", checkListPageSize},
+	{"ListPageSize", "a page holds Filter.PageSize tokens at most: 100 if Limit is 0, and never more than 1,000", checkListPageSize},
 	{"Update", "Update replaces every field but Digest and LastUsed, which stay, also against a stale copy", checkUpdate},
 	{"Delete", "Delete removes the token from every view, is no error if there is none, and frees ID and digest", checkDelete},
 	{"Touch", "Touch sets LastUsed and nothing else, and keeps neither the map nor an order of its entries", checkTouch},
@@ -230,7 +230,7 @@ func checkNotFound(ctx context.Context, open func() httpkey.TokenStore) error {
 		return err
 	}
 	_, err = s.Get(ctx, absent.ID)
-	return notFound("Get behind an Update of nothing", err)
+	return notFound("Get after an Update of nothing", err)
 }
 
 func checkConflict(ctx context.Context, open func() httpkey.TokenStore) error {
@@ -527,18 +527,18 @@ func checkListPages(ctx context.Context, open func() httpkey.TokenStore) error {
 
 func checkListPageSize(ctx context.Context, open func() httpkey.TokenStore) error {
 	s := open()
-	for n := range 103 {
+	for n := range 1003 {
 		if err := create(ctx, s, token(n)); err != nil {
 			return err
 		}
 	}
-	for limit, want := range map[int]int{-1: 100, 0: 100, 1: 1, 101: 101, 5000: 103} {
+	for limit, want := range map[int]int{-1: 100, 0: 100, 1: 1, 101: 101, 1000: 1000, 1001: 1000, 5000: 1000} {
 		page, err := s.List(ctx, httpkey.Filter{Limit: limit})
 		if err != nil {
 			return fmt.Errorf("List: %w", err)
 		}
 		if len(page) != want {
-			return fmt.Errorf("List with Limit %d of 103 tokens returned %d, want %d", limit, len(page), want)
+			return fmt.Errorf("List with Limit %d of 1,003 tokens returned %d, want %d", limit, len(page), want)
 		}
 	}
 	return nil

@@ -296,6 +296,18 @@ var wrongStores = []struct {
 			return s.TokenStore.List(ctx, f)
 		}
 	}},
+	{"has pages of any size", "ListPageSize", func(s *wrongStore) {
+		s.list = func(f httpkey.Filter) ([]httpkey.Token, error) {
+			page, err := s.TokenStore.List(ctx, f)
+			for len(page) >= 1000 && len(page) < f.Limit {
+				next, _ := s.TokenStore.List(ctx, httpkey.Filter{After: page[len(page)-1].Cursor(), Limit: f.Limit - len(page)})
+				if page = append(page, next...); len(next) == 0 {
+					break
+				}
+			}
+			return page, err
+		}
+	}},
 	{"moves last_used in Update", "Update", func(s *wrongStore) {
 		s.update = func(t httpkey.Token) error {
 			old, err := s.TokenStore.Get(ctx, t.ID)
