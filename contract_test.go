@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -381,12 +382,81 @@ func TestDigestIsComparedAgain(t *testing.T) {
 	}
 }
 
-// wrongNeighbor finds some token for every digest.
+// wrongNeighbor finds a token for every digest, with one that differs in the last bit.
 type wrongNeighbor struct{ *spyStore }
 
-func (s wrongNeighbor) Lookup(ctx context.Context, _ httpkey.Digest) (httpkey.Token, error) {
+func (s wrongNeighbor) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
 	page, err := s.List(ctx, httpkey.Filter{Limit: 1})
+	page[0].Digest = d
+	page[0].Digest[31] ^= 1
 	return page[0], err
+}
+
+// Stores may wrap what they answer.
+func TestWrappedNotFoundIsNotFound(t *testing.T) {
+	t.Parallel()
+	store := newSpyStore()
+	var seen events
+	pepper := httpkey.Secret(strings.Repeat("p", 32))
+	key, _ := issue(t, httpkey.New(store, httpkey.Unlimited, nil), httpkey.Token{})
+	guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{Pepper: pepper, PreviousPeppers: []httpkey.Secret{""}, Observer: &seen})
+	store.failWith(func(_ string, call int) error {
+		if call == 1 { // under the current pepper
+			return fmt.Errorf("select: %w", httpkey.ErrNotFound)
+		}
+		return nil
+	})
+	if w := get(guard.Handler(ok), key); w.Code != http.StatusOK {
+		t.Errorf("status %d", w.Code)
+	}
+	store.failWith(func(string, int) error { return fmt.Errorf("select: %w", httpkey.ErrNotFound) })
+	if w := get(guard.Handler(ok), key); w.Code != http.StatusUnauthorized || seen.last(t).Reason != httpkey.ReasonUnknown {
+		t.Errorf("status %d, observed %+v", w.Code, seen.last(t))
+	}
+}
+
+// The request's context reaches the store and the limiter, and what it carries
+// reaches the handler.
+func TestContextIsPassedOn(t *testing.T) {
+	t.Parallel()
+	type mark struct{}
+	limiter := contextLimiter(func(ctx context.Context) {
+		if ctx.Value(mark{}) == nil {
+			t.Error("the limiter got another context")
+		}
+	})
+	store := contextStore{memstore.New(), func(ctx context.Context) {
+		if ctx.Value(mark{}) == nil {
+			t.Error("the store got another context")
+		}
+	}}
+	guard := httpkey.New(store, limiter, nil)
+	key, _ := issue(t, guard, httpkey.Token{})
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r = r.WithContext(context.WithValue(r.Context(), mark{}, "mark"))
+	r.Header.Set("X-Api-Key", key)
+	guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.Context().Value(mark{}) != "mark" {
+			t.Error("the handler got another context")
+		}
+	})).ServeHTTP(httptest.NewRecorder(), r)
+}
+
+type contextLimiter func(context.Context)
+
+func (f contextLimiter) Allow(ctx context.Context, _ string, _ httpkey.Limit, _ int) (httpkey.Result, error) {
+	f(ctx)
+	return httpkey.Result{Allowed: true}, nil
+}
+
+type contextStore struct {
+	*memstore.Store
+	look func(context.Context)
+}
+
+func (s contextStore) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
+	s.look(ctx)
+	return s.Store.Lookup(ctx, d)
 }
 
 // The limiter's failure is never a yes.
@@ -555,7 +625,29 @@ func TestCanceledCallerIsNoOutage(t *testing.T) {
 	cancel()
 	store.failWith(func(string, int) error { return ctx.Err() })
 	_, err := guard.Verify(ctx, key)
-	if !errors.Is(err, context.Canceled) || seen.last(t).Reason != httpkey.ReasonCanceled {
+	if !errors.Is(err, context.Canceled) || !errors.Is(err, httpkey.ErrUnavailable) || seen.last(t).Reason != httpkey.ReasonCanceled {
 		t.Errorf("Verify returned %v, observed %+v", err, seen.last(t))
+	}
+	store.failWith(nil)
+	guard = httpkey.New(store, limiterFunc(func(string, httpkey.Limit, int) (httpkey.Result, error) {
+		return httpkey.Result{}, ctx.Err()
+	}), &httpkey.Options{Observer: &seen})
+	r := httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx)
+	r.Header.Set("X-Api-Key", key)
+	guard.Handler(ok).ServeHTTP(httptest.NewRecorder(), r)
+	if e := seen.last(t); e.Reason != httpkey.ReasonCanceled {
+		t.Errorf("a limiter that was canceled is observed as %+v", e)
+	}
+
+	late, stop := context.WithTimeout(t.Context(), 0)
+	defer stop()
+	for cause, ctx := range map[error]context.Context{
+		context.DeadlineExceeded: late,        // the caller waits, and got no answer in time
+		context.Canceled:         t.Context(), // the store canceled something of its own
+	} {
+		store.failWith(func(string, int) error { return cause })
+		if _, err := guard.Verify(ctx, key); !errors.Is(err, cause) || seen.last(t).Reason != httpkey.ReasonStore {
+			t.Errorf("Verify returned %v, observed %+v", err, seen.last(t))
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,6 +27,7 @@ func TestIETFHeaders(t *testing.T) {
 		{"first request", httpkey.PerMinute(60), 1, 0, `"default";q=60;w=60`, `"default";r=59;t=1`},
 		{"in between two refills", httpkey.PerHour(60), 2, 20 * time.Second, `"default";q=60;w=3600`, `"default";r=58;t=40`},
 		{"burst below rate", httpkey.Limit{Rate: 60, Burst: 10, Period: time.Minute}, 1, 0, `"default";q=10;w=10`, `"default";r=9;t=1`},
+		{"faster than the clock", httpkey.Limit{Rate: 10_000_000, Burst: 1, Period: time.Second}, 1, 0, `"default";q=1;w=1`, `"default";r=0;t=1`},
 		{"throttled", httpkey.PerMinute(2), 3, 0, `"default";q=2;w=60`, `"default";r=0;t=30`},
 		{"shorter than a second", httpkey.Limit{Rate: 4, Period: 100 * time.Millisecond}, 1, 0, `"default";q=4;w=1`, `"default";r=3;t=1`},
 		{"rate that does not divide", httpkey.PerMinute(7), 1, 0, `"default";q=7;w=60`, `"default";r=6;t=9`},
@@ -63,6 +65,17 @@ func TestIETFHeadersLeaveOutTheTimeOfAFullBucket(t *testing.T) {
 	}
 }
 
+// What may come at once is the quota that Remaining counts down.
+func TestLimitHeaderIsTheBurst(t *testing.T) {
+	t.Parallel()
+	guard := newGuard(nil)
+	key, _ := issue(t, guard, httpkey.Token{Limit: httpkey.Limit{Rate: 60, Burst: 10, Period: time.Minute}})
+	h := get(guard.Handler(ok), key).Header()
+	if h.Get("X-RateLimit-Limit") != "10" || h.Get("X-RateLimit-Remaining") != "9" {
+		t.Errorf("the headers are %v", h)
+	}
+}
+
 func TestIETFHeadersAreOptIn(t *testing.T) {
 	t.Parallel()
 	guard := newGuard(nil)
@@ -79,6 +92,7 @@ func TestNonsenseResultsAreContained(t *testing.T) {
 	for _, result := range []httpkey.Result{
 		{Allowed: true, Limit: httpkey.Limit{Burst: 5}, Remaining: -3, ResetAfter: -time.Hour},
 		{Limit: httpkey.PerMinute(1), Remaining: 900, ResetAfter: 1 << 62, RetryAfter: 1 << 62},
+		{Allowed: true, Limit: httpkey.Limit{Rate: 5, Burst: 5, Period: time.Minute}, Remaining: -3},
 		{Limit: httpkey.Limit{Rate: math.MaxInt, Burst: math.MaxInt, Period: math.MaxInt64}, RetryAfter: -1},
 	} {
 		limiter := limiterFunc(func(string, httpkey.Limit, int) (httpkey.Result, error) { return result, nil })
@@ -87,6 +101,9 @@ func TestNonsenseResultsAreContained(t *testing.T) {
 		h := get(guard.Handler(ok), key).Header()
 		if got := h.Get("X-RateLimit-Remaining"); got == "" || got[0] == '-' {
 			t.Errorf("%+v: Remaining %q", result, got)
+		}
+		if got := h.Get("RateLimit"); strings.Contains(got, "-") || strings.Contains(got, "t=0") {
+			t.Errorf("%+v: RateLimit %s", result, got)
 		}
 		if got := h.Get("Retry-After"); !result.Allowed && (got == "" || got[0] == '-' || got[0] == '0') {
 			t.Errorf("%+v: Retry-After %q", result, got)
@@ -115,6 +132,7 @@ func TestLimitCostAndBucket(t *testing.T) {
 		{"limit of the kind", httpkey.Options{APIKeyLimit: own}, httpkey.Token{ID: "t"}, ask{"t", own, 1}},
 		{"limit of the other kind", httpkey.Options{ServiceTokenLimit: own}, httpkey.Token{ID: "t"}, ask{"t", httpkey.PerMinute(60), 1}},
 		{"limit of the token", httpkey.Options{APIKeyLimit: httpkey.PerHour(1)}, httpkey.Token{ID: "t", Limit: own}, ask{"t", own, 1}},
+		{"limit of a service token of its own", httpkey.Options{}, httpkey.Token{ID: "t", Kind: httpkey.ServiceToken, Limit: own}, ask{"t", own, 1}},
 		{"limit of the request", httpkey.Options{Limit: func(r *http.Request, t httpkey.Token) httpkey.Limit {
 			if r.Method == http.MethodGet && t.User == "u" {
 				return plan

@@ -3,6 +3,7 @@ package httpkey_test
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -31,6 +32,9 @@ func TestLastUsedIsCoalesced(t *testing.T) {
 		store.touch = func(ctx context.Context, used map[string]time.Time) error {
 			for id := range used {
 				writes[id] = append(writes[id], time.Now())
+				if used[id].Location() != time.UTC {
+					t.Errorf("Touch got a time in %v", used[id].Location())
+				}
 			}
 			return store.Store.Touch(ctx, used)
 		}
@@ -157,6 +161,48 @@ func TestFailedWritesAreRepeated(t *testing.T) {
 	})
 }
 
+// A use that comes while a flush is under way, and is the last one, is written by the next.
+func TestUsesDuringAFlushAreWritten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newSpyStore()
+		store.touch = func(ctx context.Context, used map[string]time.Time) error {
+			time.Sleep(100 * time.Millisecond)
+			return store.Store.Touch(ctx, used)
+		}
+		guard := httpkey.New(store, httpkey.Unlimited, nil)
+		key, token := issue(t, guard, httpkey.Token{})
+		get(guard.Handler(ok), key)
+		time.Sleep(1050 * time.Millisecond)
+		get(guard.Handler(ok), key)
+		last := time.Now()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if got, _ := store.Get(t.Context(), token.ID); !got.LastUsed.Equal(last) || store.count("Touch") != 2 {
+			t.Errorf("last_used is %v after %d writes, want %v", got.LastUsed, store.count("Touch"), last)
+		}
+	})
+}
+
+// A Guard that is closed before its first use starts nothing in the background either.
+func TestCloseBeforeUse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newSpyStore()
+		guard := httpkey.New(store, httpkey.Unlimited, nil)
+		if err := guard.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		key, _ := issue(t, guard, httpkey.Token{})
+		get(guard.Handler(ok), key)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := store.count("Touch"); n != 0 {
+			t.Errorf("%d writes in the background", n)
+		}
+	})
+}
+
 // A store whose Touch never answers delays no request, and what waits for it is bounded.
 func TestHangingTouchDelaysNoRequest(t *testing.T) {
 	t.Parallel()
@@ -217,26 +263,35 @@ func TestPendingUsesAreBounded(t *testing.T) {
 					}
 				}
 				before := heap()
-				use(0, 3*room/2)
+				use(0, 5*room/4)
 				time.Sleep(1500 * time.Millisecond) // the first flush fails, or hangs
-				use(3*room/2, 3*room)
+				use(5*room/4, 5*room/2)
 				full := heap()
-				use(3*room, 4*room)
-				if grown := heap() - full; grown > 4<<20 {
+				use(5*room/2, 11*room/4)
+				time.Sleep(time.Millisecond)
+				if grown := heap() - full; grown > 1<<20 {
 					t.Errorf("beyond the bound, the heap grew by %d KB more", grown>>10)
 				}
-				t.Logf("%d tokens used with a %s store: %d KB pending", 4*room, name, (full-before)>>10)
+				t.Logf("%d tokens used with a %s store: %d KB pending", 11*room/4, name, (full-before)>>10)
 				if full-before > 30<<20 {
 					t.Errorf("%d KB are pending", (full-before)>>10)
 				}
 				close(store.release)
 				synctest.Wait()
-				if err := guard.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "tokens is not written") {
-					t.Errorf("Close returned %v", err)
+				use(0, 1) // known, and so not too much
+				again := time.Now()
+				for _, lost := range []bool{true, false} { // what was lost is told once
+					err := guard.Close(t.Context())
+					if err == nil || !strings.Contains(err.Error(), "tokens is not written") || strings.Contains(err.Error(), " 0 uses are lost") == lost {
+						t.Errorf("Close returned %v", err)
+					}
 				}
 				store.fails, store.hangs = false, false
 				if err := guard.Close(t.Context()); err != nil || store.touched < room*9/10 || store.touched > 2*room {
 					t.Errorf("when the store was back, Close wrote %d tokens (%v), want about %d", store.touched, err, room)
+				}
+				if !hangs && !store.latest.Equal(again) { // else it was on its way, and is not known any more
+					t.Errorf("the latest use written is of %v, want %v", store.latest, again)
 				}
 			})
 		})
@@ -249,12 +304,11 @@ type everyToken struct {
 	fails, hangs bool
 	release      chan struct{} // ends the hanging
 	touched      int
-	lookups      int
+	latest       time.Time
 }
 
 func (s *everyToken) Lookup(_ context.Context, d httpkey.Digest) (httpkey.Token, error) {
-	s.lookups++
-	return httpkey.Token{ID: fmt.Sprintf("token-%d", s.lookups), Digest: d, IsActive: true}, nil
+	return httpkey.Token{ID: hex.EncodeToString(d[:9]), Digest: d, IsActive: true}, nil
 }
 
 func (s *everyToken) Touch(_ context.Context, used map[string]time.Time) error {
@@ -265,6 +319,11 @@ func (s *everyToken) Touch(_ context.Context, used map[string]time.Time) error {
 		return errors.New("down")
 	}
 	s.touched += len(used)
+	for _, at := range used {
+		if at.After(s.latest) {
+			s.latest = at
+		}
+	}
 	return nil
 }
 

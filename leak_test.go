@@ -38,6 +38,7 @@ func traces(secret string, digest httpkey.Digest) map[string]string {
 		"the digest in base64url": base64.RawURLEncoding.EncodeToString(sum),
 		"the digest's bytes":      strings.Trim(fmt.Sprint(sum), "[]"),
 		"the digest in Go":        strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", sum), "[]byte{"), "}"),
+		"the digest in JSON":      strings.ReplaceAll(strings.Trim(fmt.Sprint(sum), "[]"), " ", ","),
 		"the digest raw":          string(sum),
 		"the digest quoted":       strings.Trim(fmt.Sprintf("%q", sum), `"`),
 	}
@@ -50,6 +51,11 @@ func assertNoTraces(t *testing.T, where, text string, secret string, digest http
 			t.Errorf("%s shows %s: %.300q", where, what, text)
 		}
 	}
+}
+
+// redactedJSON keeps out of JSON what is there to be seen in it.
+type redactedJSON struct {
+	Created *httpkey.Created `json:"-" xml:"-"`
 }
 
 // verbs are all but %p: fmt asks no value how it wants to be shown by that one.
@@ -77,6 +83,7 @@ func TestNothingPrintsSecrets(t *testing.T) {
 		Digest httpkey.Digest
 		Token  *httpkey.Token
 		Any    any
+		Nested any
 	}
 	for name, value := range map[string]any{
 		"Secret":      secret,
@@ -89,7 +96,7 @@ func TestNothingPrintsSecrets(t *testing.T) {
 		"*Token":      &token,
 		"[]Token":     []httpkey.Token{token},
 		"Created":     httpkey.Created{Token: token, Secret: secret},
-		"struct":      holder{secret, token.Digest, &token, token},
+		"struct":      holder{secret, token.Digest, &token, token, &holder{Any: opts, Nested: redactedJSON{&httpkey.Created{Token: token, Secret: secret}}}},
 		"Options":     opts,
 		"Guard":       guard,
 		"Store":       store,
@@ -244,6 +251,14 @@ func (b *lockedBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.String()
+}
+
+// A handler of logs that looks at the kind of a value sees a plain string.
+func TestSecretIsResolvedForLogs(t *testing.T) {
+	t.Parallel()
+	if value := slog.AnyValue(httpkey.Secret("hunter2")).Resolve(); value.Kind() != slog.KindString || value.String() != "[REDACTED]" {
+		t.Errorf("resolved to %v", value)
+	}
 }
 
 // A panic prints a value by its String method, not by Format.

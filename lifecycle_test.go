@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -53,19 +54,25 @@ func TestIssueRefusesBadTokens(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 256)
 	for field, token := range map[string]httpkey.Token{
-		"Kind":        {Kind: "admin"},
-		"ID":          {ID: long},
-		"User":        {User: "a\x00b"},
-		"Workspace":   {Workspace: long},
-		"Label":       {Label: strings.Repeat("é", 256)},
-		"Description": {Description: "\xff"},
-		"Scopes":      {Scopes: []string{"two words"}},
-		"Scopes ":     {Scopes: slices.Repeat([]string{"s"}, 101)},
-		"Scopes  ":    {Scopes: []string{""}},
-		"Limit":       {Limit: httpkey.Limit{Rate: -1, Period: time.Second}},
-		"Rate":        {Limit: httpkey.Limit{Burst: 5}},
-		"ExpiredAt":   {ExpiredAt: time.Now().Add(-time.Second)},
-		"ExpiredAt ":  {ExpiredAt: time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)}, // JSON could not write it
+		"Kind":         {Kind: "admin"},
+		"ID":           {ID: long},
+		"User":         {User: "a\x00b"},
+		"User ":        {User: long},
+		"Workspace":    {Workspace: strings.Repeat("é", 128)},
+		"Label":        {Label: strings.Repeat("é", 256)},
+		"Description":  {Description: "\xff"},
+		"Description ": {Description: strings.Repeat("x", 4097)},
+		"Scopes":       {Scopes: []string{"two words"}},
+		"Scopes ":      {Scopes: slices.Repeat([]string{"s"}, 101)},
+		"Scopes  ":     {Scopes: []string{""}},
+		"Scopes   ":    {Scopes: []string{long}},
+		"Scopes    ":   {Scopes: []string{`a"b`}},
+		"Scopes     ":  {Scopes: []string{`a\b`}},
+		"Scopes      ": {Scopes: []string{"a\x7f"}},
+		"Limit":        {Limit: httpkey.Limit{Rate: -1, Period: time.Second}},
+		"Rate":         {Limit: httpkey.Limit{Burst: 5}},
+		"ExpiredAt":    {ExpiredAt: time.Now().Add(-time.Second)},
+		"ExpiredAt ":   {ExpiredAt: time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)}, // JSON could not write it
 	} {
 		store := newSpyStore()
 		guard := httpkey.New(store, memstore.NewLimiter(), nil)
@@ -78,7 +85,63 @@ func TestIssueRefusesBadTokens(t *testing.T) {
 		}
 	}
 	guard := newGuard(nil)
-	issue(t, guard, httpkey.Token{Label: strings.Repeat("👩", 255), Description: strings.Repeat("é", 4096), Scopes: slices.Repeat([]string{"s"}, 100)})
+	issue(t, guard, httpkey.Token{Label: strings.Repeat("👩", 255), Description: strings.Repeat("é", 4096), Scopes: slices.Repeat([]string{"s"}, 100),
+		ID: long[:255], User: long[:255], Workspace: long[:255]})
+	issue(t, guard, httpkey.Token{Scopes: []string{long[:255], "!#[]~"}})
+}
+
+// Every store can keep what Issue gives it: microseconds, in UTC.
+func TestTimesAreStoredToTheMicrosecond(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(1500) // nanoseconds: no whole microsecond
+		store := memstore.New()
+		guard := httpkey.New(store, memstore.NewLimiter(), nil)
+		expiry := time.Now().Add(time.Hour).In(time.FixedZone("", 3600))
+		_, token := issue(t, guard, httpkey.Token{ExpiredAt: expiry})
+		if _, _, err := guard.Rotate(t.Context(), token.ID, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		retired, err := store.Get(t.Context(), token.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range []time.Time{token.ExpiredAt, token.CreatedAt, retired.ExpiredAt} {
+			if at.Nanosecond()%1000 != 0 || at.Location() != time.UTC {
+				t.Errorf("stored %v", at)
+			}
+		}
+		if !token.ExpiredAt.Equal(expiry.Truncate(time.Microsecond)) {
+			t.Errorf("expires at %v, asked for %v", token.ExpiredAt, expiry)
+		}
+		if _, _, err := guard.Issue(t.Context(), httpkey.Token{ExpiredAt: time.Now()}); !errors.Is(err, httpkey.ErrInvalidToken) {
+			t.Errorf("a token that expires now: %v", err)
+		}
+	})
+}
+
+func TestIDsAreUUIDsOfVersion7(t *testing.T) {
+	t.Parallel()
+	guard := newGuard(nil)
+	shape := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
+	digits := make([]map[byte]bool, 36)
+	for range 300 {
+		_, token := issue(t, guard, httpkey.Token{})
+		if !shape.MatchString(token.ID) {
+			t.Fatalf("%s is none", token.ID)
+		}
+		for i := range token.ID {
+			if digits[i] == nil {
+				digits[i] = make(map[byte]bool)
+			}
+			digits[i][token.ID[i]] = true
+		}
+	}
+	for _, i := range []int{15, 16, 17, 20, 21, 22, 24, 30, 35} { // the random ones
+		if len(digits[i]) < 8 {
+			t.Errorf("digit %d takes only %d values", i, len(digits[i]))
+		}
+	}
 }
 
 func TestIssueReportsTheStore(t *testing.T) {
@@ -272,6 +335,49 @@ func TestRotatingAgainKeepsTheExpiry(t *testing.T) {
 	}
 }
 
+// Of several successors, the newest tells the expiry that is meant.
+func TestRotateFollowsTheNewestSuccessor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := memstore.New()
+		guard := httpkey.New(store, memstore.NewLimiter(), nil)
+		_, old := issue(t, guard, httpkey.Token{})
+		want := time.Now().Add(10 * time.Hour).UTC()
+		for range 2 {
+			_, successor, err := guard.Rotate(t.Context(), old.ID, time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = want.Add(time.Hour)
+			successor.ExpiredAt = want
+			if err := store.Update(t.Context(), successor); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		if _, last, err := guard.Rotate(t.Context(), old.ID, 0); err != nil || !last.ExpiredAt.Equal(want) {
+			t.Errorf("the last successor expires at %v (%v), want %v", last.ExpiredAt, err, want)
+		}
+	})
+}
+
+// A token that is deleted while it is being rotated has no end to be given.
+func TestRotateOfATokenThatIsDeletedMeanwhile(t *testing.T) {
+	t.Parallel()
+	store := newSpyStore()
+	guard := httpkey.New(store, memstore.NewLimiter(), nil)
+	_, old := issue(t, guard, httpkey.Token{})
+	store.failWith(func(method string, _ int) error {
+		if method == "Create" {
+			return store.Delete(t.Context(), old.ID)
+		}
+		return nil
+	})
+	if secret, _, err := guard.Rotate(t.Context(), old.ID, 0); err != nil || secret == "" {
+		t.Errorf("Rotate returned %v", err)
+	}
+}
+
 // A store may hold a circle of successors, by whatever mistake.
 func TestRotateInACircleEnds(t *testing.T) {
 	t.Parallel()
@@ -381,7 +487,7 @@ func TestRotateDoesNotResurrect(t *testing.T) {
 
 func TestRevoke(t *testing.T) {
 	t.Parallel()
-	store := memstore.New()
+	store := newSpyStore()
 	guard := httpkey.New(store, memstore.NewLimiter(), nil)
 	key, token := issue(t, guard, httpkey.Token{Label: "ci"})
 	for range 2 {
@@ -393,8 +499,19 @@ func TestRevoke(t *testing.T) {
 		}
 	}
 	kept, err := store.Get(t.Context(), token.ID)
-	if err != nil || kept.Label != "ci" || kept.IsActive {
-		t.Errorf("kept %+v (%v)", kept, err)
+	if err != nil || kept.Label != "ci" || kept.IsActive || store.count("Update") != 1 {
+		t.Errorf("kept %+v (%v) in %d writes", kept, err, store.count("Update"))
+	}
+	down := errors.New("down")
+	_, other := issue(t, guard, httpkey.Token{})
+	store.failWith(func(method string, _ int) error {
+		if method == "Update" {
+			return down
+		}
+		return nil
+	})
+	if err := guard.Revoke(t.Context(), other.ID); !errors.Is(err, down) {
+		t.Errorf("with a store that fails, Revoke returned %v", err)
 	}
 	if err := guard.Revoke(t.Context(), "none"); !errors.Is(err, httpkey.ErrNotFound) {
 		t.Errorf("revoking nothing returned %v", err)
@@ -460,6 +577,9 @@ func TestDueAndUnused(t *testing.T) {
 		if got := list(due(ann, 0)); got != "old and unused, old" {
 			t.Errorf("after 90 days, due are %s", got)
 		}
+		if got := list(due(ann, -1)); got != "old and unused, old" {
+			t.Errorf("with a negative age, due are %s", got)
+		}
 		if got := list(due(ann, 60*day)); got != "younger, old and unused, old" {
 			t.Errorf("at 60 days, due are %s", got)
 		}
@@ -469,14 +589,28 @@ func TestDueAndUnused(t *testing.T) {
 		if got := list(unused(httpkey.Filter{}, 0)); got != "old and unused, of another" {
 			t.Errorf("of all, unused are %s", got)
 		}
+		all := guard.Due(t.Context(), ann, time.Hour)
+		for range 2 { // an iterator can be used again
+			n := 0
+			for _, err := range all {
+				if err != nil {
+					t.Error(err)
+				}
+				n++
+			}
+			if n != 3 {
+				t.Errorf("%d tokens are an hour old, want 3", n)
+			}
+		}
 		for _, err := range guard.Due(t.Context(), ann, time.Hour) {
 			if err != nil {
 				t.Error(err)
 			}
 			break // must not go on
 		}
-		store.failWith(func(string, int) error { return errors.New("down") })
-		if _, err := due(ann, 0)(); err == nil || !strings.HasPrefix(err.Error(), "httpkey: ") {
+		down := errors.New("down")
+		store.failWith(func(string, int) error { return down })
+		if _, err := due(ann, 0)(); !errors.Is(err, down) || !strings.HasPrefix(err.Error(), "httpkey: ") {
 			t.Errorf("with the store down, Due yields %v", err)
 		}
 	})

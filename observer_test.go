@@ -38,6 +38,9 @@ func TestEveryOutcomeIsObserved(t *testing.T) {
 		}
 		get(handler, key)
 		want("a second request", httpkey.EventRefused, httpkey.ReasonThrottled, token.ID)
+		if got := seen.last(t).Result; got.Allowed || got.RetryAfter != time.Hour {
+			t.Errorf("the result observed is %+v", got)
+		}
 		if _, err := guard.Verify(t.Context(), key); err != nil {
 			t.Fatal(err)
 		}
@@ -61,6 +64,10 @@ func TestEveryOutcomeIsObserved(t *testing.T) {
 		want("Revoke", httpkey.EventRevoked, "", token.ID)
 		get(handler, key)
 		want("revoked", httpkey.EventRefused, httpkey.ReasonInactive, token.ID)
+		if shown, err := guard.Verify(t.Context(), key); err == nil || shown.ID != "" {
+			t.Errorf("Verify of a revoked key returned %+v, %v", shown, err)
+		}
+		want("Verify of a revoked key", httpkey.EventRefused, httpkey.ReasonInactive, token.ID)
 		if err := store.Delete(t.Context(), token.ID); err != nil {
 			t.Fatal(err)
 		}
@@ -69,6 +76,8 @@ func TestEveryOutcomeIsObserved(t *testing.T) {
 		store.failWith(func(string, int) error { return errors.New("down") })
 		get(handler, key)
 		want("an outage", httpkey.EventRefused, httpkey.ReasonStore, "")
+		_, _ = guard.Verify(t.Context(), key)
+		want("Verify in an outage", httpkey.EventRefused, httpkey.ReasonStore, "")
 		r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
 		r.Header["X-Api-Key"] = []string{key, key}
 		_, _ = guard.Check(discard{}, r)

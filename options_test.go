@@ -26,6 +26,7 @@ func TestOptionsAreValidated(t *testing.T) {
 		{"Prefix", httpkey.Options{Prefix: "a-b"}},
 		{"Prefix", httpkey.Options{Prefix: strings.Repeat("x", 20)}},
 		{"Pepper", httpkey.Options{Pepper: "too short"}},
+		{"Pepper", httpkey.Options{Pepper: httpkey.Secret(long[:31])}},
 		{"PreviousPeppers[1]", httpkey.Options{Pepper: httpkey.Secret(long), PreviousPeppers: []httpkey.Secret{"", "too short"}}},
 		{"PreviousPeppers[0]", httpkey.Options{PreviousPeppers: []httpkey.Secret{""}}},
 		{"PreviousPeppers[0]", httpkey.Options{Pepper: httpkey.Secret(long), PreviousPeppers: []httpkey.Secret{httpkey.Secret(long)}}},
@@ -52,7 +53,10 @@ func TestOptionsAreValidated(t *testing.T) {
 			newGuard(&tt.opts)
 		}()
 	}
-	for _, good := range []*httpkey.Options{nil, {}, {Prefix: strings.Repeat("x", 19), Header: "X-Token", ImportedMinLength: 255}} {
+	if err := (&httpkey.Options{APIKeyLimit: httpkey.Limit{Rate: 1}}).Validate(); !errors.Is(err, httpkey.ErrInvalidLimit) {
+		t.Errorf("an invalid limit is no ErrInvalidLimit: %v", err)
+	}
+	for _, good := range []*httpkey.Options{nil, {}, {Prefix: strings.Repeat("x", 19), Header: "X!#$%&'*+-.^_`|~Token", ImportedMinLength: 255}, {Pepper: httpkey.Secret(long), PreviousPeppers: []httpkey.Secret{""}}} {
 		if err := good.Validate(); err != nil {
 			t.Errorf("Validate returned %v", err)
 		}
@@ -117,6 +121,7 @@ func TestLimitValidate(t *testing.T) {
 	}
 	for _, limit := range []httpkey.Limit{
 		{Rate: 2, Burst: 3, Period: 6148914691236517 * time.Microsecond}, // to refill takes half a microsecond too long
+		{Rate: 1 << 12, Burst: 1<<20 + 1, Period: 1 << 42 * time.Microsecond},
 	} {
 		if err := limit.Validate(); !errors.Is(err, httpkey.ErrInvalidLimit) {
 			t.Errorf("%+v: Validate returned %v", limit, err)
@@ -126,9 +131,23 @@ func TestLimitValidate(t *testing.T) {
 		httpkey.PerSecond(1), httpkey.PerMinute(60), httpkey.PerHour(5000), {Rate: 1, Period: time.Microsecond},
 		{Rate: 1_000_000, Period: 24 * time.Hour}, {Rate: math.MaxInt32, Period: time.Second},
 		{Rate: 1, Period: math.MaxInt64 / 1000 * 1000},
+		{Rate: 1 << 12, Burst: 1 << 20, Period: 1 << 42 * time.Microsecond}, // 2^62 just fits
 	} {
 		if err := good.Validate(); err != nil {
 			t.Errorf("%+v: Validate returned %v", good, err)
+		}
+	}
+}
+
+func TestLimitsOfAPeriod(t *testing.T) {
+	t.Parallel()
+	for got, want := range map[httpkey.Limit]httpkey.Limit{
+		httpkey.PerSecond(5): {Rate: 5, Period: time.Second},
+		httpkey.PerMinute(5): {Rate: 5, Period: time.Minute},
+		httpkey.PerHour(5):   {Rate: 5, Period: time.Hour},
+	} {
+		if got != want {
+			t.Errorf("%+v, want %+v", got, want)
 		}
 	}
 }

@@ -53,6 +53,21 @@ func TestRequire(t *testing.T) {
 	}
 }
 
+// What is demanded does not change with the caller's slice.
+func TestRequireCopiesItsDemands(t *testing.T) {
+	t.Parallel()
+	scopes, kinds := []string{"write"}, []httpkey.Kind{httpkey.ServiceToken}
+	require := []func(http.Handler) http.Handler{httpkey.RequireScope(scopes...), httpkey.RequireKind(kinds...)}
+	scopes[0], kinds[0] = "read", httpkey.APIKey
+	guard := newGuard(nil)
+	key, _ := issue(t, guard, httpkey.Token{Scopes: []string{"read"}})
+	for _, require := range require {
+		if w := get(guard.Handler(require(ok)), key); w.Code != http.StatusForbidden {
+			t.Errorf("status %d", w.Code)
+		}
+	}
+}
+
 // Without a Guard before it, a demand is not met, whoever asks.
 func TestRequireWithoutGuardRefuses(t *testing.T) {
 	t.Parallel()

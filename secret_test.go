@@ -83,6 +83,16 @@ func TestMistypedSecretsAreRefused(t *testing.T) {
 				t.Fatalf("%q is accepted", wrong)
 			}
 		}
+		for i := len("hk"); i < len(secret)-checksumLength; i++ {
+			for c := range 256 {
+				body := secret[:i] + string([]byte{byte(c)}) + secret[i+1:len(secret)-checksumLength]
+				sum := checksum(body)
+				wellFormed := i >= len("hk_k_") && isAlphanumeric(byte(c)) || body[:5] == "hk_k_" && i < 5 || body[:5] == "hk_s_"
+				if got := format.accepts(body + string(sum[:])); got != wellFormed {
+					t.Fatalf("%q with its right checksum: accepted %v", body, got)
+				}
+			}
+		}
 		if (secretFormat{prefix: "kh"}).accepts(secret) {
 			t.Fatalf("%s is accepted under another prefix", secret)
 		}
@@ -114,6 +124,7 @@ func TestImportedShapes(t *testing.T) {
 		strings.Repeat("x", 20) + " ":       false,
 		strings.Repeat("x", 20) + "\x00":    false,
 		strings.Repeat("x", 20) + "é":       false,
+		strings.Repeat("x", 20) + "\x7f":    false,
 		"plane_api_0123456789abcdef+/=.~!,": true,
 	} {
 		if got := format.accepts(s); got != want {

@@ -3,6 +3,7 @@ package httpkey_test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,6 +58,30 @@ func TestDefaultLimits(t *testing.T) {
 	}
 }
 
+// Retry-After, and the seconds in the body, are rounded up.
+func TestRetryAfterIsRoundedUp(t *testing.T) {
+	t.Parallel()
+	for passed, want := range map[time.Duration]string{
+		0:                          "10 seconds",
+		time.Microsecond:           "10 seconds",
+		8999999 * time.Microsecond: "2 seconds",
+		9 * time.Second:            "1 second",
+		9999999 * time.Microsecond: "1 second",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			guard := newGuard(nil)
+			key, _ := issue(t, guard, httpkey.Token{Limit: httpkey.Limit{Rate: 1, Period: 10 * time.Second}})
+			get(guard.Handler(ok), key)
+			time.Sleep(passed)
+			w := get(guard.Handler(ok), key)
+			number, _, _ := strings.Cut(want, " ")
+			if w.Header().Get("Retry-After") != number || !strings.Contains(w.Body.String(), " "+want+".") {
+				t.Errorf("after %v: Retry-After %s, %s", passed, w.Header().Get("Retry-After"), w.Body)
+			}
+		})
+	}
+}
+
 // A client that waits for X-RateLimit-Reset finds the whole quota, at whatever
 // fraction of a second it began.
 func TestResetIsNeverEarly(t *testing.T) {
@@ -74,6 +99,9 @@ func TestResetIsNeverEarly(t *testing.T) {
 				}
 				wait := time.Until(time.Unix(reset, 0))
 				owed := 2 * limit.Period / time.Duration(limit.Rate)
+				if exact := start == 0 && time.Second%(limit.Period/time.Duration(limit.Rate)) == 0 && owed%time.Second == 0; exact && wait != owed {
+					t.Errorf("%+v: Reset is %v away, the quota exactly %v", limit, wait, owed)
+				}
 				if wait < owed || wait >= owed+time.Second+time.Microsecond {
 					t.Errorf("%+v from %v: Reset is %v away, the quota %v", limit, start, wait, owed)
 				}

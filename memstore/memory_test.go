@@ -57,6 +57,33 @@ func TestForgettingMakesNoDifference(t *testing.T) {
 	})
 }
 
+// The longest refill time counts: neither a burst above the rate nor a quicker
+// limit that is used later makes a bucket be forgotten too soon.
+func TestSlowBucketsAreNotForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		limiter := NewLimiter()
+		slow, quick := httpkey.Limit{Rate: 1, Burst: 10, Period: time.Second}, httpkey.PerSecond(100)
+		for _, step := range []struct {
+			limit httpkey.Limit
+			n     int
+		}{{slow, 10}, {quick, 1}} {
+			if r, err := limiter.Allow(t.Context(), "key", step.limit, step.n); err != nil || !r.Allowed {
+				t.Fatalf("%+v, %v", r, err)
+			}
+		}
+		for range 2 { // a turn of the generations each
+			time.Sleep(2 * time.Second)
+			if _, err := limiter.Allow(t.Context(), "another", quick, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if r, err := limiter.Allow(t.Context(), "key", slow, 0); err != nil || r.Remaining != 4 {
+			t.Errorf("4 s after 10 were taken at 1/s: %+v, %v", r, err)
+		}
+	})
+}
+
 // A million keys, and what is left of them when they have been idle for two
 // periods and somebody comes again. The numbers are those of the doc comments.
 func TestMemoryIsBoundedAndGivenBack(t *testing.T) {
