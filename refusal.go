@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -77,24 +78,36 @@ func (e Error) Status() int { return e.class().status }
 // Result otherwise.
 func (e Error) Result() Result { return e.result }
 
-func (e Error) isRefusal() bool { return e.reason != "" }
+func (e *Error) isRefusal() bool { return e.reason != "" }
 
 // class is one row of the HTTP contract.
 type class struct {
 	err    error
 	status int
-	body   []byte // nil: it depends on the Result
+	answer *answer // nil: it depends on the Result
+}
+
+// answer is a body with its Content-Length. Answers are made once and shared: a
+// refusal allocates nothing.
+type answer struct {
+	body   []byte
+	length []string
+}
+
+func newAnswer(detail string) *answer {
+	body := []byte(`{"detail":"` + detail + `"}`)
+	return &answer{body, []string{strconv.Itoa(len(body))}}
 }
 
 var (
-	missingKey  = class{ErrMissingKey, http.StatusUnauthorized, []byte(`{"detail":"Authentication credentials were not provided."}`)}
-	invalidKey  = class{ErrInvalidKey, http.StatusUnauthorized, []byte(`{"detail":"Given API token is not valid"}`)}
+	missingKey  = class{ErrMissingKey, http.StatusUnauthorized, newAnswer("Authentication credentials were not provided.")}
+	invalidKey  = class{ErrInvalidKey, http.StatusUnauthorized, newAnswer("Given API token is not valid")}
 	throttled   = class{ErrThrottled, http.StatusTooManyRequests, nil}
-	forbidden   = class{ErrForbidden, http.StatusForbidden, []byte(`{"detail":"You do not have permission to perform this action."}`)}
-	unavailable = class{ErrUnavailable, http.StatusServiceUnavailable, []byte(`{"detail":"Authentication is temporarily unavailable."}`)}
+	forbidden   = class{ErrForbidden, http.StatusForbidden, newAnswer("You do not have permission to perform this action.")}
+	unavailable = class{ErrUnavailable, http.StatusServiceUnavailable, newAnswer("Authentication is temporarily unavailable.")}
 )
 
-func (e Error) class() *class {
+func (e *Error) class() *class {
 	switch e.reason {
 	case ReasonMissing:
 		return &missingKey
@@ -117,52 +130,74 @@ func (e Error) class() *class {
 // Nothing of the reason or the cause is in the response.
 func WriteError(w http.ResponseWriter, r *http.Request, e Error) {
 	h, defaults := w.Header(), make(http.Header)
-	setRefusalHeaders(defaults, e)
+	setRefusalHeaders(defaults, &e)
 	for name, value := range defaults {
 		if h[name] == nil {
 			h[name] = value
 		}
 	}
-	writeDetail(w, r, e)
+	writeDetail(w, r, &e)
 }
+
+// The header values of refusals; shared, so nobody may change them in place.
+var (
+	noStore     = []string{"no-store"}
+	challenge   = []string{`ApiKey realm="api"`}
+	jsonContent = []string{"application/json"}
+	retries     decimals
+)
 
 // setRefusalHeaders sets what every refusal of e's class carries, whoever writes the body.
-func setRefusalHeaders(h http.Header, e Error) {
-	h["Cache-Control"] = []string{"no-store"}
-	switch e.Status() {
+func setRefusalHeaders(h http.Header, e *Error) {
+	h["Cache-Control"] = noStore
+	switch e.class().status {
 	case http.StatusUnauthorized:
-		h["Www-Authenticate"] = []string{`ApiKey realm="api"`}
+		h["Www-Authenticate"] = challenge
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		h["Retry-After"] = []string{strconv.FormatInt(retrySeconds(e.result), 10)}
+		h["Retry-After"] = retries.header(retrySeconds(&e.result))
 	}
 }
 
-func writeDetail(w http.ResponseWriter, r *http.Request, e Error) {
+func writeDetail(w http.ResponseWriter, r *http.Request, e *Error) {
 	class := e.class()
-	body := class.body
-	if body == nil {
-		body = throttledBody(e.result)
+	answer := class.answer
+	if answer == nil {
+		answer = throttledFor(retrySeconds(&e.result))
 	}
 	h := w.Header()
-	h["Content-Type"] = []string{"application/json"}
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	h["Content-Type"] = jsonContent
+	h["Content-Length"] = answer.length
 	w.WriteHeader(class.status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) // the client may be gone; there is nobody else to tell
+		_, _ = w.Write(answer.body) // the client may be gone; there is nobody else to tell
 	}
 }
 
-func throttledBody(result Result) []byte {
-	seconds := retrySeconds(result)
-	body := strconv.AppendInt([]byte(`{"detail":"Request was throttled. Expected available in `), seconds, 10)
-	if seconds == 1 {
-		return append(body, ` second."}`...)
+// throttledAnswers has a slot for each number of seconds modulo its length.
+var throttledAnswers [256]atomic.Pointer[throttledAnswer]
+
+type throttledAnswer struct {
+	seconds int64
+	answer
+}
+
+func throttledFor(seconds int64) *answer {
+	slot := &throttledAnswers[seconds%int64(len(throttledAnswers))]
+	known := slot.Load()
+	if known == nil || known.seconds != seconds {
+		unit := " seconds."
+		if seconds == 1 {
+			unit = " second."
+		}
+		detail := "Request was throttled. Expected available in " + strconv.FormatInt(seconds, 10) + unit
+		known = &throttledAnswer{seconds, *newAnswer(detail)}
+		slot.Store(known)
 	}
-	return append(body, ` seconds."}`...)
+	return &known.answer
 }
 
 // retrySeconds returns RetryAfter in whole seconds, rounded up, at least 1.
-func retrySeconds(result Result) int64 {
+func retrySeconds(result *Result) int64 {
 	return max(1, ceilSeconds(result.RetryAfter))
 }
 

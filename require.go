@@ -57,7 +57,7 @@ func require(reason Reason, passes func(*http.Request, *Token) bool) func(http.H
 			case in == nil:
 				WriteError(w, r, Error{reason: ReasonMissing})
 			case !passes(r, &in.token):
-				in.guard.refuse(w, r, &in.token, Error{reason: reason})
+				in.guard.refuse(w, r, &in.token, &Error{reason: reason})
 			default:
 				next.ServeHTTP(w, r)
 			}

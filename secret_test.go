@@ -101,8 +101,8 @@ func TestMistypedSecretsAreRefused(t *testing.T) {
 
 func TestChecksumIsCRC32InBase62(t *testing.T) {
 	t.Parallel()
-	for range 1000 {
-		body := randomBase62(40)
+	for n := range 1000 {
+		body := randomBase62(n % 50)
 		var value uint64
 		for _, digit := range checksum(body) {
 			value = value*62 + uint64(strings.IndexByte(base62, digit))

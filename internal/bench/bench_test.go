@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestMain lets the test be what start starts.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 5 && os.Args[1] == "-serve" {
+		if err := serve(os.Args[2], os.Args[4]); err != nil {
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func TestContestantsAnswerWhatTheyShould(t *testing.T) {
+	keys := issue(100)
+	for _, c := range append(contestants, floor) {
+		t.Run(c.name, func(t *testing.T) {
+			if err := c.check(keys); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A check that finds nothing wrong in whoever denies nobody would be none.
+func TestCheckFindsWhoDoesNotDeny(t *testing.T) {
+	open := bare
+	open.does = limitOnly
+	if err := open.check(issue(2)); err == nil || !strings.Contains(err.Error(), "answered 200, want 429") {
+		t.Errorf("the check of a limiter that limits nothing: %v", err)
+	}
+	silent := bare
+	silent.headers = ours.headers
+	if err := silent.check(issue(2)); err == nil || !strings.Contains(err.Error(), "without X-RateLimit-Limit") {
+		t.Errorf("the check of a limiter that sets no headers: %v", err)
+	}
+}
+
+func TestRunReportsEverybody(t *testing.T) {
+	o := quick
+	o.svg = filepath.Join(t.TempDir(), "bars.svg")
+	var out bytes.Buffer
+	if err := run(&out, o); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"NaN", "Inf"} {
+		if strings.Contains(out.String(), bad) {
+			t.Errorf("the report has a number that is %s:\n%s", bad, &out)
+		}
+	}
+	// In four scenarios and in the scaling; only the limiters deny.
+	for _, c := range contestants {
+		want := 5
+		if c.does == nothing {
+			want = 4
+		}
+		if got := strings.Count(out.String(), "\n| "+c.name+" | "); got < want {
+			t.Errorf("%s is in %d tables, want %d", c.name, got, want)
+		}
+	}
+	svg, err := os.ReadFile(o.svg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := 0
+	for d := xml.NewDecoder(bytes.NewReader(svg)); ; {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatalf("the chart is not XML: %v", err)
+		}
+		if e, isStart := token.(xml.StartElement); isStart && e.Name.Local == "text" {
+			texts++
+		}
+	}
+	if want := 1 + 2*len(contestants); texts != want {
+		t.Errorf("the chart has %d texts, want %d", texts, want)
+	}
+}
+
+func TestServersAnswerWhatTheyShould(t *testing.T) {
+	key := issue(1)[0]
+	for _, name := range processNames {
+		t.Run(name, func(t *testing.T) {
+			p, err := start(name, key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.end()
+			if err := p.check(key); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestProcessesNeedWrk(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	if err := compareProcesses(io.Discard, quick); !errors.Is(err, errNoWrk) {
+		t.Errorf("without wrk: %v", err)
+	}
+}
+
+func TestProcessesAreCompared(t *testing.T) {
+	if _, err := exec.LookPath("wrk"); err != nil {
+		t.Skip(errNoWrk)
+	}
+	var out bytes.Buffer
+	if err := compareProcesses(&out, quick); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range processNames {
+		if !strings.Contains(out.String(), "| "+name+" | ") {
+			t.Errorf("%s is not in the report:\n%s", name, &out)
+		}
+	}
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/memstore"
+)
+
+// size is what httpkey needs with this many tokens.
+type size struct {
+	row
+	tokens        int
+	token, bucket float64 // bytes, beyond the strings of the token
+}
+
+// grow measures httpkey with more and more tokens, all of them in use.
+func grow(o options) []size {
+	sizes := make([]size, len(o.growth))
+	for i, n := range o.growth {
+		sizes[i] = size{row: row{contestant: ours}, tokens: n}
+		sizes[i].token, sizes[i].bucket = memory(issue(n))
+	}
+	rounds := min(o.rounds, 3) // a million tokens take a while to make
+	for round := range rounds {
+		fmt.Fprintf(os.Stderr, "growth, round %d of %d\n", round+1, rounds)
+		for i := range sizes {
+			sizes[i].run(uniform.load(issue(sizes[i].tokens)), uniform.limit, o)
+		}
+	}
+	return sizes
+}
+
+// memory returns the bytes that a token takes in the store, and those that its
+// bucket takes from its first request on.
+func memory(keys []string) (token, bucket float64) {
+	ids := make([]string, len(keys))
+	for i := range ids {
+		ids[i] = fmt.Sprintf("%036d", i) // as long as a UUID
+	}
+	empty := heap()
+	store := memstore.New()
+	guard := httpkey.New(store, memstore.NewLimiter(), nil)
+	for i, key := range keys {
+		err := store.Create(context.Background(), httpkey.Token{
+			ID: ids[i], Digest: sha256.Sum256([]byte(key)), Kind: httpkey.APIKey,
+			Label: "bench", User: "u-1", IsActive: true, CreatedAt: time.UnixMicro(int64(i)),
+		})
+		if err != nil {
+			panic(err)
+		}
+	}
+	stored := heap()
+	load{keys: keys}.warm(guard.Handler(ok))
+	_ = guard.Close(context.Background()) // uses that wait to be written are no part of a bucket
+	used := heap()
+	runtime.KeepAlive(guard)
+	runtime.KeepAlive(ids)
+	runtime.KeepAlive(keys)
+	n := float64(len(keys))
+	return (stored - empty) / n, (used - stored) / n
+}
+
+// heap returns the bytes of live objects.
+func heap() float64 {
+	runtime.GC()
+	runtime.GC() // what has a finalizer survives the first
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return float64(stats.HeapAlloc)
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// load is the requests of a scenario.
+type load struct {
+	keys  []string
+	order []uint32 // of the keys
+	want  int      // status
+}
+
+// measurement is what one contestant made of a load.
+type measurement struct {
+	ns     float64 // of wall time, per request
+	allocs float64 // per request
+	wrong  float64 // share of requests with another status than they should have
+}
+
+// warm sends one request of each key, as no process is measured while it fills
+// its maps, and takes what the key had if that was but one.
+func (l load) warm(h http.Handler) {
+	c := newClient()
+	for i := range l.keys {
+		c.send(h, l.keys[i:i+1])
+	}
+}
+
+// measure sends requests for as long as d, on this many CPUs from as many goroutines.
+func (l load) measure(h http.Handler, cpus int, d time.Duration) measurement {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cpus))
+	runtime.GC()
+	var (
+		before, after runtime.MemStats
+		sent, wrong   atomic.Int64
+		senders       sync.WaitGroup
+	)
+	runtime.ReadMemStats(&before)
+	start := time.Now()
+	for i := range cpus {
+		senders.Go(func() {
+			s, w := l.sendUntil(start.Add(d), h, i*len(l.order)/cpus)
+			sent.Add(s)
+			wrong.Add(w)
+		})
+	}
+	senders.Wait()
+	elapsed := time.Since(start)
+	runtime.ReadMemStats(&after)
+	n := float64(sent.Load())
+	return measurement{
+		ns:     float64(elapsed) / n,
+		allocs: float64(after.Mallocs-before.Mallocs) / n,
+		wrong:  float64(wrong.Load()) / n,
+	}
+}
+
+// sendUntil sends requests in their order, from the given one on.
+func (l load) sendUntil(end time.Time, h http.Handler, from int) (sent, wrong int64) {
+	const batch = 256 // between two looks at the clock; divides len(l.order)
+	c := newClient()
+	for at := from; time.Now().Before(end); at = (at + batch) % len(l.order) {
+		for _, i := range l.order[at : at+batch] {
+			if c.send(h, l.keys[i:i+1:i+1]) != l.want {
+				wrong++
+			}
+		}
+		sent += batch
+	}
+	return sent, wrong
+}
+
+// client sends one request after the other, all with the same [http.Request] and
+// [http.ResponseWriter]: making them is not what is measured.
+type client struct {
+	request  *http.Request
+	response response
+}
+
+func newClient() *client {
+	request := must(http.NewRequest(http.MethodGet, "/", http.NoBody))
+	request.RemoteAddr = "192.0.2.1:1234"
+	return &client{request: request, response: response{header: make(http.Header)}}
+}
+
+// send returns the status of h's response to a request with this header line.
+func (c *client) send(h http.Handler, line []string) int {
+	clear(c.response.header) // net/http gives every response an empty one
+	c.response.status = 0
+	c.request.Header[keyHeader] = line
+	h.ServeHTTP(&c.response, c.request)
+	return c.response.status
+}
+
+// response is as little of a ResponseWriter as a handler can have.
+type response struct {
+	header http.Header
+	status int
+}
+
+func (r *response) Header() http.Header { return r.header }
+
+func (r *response) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+}
+
+func (r *response) Write(body []byte) (int, error) {
+	r.WriteHeader(http.StatusOK)
+	return len(body), nil
+}
