@@ -566,6 +566,23 @@ func TestNestedGuards(t *testing.T) {
 	}
 }
 
+func TestNestedOutage(t *testing.T) {
+	t.Parallel()
+	store := newSpyStore()
+	outer, inner := newGuard(&httpkey.Options{Header: "X-Outer-Key"}), httpkey.New(store, memstore.NewLimiter(), nil)
+	outerKey, _ := issue(t, outer, httpkey.Token{})
+	key, _ := issue(t, inner, httpkey.Token{})
+	store.failWith(func(string, int) error { return errors.New("down") })
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("X-Outer-Key", outerKey)
+	r.Header.Set("X-Api-Key", key)
+	w := httptest.NewRecorder()
+	outer.Handler(inner.Handler(ok)).ServeHTTP(w, r)
+	if w.Code != http.StatusServiceUnavailable || w.Header().Get("X-RateLimit-Limit") != "" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+}
+
 func TestHeaderCanBeRenamed(t *testing.T) {
 	t.Parallel()
 	guard := newGuard(&httpkey.Options{Header: "x-acme-token"})

@@ -169,6 +169,7 @@ func TestInvalidLimitsNeverAllow(t *testing.T) {
 	t.Parallel()
 	for name, opts := range map[string]httpkey.Options{
 		"negative rate": {Limit: func(*http.Request, httpkey.Token) httpkey.Limit { return httpkey.Limit{Rate: -1, Period: time.Second} }},
+		"no rate":       {Limit: func(*http.Request, httpkey.Token) httpkey.Limit { return httpkey.Limit{Period: time.Hour} }},
 		"no period":     {Limit: func(*http.Request, httpkey.Token) httpkey.Limit { return httpkey.Limit{Rate: 5} }},
 		"negative cost": {Cost: func(*http.Request, httpkey.Token) int { return -1 }},
 		"cost above it": {Cost: func(*http.Request, httpkey.Token) int { return 61 }},

@@ -469,25 +469,24 @@ func TestCloseWithRequestsInFlight(t *testing.T) {
 	}
 }
 
-// last_used never moves backwards, whatever overtakes what.
+// last_used in the store never moves backwards, whatever overtakes what.
 func TestLastUsedNeverMovesBackwards(t *testing.T) {
 	t.Parallel()
 	store := newSpyStore()
-	var mu sync.Mutex
-	latest := make(map[string]time.Time)
+	var latest time.Time
 	store.touch = func(ctx context.Context, used map[string]time.Time) error {
-		mu.Lock()
-		defer mu.Unlock()
-		for id, at := range used {
-			if at.Before(latest[id]) {
-				t.Errorf("%s was moved back by %v", id, latest[id].Sub(at))
+		err := store.Store.Touch(ctx, used)
+		for id := range used {
+			got, _ := store.Store.Get(ctx, id)
+			if got.LastUsed.Before(latest) {
+				t.Errorf("it was moved back by %v", latest.Sub(got.LastUsed))
 			}
-			latest[id] = at
+			latest = got.LastUsed
 		}
 		if rand.IntN(2) == 0 {
 			return errors.New("down, after it was done")
 		}
-		return store.Store.Touch(ctx, used)
+		return err
 	}
 	guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{LastUsedInterval: time.Microsecond})
 	key, _ := issue(t, guard, httpkey.Token{})
@@ -501,6 +500,26 @@ func TestLastUsedNeverMovesBackwards(t *testing.T) {
 	}
 	wg.Wait()
 	for guard.Close(t.Context()) != nil { // until the store is in the mood
+	}
+}
+
+// A Guard passes at most 1,000 at a time.
+func TestBatchesAreBounded(t *testing.T) {
+	t.Parallel()
+	most, store := 0, newSpyStore()
+	store.touch = func(_ context.Context, used map[string]time.Time) error {
+		most = max(most, len(used))
+		return nil
+	}
+	guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{LastUsedInterval: time.Hour})
+	for range 1001 {
+		key, _ := issue(t, guard, httpkey.Token{})
+		if _, err := guard.Verify(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := guard.Close(t.Context()); err != nil || most != 1000 || store.count("Touch") != 2 {
+		t.Errorf("%d writes of up to %d tokens (%v)", store.count("Touch"), most, err)
 	}
 }
 

@@ -58,7 +58,8 @@ type redactedJSON struct {
 	Created *httpkey.Created `json:"-" xml:"-"`
 }
 
-// verbs are all but %p: fmt asks no value how it wants to be shown by that one.
+// verbs are all but %p, and %w outside of Errorf's errors: fmt asks no value how it
+// wants to be shown by these.
 var verbs = []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%o", "%b", "%c", "%U", "%t", "%T", "%10.3v", "%z"}
 
 // Nothing that holds a secret, a digest or a pepper shows it, however it is printed.
@@ -258,6 +259,18 @@ func TestSecretIsResolvedForLogs(t *testing.T) {
 	t.Parallel()
 	if value := slog.AnyValue(httpkey.Secret("hunter2")).Resolve(); value.Kind() != slog.KindString || value.String() != "[REDACTED]" {
 		t.Errorf("resolved to %v", value)
+	}
+}
+
+// Who copies a Guard into an unexported field, which no method protects, does
+// not find the pepper there.
+func TestGuardDoesNotKeepThePepper(t *testing.T) {
+	t.Parallel()
+	pepper := httpkey.Secret(strings.Repeat("pepper", 6))
+	guard := newGuard(&httpkey.Options{Pepper: pepper, PreviousPeppers: []httpkey.Secret{pepper + "-previous"}})
+	type fields httpkey.Guard // without methods
+	if text := fmt.Sprintf("%+v", (*fields)(guard)); strings.Contains(text, pepper.Reveal()) {
+		t.Errorf("the Guard holds it: %s", text)
 	}
 }
 

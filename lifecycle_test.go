@@ -94,6 +94,9 @@ func TestIssueRefusesBadTokens(t *testing.T) {
 func TestTimesAreStoredToTheMicrosecond(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		if _, _, err := newGuard(nil).Issue(t.Context(), httpkey.Token{ExpiredAt: time.Now()}); !errors.Is(err, httpkey.ErrInvalidToken) {
+			t.Errorf("a token that expires now: %v", err)
+		}
 		time.Sleep(1500) // nanoseconds: no whole microsecond
 		store := memstore.New()
 		guard := httpkey.New(store, memstore.NewLimiter(), nil)
@@ -159,9 +162,12 @@ func TestImport(t *testing.T) {
 	guard := newGuard(&httpkey.Options{ImportedMinLength: 20})
 	foreign := "plane_api_4f0c0a4b9f2b4f4e"
 	born := time.Date(2020, 1, 2, 3, 4, 5, 6789, time.UTC)
-	token, err := guard.Import(t.Context(), httpkey.Secret(foreign), httpkey.Token{User: "u-1", CreatedAt: born})
+	token, err := guard.Import(t.Context(), httpkey.Secret(foreign), httpkey.Token{User: "u-1", CreatedAt: born, RotatedFrom: "x"})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if token.RotatedFrom != "" {
+		t.Errorf("Import took RotatedFrom from its caller: %q", token.RotatedFrom)
 	}
 	if !token.CreatedAt.Equal(born.Truncate(time.Microsecond)) || token.Hint != "4f4e" {
 		t.Errorf("imported %+v", token)
@@ -515,6 +521,38 @@ func TestRevoke(t *testing.T) {
 	}
 	if err := guard.Revoke(t.Context(), "none"); !errors.Is(err, httpkey.ErrNotFound) {
 		t.Errorf("revoking nothing returned %v", err)
+	}
+}
+
+// Clocks differ: a token may have been used before it was created.
+func TestNewTokensAreNotUnused(t *testing.T) {
+	t.Parallel()
+	store := newSpyStore()
+	guard := httpkey.New(store, memstore.NewLimiter(), nil)
+	born := time.Now()
+	err := store.Create(t.Context(), httpkey.Token{ID: "odd", IsActive: true, CreatedAt: born, LastUsed: born.Add(-time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for token, err := range guard.Unused(t.Context(), httpkey.Filter{}, time.Minute) {
+		t.Errorf("%s is unused as soon as it is created (%v)", token.ID, err)
+	}
+}
+
+func TestDueReadsNoPageTooMany(t *testing.T) {
+	t.Parallel()
+	store := newSpyStore()
+	guard := httpkey.New(store, memstore.NewLimiter(), nil)
+	for range 5 {
+		issue(t, guard, httpkey.Token{})
+	}
+	for _, err := range guard.Due(t.Context(), httpkey.Filter{Limit: 2}, time.Hour) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := store.count("List"); n != 3 {
+		t.Errorf("%d pages of 2 were read for 5 tokens, want 3", n)
 	}
 }
 

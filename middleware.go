@@ -173,15 +173,17 @@ func (g *Guard) lookup(ctx context.Context, key string, token *Token) (err error
 	for _, digest := range g.digesters {
 		d := digest(key)
 		*token, err = g.store.Lookup(ctx, d)
-		if err != nil && errors.Is(err, ErrNotFound) {
-			continue
-		}
 		// A store that folds case or compares prefixes must not let a wrong key in.
 		if err == nil && subtle.ConstantTimeCompare(d[:], token.Digest[:]) == 0 {
-			*token = Token{}
-			return ErrNotFound
+			err = ErrNotFound
 		}
-		return err
+		if err == nil {
+			return nil
+		}
+		*token = Token{}
+		if !errors.Is(err, ErrNotFound) {
+			return err
+		}
 	}
 	return ErrNotFound
 }

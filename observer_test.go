@@ -92,6 +92,24 @@ func (discard) Header() http.Header         { return http.Header{} }
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 func (discard) WriteHeader(int)             {}
 
+// Of two reasons, the earlier one in the order of a request is told.
+func TestRevokedComesBeforeExpired(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var seen events
+		guard := newGuard(&httpkey.Options{Observer: &seen})
+		key, token := issue(t, guard, httpkey.Token{ExpiredAt: time.Now().Add(time.Minute)})
+		if err := guard.Revoke(t.Context(), token.ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		get(guard.Handler(ok), key)
+		if e := seen.last(t); e.Reason != httpkey.ReasonInactive {
+			t.Errorf("observed %q", e.Reason)
+		}
+	})
+}
+
 // An observer that keeps an event, or changes it, does no harm.
 func TestEventsAreCopies(t *testing.T) {
 	t.Parallel()

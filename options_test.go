@@ -115,13 +115,18 @@ func TestLimitValidate(t *testing.T) {
 		{"Burst", httpkey.Limit{Rate: 1, Burst: 300 * 366, Period: 24 * time.Hour}},                 // 300 years to fill
 		{"Burst", httpkey.Limit{Rate: 1, Burst: 2, Period: math.MaxInt64 / 1000 * 1000}},            // the same at once
 	} {
-		if err := tt.limit.Validate(); !errors.Is(err, httpkey.ErrInvalidLimit) || !strings.Contains(err.Error(), tt.field+" is") {
+		err := tt.limit.Validate()
+		if tt.limit.Burst < 0 && !strings.Contains(err.Error(), "negative") {
+			t.Errorf("%+v: Validate returned %v", tt.limit, err)
+		}
+		if !errors.Is(err, httpkey.ErrInvalidLimit) || !strings.Contains(err.Error(), tt.field+" is") {
 			t.Errorf("%+v: Validate returned %v, want %s named", tt.limit, err, tt.field)
 		}
 	}
 	for _, limit := range []httpkey.Limit{
 		{Rate: 2, Burst: 3, Period: 6148914691236517 * time.Microsecond}, // to refill takes half a microsecond too long
 		{Rate: 1 << 12, Burst: 1<<20 + 1, Period: 1 << 42 * time.Microsecond},
+		{Rate: 1 << 30, Period: 1 << 35 * time.Microsecond}, // 2^65, of which the low word is 0
 	} {
 		if err := limit.Validate(); !errors.Is(err, httpkey.ErrInvalidLimit) {
 			t.Errorf("%+v: Validate returned %v", limit, err)

@@ -16,7 +16,8 @@ const redacted = "[REDACTED]"
 // [encoding.TextMarshaler] write a placeholder. [Secret.Reveal] tells it.
 //
 // No method is asked, and the secret shows, in an unexported field of a struct that
-// fmt prints, by the verb %p, by the builtin println, and in JSON as the key of a map.
+// fmt prints, by the verbs %p and %w (which go vet refuses), by the builtin
+// println, and in JSON as the key of a map.
 type Secret string
 
 // Reveal returns the secret itself. Show it to its owner once; store it nowhere.

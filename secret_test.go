@@ -93,6 +93,12 @@ func TestMistypedSecretsAreRefused(t *testing.T) {
 				}
 			}
 		}
+		for _, body := range []string{"hk_x_" + secret[5:32], "hk-k_" + secret[5:32], "hk_k-" + secret[5:32]} {
+			sum := checksum(body)
+			if format.accepts(body + string(sum[:])) {
+				t.Fatalf("%s, with its right checksum, is accepted", body)
+			}
+		}
 		if (secretFormat{prefix: "kh"}).accepts(secret) {
 			t.Fatalf("%s is accepted under another prefix", secret)
 		}

@@ -72,6 +72,41 @@ func TestTokenJSONRoundTrip(t *testing.T) {
 	}
 }
 
+// Every period that a limit can have comes back from JSON as it was.
+func TestLimitJSONRoundTrip(t *testing.T) {
+	t.Parallel()
+	for micros := time.Duration(1); micros < 3000; micros++ {
+		want := httpkey.Limit{Rate: 3, Burst: 3, Period: micros * time.Microsecond}
+		text, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got httpkey.Limit
+		if err := json.Unmarshal(text, &got); err != nil || got != want {
+			t.Fatalf("%s became %+v (%v)", text, got, err)
+		}
+	}
+	text, err := json.Marshal(httpkey.Limit{Burst: 5, Period: time.Second})
+	if err != nil || string(text) != `{"rate":0,"burst":5,"period":1}` {
+		t.Errorf("a limit that is not zero became %s (%v)", text, err)
+	}
+}
+
+func TestTokenTimesHaveFourDigitYears(t *testing.T) {
+	t.Parallel()
+	late := time.Date(9999, 12, 31, 23, 30, 0, 0, time.FixedZone("", -3600)) // year 10000 in UTC
+	for _, at := range []time.Time{time.Date(0, 12, 31, 0, 0, 0, 0, time.UTC), late} {
+		for field, bad := range map[string]httpkey.Token{
+			"ExpiredAt": {ExpiredAt: at}, "LastUsed": {LastUsed: at}, "CreatedAt": {CreatedAt: at},
+		} {
+			bad.ID, bad.Kind = "t", httpkey.APIKey
+			if err := bad.Validate(); err == nil || !strings.Contains(err.Error(), field) {
+				t.Errorf("%s in %v: %v", field, at, err)
+			}
+		}
+	}
+}
+
 // The properties of the Plane documentation, and ours.
 func TestTokenJSONHasTheDocumentedProperties(t *testing.T) {
 	t.Parallel()

@@ -84,6 +84,77 @@ func TestSlowBucketsAreNotForgotten(t *testing.T) {
 	})
 }
 
+// When generations turn, and that they do so once, whoever thinks that it is time.
+func TestTurning(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBuckets[gcra]()
+		use := func(limit httpkey.Limit) *gcra {
+			state, mu := b.lock("key", limit, b.now())
+			mu.Unlock()
+			return state
+		}
+		next := func(want time.Duration) {
+			t.Helper()
+			if got := micros(b.turnAt.Load() - b.now()); got != want {
+				t.Errorf("the next turn is in %v, want %v", got, want)
+			}
+		}
+		odd := httpkey.Limit{Rate: 7, Burst: 8, Period: 10 * time.Second}
+		used := use(odd)
+		next(time.Second) // nothing was in use before
+		time.Sleep(time.Second)
+		stale := b.now()
+		time.Sleep(time.Millisecond) // who turns them takes its time
+		b.turnGenerations(stale)
+		next(11_428_572 * time.Microsecond) // 80/7 s, rounded up
+		b.turnGenerations(stale)            // as another would for the same reason
+		if use(odd) != used {
+			t.Error("what is in use was let go")
+		}
+		time.Sleep(time.Minute)
+		b.turn.Lock() // somebody is turning them
+		at := b.turnAt.Load()
+		if use(odd); b.turnAt.Load() != at {
+			t.Error("two turn at once")
+		}
+		b.turn.Unlock()
+		for range 3 {
+			time.Sleep(time.Minute)
+			use(httpkey.PerSecond(1))
+		}
+		next(time.Second) // nothing longer is in use any more
+	})
+}
+
+// The largest debt that Validate lets through neither overflows nor admits too much.
+func TestLargestDebt(t *testing.T) {
+	t.Parallel()
+	limit := httpkey.Limit{Rate: 1 << 20, Burst: 1 << 20, Period: 1 << 42 * time.Microsecond}
+	var bucket gcra
+	for i, want := range []bool{true, false} {
+		if r := bucket.take(limit, 0, limit.Burst); r.Allowed != want {
+			t.Errorf("%d: %+v", i, r)
+		}
+	}
+}
+
+// A burst in one microsecond is one entry, and an empty log keeps no array.
+func TestSlidingLogIsCompact(t *testing.T) {
+	t.Parallel()
+	var log slidingLog
+	limit := httpkey.Limit{Rate: 2000, Burst: 2000, Period: time.Minute}
+	for range 1000 {
+		log.take(limit, 5, 1)
+	}
+	if len(log.moments) != 1 {
+		t.Errorf("%d entries for one microsecond", len(log.moments))
+	}
+	if log.take(limit, 5+time.Minute.Microseconds(), 0); log.moments != nil {
+		t.Error("the array of an empty log is kept")
+	}
+}
+
 // A million keys, and what is left of them when they have been idle for two
 // periods and somebody comes again. The numbers are those of the doc comments.
 func TestMemoryIsBoundedAndGivenBack(t *testing.T) {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -138,6 +139,22 @@ var wrongStores = []struct {
 			}
 		})
 	}},
+	{"loses a field in Lookup alone", "RoundTrip", func(s *wrongStore) {
+		s.lookup = func(d httpkey.Digest) (httpkey.Token, error) {
+			t, err := s.TokenStore.Lookup(ctx, d)
+			t.Hint = ""
+			return t, err
+		}
+	}},
+	{"loses a field in List alone", "RoundTrip", func(s *wrongStore) {
+		s.list = func(f httpkey.Filter) ([]httpkey.Token, error) {
+			page, err := s.TokenStore.List(ctx, f)
+			for i := range page {
+				page[i].Hint = ""
+			}
+			return page, err
+		}
+	}},
 	{"trims labels", "Text", func(s *wrongStore) {
 		mapCreate(s, func(t *httpkey.Token) { t.Label = strings.TrimSpace(t.Label) })
 	}},
@@ -217,6 +234,18 @@ var wrongStores = []struct {
 				return !f.Matches(&t)
 			}), err
 		}
+	}},
+	{"keeps the caller's scopes in Update", "Copies", func(s *wrongStore) {
+		given := map[string][]string{}
+		s.update = func(t httpkey.Token) error {
+			given[t.ID] = t.Scopes
+			return s.TokenStore.Update(ctx, t)
+		}
+		mapTokens(s, func(t *httpkey.Token) {
+			if scopes, ok := given[t.ID]; ok {
+				t.Scopes = slices.Clone(scopes)
+			}
+		})
 	}},
 	{"keeps the caller's scopes", "Copies", func(s *wrongStore) {
 		given := map[string][]string{}
@@ -332,6 +361,18 @@ var wrongStores = []struct {
 			return s.TokenStore.Update(ctx, t)
 		}
 	}},
+	{"keeps the old place in the list", "Update", func(s *wrongStore) {
+		s.update = func(t httpkey.Token) error {
+			old, err := s.TokenStore.Get(ctx, t.ID)
+			if err == nil {
+				t.CreatedAt = old.CreatedAt
+			}
+			return errors.Join(err, s.TokenStore.Update(ctx, t))
+		}
+	}},
+	{"revives a deleted token in Update", "Delete", func(s *wrongStore) {
+		s.update = func(httpkey.Token) error { return nil }
+	}},
 	{"errs in Delete of nothing", "Delete", func(s *wrongStore) {
 		s.delete = func(id string) error {
 			if _, err := s.TokenStore.Get(ctx, id); err != nil {
@@ -395,6 +436,14 @@ var wrongStores = []struct {
 				if _, err := s.TokenStore.Get(ctx, id); err != nil {
 					return err
 				}
+			}
+			return s.TokenStore.Touch(ctx, used)
+		}
+	}},
+	{"creates in Touch", "TouchUnknown", func(s *wrongStore) {
+		s.touch = func(used map[string]time.Time) error {
+			for id, at := range used {
+				_ = s.TokenStore.Create(ctx, httpkey.Token{ID: id, Digest: httpkey.Digest([]byte(id + strings.Repeat("x", 32))[:32]), LastUsed: at})
 			}
 			return s.TokenStore.Touch(ctx, used)
 		}
@@ -473,6 +522,32 @@ func TestWrongStoresAreFoundOut(t *testing.T) {
 	}
 }
 
+// The comparison that the rules rest on sees every field.
+func TestEqualLooksAtEveryField(t *testing.T) {
+	t.Parallel()
+	for i := range reflect.TypeFor[httpkey.Token]().NumField() {
+		a, b := token(1), token(1)
+		reflect.ValueOf(&b).Elem().Field(i).SetZero()
+		if equal(a, b) {
+			t.Errorf("equal does not look at %s", reflect.TypeFor[httpkey.Token]().Field(i).Name)
+		}
+	}
+}
+
+// Results that contradict themselves break every rule.
+func TestAllowFindsContradictions(t *testing.T) {
+	t.Parallel()
+	for _, r := range []httpkey.Result{
+		{Allowed: true, Remaining: -1}, {Allowed: true, ResetAfter: -1}, {RetryAfter: -1},
+		{Allowed: true, RetryAfter: 1}, {}, {Remaining: 1, RetryAfter: 1},
+	} {
+		l := allowFunc(func(string, httpkey.Limit, int) (httpkey.Result, error) { return r, nil })
+		if _, err := allow(ctx, l, "key", httpkey.PerMinute(1), 1); err == nil {
+			t.Errorf("%+v passes", r)
+		}
+	}
+}
+
 // allowFunc is a limiter made of a function.
 type allowFunc func(key string, limit httpkey.Limit, n int) (httpkey.Result, error)
 
@@ -513,6 +588,86 @@ var wrongLimiters = []struct {
 	}},
 	{"leaves Burst open in its results", "FirstRemaining", false, func(good httpkey.Limiter) httpkey.Limiter {
 		return alter(good, func(r *httpkey.Result, _ int) { r.Limit.Burst = 0 })
+	}},
+	{"takes the rate for the burst", "FirstRemaining", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return ask(good, func(key string, limit httpkey.Limit, n int) (string, httpkey.Limit, int) {
+			limit.Burst = limit.Rate
+			return key, limit, n
+		})
+	}},
+	{"shows one too few later on", "Admits", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return alter(good, func(r *httpkey.Result, _ int) {
+			if r.Remaining < r.Limit.Burst-1 {
+				r.Remaining = max(0, r.Remaining-1)
+			}
+		})
+	}},
+	{"admits too few when it is busy", "AdmitsConcurrently", false, func(good httpkey.Limiter) httpkey.Limiter {
+		busy := make(chan struct{}, 1)
+		return allowFunc(func(key string, limit httpkey.Limit, n int) (httpkey.Result, error) {
+			select {
+			case busy <- struct{}{}:
+				defer func() { <-busy }()
+				time.Sleep(time.Millisecond)
+				return good.Allow(ctx, key, limit, n)
+			default:
+				return httpkey.Result{Limit: limit, RetryAfter: time.Second}, nil
+			}
+		})
+	}},
+	{"puts the reset off at a denial", "DenialIsFree", false, func(good httpkey.Limiter) httpkey.Limiter {
+		denied := 0
+		return alter(good, func(r *httpkey.Result, _ int) {
+			if !r.Allowed {
+				denied++
+				r.ResetAfter += time.Duration(denied) * time.Minute
+			}
+		})
+	}},
+	{"shows too few after a cost", "Cost", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return alter(good, func(r *httpkey.Result, n int) {
+			if n > 1 && r.Allowed {
+				r.Remaining = max(0, r.Remaining-1)
+			}
+		})
+	}},
+	{"has an error of its own for invalid limits", "Invalid", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return allowFunc(func(key string, limit httpkey.Limit, n int) (httpkey.Result, error) {
+			if _, err := limit.Resolve(n); err != nil {
+				return httpkey.Result{}, errors.New("ERR invalid argument")
+			}
+			return good.Allow(ctx, key, limit, n)
+		})
+	}},
+	{"charges for an invalid call", "Invalid", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return allowFunc(func(key string, limit httpkey.Limit, n int) (httpkey.Result, error) {
+			if limit.Validate() == nil && n > limit.Burst {
+				_, _ = good.Allow(ctx, key, limit, 1)
+			}
+			return good.Allow(ctx, key, limit, n)
+		})
+	}},
+	{"leaves the burst out of the bucket's name", "LimitsApart", false, func(good httpkey.Limiter) httpkey.Limiter {
+		type name struct {
+			key    string
+			rate   int
+			period time.Duration
+		}
+		first := map[name]httpkey.Limit{}
+		return ask(good, func(key string, limit httpkey.Limit, n int) (string, httpkey.Limit, int) {
+			k := name{key, limit.Rate, limit.Period}
+			if _, ok := first[k]; !ok {
+				first[k] = limit
+			}
+			return key, first[k], n
+		})
+	}},
+	{"is never quite full", "ResetAfter", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return alter(good, func(r *httpkey.Result, _ int) {
+			if r.Remaining == r.Limit.Burst {
+				r.ResetAfter = time.Microsecond
+			}
+		})
 	}},
 	{"admits Burst+1", "Admits", false, func(good httpkey.Limiter) httpkey.Limiter {
 		return ask(good, func(key string, limit httpkey.Limit, n int) (string, httpkey.Limit, int) {
