@@ -78,6 +78,7 @@ func (g *Guard) Handler(next http.Handler) http.Handler {
 // which has the token in its context. If it returns false, the response is
 // written: stop.
 func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bool) {
+	// Each step fills in what it finds: to hand these two up by value costs 60 ns.
 	var (
 		token   Token
 		refusal Error
