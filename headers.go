@@ -11,8 +11,8 @@ import (
 // decimals holds the header values of numbers that come again and again, as
 // quotas and the next seconds do: a slot for each of n modulo 1024. The slices
 // are shared by many responses, so nobody may change them in place; Set and
-// Add of [http.Header] do not. The three X-RateLimit headers take 20 ns so, and
-// 230 ns and 5 allocations if each is formatted anew.
+// Add of [http.Header] do not. The three X-RateLimit headers take 58 ns so, and
+// 170 ns and 6 allocations if each is formatted anew.
 type decimals [1024]atomic.Pointer[decimal]
 
 type decimal struct {

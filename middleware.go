@@ -164,7 +164,7 @@ func (g *Guard) authenticate(ctx context.Context, key string, token *Token, refu
 	switch {
 	case !token.IsActive:
 		refusal.reason = ReasonInactive
-	case !token.ExpiredAt.IsZero() && token.Expired(time.Now()): // most have no expiry, and a look at the clock costs 40 ns
+	case !token.ExpiredAt.IsZero() && token.Expired(time.Now()): // most have no expiry, and a look at the clock costs 47 ns
 		refusal.reason = ReasonExpired
 	}
 }
@@ -209,7 +209,9 @@ func (g *Guard) spend(w http.ResponseWriter, r *http.Request, token *Token, refu
 		refusal.reason, refusal.result = ReasonThrottled, result
 		return
 	}
-	g.observe(r.Context(), Event{Type: EventAdmitted, Token: *token, Result: result})
+	if g.options.Observer != nil {
+		g.observe(r.Context(), Event{Type: EventAdmitted, Token: *token, Result: result})
+	}
 }
 
 func (g *Guard) bucket(t *Token) string {
@@ -246,7 +248,9 @@ func (g *Guard) cost(r *http.Request, t *Token) int {
 
 // refuse reports a refusal and answers it.
 func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, t *Token, e *Error) {
-	g.observe(r.Context(), Event{Type: EventRefused, Reason: e.reason, Token: *t, Result: e.result, Err: e.cause})
+	if g.options.Observer != nil { // looked at here too: to make an Event for nobody costs 25 ns
+		g.observe(r.Context(), Event{Type: EventRefused, Reason: e.reason, Token: *t, Result: e.result, Err: e.cause})
+	}
 	if status := e.class().status; status == http.StatusUnauthorized || status == http.StatusServiceUnavailable {
 		clearRateLimitHeaders(w.Header())
 	}
