@@ -426,45 +426,39 @@ func TestRotateAfterAnExpiredSuccessor(t *testing.T) {
 func TestRotateWithAFailingStore(t *testing.T) {
 	t.Parallel()
 	down := errors.New("down")
-	for _, step := range []string{"Get 1", "List 1", "Create 1", "Get 2", "Update 1"} {
-		for _, done := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s done %v", step, done), func(t *testing.T) {
-				t.Parallel()
-				store := newSpyStore()
-				guard := httpkey.New(store, memstore.NewLimiter(), nil)
-				oldKey, old := issue(t, guard, httpkey.Token{})
-				clear(store.calls)
-				failed := false
-				store.failWith(func(method string, call int) error {
-					if fmt.Sprint(method, " ", call) != step {
-						return nil
-					}
-					failed = true
-					if done && method == "Update" { // the answer is lost, the deed is done
-						old.ExpiredAt = time.Now()
-						_ = store.Store.Update(t.Context(), old)
-					}
+	for _, step := range []string{"Get 1", "List 1", "Create 1", "Get 2", "Update 1", "Create done", "Update done"} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			store := newSpyStore()
+			guard := httpkey.New(store, memstore.NewLimiter(), nil)
+			oldKey, old := issue(t, guard, httpkey.Token{})
+			clear(store.calls)
+			failAt := func(at string) error {
+				if at == step {
 					return down
-				})
-				secret, successor, err := guard.Rotate(t.Context(), old.ID, 0)
-				if !failed || !errors.Is(err, down) {
-					t.Fatalf("Rotate returned %v; the step failed: %v", err, failed)
 				}
-				store.failWith(nil)
-				var valid []string
-				for name, key := range map[string]string{"old": oldKey, "successor": secret.Reveal()} {
-					if key != "" && get(guard.Handler(ok), key).Code == http.StatusOK {
-						valid = append(valid, name)
-					}
+				return nil
+			}
+			store.failWith(func(method string, call int) error { return failAt(fmt.Sprint(method, " ", call)) })
+			store.lose = func(method string) error { return failAt(method + " done") } // the deed is done, the answer lost
+			secret, successor, err := guard.Rotate(t.Context(), old.ID, 0)
+			if !errors.Is(err, down) {
+				t.Fatalf("Rotate returned %v", err)
+			}
+			store.failWith(nil)
+			var valid []string
+			for name, key := range map[string]string{"old": oldKey, "successor": secret.Reveal()} {
+				if key != "" && get(guard.Handler(ok), key).Code == http.StatusOK {
+					valid = append(valid, name)
 				}
-				if len(valid) == 0 {
-					t.Error("no key is valid any more")
-				}
-				if (secret == "") != (successor.ID == "") {
-					t.Error("a secret came without its token, or a token without its secret")
-				}
-			})
-		}
+			}
+			if len(valid) == 0 {
+				t.Error("no key is valid any more")
+			}
+			if (secret == "") != (successor.ID == "") {
+				t.Error("a secret came without its token, or a token without its secret")
+			}
+		})
 	}
 }
 

@@ -3,6 +3,7 @@ package httpkey_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -21,6 +22,7 @@ type spyStore struct {
 	mu    sync.Mutex
 	calls map[string]int
 	fail  func(method string, call int) error // call counts from 1
+	lose  func(method string) error           // the answer to what was done
 	touch func(context.Context, map[string]time.Time) error
 }
 
@@ -45,6 +47,13 @@ func (s *spyStore) enter(method string) error {
 	return nil
 }
 
+func (s *spyStore) lost(method string) error {
+	if s.lose == nil {
+		return nil
+	}
+	return s.lose(method)
+}
+
 func (s *spyStore) count(method string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,7 +64,7 @@ func (s *spyStore) Create(ctx context.Context, t httpkey.Token) error {
 	if err := s.enter("Create"); err != nil {
 		return err
 	}
-	return s.Store.Create(ctx, t)
+	return errors.Join(s.Store.Create(ctx, t), s.lost("Create"))
 }
 
 func (s *spyStore) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
@@ -83,7 +92,7 @@ func (s *spyStore) Update(ctx context.Context, t httpkey.Token) error {
 	if err := s.enter("Update"); err != nil {
 		return err
 	}
-	return s.Store.Update(ctx, t)
+	return errors.Join(s.Store.Update(ctx, t), s.lost("Update"))
 }
 
 func (s *spyStore) Touch(ctx context.Context, used map[string]time.Time) error {
