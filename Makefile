@@ -12,6 +12,9 @@ FUZZTIME ?= 30s
 # where it works, RACE=-race, as in CI, fails where it does not, RACE= leaves it out.
 RACE     ?= auto
 
+# REQUIRE_TOOLS=1 fails the tests that are otherwise skipped where wrk is missing.
+export REQUIRE_TOOLS
+
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .PHONY: demo test lint fuzz bench bench-http

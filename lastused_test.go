@@ -21,6 +21,9 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
+// Where these tests sleep, they are in a bubble of synctest: the bubble's clock
+// moves, and no time passes.
+
 // 100 tokens under 20,000 requests: each is written at most once per interval,
 // and in the end the time of its last request is in the store.
 func TestLastUsedIsCoalesced(t *testing.T) {

@@ -62,8 +62,8 @@ func (g *Guard) Import(ctx context.Context, secret Secret, t Token) (Token, erro
 // expiry is the end of the old key's grace.
 //
 // A store has no conditional Update, so that a change to the old token that
-// others make in the same instant can be overwritten. Revoke a key that has leaked, rather
-// than rotating it.
+// others make in the same instant, a revocation even, can be overwritten. Revoke
+// a key that has leaked, rather than rotating it.
 //
 // Errors wrap [ErrNotFound], [ErrInactive] or the store's.
 func (g *Guard) Rotate(ctx context.Context, id string, grace time.Duration) (Secret, Token, error) {
@@ -105,7 +105,7 @@ func (g *Guard) Rotate(ctx context.Context, id string, grace time.Duration) (Sec
 	return secret, successor, nil
 }
 
-// Revoke makes the token of this ID inactive for good and keeps it for audit;
+// Revoke makes the token of this ID inactive and keeps it for audit;
 // [TokenStore.Delete] removes one. Revoking twice is no error. Errors wrap
 // [ErrNotFound] or the store's.
 func (g *Guard) Revoke(ctx context.Context, id string) error {
@@ -129,8 +129,8 @@ const ninetyDays = 90 * 24 * time.Hour
 
 // Due yields the valid tokens among those that f selects that are at least
 // this old, newest first: they are due for rotation. An age of 0 or less means
-// 90 days. It reads pages of f.Limit tokens as the loop goes on; an error of the store
-// is yielded last.
+// 90 days. It reads pages of f.Limit tokens as the loop goes on; an error of the
+// store is yielded last.
 func (g *Guard) Due(ctx context.Context, f Filter, age time.Duration) iter.Seq2[Token, error] {
 	return g.validSince(ctx, f, age, func(t Token) time.Time { return t.CreatedAt })
 }

@@ -118,10 +118,11 @@ func (g *Guard) Verify(ctx context.Context, secret string) (Token, error) {
 	return token, nil
 }
 
-// Close writes the uses that are not in the store yet, and ends all background
+// Close writes the uses that are not in the store yet, and ends the background
 // work. Call it when the server has shut down. A Guard goes on answering after
 // it; calling Close again writes what came in between. The error is the
-// store's, or that of ctx if it ends first.
+// store's, or that of ctx if it ends first: a write that is under way then ends
+// when the store lets it.
 func (g *Guard) Close(ctx context.Context) error { return g.lastUsed.close(ctx) }
 
 // Format keeps the store, and what it may hold, out of a printed Guard.

@@ -160,7 +160,8 @@ func (o *Options) Validate() error {
 	return nil
 }
 
-// withDefaults returns a copy of o in which no default is left open.
+// withDefaults returns a copy of o in which no default is left open but that of
+// ErrorHandler, which nil serves without an indirection.
 func (o *Options) withDefaults() Options {
 	if o == nil {
 		o = &Options{}

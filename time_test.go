@@ -11,6 +11,9 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
+// Where these tests sleep, they are in a bubble of synctest: the bubble's clock
+// moves, and no time passes.
+
 func TestExpiryIsExactToTheMicrosecond(t *testing.T) {
 	t.Parallel()
 	for offset, want := range map[time.Duration]int{
