@@ -58,6 +58,21 @@ type TokenStore interface {
 	Touch(ctx context.Context, used map[string]time.Time) error
 }
 
+// ChangeFeed is what a [TokenStore] that several processes share may be besides:
+// it tells of changes, so that a cache in front of it can drop what is outdated.
+type ChangeFeed interface {
+	// Changes calls changed with the digest of every token that is created,
+	// updated or deleted by anyone, this process included; a Touch is no change.
+	// It calls ready once, before it returns, when it has begun to listen: every
+	// change that is acknowledged after that is reported, soon, and more than
+	// once if need be. What came before is not, so a cache drops all it has then.
+	// Both are called from one goroutine at a time and must not block.
+	//
+	// It returns when ctx ends, or the feed breaks, with the reason. Call it
+	// again, after a pause.
+	Changes(ctx context.Context, ready func(), changed func(Digest)) error
+}
+
 // Filter selects tokens for [TokenStore.List]. A field that is zero selects
 // all; those that are set must all match.
 type Filter struct {
