@@ -38,15 +38,10 @@ type rateLimitHeaders struct {
 
 // set writes the headers of a result at now. Reset is rounded up: a client that
 // waits for it is never early.
-func (c *rateLimitHeaders) set(h http.Header, result *Result, now time.Time) {
-	reset := now.Add(result.ResetAfter)
-	seconds := reset.Unix()
-	if reset.Nanosecond() > 0 {
-		seconds++
-	}
+func (c *rateLimitHeaders) set(h http.Header, result *Result, now instant) {
 	h["X-Ratelimit-Limit"] = c.limits.header(int64(result.Limit.Burst))
 	h["X-Ratelimit-Remaining"] = c.remainings.header(int64(max(0, result.Remaining)))
-	h["X-Ratelimit-Reset"] = c.resets.header(seconds)
+	h["X-Ratelimit-Reset"] = c.resets.header(now.ceilUnix(result.ResetAfter))
 }
 
 // clearRateLimitHeaders removes what a Guard around this one may have written:

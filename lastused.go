@@ -56,9 +56,9 @@ func newLastUsed(interval time.Duration, touch func(context.Context, map[string]
 	}
 }
 
-// record notes that a token was used. It never waits for the store.
-func (l *lastUsed) record(id string, at time.Time) {
-	l.keep(id, at.UnixMicro())
+// record notes that a token was used at a Unix microsecond. It never waits for the store.
+func (l *lastUsed) record(id string, micros int64) {
+	l.keep(id, micros)
 	l.arm()
 }
 

@@ -103,6 +103,7 @@ func TestNothingPrintsSecrets(t *testing.T) {
 		"Store":       store,
 		"context":     inside,
 		"Event":       httpkey.Event{Token: token},
+		"Entry":       httpkey.NewEntry(token),
 	} {
 		show := func(how, text string) {
 			t.Helper()

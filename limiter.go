@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"sync/atomic"
 	"time"
 )
 
@@ -136,6 +137,39 @@ type Limiter interface {
 	// Allow takes n from the bucket of key and limit, if it has that much.
 	Allow(ctx context.Context, key string, limit Limit, n int) (Result, error)
 }
+
+// SlotLimiter is what a [Limiter] may be besides, if its buckets are in the memory
+// of this process: it looks a token's bucket up once, and from then on finds it
+// in the token's [Slot].
+type SlotLimiter interface {
+	Limiter
+
+	// AllowSlot is Allow for one who has a place to remember the bucket in. It
+	// MUST answer as Allow would, whatever the slot holds: that may be the bucket
+	// of another key or limit, or another limiter's. now is the present time, with
+	// its monotonic reading.
+	AllowSlot(slot *Slot, key string, limit Limit, n int, now time.Time) (Result, error)
+
+	// Self returns the limiter itself. A Guard uses AllowSlot only if that is the
+	// limiter that it was given; see [EntryStore].
+	Self() Limiter
+}
+
+// Slot is where a [SlotLimiter] remembers the bucket of a token between its
+// requests. The zero Slot is empty. It is safe for concurrent use.
+type Slot struct{ value atomic.Pointer[any] }
+
+// Load returns the value that was stored last, nil at first.
+func (s *Slot) Load() any {
+	if value := s.value.Load(); value != nil {
+		return *value
+	}
+	return nil
+}
+
+// Store keeps the value that v points to, which must not change. Let v point into
+// what the value points to: a Load then reaches into one object instead of two.
+func (s *Slot) Store(v *any) { s.value.Store(v) }
 
 // Result is a limiter's decision and what is left.
 type Result struct {

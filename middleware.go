@@ -2,13 +2,10 @@ package httpkey
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
-	"time"
 )
 
 // Guard lets requests with a valid key pass, within the key's limit. Make one
@@ -16,12 +13,15 @@ import (
 // down, so that no use is lost.
 type Guard struct {
 	store   TokenStore
+	entries EntryStore // store, if it is one
 	limiter Limiter
-	options Options // without open defaults, and without peppers
+	slots   SlotLimiter // limiter, if it is one
+	options Options     // without open defaults, and without peppers
 
 	format    secretFormat
 	digesters []digester // the current one first
 	lastUsed  *lastUsed
+	clock     *clock
 	headers   rateLimitHeaders
 }
 
@@ -45,6 +45,13 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 		limiter:   limiter,
 		format:    secretFormat{prefix: o.Prefix, importedMinLength: o.ImportedMinLength},
 		digesters: []digester{newDigester(o.Pepper)},
+		clock:     newClock(),
+	}
+	if entries, ok := store.(EntryStore); ok && entries.Self() == store {
+		g.entries = entries
+	}
+	if slots, ok := limiter.(SlotLimiter); ok && slots.Self() == limiter {
+		g.slots = slots
 	}
 	for _, pepper := range o.PreviousPeppers {
 		g.digesters = append(g.digesters, newDigester(pepper))
@@ -78,42 +85,33 @@ func (g *Guard) Handler(next http.Handler) http.Handler {
 // which has the token in its context. If it returns false, the response is
 // written: stop.
 func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bool) {
-	// Each step fills in what it finds: to hand these two up by value costs 60 ns.
-	var (
-		token   Token
-		refusal Error
-	)
-	key := g.extract(r.Header, &refusal)
-	if !refusal.isRefusal() {
-		g.authenticate(r.Context(), key, &token, &refusal)
-	}
-	if !refusal.isRefusal() {
-		g.spend(w, r, &token, &refusal)
-	}
+	// Each step fills in why it refuses: to hand that up by value costs 60 ns.
+	var refusal Error
+	entry := g.admit(w, r, &refusal)
 	if refusal.isRefusal() {
-		g.refuse(w, r, &token, &refusal)
+		g.refuse(w, r, entry, &refusal)
 		return r, false
 	}
-	return r.WithContext(&admission{Context: r.Context(), guard: g, token: token}), true
+	return r.WithContext(&admission{r.Context(), g, entry}), true
 }
 
 // Verify returns the token of a secret that came by another way than a request
 // header, over gRPC, say. It takes no quota; it does count as a use. The error
 // is an [Error] that matches [ErrMissingKey], [ErrInvalidKey] or [ErrUnavailable].
 func (g *Guard) Verify(ctx context.Context, secret string) (Token, error) {
-	var (
-		token   Token
-		refusal = Error{reason: ReasonMissing}
-	)
+	refusal := Error{reason: ReasonMissing}
+	var entry *Entry
+	var now instant
 	if secret != "" {
 		refusal = Error{}
-		g.authenticate(ctx, secret, &token, &refusal)
+		entry, now = g.authenticate(ctx, secret, &refusal)
 	}
 	if refusal.isRefusal() {
-		g.observe(ctx, Event{Type: EventRefused, Reason: refusal.reason, Token: token, Err: refusal.cause})
+		g.observe(ctx, Event{Type: EventRefused, Reason: refusal.reason, Token: tokenOf(entry), Err: refusal.cause})
 		return Token{}, refusal
 	}
-	g.lastUsed.record(token.ID, time.Now())
+	g.use(entry, now)
+	token := entry.Token()
 	g.observe(ctx, Event{Type: EventVerified, Token: token})
 	return token, nil
 }
@@ -128,6 +126,20 @@ func (g *Guard) Close(ctx context.Context) error { return g.lastUsed.close(ctx) 
 // Format keeps the store, and what it may hold, out of a printed Guard.
 func (g *Guard) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "httpkey.Guard") }
 
+// admit takes a request through every step. With a refusal it returns the token
+// as well, if there is one, for the observer.
+func (g *Guard) admit(w http.ResponseWriter, r *http.Request, refusal *Error) *Entry {
+	key := g.extract(r.Header, refusal)
+	if refusal.isRefusal() {
+		return nil
+	}
+	entry, now := g.authenticate(r.Context(), key, refusal)
+	if !refusal.isRefusal() {
+		g.spend(w, r, entry, now, refusal)
+	}
+	return entry
+}
+
 // extract returns the one key in h. It looks at no other header, and never at the URL.
 func (g *Guard) extract(h http.Header, refusal *Error) string {
 	lines := h[g.options.Header]
@@ -137,7 +149,7 @@ func (g *Guard) extract(h http.Header, refusal *Error) string {
 	}
 	key := ""
 	if len(lines) == 1 {
-		key = strings.Trim(lines[0], " \t")
+		key = trimBlanks(lines[0])
 	}
 	if key == "" {
 		refusal.reason = ReasonMissing
@@ -145,61 +157,82 @@ func (g *Guard) extract(h http.Header, refusal *Error) string {
 	return key
 }
 
-// authenticate finds the valid token of key. With a refusal it finds the token
-// as well, if there is one, for the observer.
-func (g *Guard) authenticate(ctx context.Context, key string, token *Token, refusal *Error) {
+// trimBlanks is strings.Trim for blanks and tabs; that one makes a set of them, which costs 35 ns.
+func trimBlanks(s string) string {
+	for s != "" && isBlank(s[0]) {
+		s = s[1:]
+	}
+	for s != "" && isBlank(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
+
+// authenticate finds the valid token of key, and when it did.
+func (g *Guard) authenticate(ctx context.Context, key string, refusal *Error) (*Entry, instant) {
 	if !g.format.accepts(key) {
 		refusal.reason = ReasonMalformed
-		return
+		return nil, instant{}
 	}
-	err := g.lookup(ctx, key, token)
+	entry, err := g.lookup(ctx, key)
+	now := g.clock.now()
 	switch {
-	case err == nil:
 	case errors.Is(err, ErrNotFound):
 		refusal.reason = ReasonUnknown
-		return
-	default:
+	case err != nil:
 		*refusal = failure(ctx, ReasonStore, err)
-		return
-	}
-	switch {
-	case !token.IsActive:
+	case !entry.isActive():
 		refusal.reason = ReasonInactive
-	case !token.ExpiredAt.IsZero() && token.Expired(time.Now()): // most have no expiry, and a look at the clock costs 47 ns
+	case entry.expired(now.unixMicro()):
 		refusal.reason = ReasonExpired
 	}
+	return entry, now
 }
 
 // lookup finds the token of key under the current pepper or a previous one.
-func (g *Guard) lookup(ctx context.Context, key string, token *Token) (err error) {
+func (g *Guard) lookup(ctx context.Context, key string) (*Entry, error) {
 	for _, digest := range g.digesters {
 		d := digest(key)
-		*token, err = g.store.Lookup(ctx, d)
+		entry, err := g.find(ctx, d)
+		if err != nil {
+			return nil, err
+		}
 		// A store that folds case or compares prefixes must not let a wrong key in.
-		if err == nil && subtle.ConstantTimeCompare(d[:], token.Digest[:]) == 0 {
-			err = ErrNotFound
-		}
-		if err == nil {
-			return nil
-		}
-		*token = Token{}
-		if !errors.Is(err, ErrNotFound) {
-			return err
+		if entry != nil && entry.digest.equal(&d) {
+			return entry, nil
 		}
 	}
-	return ErrNotFound
+	return nil, ErrNotFound
+}
+
+// find returns the token of a digest, nil if there is none.
+func (g *Guard) find(ctx context.Context, d Digest) (*Entry, error) {
+	if g.entries != nil {
+		return g.entries.Find(d), nil
+	}
+	token, err := g.store.Lookup(ctx, d)
+	switch {
+	case err == nil:
+		entry := NewEntry(token)
+		entry.state |= stateCopy
+		return entry, nil
+	case errors.Is(err, ErrNotFound):
+		return nil, nil
+	}
+	return nil, err
 }
 
 // spend takes the request's cost from its bucket, notes the use, and sets the
 // rate-limit headers.
-func (g *Guard) spend(w http.ResponseWriter, r *http.Request, token *Token, refusal *Error) {
-	result, err := g.limiter.Allow(r.Context(), g.bucket(token), g.limit(r, token), g.cost(r, token))
+func (g *Guard) spend(w http.ResponseWriter, r *http.Request, entry *Entry, now instant, refusal *Error) {
+	result, err := g.allow(r, entry, &now)
 	if err != nil {
 		*refusal = failure(r.Context(), ReasonLimiter, err)
 		return
 	}
-	now := time.Now()
-	g.lastUsed.record(token.ID, now)
+	g.use(entry, now)
 	if result.Limit != (Limit{}) {
 		g.headers.set(w.Header(), &result, now)
 		if g.options.IETFHeaders {
@@ -211,46 +244,70 @@ func (g *Guard) spend(w http.ResponseWriter, r *http.Request, token *Token, refu
 		return
 	}
 	if g.options.Observer != nil {
-		g.observe(r.Context(), Event{Type: EventAdmitted, Token: *token, Result: result})
+		g.observe(r.Context(), Event{Type: EventAdmitted, Token: entry.Token(), Result: result})
 	}
 }
 
-func (g *Guard) bucket(t *Token) string {
-	switch {
-	case g.options.Bucket == PerUser && t.User != "":
-		return "user:" + t.User
-	case g.options.Bucket == PerWorkspace && t.Workspace != "":
-		return "workspace:" + t.Workspace
+// allow asks the limiter, and sets now to when it answered, if that took time.
+func (g *Guard) allow(r *http.Request, entry *Entry, now *instant) (Result, error) {
+	bucket, limit, cost := g.bucket(entry), g.limit(r, entry), g.cost(r, entry)
+	if g.slots != nil {
+		return g.slots.AllowSlot(&entry.slot, bucket, limit, cost, now.monotonic)
 	}
-	return t.ID
+	result, err := g.limiter.Allow(r.Context(), bucket, limit, cost)
+	*now = g.clock.now()
+	return result, err
 }
 
-func (g *Guard) limit(r *http.Request, t *Token) Limit {
+// use notes that a token was used.
+func (g *Guard) use(entry *Entry, now instant) {
+	if entry.isInPlace() {
+		entry.touch(now.unixMicro())
+		return
+	}
+	g.lastUsed.record(entry.ID(), now.unixMicro())
+}
+
+func (g *Guard) bucket(e *Entry) string {
+	if g.options.Bucket == PerUser {
+		if user := e.string(textUser); user != "" {
+			return "user:" + user
+		}
+	}
+	if g.options.Bucket == PerWorkspace {
+		if workspace := e.string(textWorkspace); workspace != "" {
+			return "workspace:" + workspace
+		}
+	}
+	return e.ID()
+}
+
+func (g *Guard) limit(r *http.Request, e *Entry) Limit {
 	if g.options.Limit != nil {
-		if limit := g.options.Limit(r, *t); limit != (Limit{}) {
+		if limit := g.options.Limit(r, e.Token()); limit != (Limit{}) {
 			return limit
 		}
 	}
 	switch {
-	case t.Limit != (Limit{}):
-		return t.Limit
-	case t.Kind == ServiceToken:
+	case e.limit != (Limit{}):
+		return e.limit
+	case e.state&stateService != 0:
 		return g.options.ServiceTokenLimit
 	}
 	return g.options.APIKeyLimit
 }
 
-func (g *Guard) cost(r *http.Request, t *Token) int {
+func (g *Guard) cost(r *http.Request, e *Entry) int {
 	if g.options.Cost == nil {
 		return 1
 	}
-	return g.options.Cost(r, *t)
+	return g.options.Cost(r, e.Token())
 }
 
 // refuse reports a refusal and answers it.
-func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, t *Token, e *Error) {
+func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, entry *Entry, e *Error) {
 	if g.options.Observer != nil { // looked at here too: to make an Event for nobody costs 25 ns
-		g.observe(r.Context(), Event{Type: EventRefused, Reason: e.reason, Token: *t, Result: e.result, Err: e.cause})
+		g.observe(r.Context(), Event{Type: EventRefused, Reason: e.reason, Token: tokenOf(entry), Result: e.result, Err: e.cause})
 	}
 	if status := e.class().status; status == http.StatusUnauthorized || status == http.StatusServiceUnavailable {
 		clearRateLimitHeaders(w.Header())
@@ -291,7 +348,7 @@ func FromContext(ctx context.Context) (Token, bool) {
 	if in == nil {
 		return Token{}, false
 	}
-	return in.token.clone(), true
+	return in.entry.Token(), true
 }
 
 // admission is the context of a request that was let in. Being the context
@@ -299,10 +356,17 @@ func FromContext(ctx context.Context) (Token, bool) {
 type admission struct {
 	context.Context
 	guard *Guard
-	token Token
+	entry *Entry
 }
 
 type admissionKey struct{}
+
+func tokenOf(e *Entry) Token {
+	if e == nil {
+		return Token{}
+	}
+	return e.Token()
+}
 
 func admissionOf(ctx context.Context) *admission {
 	in, _ := ctx.Value(admissionKey{}).(*admission)
@@ -319,5 +383,5 @@ func (a *admission) Value(key any) any {
 
 // Format keeps the token's digest out of a printed context.
 func (a *admission) Format(f fmt.State, _ rune) {
-	_, _ = io.WriteString(f, "httpkey.Guard request of "+a.token.ID)
+	_, _ = io.WriteString(f, "httpkey.Guard request of "+a.entry.ID())
 }

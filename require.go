@@ -14,9 +14,9 @@ func RequireScope(scopes ...string) func(http.Handler) http.Handler {
 		panic("httpkey: RequireScope needs at least one scope")
 	}
 	scopes = slices.Clone(scopes)
-	return require(ReasonScope, func(_ *http.Request, t *Token) bool {
+	return require(ReasonScope, func(_ *http.Request, e *Entry) bool {
 		for _, scope := range scopes {
-			if !slices.Contains(t.Scopes, scope) {
+			if !slices.Contains(e.scopes, scope) {
 				return false
 			}
 		}
@@ -31,8 +31,8 @@ func RequireKind(kinds ...Kind) func(http.Handler) http.Handler {
 		panic("httpkey: RequireKind needs at least one kind")
 	}
 	kinds = slices.Clone(kinds)
-	return require(ReasonKind, func(_ *http.Request, t *Token) bool {
-		return slices.Contains(kinds, t.Kind)
+	return require(ReasonKind, func(_ *http.Request, e *Entry) bool {
+		return slices.Contains(kinds, Kind(e.string(textKind)))
 	})
 }
 
@@ -44,20 +44,21 @@ func RequireWorkspace(of func(*http.Request) string) func(http.Handler) http.Han
 	if of == nil {
 		panic("httpkey: RequireWorkspace needs a function that tells the workspace of a request")
 	}
-	return require(ReasonWorkspace, func(r *http.Request, t *Token) bool {
-		return t.Workspace != "" && t.Workspace == of(r)
+	return require(ReasonWorkspace, func(r *http.Request, e *Entry) bool {
+		workspace := e.string(textWorkspace)
+		return workspace != "" && workspace == of(r)
 	})
 }
 
-func require(reason Reason, passes func(*http.Request, *Token) bool) func(http.Handler) http.Handler {
+func require(reason Reason, passes func(*http.Request, *Entry) bool) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			in := admissionOf(r.Context())
 			switch {
 			case in == nil:
 				WriteError(w, r, Error{reason: ReasonMissing})
-			case !passes(r, &in.token):
-				in.guard.refuse(w, r, &in.token, &Error{reason: reason})
+			case !passes(r, in.entry):
+				in.guard.refuse(w, r, in.entry, &Error{reason: reason})
 			default:
 				next.ServeHTTP(w, r)
 			}

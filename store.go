@@ -58,6 +58,24 @@ type TokenStore interface {
 	Touch(ctx context.Context, used map[string]time.Time) error
 }
 
+// EntryStore is what a [TokenStore] may be besides, if its tokens are in the
+// memory of this process: it shares each as an [Entry], which a request then
+// goes on with instead of a copy.
+type EntryStore interface {
+	TokenStore
+
+	// Find is Lookup without the copy. It returns the Entry of a digest, whatever
+	// its state, or nil. Another one MUST take its place whenever the token
+	// changes; see [Entry.Replace]. LastUsed is stored when it is noted in the
+	// Entry, and a Guard does not call the store's Touch for it.
+	Find(d Digest) *Entry
+
+	// Self returns the store itself. A Guard uses Find only if that is the store
+	// that it was given: a type that embeds an EntryStore has its Find too, and
+	// must all the same be asked by the Lookup that it may have of its own.
+	Self() TokenStore
+}
+
 // ChangeFeed is what a [TokenStore] that several processes share may be besides:
 // it tells of changes, so that a cache in front of it can drop what is outdated.
 type ChangeFeed interface {

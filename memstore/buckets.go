@@ -5,12 +5,17 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unique"
 
 	"github.com/httpkey/httpkey"
 )
 
-const bucketShards = 64
+const (
+	bucketShards = 64
+
+	// minGeneration keeps buckets that fill quickly for a while, so that those of
+	// busy keys need not be moved all the time.
+	minGeneration = 10 * time.Second
+)
 
 // buckets holds the state S of each bucket that is in use.
 //
@@ -22,99 +27,194 @@ const bucketShards = 64
 type buckets[S any] struct {
 	start  time.Time
 	seed   maphash.Seed
-	turnAt atomic.Int64 // microseconds since start: the first use from then on turns the generations
-	turn   sync.Mutex   // held by who turns them
-	limits [61]atomic.Pointer[internedLimit]
+	turnAt atomic.Int64               // microseconds since start: the first use from then on turns the generations
+	turn   sync.Mutex                 // held by who turns them
+	young  atomic.Pointer[generation] // which a shard is late to begin with, while they turn
 	shards [bucketShards]bucketShard[S]
+
+	// memberships are those that were needed last, so that buckets share them: a
+	// program has few limits, and each keeps its place.
+	memberships [61]atomic.Pointer[membership]
 }
 
-// internedLimit is a limit with its handle: to compare the one costs 60 ns less
-// than to make the other. A program has few limits, so each keeps its place.
-type internedLimit struct {
-	limit  httpkey.Limit
-	handle unique.Handle[httpkey.Limit]
+// generation is the buckets that were used in a certain time.
+type generation struct {
+	refill atomic.Int64 // the longest refill time in it, in microseconds
+}
+
+// membership is what a bucket has in common with others.
+type membership struct {
+	generation *generation
+	limit      httpkey.Limit
 }
 
 type bucketShard[S any] struct {
 	mu         sync.Mutex
-	young, old map[bucketName]*S
-	refill     int64 // the longest refill time in young, in microseconds
+	young, old bucketTable[S]
+	generation *generation // young's
 }
 
-// bucketName is what [httpkey.Limiter] says: key and limit together. The limit's
-// handle is a third of its size, and there are many buckets to a limit.
-type bucketName struct {
-	key   string
-	limit unique.Handle[httpkey.Limit]
+// bucket is what [httpkey.Limiter] says: of a key and a limit together. That of a
+// [Limiter] takes 64 bytes, a cache line.
+type bucket[S any] struct {
+	key  string
+	self any // itself, for slots to point to
+
+	mu    sync.Mutex  // may be taken with that of the shard, but not before it
+	of    *membership // its limit never changes
+	state S
 }
 
 func newBuckets[S any]() *buckets[S] {
-	return &buckets[S]{start: time.Now(), seed: maphash.MakeSeed()}
+	b := &buckets[S]{start: time.Now(), seed: maphash.MakeSeed()}
+	b.begin(new(generation))
+	return b
 }
 
-// now returns the microseconds since start, by the monotonic clock.
+// at returns the microseconds from start to now, by the monotonic clock.
+func (b *buckets[S]) at(now time.Time) int64 { return int64(now.Sub(b.start) / time.Microsecond) }
+
+// now is at for the present.
 func (b *buckets[S]) now() int64 { return int64(time.Since(b.start) / time.Microsecond) }
 
-// lock returns the state of a bucket, the zero S for one not in use, and the
-// mutex that guards it, locked. limit has Burst filled in.
-func (b *buckets[S]) lock(key string, limit httpkey.Limit, now int64) (*S, *sync.Mutex) {
-	if now >= b.turnAt.Load() {
-		b.turnGenerations(now)
-	}
-	shard := &b.shards[maphash.String(b.seed, key)%bucketShards]
+// lock returns the bucket of key and limit, locked. limit has Burst filled in.
+func (b *buckets[S]) lock(key string, limit httpkey.Limit, now int64) *bucket[S] {
+	b.turnWhenDue(now)
+	hash := maphash.String(b.seed, key)
+	shard := &b.shards[hash%bucketShards]
 	shard.mu.Lock()
-	return shard.find(bucketName{key, b.intern(limit)}), &shard.mu
+	defer shard.mu.Unlock()
+	found := shard.find(b.seed, hash, key, limit)
+	found.mu.Lock()
+	found.of = b.membership(shard.generation, limit)
+	return found
 }
 
-func (b *buckets[S]) intern(limit httpkey.Limit) unique.Handle[httpkey.Limit] {
-	place := &b.limits[(uint64(limit.Rate)+uint64(limit.Burst)+uint64(limit.Period))%uint64(len(b.limits))]
-	interned := place.Load()
-	if interned == nil || interned.limit != limit {
-		interned = &internedLimit{limit, unique.Make(limit)}
-		place.Store(interned)
+// lockIn does the same, and looks into the slot first. It finds the bucket there
+// unless that is another's, or of another generation: then it has to be moved.
+func (b *buckets[S]) lockIn(slot *httpkey.Slot, key string, limit httpkey.Limit, now int64) *bucket[S] {
+	b.turnWhenDue(now)
+	if known, ok := slot.Load().(*bucket[S]); ok && known.key == key {
+		known.mu.Lock()
+		if known.of.generation == b.young.Load() && known.of.limit == limit {
+			return known
+		}
+		known.mu.Unlock()
 	}
-	return interned.handle
+	found := b.lock(key, limit, now)
+	slot.Store(&found.self)
+	return found
 }
 
-func (s *bucketShard[S]) find(name bucketName) *S {
-	if state := s.young[name]; state != nil {
-		return state
-	}
-	state := s.old[name]
-	if state == nil {
-		state = new(S)
-	}
-	if s.young == nil {
-		s.young = make(map[bucketName]*S)
-	}
-	s.young[name] = state
-	s.refill = max(s.refill, refillTime(name.limit.Value()))
-	return state
-}
-
-// turnGenerations lets the old generation go and makes the young one the old one.
-func (b *buckets[S]) turnGenerations(now int64) {
-	if !b.turn.TryLock() {
+func (b *buckets[S]) turnWhenDue(now int64) {
+	if now < b.turnAt.Load() || !b.turn.TryLock() {
 		return
 	}
 	defer b.turn.Unlock()
-	if now < b.turnAt.Load() {
-		return
+	if now >= b.turnAt.Load() {
+		b.turnGenerations()
 	}
-	var refill int64
-	for i := range b.shards {
-		refill = max(refill, b.shards[i].turn())
-	}
-	// The clock anew: a bucket may have been used since now, before its shard's turn came.
-	b.turnAt.Store(b.now() + max(refill, time.Second.Microseconds()))
 }
 
-func (s *bucketShard[S]) turn() (refill int64) {
+// turnGenerations lets the old generation go and makes the young one the old one.
+func (b *buckets[S]) turnGenerations() {
+	old := b.young.Load()
+	b.begin(new(generation))
+	// The clock anew: a bucket may have been used before its shard's turn came.
+	b.turnAt.Store(b.now() + max(old.refill.Load(), minGeneration.Microseconds()))
+}
+
+func (b *buckets[S]) begin(young *generation) {
+	// Before the shards do: a bucket that is found to be of the young generation
+	// must not be in a table that is about to become the old one.
+	b.young.Store(young)
+	for i := range b.shards {
+		b.shards[i].begin(young)
+	}
+}
+
+func (s *bucketShard[S]) begin(young *generation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.old, s.young = s.young, nil
-	refill, s.refill = s.refill, 0
-	return refill
+	s.old, s.young = s.young, bucketTable[S]{}
+	s.generation = young
+}
+
+// find returns the bucket of key and limit, which is young from now on.
+func (s *bucketShard[S]) find(seed maphash.Seed, hash uint64, key string, limit httpkey.Limit) *bucket[S] {
+	b := s.young.find(hash, key, limit)
+	if b != nil {
+		return b
+	}
+	b = s.old.find(hash, key, limit)
+	if b == nil {
+		b = &bucket[S]{key: key}
+		b.self = b
+	}
+	s.young.add(seed, hash, b)
+	return b
+}
+
+// membership returns that of a bucket with this limit in a generation.
+func (b *buckets[S]) membership(g *generation, limit httpkey.Limit) *membership {
+	place := &b.memberships[(uint64(limit.Rate)+uint64(limit.Burst)+uint64(limit.Period))%uint64(len(b.memberships))]
+	known := place.Load()
+	if known == nil || known.generation != g || known.limit != limit {
+		known = &membership{g, limit}
+		g.include(refillTime(limit))
+		place.Store(known)
+	}
+	return known
+}
+
+func (g *generation) include(refill int64) {
+	for longest := g.refill.Load(); longest < refill; longest = g.refill.Load() {
+		if g.refill.CompareAndSwap(longest, refill) {
+			return
+		}
+	}
+}
+
+// bucketTable is a hash table with open addressing and linear probing, of which
+// nothing is taken out: a map would double what a bucket takes.
+type bucketTable[S any] struct {
+	places []*bucket[S] // none, or a power of two of them
+	count  int
+}
+
+func (t *bucketTable[S]) find(hash uint64, key string, limit httpkey.Limit) *bucket[S] {
+	if t.count == 0 {
+		return nil
+	}
+	for n := hash / bucketShards; ; n++ {
+		b := t.places[n&uint64(len(t.places)-1)]
+		if b == nil || b.key == key && b.of.limit == limit {
+			return b
+		}
+	}
+}
+
+func (t *bucketTable[S]) add(seed maphash.Seed, hash uint64, b *bucket[S]) {
+	if 4*t.count >= 3*len(t.places) {
+		old := t.places
+		t.places = make([]*bucket[S], max(4, 2*len(old)))
+		for _, b := range old {
+			if b != nil {
+				t.put(maphash.String(seed, b.key), b)
+			}
+		}
+	}
+	t.put(hash, b)
+	t.count++
+}
+
+func (t *bucketTable[S]) put(hash uint64, b *bucket[S]) {
+	for n := hash / bucketShards; ; n++ {
+		if place := &t.places[n&uint64(len(t.places)-1)]; *place == nil {
+			*place = b
+			return
+		}
+	}
 }
 
 // refillTime returns how many microseconds limit takes from empty to full, rounded up.

@@ -33,10 +33,25 @@ func (l *Limiter) Allow(_ context.Context, key string, limit httpkey.Limit, n in
 		return httpkey.Result{}, err
 	}
 	now := l.buckets.now()
-	bucket, mu := l.buckets.lock(key, limit, now)
-	defer mu.Unlock()
-	return bucket.take(limit, now, n), nil
+	b := l.buckets.lock(key, limit, now)
+	defer b.mu.Unlock()
+	return b.state.take(limit, now, n), nil
 }
+
+// AllowSlot implements [httpkey.SlotLimiter].
+func (l *Limiter) AllowSlot(slot *httpkey.Slot, key string, limit httpkey.Limit, n int, now time.Time) (httpkey.Result, error) {
+	limit, err := limit.Resolve(n)
+	if err != nil {
+		return httpkey.Result{}, err
+	}
+	at := l.buckets.at(now)
+	b := l.buckets.lockIn(slot, key, limit, at)
+	defer b.mu.Unlock()
+	return b.state.take(limit, at, n), nil
+}
+
+// Self implements [httpkey.SlotLimiter].
+func (l *Limiter) Self() httpkey.Limiter { return l }
 
 // gcra is a bucket as what it owes. A request owes Period, and Rate is paid off
 // in each microsecond; so every number is whole, and none exceeds Burst × Period.

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-	"unique"
 
 	"github.com/httpkey/httpkey"
 )
@@ -28,15 +27,22 @@ func TestForgettingMakesNoDifference(t *testing.T) {
 		random := rand.New(rand.NewPCG(13, 14))
 		models := make(map[bucketName]*gcraModel)
 		turned := make(map[int64]bool)
+		var slots [40]httpkey.Slot // each serves one bucket after the other
 		for step := range 50_000 {
 			limit := limits[random.IntN(len(limits))]
-			name := bucketName{fmt.Sprint(random.IntN(20)), unique.Make(limit)}
+			name := bucketName{fmt.Sprint(random.IntN(20)), limit}
 			n := random.IntN(limit.Burst + 1)
 			if models[name] == nil {
 				models[name] = &gcraModel{level: new(big.Rat)}
 			}
 			want := models[name].allow(limit, limiter.buckets.now(), n)
-			got, err := limiter.Allow(t.Context(), name.key, limit, n)
+			var got httpkey.Result
+			var err error
+			if random.IntN(2) == 0 {
+				got, err = limiter.Allow(t.Context(), name.key, limit, n)
+			} else {
+				got, err = limiter.AllowSlot(&slots[random.IntN(len(slots))], name.key, limit, n, time.Now())
+			}
 			if err != nil || got != want {
 				t.Fatalf("step %d: %d of %+v: %+v (%v), the model says %+v", step, n, limit, got, err, want)
 			}
@@ -45,7 +51,7 @@ func TestForgettingMakesNoDifference(t *testing.T) {
 			case 0:
 				time.Sleep(time.Duration(random.Int64N(int64(3 * time.Hour))))
 			case 1, 2, 3, 4, 5:
-				time.Sleep(time.Duration(random.Int64N(int64(20 * time.Second))))
+				time.Sleep(time.Duration(random.Int64N(int64(time.Minute))))
 			default:
 				time.Sleep(time.Duration(random.Int64N(int64(50 * time.Millisecond))))
 			}
@@ -90,9 +96,9 @@ func TestTurning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBuckets[gcra]()
 		use := func(limit httpkey.Limit) *gcra {
-			state, mu := b.lock("key", limit, b.now())
-			mu.Unlock()
-			return state
+			used := b.lock("key", limit, b.now())
+			used.mu.Unlock()
+			return &used.state
 		}
 		next := func(want time.Duration) {
 			t.Helper()
@@ -102,13 +108,13 @@ func TestTurning(t *testing.T) {
 		}
 		odd := httpkey.Limit{Rate: 7, Burst: 8, Period: 10 * time.Second}
 		used := use(odd)
-		next(time.Second) // nothing was in use before
-		time.Sleep(time.Second)
+		next(minGeneration) // nothing was in use before
+		time.Sleep(minGeneration)
 		stale := b.now()
 		time.Sleep(time.Millisecond) // who turns them takes its time
-		b.turnGenerations(stale)
+		b.turnWhenDue(stale)
 		next(11_428_572 * time.Microsecond) // 80/7 s, rounded up
-		b.turnGenerations(stale)            // as another would for the same reason
+		b.turnWhenDue(stale)                // as another would for the same reason
 		if use(odd) != used {
 			t.Error("what is in use was let go")
 		}
@@ -123,7 +129,34 @@ func TestTurning(t *testing.T) {
 			time.Sleep(time.Minute)
 			use(httpkey.PerSecond(1))
 		}
-		next(time.Second) // nothing longer is in use any more
+		next(minGeneration) // nothing longer is in use any more
+	})
+}
+
+// A bucket that is used while the generations turn, when its shard has not, is
+// not taken for one of the generation that begins.
+func TestUseWhileTurning(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, limit := newBuckets[gcra](), httpkey.Limit{Rate: 1, Burst: 1, Period: time.Hour}
+		var slot httpkey.Slot
+		use := func() *bucket[gcra] {
+			used := b.lockIn(&slot, "key", limit, 0)
+			used.mu.Unlock()
+			return used
+		}
+		used := use()
+		next := new(generation)
+		b.young.Store(next)
+		use()
+		for i := range b.shards {
+			b.shards[i].begin(next)
+		}
+		use()
+		b.turnGenerations()
+		if again := b.lock("key", limit, 0); again != used {
+			t.Error("the bucket is gone, though it was used in the generation before")
+		}
 	})
 }
 

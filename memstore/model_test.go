@@ -8,7 +8,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-	"unique"
 
 	"github.com/httpkey/httpkey"
 )
@@ -146,12 +145,18 @@ func TestLimitersAgreeWithTheirModels(t *testing.T) {
 	})
 }
 
+type bucketName struct {
+	key   string
+	limit httpkey.Limit
+}
+
 func compare[S, M any](
 	t *testing.T, newLimit func(*rand.Rand) httpkey.Limit,
 	buckets *buckets[S], take func(*S, httpkey.Limit, int64, int) httpkey.Result,
 	newModel func() *M, allow func(*M, httpkey.Limit, int64, int) httpkey.Result,
 ) {
 	random := rand.New(rand.NewPCG(5, 6))
+	var slots [4]httpkey.Slot
 	models := make(map[bucketName]*M)
 	limits := []httpkey.Limit{newLimit(random), newLimit(random), newLimit(random)}
 	var now int64 = 1e12
@@ -161,13 +166,13 @@ func compare[S, M any](
 			limits[random.IntN(len(limits))] = newLimit(random)
 		}
 		limit := limits[random.IntN(len(limits))]
-		name := bucketName{fmt.Sprint(random.IntN(2)), unique.Make(limit)}
+		name := bucketName{fmt.Sprint(random.IntN(2)), limit}
 		now = max(0, now+randomStep(random, limit))
 		n := randomCost(random, limit)
 
-		state, mu := buckets.lock(name.key, limit, 0) // a clock that jumps back must not turn generations
-		got := take(state, limit, now, n)
-		mu.Unlock()
+		bucket := buckets.lockIn(&slots[random.IntN(len(slots))], name.key, limit, 0) // a clock that jumps back must not turn generations
+		got := take(&bucket.state, limit, now, n)
+		bucket.mu.Unlock()
 		if models[name] == nil {
 			models[name] = newModel()
 		}

@@ -11,15 +11,15 @@ import (
 // A cursor needs no token at its place, nor both of its fields.
 func TestCursorIsAPlace(t *testing.T) {
 	t.Parallel()
-	store, at := New(), time.Now()
-	for i, created := range []time.Time{{}, {}, {}, at, at.Add(1)} {
+	store, at := New(), time.Now().Truncate(time.Microsecond)
+	for i, created := range []time.Time{{}, {}, {}, at, at.Add(time.Microsecond)} {
 		err := store.Create(t.Context(), httpkey.Token{ID: strconv.Itoa(i), Digest: httpkey.Digest{byte(i)}, CreatedAt: created})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	for cursor, want := range map[httpkey.Cursor]string{
-		{}: "4", {CreatedAt: at.Add(1), ID: "4"}: "3", {CreatedAt: at}: "2", {ID: "2"}: "1", {ID: "1"}: "0",
+		{}: "4", {CreatedAt: at.Add(time.Microsecond), ID: "4"}: "3", {CreatedAt: at}: "2", {ID: "2"}: "1", {ID: "1"}: "0",
 	} {
 		page, err := store.List(t.Context(), httpkey.Filter{After: cursor, Limit: 1})
 		if err != nil || len(page) != 1 || page[0].ID != want {

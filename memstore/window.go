@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"context"
+	"time"
 
 	"github.com/httpkey/httpkey"
 )
@@ -28,15 +29,35 @@ func NewWindow() *Window { return &Window{newBuckets[slidingLog]()} }
 
 // Allow implements [httpkey.Limiter].
 func (w *Window) Allow(_ context.Context, key string, limit httpkey.Limit, n int) (httpkey.Result, error) {
-	limit.Burst = min(limit.Burst, 0) // Rate stands in for it; a negative one stays an error
-	limit, err := limit.Resolve(n)
+	limit, err := resolveWindow(limit, n)
 	if err != nil {
 		return httpkey.Result{}, err
 	}
 	now := w.buckets.now()
-	bucket, mu := w.buckets.lock(key, limit, now)
-	defer mu.Unlock()
-	return bucket.take(limit, now, n), nil
+	b := w.buckets.lock(key, limit, now)
+	defer b.mu.Unlock()
+	return b.state.take(limit, now, n), nil
+}
+
+// AllowSlot implements [httpkey.SlotLimiter].
+func (w *Window) AllowSlot(slot *httpkey.Slot, key string, limit httpkey.Limit, n int, now time.Time) (httpkey.Result, error) {
+	limit, err := resolveWindow(limit, n)
+	if err != nil {
+		return httpkey.Result{}, err
+	}
+	at := w.buckets.at(now)
+	b := w.buckets.lockIn(slot, key, limit, at)
+	defer b.mu.Unlock()
+	return b.state.take(limit, at, n), nil
+}
+
+// Self implements [httpkey.SlotLimiter].
+func (w *Window) Self() httpkey.Limiter { return w }
+
+// resolveWindow puts Rate in the place of Burst. A negative Burst stays an error.
+func resolveWindow(limit httpkey.Limit, n int) (httpkey.Limit, error) {
+	limit.Burst = min(limit.Burst, 0)
+	return limit.Resolve(n)
 }
 
 // slidingLog is a bucket as what was let in during the last Period.

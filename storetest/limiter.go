@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,12 +31,24 @@ type LimiterFactory struct {
 	Window bool
 }
 
-// RunLimiter checks every rule of [httpkey.Limiter], each on a backend of its own.
+// RunLimiter checks every rule of [httpkey.Limiter], each on a backend of its own,
+// and those of [httpkey.SlotLimiter] if it is one.
 func RunLimiter(t *testing.T, factory LimiterFactory) {
-	for _, rule := range limiterRules {
+	factory.run(t, limiterRules)
+	for name, foreign := range map[string]bool{"Slots": false, "ForeignSlots": true} {
+		slotted := factory
+		slotted.New = func(t *testing.T) func() httpkey.Limiter { return slottersOf(factory.New(t), foreign) }
+		if slotted.New(t) != nil {
+			t.Run(name, func(t *testing.T) { slotted.run(t, slices.Concat(limiterRules, slotRules)) })
+		}
+	}
+}
+
+func (f LimiterFactory) run(t *testing.T, rules []limiterRule) {
+	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {
-			factory.inTime(t, func(t *testing.T) {
-				if err := rule.check(t.Context(), factory.bench(t)); err != nil {
+			f.inTime(t, func(t *testing.T) {
+				if err := rule.check(t.Context(), f.bench(t)); err != nil {
 					t.Errorf("%v\nThe rule: %s", err, rule.rule)
 				}
 			})

@@ -32,9 +32,20 @@ import (
 // same tokens. Use t for the clean-up, and to fail if there is no backend.
 type StoreFactory func(t *testing.T) (open func() httpkey.TokenStore)
 
-// Run checks every rule of [httpkey.TokenStore], each on a backend of its own.
+// Run checks every rule of [httpkey.TokenStore], each on a backend of its own, and
+// those of [httpkey.EntryStore] if it is one.
 func Run(t *testing.T, factory StoreFactory) {
-	for _, rule := range storeRules {
+	runStore(t, factory, storeRules)
+	if findersOf(factory(t)) != nil {
+		t.Run("Entries", func(t *testing.T) {
+			finders := func(t *testing.T) func() httpkey.TokenStore { return findersOf(factory(t)) }
+			runStore(t, finders, slices.Concat(storeRules, entryRules))
+		})
+	}
+}
+
+func runStore(t *testing.T, factory StoreFactory, rules []storeRule) {
+	for _, rule := range rules {
 		t.Run(rule.name, func(t *testing.T) {
 			if err := rule.check(t.Context(), factory(t)); err != nil {
 				t.Errorf("%v\nThe rule: %s", err, rule.rule)

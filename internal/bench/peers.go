@@ -102,11 +102,10 @@ var bare = contestant{
 }
 
 func buildHTTPKey(next http.Handler, keys []string, l limit) (http.Handler, func()) {
-	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
-	token := httpkey.Token{
-		Label: "bench", User: "u-1",
-		Limit: httpkey.Limit{Rate: l.hourly, Burst: l.burst, Period: time.Hour},
-	}
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{
+		APIKeyLimit: httpkey.Limit{Rate: l.hourly, Burst: l.burst, Period: time.Hour},
+	})
+	token := httpkey.Token{Label: "bench", User: "u-1"}
 	for _, key := range keys {
 		must(guard.Import(context.Background(), httpkey.Secret(key), token))
 	}

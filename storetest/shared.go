@@ -1,0 +1,142 @@
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/httpkey/httpkey"
+)
+
+// What shares its memory with a Guard keeps the same rules there: the suites run
+// once more by way of Find and AllowSlot.
+
+// finder is an EntryStore that is looked into by Find alone.
+type finder struct{ httpkey.EntryStore }
+
+func (f finder) Lookup(_ context.Context, d httpkey.Digest) (httpkey.Token, error) {
+	if entry := f.Find(d); entry != nil {
+		return entry.Token(), nil
+	}
+	return httpkey.Token{}, httpkey.ErrNotFound
+}
+
+// findersOf returns the stores of open as finders, or nil if they share no entries.
+func findersOf(open func() httpkey.TokenStore) func() httpkey.TokenStore {
+	if _, ok := open().(httpkey.EntryStore); !ok {
+		return nil
+	}
+	return func() httpkey.TokenStore { return finder{open().(httpkey.EntryStore)} }
+}
+
+// entryRules are those of [httpkey.EntryStore].
+var entryRules = []storeRule{
+	{"Self", "Self returns the store itself, so that Find is not asked in the place of another store's Lookup", checkSelf},
+	{"EntryUses", "a use that is noted in an Entry is stored, also if the token was updated since the Entry was found", checkEntryUses},
+}
+
+func checkSelf(_ context.Context, open func() httpkey.TokenStore) error {
+	store := open().(finder).EntryStore
+	if store.Self() != httpkey.TokenStore(store) {
+		return fmt.Errorf("Self returned %T, want the %T itself", store.Self(), store)
+	}
+	return nil
+}
+
+func checkEntryUses(ctx context.Context, open func() httpkey.TokenStore) error {
+	store := open().(finder)
+	want := token(1)
+	if err := create(ctx, store, want); err != nil {
+		return err
+	}
+	entry := store.Find(want.Digest)
+	for n := range 3 {
+		want.LastUsed = want.LastUsed.Add(time.Second)
+		entry.Touch(want.LastUsed)
+		entry.Touch(epoch)
+		if err := holds(ctx, store, want); err != nil {
+			return fmt.Errorf("after a use was noted in its Entry: %w", err)
+		}
+		want.Label = fmt.Sprintf("update %d", n)
+		if err := store.Update(ctx, want); err != nil {
+			return err
+		}
+		if err := holds(ctx, store, want); err != nil {
+			return fmt.Errorf("after an Update: %w", err)
+		}
+	}
+	return nil
+}
+
+// slotter is a SlotLimiter that is asked by AllowSlot alone. Each key has a slot;
+// with foreign ones, it has one that was just used for another key.
+type slotter struct {
+	httpkey.SlotLimiter
+	foreign bool
+
+	mu    sync.Mutex
+	slots map[string]*httpkey.Slot
+}
+
+func (s *slotter) Allow(_ context.Context, key string, limit httpkey.Limit, n int) (httpkey.Result, error) {
+	slot := s.slot(key)
+	if s.foreign {
+		_, _ = s.AllowSlot(slot, "another", httpkey.PerSecond(1), 0, time.Now())
+	}
+	return s.AllowSlot(slot, key, limit, n, time.Now())
+}
+
+func (s *slotter) slot(key string) *httpkey.Slot {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.foreign {
+		key = ""
+	}
+	if s.slots[key] == nil {
+		s.slots[key] = new(httpkey.Slot)
+	}
+	return s.slots[key]
+}
+
+// slottersOf returns the limiters of open as slotters, or nil if they know no slots.
+func slottersOf(open func() httpkey.Limiter, foreign bool) func() httpkey.Limiter {
+	if _, ok := open().(httpkey.SlotLimiter); !ok {
+		return nil
+	}
+	return func() httpkey.Limiter {
+		return &slotter{SlotLimiter: open().(httpkey.SlotLimiter), foreign: foreign, slots: make(map[string]*httpkey.Slot)}
+	}
+}
+
+// slotRules are those of [httpkey.SlotLimiter].
+var slotRules = []limiterRule{
+	{"Self", "Self returns the limiter itself, so that AllowSlot is not asked in the place of another limiter's Allow", checkLimiterSelf},
+	{"OneBucket", "Allow and AllowSlot, with whatever slot, take from the same bucket", checkOneBucket},
+}
+
+func checkLimiterSelf(_ context.Context, b limiterBench) error {
+	limiter := b.open().(*slotter).SlotLimiter
+	if limiter.Self() != httpkey.Limiter(limiter) {
+		return fmt.Errorf("Self returned %T, want the %T itself", limiter.Self(), limiter)
+	}
+	return nil
+}
+
+func checkOneBucket(ctx context.Context, b limiterBench) error {
+	limiter, limit := b.open().(*slotter).SlotLimiter, httpkey.PerHour(12)
+	var slots [2]httpkey.Slot
+	for want := 11; want >= 0; want-- {
+		r, err := limiter.AllowSlot(&slots[want%2], "key", limit, 1, time.Now())
+		if want%3 == 0 {
+			r, err = limiter.Allow(ctx, "key", limit, 0)
+		}
+		if err != nil {
+			return err
+		}
+		if r.Remaining != want {
+			return fmt.Errorf("%d of %d remain, want %d", r.Remaining, limit.Rate, want)
+		}
+	}
+	return nil
+}
