@@ -16,22 +16,23 @@ import (
 var changesTo = []struct {
 	name   string
 	exists bool // before
+	feed   bool // whether the feed is what tells
 	change func(ctx context.Context, s *Store, b *backend) error
 	label  string
 	err    error
 }{
-	{"Update", true, func(ctx context.Context, s *Store, _ *backend) error {
+	{"Update", true, false, func(ctx context.Context, s *Store, _ *backend) error {
 		t := labeled(token(1), "new")
 		t.Digest = digest(99) // which is not to be looked at
 		return s.Update(ctx, t)
 	}, "new", nil},
-	{"Delete", true, func(ctx context.Context, s *Store, _ *backend) error {
+	{"Delete", true, false, func(ctx context.Context, s *Store, _ *backend) error {
 		return s.Delete(ctx, token(1).ID)
 	}, "", httpkey.ErrNotFound},
-	{"Create", false, func(ctx context.Context, s *Store, _ *backend) error {
+	{"Create", false, false, func(ctx context.Context, s *Store, _ *backend) error {
 		return s.Create(ctx, labeled(token(1), "new"))
 	}, "new", nil},
-	{"Create under another digest", true, func(ctx context.Context, s *Store, b *backend) error {
+	{"Create under another digest", true, false, func(ctx context.Context, s *Store, b *backend) error {
 		if err := b.Store.Delete(ctx, token(1).ID); err != nil { // elsewhere, and unheard of
 			return err
 		}
@@ -39,32 +40,39 @@ var changesTo = []struct {
 		t.Digest = digest(2)
 		return s.Create(ctx, t)
 	}, "", httpkey.ErrNotFound},
-	{"feed: update", true, func(ctx context.Context, _ *Store, b *backend) error {
+	{"feed: update", true, true, func(ctx context.Context, _ *Store, b *backend) error {
 		return b.Update(ctx, labeled(token(1), "new"))
 	}, "new", nil},
-	{"feed: delete", true, func(ctx context.Context, _ *Store, b *backend) error {
+	{"feed: delete", true, true, func(ctx context.Context, _ *Store, b *backend) error {
 		return b.Delete(ctx, token(1).ID)
 	}, "", httpkey.ErrNotFound},
-	{"feed: create", false, func(ctx context.Context, _ *Store, b *backend) error {
+	{"feed: create", false, true, func(ctx context.Context, _ *Store, b *backend) error {
 		return b.Create(ctx, labeled(token(1), "new"))
 	}, "new", nil},
-	{"flush", true, func(ctx context.Context, _ *Store, b *backend) error {
+	{"flush", true, true, func(ctx context.Context, _ *Store, b *backend) error {
 		b.cut(nil)
 		defer time.Sleep(minFeedPause)
 		return b.Update(ctx, labeled(token(1), "new"))
 	}, "new", nil},
-	{"flush of what was absent", false, func(ctx context.Context, _ *Store, b *backend) error {
+	{"flush of what was absent", false, true, func(ctx context.Context, _ *Store, b *backend) error {
 		b.cut(nil)
 		defer time.Sleep(minFeedPause)
 		return b.Create(ctx, labeled(token(1), "new"))
 	}, "new", nil},
-	{"Update whose answer is lost", true, func(ctx context.Context, s *Store, b *backend) error {
+	{"Update whose answer is lost", true, false, func(ctx context.Context, s *Store, b *backend) error {
 		s.store = lossy{b}
 		if err := s.Update(ctx, labeled(token(1), "new")); !errors.Is(err, errDown) {
 			return errors.New("nothing was lost")
 		}
 		return nil
 	}, "new", nil},
+}
+
+func followIf(t *testing.T, s *Store, b *backend, feed bool) {
+	t.Helper()
+	if feed {
+		follow(t, s, b)
+	}
 }
 
 // lossy does what it is told to, and says that it failed.
@@ -84,7 +92,7 @@ func TestChangesShowAtOnce(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBackend()
 				s := New(b, nil)
-				follow(t, s, b)
+				followIf(t, s, b, test.feed)
 				if test.exists {
 					create(t, b.Store, labeled(token(1), "old"))
 				}
@@ -103,7 +111,7 @@ func TestChangesShowAtOnce(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, release := held()
 				s := New(b, nil)
-				follow(t, s, b)
+				followIf(t, s, b, test.feed)
 				if test.exists {
 					create(t, b.Store, labeled(token(1), "old"))
 				}
@@ -133,7 +141,7 @@ func TestChangesShowAtOnce(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, release := held()
 				s := New(b, nil)
-				follow(t, s, b)
+				followIf(t, s, b, test.feed)
 				if test.exists {
 					create(t, b.Store, labeled(token(1), "old"))
 				}
@@ -150,6 +158,67 @@ func TestChangesShowAtOnce(t *testing.T) {
 	}
 }
 
+// during calls something while a write is under way, before it is made.
+type during struct {
+	*backend
+	write func()
+}
+
+func (d during) Create(ctx context.Context, t httpkey.Token) error {
+	d.write()
+	return d.backend.Create(ctx, t)
+}
+
+func (d during) Update(ctx context.Context, t httpkey.Token) error {
+	d.write()
+	return d.backend.Update(ctx, t)
+}
+
+func (d during) Delete(ctx context.Context, id string) error {
+	d.write()
+	return d.backend.Delete(ctx, id)
+}
+
+// What is read while a write is under way is outdated when that is acknowledged.
+func TestReadDuringWrite(t *testing.T) {
+	t.Parallel()
+	for _, test := range changesTo[:3] {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBackend()
+			s := New(b, nil)
+			s.store = during{b, func() { _, _ = s.Lookup(t.Context(), digest(1)) }}
+			if test.exists {
+				create(t, b, labeled(token(1), "old"))
+			}
+			if err := test.change(t.Context(), s, b); err != nil {
+				t.Fatal(err)
+			}
+			expect(t, s, b, digest(1), test.label, test.err, 1)
+		})
+	}
+}
+
+// A load that was overtaken by a later one, and ends after it, changes nothing.
+func TestOvertakenLoad(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, first := held()
+		s := New(b, nil)
+		create(t, b, labeled(token(1), "old"))
+		go func() { _, _ = s.Lookup(t.Context(), digest(1)) }()
+		synctest.Wait()
+		b.after = nil
+		if err := s.Update(t.Context(), labeled(token(1), "new")); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, s, b, digest(1), "new", nil, 1)
+		close(first)
+		synctest.Wait()
+		expect(t, s, b, digest(1), "new", nil, 0)
+	})
+}
+
 // What changed is not served in an outage either.
 func TestChangedTokenIsNeverStale(t *testing.T) {
 	t.Parallel()
@@ -162,7 +231,7 @@ func TestChangedTokenIsNeverStale(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBackend()
 				s := New(b, nil)
-				follow(t, s, b)
+				followIf(t, s, b, test.feed)
 				create(t, b.Store, labeled(token(1), "old"))
 				expect(t, s, b, digest(1), "old", nil, 1)
 				if err := test.change(t.Context(), s, b); err != nil {

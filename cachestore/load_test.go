@@ -70,6 +70,22 @@ func TestHerdMakesOneLookup(t *testing.T) {
 	}
 }
 
+// Who finds nothing in memory, and comes to load it when another just has, loads nothing.
+func TestWhoComesTooLateToLoad(t *testing.T) {
+	t.Parallel()
+	b := newBackend()
+	s := New(b, nil)
+	create(t, b, token(1))
+	for i, want := range []error{nil, httpkey.ErrNotFound} {
+		n := i + 1
+		expect(t, s, b, digest(n), "", want, 1)
+		l := s.join(t.Context(), digest(n))
+		if <-l.done; l.err != want || l.token.Digest != digest(n) && want == nil || b.lookups.Load() != int64(n) {
+			t.Errorf("%v after %d Lookups", l.err, b.lookups.Load())
+		}
+	}
+}
+
 func TestHerdWithoutBubble(t *testing.T) {
 	t.Parallel()
 	b := newBackend()
@@ -133,7 +149,16 @@ func TestCallersLeave(t *testing.T) {
 		if got := <-ask(canceled); got.label != "here" || got.err != nil {
 			t.Errorf("what is in memory is answered %+v to one who has left", got)
 		}
-		if _, err := s.Lookup(canceled, digest(2)); err != context.Canceled || b.lookups.Load() != 1 {
+		if err := s.Delete(t.Context(), token(1).ID); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-ask(t.Context()); !errors.Is(got.err, httpkey.ErrNotFound) {
+			t.Errorf("a deleted token: %+v", got)
+		}
+		if got := <-ask(canceled); !errors.Is(got.err, httpkey.ErrNotFound) {
+			t.Errorf("that there is none is answered %+v to one who has left", got)
+		}
+		if _, err := s.Lookup(canceled, digest(2)); err != context.Canceled || b.lookups.Load() != 2 {
 			t.Errorf("one who has left still made a load: %v", err)
 		}
 	})

@@ -188,6 +188,9 @@ func TestSlowStoreIsNoOutage(t *testing.T) {
 		expect(t, s, b, digest(1), "new", nil, 1)
 
 		time.Sleep(30 * time.Second)
+		if err := b.Update(t.Context(), labeled(token(1), "newer")); err != nil {
+			t.Fatal(err)
+		}
 		late, cancel := context.WithDeadline(t.Context(), time.Now())
 		defer cancel()
 		if _, err := s.Lookup(late, digest(1)); err != nil {
@@ -195,7 +198,7 @@ func TestSlowStoreIsNoOutage(t *testing.T) {
 		}
 		time.Sleep(200 * time.Millisecond)
 		synctest.Wait()
-		expect(t, s, b, digest(1), "new", nil, 0)
+		expect(t, s, b, digest(1), "newer", nil, 0)
 	})
 }
 
