@@ -140,9 +140,6 @@ func (b *backend) followedBy() int {
 	return len(b.followers)
 }
 
-// plain hides the feed of a store.
-type plain struct{ httpkey.TokenStore }
-
 func digest(n int) (d httpkey.Digest) {
 	d[0], d[1], d[2], d[31] = byte(n), byte(n>>8), byte(n>>16), 1
 	return d

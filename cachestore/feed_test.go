@@ -48,7 +48,7 @@ func TestFeed(t *testing.T) {
 		time.Sleep(minFeedPause)
 		synctest.Wait()
 		expect(t, s, b, digest(1), "2", nil, 1)
-		if len(breaks) != 1 || breaks[0] != errBroken {
+		if len(breaks) != 1 || !errors.Is(breaks[0], errBroken) {
 			t.Errorf("the breaks were %v", breaks)
 		}
 
@@ -69,7 +69,7 @@ func TestFeed(t *testing.T) {
 		if least, most := int(10*time.Minute/maxFeedPause), 2*int(10*time.Minute/maxFeedPause)+10; calls < least || calls > most {
 			t.Errorf("%d attempts in 10 minutes, want from %d to %d", calls, least, most)
 		}
-		if len(breaks) != calls || breaks[2] != errRefused {
+		if len(breaks) != calls || !errors.Is(breaks[2], errRefused) {
 			t.Errorf("%d breaks of %d feeds, the third %v", len(breaks), calls, breaks[2])
 		}
 
@@ -86,7 +86,7 @@ func TestFeed(t *testing.T) {
 			t.Error("the pause did not become short again")
 		}
 		cancel()
-		if err := <-ended; err != context.Canceled {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("Run returned %v", err)
 		}
 		if b.followedBy() != 0 {
@@ -104,7 +104,7 @@ func TestRunEndsInPause(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), minFeedPause/4)
 		defer cancel()
 		start := time.Now()
-		if err := New(b, nil).Run(ctx); err != context.DeadlineExceeded || time.Since(start) != minFeedPause/4 {
+		if err := New(b, nil).Run(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != minFeedPause/4 {
 			t.Errorf("Run returned %v after %v", err, time.Since(start))
 		}
 	})

@@ -36,7 +36,7 @@ func TestHerdMakesOneLookup(t *testing.T) {
 				if want == nil {
 					create(t, b, token(1))
 				}
-				if want == errDown {
+				if errors.Is(want, errDown) {
 					b.before = func(context.Context, httpkey.Digest) error { time.Sleep(time.Millisecond); return errDown }
 				}
 				s := New(b, nil)
@@ -80,7 +80,7 @@ func TestWhoComesTooLateToLoad(t *testing.T) {
 		n := i + 1
 		expect(t, s, b, digest(n), "", want, 1)
 		l := s.join(t.Context(), digest(n))
-		if <-l.done; l.err != want || l.token.Digest != digest(n) && want == nil || b.lookups.Load() != int64(n) {
+		if <-l.done; !errors.Is(l.err, want) || l.token.Digest != digest(n) && want == nil || b.lookups.Load() != int64(n) {
 			t.Errorf("%v after %d Lookups", l.err, b.lookups.Load())
 		}
 	}
@@ -158,7 +158,7 @@ func TestCallersLeave(t *testing.T) {
 		if got := <-ask(canceled); !errors.Is(got.err, httpkey.ErrNotFound) {
 			t.Errorf("that there is none is answered %+v to one who has left", got)
 		}
-		if _, err := s.Lookup(canceled, digest(2)); err != context.Canceled || b.lookups.Load() != 2 {
+		if _, err := s.Lookup(canceled, digest(2)); !errors.Is(err, context.Canceled) || b.lookups.Load() != 2 {
 			t.Errorf("one who has left still made a load: %v", err)
 		}
 	})
@@ -173,10 +173,10 @@ func TestAbandonedLoadEnds(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		start := time.Now()
-		if _, err := s.Lookup(ctx, digest(1)); err != context.DeadlineExceeded {
+		if _, err := s.Lookup(ctx, digest(1)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
-		if _, err := s.Lookup(t.Context(), digest(1)); err != context.DeadlineExceeded || b.lookups.Load() != 1 {
+		if _, err := s.Lookup(t.Context(), digest(1)); !errors.Is(err, context.DeadlineExceeded) || b.lookups.Load() != 1 {
 			t.Errorf("%v after %d Lookups", err, b.lookups.Load())
 		}
 		if took := time.Since(start); took != 300*time.Millisecond {
@@ -220,7 +220,7 @@ func TestStoreThatDoesNotReturn(t *testing.T) {
 			t.Errorf("returned %v", err)
 		}()
 		b.before = func(context.Context, httpkey.Digest) error { runtime.Goexit(); return nil }
-		if _, err := s.Lookup(t.Context(), digest(1)); err != errNoAnswer {
+		if _, err := s.Lookup(t.Context(), digest(1)); !errors.Is(err, errNoAnswer) {
 			t.Error(err)
 		}
 	}
