@@ -1,0 +1,65 @@
+package cachestore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/cachestore"
+	"github.com/httpkey/httpkey/memstore"
+)
+
+// remote stands for a store that is worth a cache: a database, say.
+type remote struct{ *memstore.Store }
+
+func (s remote) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
+	fmt.Println("the store is asked")
+	return s.Store.Lookup(ctx, d)
+}
+
+// A key is looked up once, and a revocation shows at once.
+func Example() {
+	ctx := context.Background()
+	cache := cachestore.New(remote{memstore.New()}, nil)
+	guard := httpkey.New(cache, memstore.NewLimiter(), nil)
+	secret, token, err := guard.Issue(ctx, httpkey.Token{User: "ann"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	verify := func() {
+		token, err := guard.Verify(ctx, secret.Reveal())
+		fmt.Printf("%q %v\n", token.User, errors.Is(err, httpkey.ErrInvalidKey))
+	}
+	verify()
+	verify()
+	if err := guard.Revoke(ctx, token.ID); err != nil {
+		log.Fatal(err)
+	}
+	verify()
+	// Output:
+	// the store is asked
+	// "ann" false
+	// "ann" false
+	// the store is asked
+	// "" true
+}
+
+// Where several processes share a store that tells of changes, each runs its
+// cache, so that what one revokes the others refuse within moments.
+func ExampleStore_Run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	var store httpkey.TokenStore = memstore.New() // redisstore, say: this one tells nobody
+	cache := cachestore.New(store, &cachestore.Options{
+		FeedBroken: func(err error) { log.Print(err) },
+	})
+	ended := make(chan error)
+	go func() { ended <- cache.Run(ctx) }()
+
+	// Serve; then, when the server has shut down:
+	cancel()
+	err := <-ended
+	fmt.Println(errors.Is(err, errors.ErrUnsupported))
+	// Output: true
+}

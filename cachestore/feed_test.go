@@ -1,0 +1,141 @@
+package cachestore
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/memstore"
+)
+
+func TestRunWithoutFeed(t *testing.T) {
+	t.Parallel()
+	if err := New(memstore.New(), nil).Run(t.Context()); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("Run returned %v", err)
+	}
+}
+
+// A change elsewhere shows as soon as the feed tells of it. A broken feed is taken
+// up again after pauses that grow, and flushes what was missed; until then the TTL
+// holds. Each break is reported once, and nothing is left when ctx ends.
+func TestFeed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackend()
+		var breaks []error
+		s := New(b, &Options{FeedBroken: func(err error) { breaks = append(breaks, err) }})
+		create(t, b, labeled(token(1), "0"), labeled(token(2), "untouched"))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(ctx) }()
+		synctest.Wait()
+		expect(t, s, b, digest(1), "0", nil, 1)
+		update := func(label string) {
+			if err := b.Update(t.Context(), labeled(token(1), label)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		update("1")
+		expect(t, s, b, digest(1), "1", nil, 1)
+
+		b.cut(nil)
+		synctest.Wait()
+		update("2")
+		expect(t, s, b, digest(1), "1", nil, 0) // nobody told
+		time.Sleep(minFeedPause)
+		synctest.Wait()
+		expect(t, s, b, digest(1), "2", nil, 1)
+		if len(breaks) != 1 || !errors.Is(breaks[0], errBroken) {
+			t.Errorf("the breaks were %v", breaks)
+		}
+
+		errRefused := errors.New("refused")
+		b.cut(errRefused)
+		synctest.Wait()
+		update("3")
+		start := time.Now()
+		time.Sleep(30*time.Second - minFeedPause - 1)
+		expect(t, s, b, digest(1), "2", nil, 0)
+		time.Sleep(minFeedPause + 1)
+		expect(t, s, b, digest(1), "3", nil, 1) // by the TTL
+		time.Sleep(10*time.Minute - time.Since(start))
+		synctest.Wait()
+		b.mu.Lock()
+		calls := b.calls
+		b.mu.Unlock()
+		if least, most := int(10*time.Minute/maxFeedPause), 2*int(10*time.Minute/maxFeedPause)+10; calls < least || calls > most {
+			t.Errorf("%d attempts in 10 minutes, want from %d to %d", calls, least, most)
+		}
+		if len(breaks) != calls || !errors.Is(breaks[2], errRefused) {
+			t.Errorf("%d breaks of %d feeds, the third %v", len(breaks), calls, breaks[2])
+		}
+
+		expect(t, s, b, digest(1), "3", nil, 1)
+		update("4")
+		b.cut(nil)
+		time.Sleep(maxFeedPause)
+		synctest.Wait()
+		expect(t, s, b, digest(1), "4", nil, 1)
+		b.cut(nil)
+		time.Sleep(minFeedPause) // short again after one that worked
+		synctest.Wait()
+		if b.followedBy() != 1 {
+			t.Error("the pause did not become short again")
+		}
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run returned %v", err)
+		}
+		if b.followedBy() != 0 {
+			t.Error("the feed is still followed")
+		}
+	}) // which fails if a goroutine is left
+}
+
+// Run ends during its pause too.
+func TestRunEndsInPause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackend()
+		b.cut(errBroken)
+		ctx, cancel := context.WithTimeout(t.Context(), minFeedPause/4)
+		defer cancel()
+		start := time.Now()
+		if err := New(b, nil).Run(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != minFeedPause/4 {
+			t.Errorf("Run returned %v after %v", err, time.Since(start))
+		}
+	})
+}
+
+// A change of one token makes no other be loaded anew, unless it shares its slot.
+func TestChangeOfOneLeavesTheOthers(t *testing.T) {
+	t.Parallel()
+	const tokens = 1000
+	b := newBackend()
+	s := New(b, nil)
+	follow(t, s, b)
+	for n := range tokens {
+		create(t, b.Store, token(n))
+		expect(t, s, b, digest(n), "", nil, 1)
+	}
+	if err := b.Update(t.Context(), token(0)); err != nil { // the feed tells
+		t.Fatal(err)
+	}
+	if err := s.Update(t.Context(), token(1)); err != nil { // and so it does here
+		t.Fatal(err)
+	}
+	b.lookups.Store(0)
+	for n := range tokens {
+		if _, err := s.Lookup(t.Context(), digest(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := b.lookups.Load(); n < 2 || n > 20 { // of 3 slots in 4096, 1,000 tokens have 1.5
+		t.Errorf("%d tokens of %d were loaded anew", n, tokens)
+	}
+}
+
+var _ httpkey.ChangeFeed = (*backend)(nil)

@@ -1,0 +1,115 @@
+package cachestore
+
+import (
+	"context"
+	"errors"
+
+	"github.com/httpkey/httpkey"
+)
+
+// load is one Lookup in the store, which any number of callers wait for. It is
+// nobody's in particular: its goroutine ends when the store answers, which the
+// store has to do when Options.Timeout is over, whoever still waits.
+type load struct {
+	reading reading
+	done    chan struct{} // closed once the fields below are set
+
+	token    httpkey.Token
+	err      error
+	panicked any // what the store panicked with
+}
+
+// load returns what the store, or a load that was made meanwhile, says of d.
+func (s *Store) load(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
+	if s.isAbsent(d) {
+		return httpkey.Token{}, httpkey.ErrNotFound
+	}
+	if errors.Is(ctx.Err(), context.Canceled) { // one that is only late still wants a token renewed
+		return httpkey.Token{}, ctx.Err()
+	}
+	l := s.join(ctx, d)
+	select {
+	case <-l.done:
+	case <-ctx.Done():
+		return httpkey.Token{}, ctx.Err()
+	}
+	switch {
+	case l.panicked != nil:
+		panic(l.panicked) // where it would be without a cache between: in a goroutine of the store's caller
+	case l.err != nil:
+		return httpkey.Token{}, l.err
+	}
+	return detached(&l.token), nil
+}
+
+// join returns the load of d that is under way, or starts one.
+func (s *Store) join(ctx context.Context, d httpkey.Digest) *load {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// Whoever looked before the mutex was its own may find the answer now.
+	if e, ok := s.tokens.GetIfPresent(d); ok && s.isFresh(e) {
+		return answered(e.token, nil)
+	}
+	if s.isAbsent(d) {
+		return answered(httpkey.Token{}, httpkey.ErrNotFound)
+	}
+	// One that began before a change may bring what was before.
+	if l := s.loads[d]; l != nil && l.reading.follows(s.changes.ofDigest(d)) && l.reading.follows(&s.changes.byID) {
+		return l
+	}
+	reading := s.read()
+	if err := s.outage.refuse(reading.at); err != nil {
+		return answered(httpkey.Token{}, err)
+	}
+	l := &load{reading: reading, done: make(chan struct{})}
+	s.loads[d] = l
+	go s.run(context.WithoutCancel(ctx), d, l)
+	return l
+}
+
+// answered returns a load that is done.
+func answered(t httpkey.Token, err error) *load {
+	l := &load{token: t, err: err, done: make(chan struct{})}
+	close(l.done)
+	return l
+}
+
+var errNoAnswer = errors.New("httpkey: the store's Lookup ended its goroutine")
+
+// run asks the store, keeps the answer and hands it to those who wait.
+func (s *Store) run(ctx context.Context, d httpkey.Digest, l *load) {
+	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
+	defer cancel()
+	l.err = errNoAnswer
+	defer func() { // even if the store panics, or calls runtime.Goexit
+		l.panicked = recover()
+		s.keep(d, l)
+		close(l.done)
+	}()
+	l.token, l.err = s.store.Lookup(ctx, d)
+}
+
+// keep puts what l found into memory, unless a later load has taken its place.
+func (s *Store) keep(d httpkey.Digest, l *load) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	isAnswer := l.err == nil || errors.Is(l.err, httpkey.ErrNotFound)
+	s.outage.note(d, isAnswer, l.err, s.now())
+	if s.loads[d] != l {
+		return
+	}
+	delete(s.loads, d)
+	switch {
+	case !isAnswer:
+	case l.err != nil:
+		s.tokens.Invalidate(d) // or it would come back in the next outage
+		s.absent.Set(d, absence{reading: l.reading, digest: s.changes.ofDigest(d)})
+	default:
+		s.tokens.Set(d, &entry{
+			token:   l.token,
+			reading: l.reading,
+			id:      s.changes.ofID(l.token.ID),
+			digest:  s.changes.ofDigest(d),
+		})
+	}
+}

@@ -1,0 +1,232 @@
+package cachestore
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/httpkey/httpkey"
+)
+
+// held returns a backend whose Lookups wait, once they have read, until release is closed.
+func held() (b *backend, release chan struct{}) {
+	b, release = newBackend(), make(chan struct{})
+	b.after = func(ctx context.Context, _ httpkey.Digest) error {
+		select {
+		case <-release:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return b, release
+}
+
+func TestHerdMakesOneLookup(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]error{"a token": nil, "no token": httpkey.ErrNotFound, "a failure": errDown} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b, release := held()
+				if want == nil {
+					create(t, b, token(1))
+				}
+				if errors.Is(want, errDown) {
+					b.before = func(context.Context, httpkey.Digest) error { time.Sleep(time.Millisecond); return errDown }
+				}
+				s := New(b, nil)
+				var wg sync.WaitGroup
+				scopes := make([]string, 1000)
+				for i := range scopes {
+					wg.Go(func() {
+						got, err := s.Lookup(t.Context(), digest(1))
+						if !errors.Is(err, want) {
+							t.Errorf("%v, want %v", err, want)
+						}
+						if want == nil {
+							scopes[i] = got.Scopes[0]
+							got.Scopes[0] = "spoiled"
+						}
+					})
+				}
+				synctest.Wait()
+				close(release)
+				wg.Wait()
+				if n := b.lookups.Load(); n != 1 {
+					t.Errorf("%d Lookups, want 1", n)
+				}
+				for _, scope := range scopes {
+					if want == nil && scope != "read" {
+						t.Fatalf("somebody got the scope %q: callers share Scopes", scope)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Who finds nothing in memory, and comes to load it when another just has, loads nothing.
+func TestWhoComesTooLateToLoad(t *testing.T) {
+	t.Parallel()
+	b := newBackend()
+	s := New(b, nil)
+	create(t, b, token(1))
+	for i, want := range []error{nil, httpkey.ErrNotFound} {
+		n := i + 1
+		expect(t, s, b, digest(n), "", want, 1)
+		l := s.join(t.Context(), digest(n))
+		if <-l.done; !errors.Is(l.err, want) || l.token.Digest != digest(n) && want == nil || b.lookups.Load() != int64(n) {
+			t.Errorf("%v after %d Lookups", l.err, b.lookups.Load())
+		}
+	}
+}
+
+func TestHerdWithoutBubble(t *testing.T) {
+	t.Parallel()
+	b := newBackend()
+	create(t, b, token(1))
+	s := New(b, nil)
+	var wg sync.WaitGroup
+	for range 1000 { // some before, some during and some after the load
+		wg.Go(func() {
+			if _, err := s.Lookup(t.Context(), digest(1)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := b.lookups.Load(); n != 1 {
+		t.Errorf("%d Lookups, want 1", n)
+	}
+}
+
+// Each caller's end is its own: it is heeded at once, and neither ends the load
+// nor fails another caller, even if the one who left was the first.
+func TestCallersLeave(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, release := held()
+		create(t, b, labeled(token(1), "here"))
+		s := New(b, nil)
+		type answer struct {
+			label string
+			err   error
+			after time.Duration
+		}
+		ask := func(ctx context.Context) chan answer {
+			c, start := make(chan answer, 1), time.Now()
+			go func() {
+				label, err := lookup(ctx, s, digest(1))
+				c <- answer{label, err, time.Since(start)}
+			}()
+			synctest.Wait()
+			return c
+		}
+		canceled, cancel := context.WithCancel(t.Context())
+		late, cancelLate := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancelLate()
+		first, second, patient := ask(canceled), ask(late), ask(t.Context())
+		time.Sleep(50 * time.Millisecond)
+		cancel()
+		if got := <-first; got != (answer{"", context.Canceled, 50 * time.Millisecond}) {
+			t.Errorf("who canceled got %+v", got)
+		}
+		if got := <-second; got != (answer{"", context.DeadlineExceeded, 100 * time.Millisecond}) {
+			t.Errorf("who was late got %+v", got)
+		}
+		close(release)
+		if got := <-patient; got != (answer{"here", nil, 100 * time.Millisecond}) {
+			t.Errorf("who waited got %+v", got)
+		}
+		if n := b.lookups.Load(); n != 1 {
+			t.Errorf("%d Lookups, want 1", n)
+		}
+		if got := <-ask(canceled); got.label != "here" || got.err != nil {
+			t.Errorf("what is in memory is answered %+v to one who has left", got)
+		}
+		if err := s.Delete(t.Context(), token(1).ID); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-ask(t.Context()); !errors.Is(got.err, httpkey.ErrNotFound) {
+			t.Errorf("a deleted token: %+v", got)
+		}
+		if got := <-ask(canceled); !errors.Is(got.err, httpkey.ErrNotFound) {
+			t.Errorf("that there is none is answered %+v to one who has left", got)
+		}
+		if _, err := s.Lookup(canceled, digest(2)); !errors.Is(err, context.Canceled) || b.lookups.Load() != 2 {
+			t.Errorf("one who has left still made a load: %v", err)
+		}
+	})
+}
+
+// A load that everybody has left ends by its timeout, and leaves nothing behind.
+func TestAbandonedLoadEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := held()
+		s := New(b, &Options{Timeout: 300 * time.Millisecond})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		if _, err := s.Lookup(ctx, digest(1)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		if _, err := s.Lookup(t.Context(), digest(1)); !errors.Is(err, context.DeadlineExceeded) || b.lookups.Load() != 1 {
+			t.Errorf("%v after %d Lookups", err, b.lookups.Load())
+		}
+		if took := time.Since(start); took != 300*time.Millisecond {
+			t.Errorf("the load took %v", took)
+		}
+		if len(s.loads) != 0 {
+			t.Error("the load is still there")
+		}
+	}) // which fails if a goroutine is left
+}
+
+// The values of the caller's context reach the store: traces do.
+func TestLoadHasValuesOfItsFirstCaller(t *testing.T) {
+	t.Parallel()
+	type key struct{}
+	b := newBackend()
+	b.before = func(ctx context.Context, _ httpkey.Digest) error {
+		if _, ok := ctx.Deadline(); !ok || ctx.Value(key{}) != "trace" {
+			t.Error("the context has no deadline, or lost its values")
+		}
+		return nil
+	}
+	_, _ = New(b, nil).Lookup(context.WithValue(t.Context(), key{}, "trace"), digest(1))
+}
+
+// A store that panics does so for its callers, as it would without a cache, and
+// one that ends the goroutine leaves nobody waiting.
+func TestStoreThatDoesNotReturn(t *testing.T) {
+	t.Parallel()
+	b := newBackend()
+	s := New(b, nil)
+	for range 2 {
+		b.before = func(context.Context, httpkey.Digest) error { panic("at the store") }
+		func() {
+			defer func() {
+				if got := recover(); got != "at the store" {
+					t.Errorf("recovered %v", got)
+				}
+			}()
+			_, err := s.Lookup(t.Context(), digest(1))
+			t.Errorf("returned %v", err)
+		}()
+		b.before = func(context.Context, httpkey.Digest) error { runtime.Goexit(); return nil }
+		if _, err := s.Lookup(t.Context(), digest(1)); !errors.Is(err, errNoAnswer) {
+			t.Error(err)
+		}
+	}
+	b.before = nil
+	create(t, b, token(1))
+	if _, err := s.Lookup(t.Context(), digest(1)); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,70 @@
+package cachestore
+
+import (
+	"fmt"
+	"time"
+)
+
+// Options configure a [Store]. The zero value, and nil, are the defaults.
+type Options struct {
+	// Size is how many tokens are kept in memory; beyond it the ones that are least
+	// used go. A token takes some 600 bytes and its text. A tenth of it more are kept
+	// of the keys that do not exist, apart. 0: 100,000.
+	Size int
+
+	// TTL is how long a token is used without asking the store again, counted
+	// from when the store was asked. It is the longest that a revocation elsewhere can
+	// take to show when no feed tells of it; the price is one store Lookup for each
+	// token in use in each TTL. 0: 30 seconds.
+	TTL time.Duration
+
+	// StaleFor is for how long after its TTL a token is still used if the store
+	// fails. Revocations that no feed told of show that much later then. 0: a
+	// minute; negative: not at all.
+	StaleFor time.Duration
+
+	// Timeout is how long the store may take for a Lookup before that counts as a
+	// failure. A caller who has less time does not wait for it. 0: a second.
+	Timeout time.Duration
+
+	// FeedBroken is told by [Store.Run] why it lost the feed, each time that it
+	// does. Run goes on when it returns. Nil: nobody is.
+	FeedBroken func(error)
+}
+
+const (
+	// absentTTL is short, since keys that exist soon after they did not are new
+	// ones that somebody waits for. At most the TTL.
+	absentTTL = 5 * time.Second
+	// retryAfter is how long a store that failed is left alone.
+	retryAfter = time.Second
+)
+
+// withDefaults returns a copy of o in which no default is left open. It panics if o is invalid.
+func (o *Options) withDefaults() Options {
+	if o == nil {
+		o = &Options{}
+	}
+	d := *o
+	switch {
+	case d.Size < 0:
+		panic(fmt.Sprintf("httpkey: invalid options: Size is %d, it must not be negative", d.Size))
+	case d.TTL < 0:
+		panic(fmt.Sprintf("httpkey: invalid options: TTL is %v, it must not be negative", d.TTL))
+	case d.Timeout < 0:
+		panic(fmt.Sprintf("httpkey: invalid options: Timeout is %v, it must not be negative", d.Timeout))
+	}
+	if d.Size == 0 {
+		d.Size = 100_000
+	}
+	if d.TTL == 0 {
+		d.TTL = 30 * time.Second
+	}
+	if d.StaleFor == 0 {
+		d.StaleFor = time.Minute
+	}
+	if d.Timeout == 0 {
+		d.Timeout = time.Second
+	}
+	return d
+}

@@ -1,0 +1,5 @@
+//go:build race
+
+package cachestore
+
+func init() { raceDetector = true }

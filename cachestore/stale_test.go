@@ -1,0 +1,282 @@
+package cachestore
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/httpkey/httpkey"
+)
+
+func down(context.Context, httpkey.Digest) error { return errDown }
+
+// stalled waits for as long as it may.
+func stalled(ctx context.Context, _ httpkey.Digest) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A token is used without a look at the store until its TTL is over, counted from
+// when the store was asked, and reads do not lengthen that.
+func TestTTL(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackend()
+		b.after = func(context.Context, httpkey.Digest) error { time.Sleep(200 * time.Millisecond); return nil }
+		s := New(b, nil)
+		create(t, b, labeled(token(1), "old"))
+		expect(t, s, b, digest(1), "old", nil, 1)
+		if err := b.Update(t.Context(), labeled(token(1), "new")); err != nil { // and nobody tells
+			t.Fatal(err)
+		}
+		for range 297 {
+			time.Sleep(100 * time.Millisecond)
+			expect(t, s, b, digest(1), "old", nil, 0)
+		}
+		time.Sleep(100*time.Millisecond - 1)
+		expect(t, s, b, digest(1), "old", nil, 0)
+		time.Sleep(time.Nanosecond)
+		expect(t, s, b, digest(1), "new", nil, 1)
+	})
+}
+
+// That there is no such token is believed for a shorter time, and never for
+// longer than the TTL.
+func TestAbsenceTTL(t *testing.T) {
+	t.Parallel()
+	for ttl, want := range map[time.Duration]time.Duration{0: 5 * time.Second, 2 * time.Second: 2 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBackend()
+			s := New(b, &Options{TTL: ttl})
+			expect(t, s, b, digest(1), "", httpkey.ErrNotFound, 1)
+			create(t, b, labeled(token(1), "new"))
+			time.Sleep(want - 1)
+			expect(t, s, b, digest(1), "", httpkey.ErrNotFound, 0)
+			time.Sleep(time.Nanosecond)
+			expect(t, s, b, digest(1), "new", nil, 1)
+		})
+	}
+}
+
+// In an outage a token is used until StaleFor is over, to the nanosecond; the
+// store is asked for it once in a while, and what it answers counts at once.
+func TestStaleIfError(t *testing.T) {
+	t.Parallel()
+	for staleFor, want := range map[time.Duration]time.Duration{0: time.Minute, 10 * time.Second: 10 * time.Second, -1: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBackend()
+			s := New(b, &Options{StaleFor: staleFor})
+			create(t, b, labeled(token(1), "old"))
+			expect(t, s, b, digest(1), "old", nil, 1)
+			b.before = down
+			end := time.Now().Add(30*time.Second + want)
+			time.Sleep(30 * time.Second)
+			for time.Until(end) > retryAfter {
+				expect(t, s, b, digest(1), "old", nil, 1)
+				expect(t, s, b, digest(1), "old", nil, 0) // it has just failed
+				time.Sleep(retryAfter - 1)
+				expect(t, s, b, digest(1), "old", nil, 0)
+				time.Sleep(time.Nanosecond)
+			}
+			if time.Sleep(time.Until(end) - 1); want > 0 {
+				expect(t, s, b, digest(1), "old", nil, 1)
+			}
+			time.Sleep(time.Nanosecond)
+			expect(t, s, b, digest(1), "", errDown, 1)
+			b.before = nil
+			expect(t, s, b, digest(1), "old", nil, 1)
+		})
+	}
+}
+
+// A token that the store has since said to be gone does not come back in an outage.
+func TestGoneTokenIsNotStale(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackend()
+		s := New(b, nil)
+		create(t, b, token(1))
+		expect(t, s, b, digest(1), "", nil, 1)
+		if err := b.Delete(t.Context(), token(1).ID); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Second)
+		expect(t, s, b, digest(1), "", httpkey.ErrNotFound, 1)
+		time.Sleep(absentTTL)
+		b.before = down
+		expect(t, s, b, digest(1), "", errDown, 1)
+	})
+}
+
+// When the store is back, what it says counts within retryAfter.
+func TestRecovery(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackend()
+		s := New(b, nil)
+		create(t, b, labeled(token(1), "old"))
+		expect(t, s, b, digest(1), "old", nil, 1)
+		time.Sleep(30 * time.Second)
+		b.before = down
+		expect(t, s, b, digest(1), "old", nil, 1)
+		b.before = nil
+		if err := b.Update(t.Context(), labeled(token(1), "new")); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, s, b, digest(1), "old", nil, 0)
+		time.Sleep(retryAfter)
+		expect(t, s, b, digest(1), "new", nil, 1)
+	})
+}
+
+// A caller with a deadline gets a stale token when that passes, and the next one
+// need not wait; one that cancels gets neither.
+func TestStaleAtDeadline(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackend()
+		s := New(b, nil)
+		create(t, b, token(1))
+		expect(t, s, b, digest(1), "", nil, 1)
+		time.Sleep(30 * time.Second)
+		b.before = stalled
+		ask := func(after time.Duration, cancel bool) (time.Duration, error) {
+			ctx, stop := context.WithTimeout(t.Context(), after)
+			defer stop()
+			if cancel {
+				ctx, stop = context.WithCancel(t.Context())
+				time.AfterFunc(after, stop)
+			}
+			start := time.Now()
+			_, err := s.Lookup(ctx, digest(1))
+			return time.Since(start), err
+		}
+		if took, err := ask(10*time.Millisecond, true); !errors.Is(err, context.Canceled) || took != 10*time.Millisecond {
+			t.Errorf("who canceled got %v after %v", err, took)
+		}
+		if took, err := ask(100*time.Millisecond, false); err != nil || took != 100*time.Millisecond {
+			t.Errorf("who was late got %v after %v", err, took)
+		}
+		for range 100 {
+			if took, err := ask(100*time.Millisecond, false); err != nil || took != 0 {
+				t.Errorf("the next got %v after %v", err, took)
+			}
+		}
+		time.Sleep(5 * time.Second)
+		if took, err := ask(time.Minute, false); err != nil || took != time.Second {
+			t.Errorf("the store's failure: %v after %v", err, took)
+		}
+	})
+}
+
+// A store that is slow but answers is waited for: a token is not used past its
+// TTL because of that, and a caller who comes too late still has it renewed.
+func TestSlowStoreIsNoOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackend()
+		s := New(b, nil)
+		create(t, b, labeled(token(1), "old"))
+		expect(t, s, b, digest(1), "old", nil, 1)
+		if err := b.Update(t.Context(), labeled(token(1), "new")); err != nil {
+			t.Fatal(err)
+		}
+		b.after = func(context.Context, httpkey.Digest) error { time.Sleep(200 * time.Millisecond); return nil }
+		time.Sleep(30 * time.Second)
+		expect(t, s, b, digest(1), "new", nil, 1)
+
+		time.Sleep(30 * time.Second)
+		if err := b.Update(t.Context(), labeled(token(1), "newer")); err != nil {
+			t.Fatal(err)
+		}
+		late, cancel := context.WithDeadline(t.Context(), time.Now())
+		defer cancel()
+		if _, err := s.Lookup(late, digest(1)); err != nil {
+			t.Errorf("a late caller: %v", err)
+		}
+		time.Sleep(200 * time.Millisecond)
+		synctest.Wait()
+		expect(t, s, b, digest(1), "newer", nil, 0)
+	})
+}
+
+// Once the store is taken to be down nobody waits for it, with a token in memory
+// or without, but one in each retryAfter, who finds out that it is back.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const known = 1000
+		b := newBackend()
+		s := New(b, &Options{StaleFor: time.Hour})
+		for n := range known {
+			create(t, b, token(n))
+			expect(t, s, b, digest(n), "", nil, 1)
+		}
+		time.Sleep(30 * time.Second)
+		b.before = stalled
+		b.lookups.Store(0)
+		start := time.Now()
+		for n := range known {
+			if _, err := s.Lookup(t.Context(), digest(n)); err != nil {
+				t.Errorf("a known key: %v", err)
+			}
+		}
+		if took, n := time.Since(start), b.lookups.Load(); took != outageAfter*time.Second || n != outageAfter {
+			t.Errorf("%d known keys took %v and %d Lookups", known, took, n)
+		}
+		for n := range known {
+			if _, err := s.Lookup(t.Context(), digest(known+n)); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, httpkey.ErrNotFound) {
+				t.Errorf("an unknown key: %v", err)
+			}
+		}
+		if took, n := time.Since(start), b.lookups.Load(); took != outageAfter*time.Second || n != outageAfter {
+			t.Errorf("with %d unknown keys it took %v and %d Lookups", known, took, n)
+		}
+		for range 10 {
+			time.Sleep(retryAfter)
+			b.lookups.Store(0)
+			go func() { _, _ = s.Lookup(t.Context(), digest(2*known)) }()
+			synctest.Wait()
+			start := time.Now()
+			if _, err := s.Lookup(t.Context(), digest(2*known+1)); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 0 {
+				t.Errorf("while one finds out, another got %v after %v", err, time.Since(start))
+			}
+			time.Sleep(time.Second)
+			if n := b.lookups.Load(); n != 1 {
+				t.Errorf("%d find out", n)
+			}
+		}
+		b.before = nil
+		time.Sleep(retryAfter)
+		for n := range known {
+			expect(t, s, b, digest(10*known+n), "", httpkey.ErrNotFound, 1)
+		}
+	})
+}
+
+// One record that cannot be read is no outage, however often it is asked for;
+// nor are failures between which others succeed.
+func TestPartOfTheStoreIsNoOutage(t *testing.T) {
+	t.Parallel()
+	b := newBackend()
+	s := New(b, nil)
+	create(t, b, token(1), token(2))
+	b.before = func(_ context.Context, d httpkey.Digest) error {
+		if d == digest(1) || d[1] != 0 {
+			return errDown
+		}
+		return nil
+	}
+	for range 100 {
+		expect(t, s, b, digest(1), "", errDown, 1)
+	}
+	expect(t, s, b, digest(2), "", nil, 1)
+	for n := range 100 {
+		expect(t, s, b, digest(n<<8+1<<8), "", errDown, 1)
+		if n%(outageAfter-1) == 0 {
+			expect(t, s, b, digest(3+n), "", httpkey.ErrNotFound, 1)
+		}
+	}
+}
