@@ -155,6 +155,15 @@ type SlotLimiter interface {
 	Self() Limiter
 }
 
+// FallbackLimiter is what a [Limiter] may be besides, if it can fail: it brings
+// the one that stands in for it.
+type FallbackLimiter interface {
+	Limiter
+
+	// Fallback returns a new limiter in memory, of the same kind.
+	Fallback() Limiter
+}
+
 // Slot is where a [SlotLimiter] remembers the bucket of a token between its
 // requests. The zero Slot is empty. It is safe for concurrent use.
 type Slot struct{ value atomic.Pointer[any] }
@@ -189,4 +198,14 @@ type unlimited struct{}
 
 func (unlimited) Allow(context.Context, string, Limit, int) (Result, error) {
 	return Result{Allowed: true}, nil
+}
+
+// FailClosed is the Limiter that never decides, as [Options.Fallback] for those
+// who would rather answer 503 than let more pass than the limit.
+var FailClosed Limiter = failClosed{}
+
+type failClosed struct{}
+
+func (failClosed) Allow(context.Context, string, Limit, int) (Result, error) {
+	return Result{}, ErrUnavailable
 }

@@ -52,6 +52,8 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 	}
 	if slots, ok := limiter.(SlotLimiter); ok && slots.Self() == limiter {
 		g.slots = slots
+	} else if limiter != Unlimited {
+		g.limiter = newFailover(limiter, o.Fallback, o.Timeout, func(e Event) { g.observe(context.Background(), e) })
 	}
 	for _, pepper := range o.PreviousPeppers {
 		g.digesters = append(g.digesters, newDigester(pepper))
@@ -99,11 +101,17 @@ func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bo
 // header, over gRPC, say. It takes no quota; it does count as a use. The error
 // is an [Error] that matches [ErrMissingKey], [ErrInvalidKey] or [ErrUnavailable].
 func (g *Guard) Verify(ctx context.Context, secret string) (Token, error) {
-	refusal := Error{reason: ReasonMissing}
-	var entry *Entry
-	var now instant
-	if secret != "" {
-		refusal = Error{}
+	var (
+		refusal Error
+		entry   *Entry
+		now     instant
+	)
+	switch {
+	case secret == "":
+		refusal.reason = ReasonMissing
+	case !g.format.accepts(secret):
+		refusal.reason = ReasonMalformed
+	default:
 		entry, now = g.authenticate(ctx, secret, &refusal)
 	}
 	if refusal.isRefusal() {
@@ -133,14 +141,29 @@ func (g *Guard) admit(w http.ResponseWriter, r *http.Request, refusal *Error) *E
 	if refusal.isRefusal() {
 		return nil
 	}
-	entry, now := g.authenticate(r.Context(), key, refusal)
+	ctx, cancel := g.withTimeout(r.Context())
+	defer cancel()
+	entry, now := g.authenticate(ctx, key, refusal)
 	if !refusal.isRefusal() {
-		g.spend(w, r, entry, now, refusal)
+		g.spend(ctx, w, r, entry, now, refusal)
 	}
 	return entry
 }
 
-// extract returns the one key in h. It looks at no other header, and never at the URL.
+// errTimeout is the cause where it is our own timeout that ends a context.
+var errTimeout = errors.New("httpkey: Options.Timeout is over")
+
+// withTimeout bounds what a request waits for the store and the limiter together.
+// What is in memory does not wait, and needs none: it takes 400 ns.
+func (g *Guard) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	if g.entries != nil && (g.slots != nil || g.limiter == Unlimited) {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, g.options.Timeout, errTimeout)
+}
+
+// extract returns the one key in h, if it has the shape of one. It looks at no
+// other header, and never at the URL.
 func (g *Guard) extract(h http.Header, refusal *Error) string {
 	lines := h[g.options.Header]
 	if len(lines) > 1 {
@@ -151,8 +174,11 @@ func (g *Guard) extract(h http.Header, refusal *Error) string {
 	if len(lines) == 1 {
 		key = trimBlanks(lines[0])
 	}
-	if key == "" {
+	switch {
+	case key == "":
 		refusal.reason = ReasonMissing
+	case !g.format.accepts(key):
+		refusal.reason = ReasonMalformed
 	}
 	return key
 }
@@ -172,10 +198,6 @@ func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
 // authenticate finds the valid token of key, and when it did.
 func (g *Guard) authenticate(ctx context.Context, key string, refusal *Error) (*Entry, instant) {
-	if !g.format.accepts(key) {
-		refusal.reason = ReasonMalformed
-		return nil, instant{}
-	}
 	entry, err := g.lookup(ctx, key)
 	now := g.clock.now()
 	switch {
@@ -226,10 +248,10 @@ func (g *Guard) find(ctx context.Context, d Digest) (*Entry, error) {
 
 // spend takes the request's cost from its bucket, notes the use, and sets the
 // rate-limit headers.
-func (g *Guard) spend(w http.ResponseWriter, r *http.Request, entry *Entry, now instant, refusal *Error) {
-	result, err := g.allow(r, entry, &now)
+func (g *Guard) spend(ctx context.Context, w http.ResponseWriter, r *http.Request, entry *Entry, now instant, refusal *Error) {
+	result, err := g.allow(ctx, r, entry, &now)
 	if err != nil {
-		*refusal = failure(r.Context(), ReasonLimiter, err)
+		*refusal = failure(ctx, ReasonLimiter, err)
 		return
 	}
 	g.use(entry, now)
@@ -249,12 +271,12 @@ func (g *Guard) spend(w http.ResponseWriter, r *http.Request, entry *Entry, now 
 }
 
 // allow asks the limiter, and sets now to when it answered, if that took time.
-func (g *Guard) allow(r *http.Request, entry *Entry, now *instant) (Result, error) {
+func (g *Guard) allow(ctx context.Context, r *http.Request, entry *Entry, now *instant) (Result, error) {
 	bucket, limit, cost := g.bucket(entry), g.limit(r, entry), g.cost(r, entry)
 	if g.slots != nil {
 		return g.slots.AllowSlot(&entry.slot, bucket, limit, cost, now.monotonic)
 	}
-	result, err := g.limiter.Allow(r.Context(), bucket, limit, cost)
+	result, err := g.limiter.Allow(ctx, bucket, limit, cost)
 	*now = g.clock.now()
 	return result, err
 }

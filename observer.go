@@ -27,6 +27,8 @@ const (
 	EventIssued      EventType = "issued"       // a token was created or imported; Token
 	EventRotated     EventType = "rotated"      // Token is the successor
 	EventRevoked     EventType = "revoked"      // Token
+	EventLimiterDown EventType = "limiter_down" // from now on the fallback decides; Err
+	EventLimiterUp   EventType = "limiter_up"   // the limiter decides again
 	EventFlushFailed EventType = "flush_failed" // last_used could not be written and is kept for the next time; Err
 )
 

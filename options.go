@@ -69,6 +69,21 @@ type Options struct {
 	// one write for a token in each. 0: a second.
 	LastUsedInterval time.Duration
 
+	// Timeout bounds how long a request waits for the store and the limiter, both
+	// together. 0: 100 ms. What heeds no context is not bounded by it: see the
+	// client options that redisstore and sqlstore ask for.
+	Timeout time.Duration
+
+	// Fallback decides while the limiter is down, and is told by
+	// [EventLimiterDown]. Nil: the limiter's own (see [FallbackLimiter]), which
+	// counts in the memory of this process, or else [FailClosed]. [Unlimited] lets
+	// all pass.
+	//
+	// A limiter is down when it has failed several times in a row. From then on
+	// no request waits for it: twice a second it is asked in the background
+	// whether it is back.
+	Fallback Limiter
+
 	// ErrorHandler answers every refused request. Nil: [WriteError].
 	//
 	// It is called once the headers of the refusal are set (Cache-Control,
@@ -135,6 +150,8 @@ func (o *Options) Validate() error {
 		return invalid("ImportedMinLength", "is %d, it must be 0, or from 16 to %d", o.ImportedMinLength, maxImportedLength)
 	case o.Bucket < PerToken || o.Bucket > PerWorkspace:
 		return invalid("Bucket", "is %d, it must be PerToken, PerUser or PerWorkspace", o.Bucket)
+	case o.Timeout < 0:
+		return invalid("Timeout", "is %v, it must not be negative", o.Timeout)
 	case o.LastUsedInterval < 0:
 		return invalid("LastUsedInterval", "is %v, it must not be negative", o.LastUsedInterval)
 	}
@@ -179,6 +196,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if d.ServiceTokenLimit == (Limit{}) {
 		d.ServiceTokenLimit = PerMinute(300)
+	}
+	if d.Timeout == 0 {
+		d.Timeout = 100 * time.Millisecond
 	}
 	if d.LastUsedInterval == 0 {
 		d.LastUsedInterval = time.Second

@@ -1,0 +1,356 @@
+package httpkey_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/memstore"
+)
+
+// remoteLimiter is a limiter that can be down, and brings its stand-in.
+type remoteLimiter struct {
+	answer atomic.Pointer[func(ctx context.Context) error] // nil: it is up
+	own    httpkey.Limiter
+	calls  atomic.Int64
+	taken  atomic.Int64
+}
+
+func (l *remoteLimiter) Allow(ctx context.Context, key string, limit httpkey.Limit, n int) (httpkey.Result, error) {
+	l.calls.Add(1)
+	if answer := l.answer.Load(); answer != nil {
+		return httpkey.Result{}, (*answer)(ctx)
+	}
+	l.taken.Add(int64(n))
+	return l.own.Allow(ctx, key, limit, n)
+}
+
+func (l *remoteLimiter) Fallback() httpkey.Limiter { return memstore.NewLimiter() }
+
+func (l *remoteLimiter) set(answer func(ctx context.Context) error) {
+	if answer == nil {
+		l.answer.Store(nil)
+		return
+	}
+	l.answer.Store(&answer)
+}
+
+var errDown = errors.New("connection refused")
+
+func refused(context.Context) error { return errDown }
+
+func hang(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// outage is a Guard over a limiter that can be down, within a bubble.
+type outage struct {
+	*testing.T
+	limiter *remoteLimiter
+	handler http.Handler
+	key     string
+	seen    *events
+}
+
+func inOutage(t *testing.T, opts httpkey.Options, test func(o outage)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		o := outage{T: t, limiter: &remoteLimiter{own: memstore.NewLimiter()}, seen: new(events)}
+		opts.Observer = o.seen
+		guard := httpkey.New(memstore.New(), o.limiter, &opts)
+		o.key, _ = issue(t, guard, httpkey.Token{})
+		o.handler = guard.Handler(ok)
+		test(o)
+	})
+}
+
+// changes are the events of the limiter's state.
+func (o outage) changes() []httpkey.EventType {
+	var types []httpkey.EventType
+	for _, e := range o.seen.all {
+		if e.Type == httpkey.EventLimiterDown || e.Type == httpkey.EventLimiterUp {
+			types = append(types, e.Type)
+		}
+	}
+	return types
+}
+
+// get sends a request and checks how long it took.
+func (o outage) get(want time.Duration) *httptest.ResponseRecorder {
+	o.Helper()
+	start := time.Now()
+	w := get(o.handler, o.key)
+	if took := time.Since(start); took != want {
+		o.Errorf("the request took %v, want %v", took, want)
+	}
+	return w
+}
+
+// Requests are limited in memory while the limiter is down, wait for it three
+// times at most, and are limited by it again when it is back. Both are told once.
+func TestFallback(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		down func(context.Context) error
+		wait time.Duration // of a request that asks the limiter
+	}{
+		"refused": {refused, 0},
+		"hangs":   {hang, 100 * time.Millisecond},
+		"slow": {func(ctx context.Context) error {
+			select {
+			case <-time.After(200 * time.Millisecond):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}, 100 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inOutage(t, httpkey.Options{}, func(o outage) {
+				o.get(0)
+				o.limiter.set(tt.down)
+				for n := range 60 {
+					wait := tt.wait
+					if n >= 3 {
+						wait = 0
+					}
+					if w := o.get(wait); w.Code != http.StatusOK || n == 0 && w.Header().Get("X-RateLimit-Remaining") != "59" {
+						t.Fatalf("request %d: status %d, %v", n, w.Code, w.Header())
+					}
+				}
+				if w := o.get(0); w.Code != http.StatusTooManyRequests {
+					t.Errorf("over the limit, the fallback answers %d", w.Code)
+				}
+				if calls := o.limiter.calls.Load(); calls != 4 {
+					t.Errorf("a limiter that is down was asked %d times, want 3", calls-1)
+				}
+				for range 10 { // it stays down: a look at it each half second, and no request waits
+					time.Sleep(time.Second)
+					o.get(0)
+					synctest.Wait()
+				}
+				time.Sleep(time.Second)
+				if calls := o.limiter.calls.Load(); calls > 14 {
+					t.Errorf("it was asked %d times in 11 s", calls-4)
+				}
+				o.limiter.set(nil)
+				taken := o.limiter.taken.Load()
+				o.get(0) // the one that has it asked
+				synctest.Wait()
+				if o.limiter.taken.Load() != taken {
+					t.Error("to ask whether it is back takes from a bucket")
+				}
+				o.get(0)
+				if o.limiter.taken.Load() != taken+1 {
+					t.Error("a limiter that is back is not asked")
+				}
+				want := []httpkey.EventType{httpkey.EventLimiterDown, httpkey.EventLimiterUp}
+				if got := o.changes(); !slices.Equal(got, want) {
+					t.Errorf("observed %v, want %v", got, want)
+				}
+			})
+		})
+	}
+}
+
+// Single failures between successes do not make a limiter be down.
+func TestSingleFailuresAreNoOutage(t *testing.T) {
+	t.Parallel()
+	inOutage(t, httpkey.Options{}, func(o outage) {
+		for n := range 30 {
+			if o.limiter.set(nil); n%3 < 2 {
+				o.limiter.set(refused)
+			}
+			if w := o.get(0); w.Code != http.StatusOK {
+				t.Errorf("status %d", w.Code)
+			}
+		}
+		if got := o.changes(); len(got) > 0 {
+			t.Errorf("observed %v", got)
+		}
+	})
+}
+
+// What a caller does, and what is wrong with a limit, is no failure of the limiter's.
+func TestCallersAreNoOutage(t *testing.T) {
+	t.Parallel()
+	inOutage(t, httpkey.Options{Cost: func(r *http.Request, _ httpkey.Token) int {
+		if r.URL.Path == "/dear" {
+			return 1000
+		}
+		return 1
+	}}, func(o outage) {
+		send := func(ctx context.Context, path string) *httptest.ResponseRecorder {
+			w, r := httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, path, nil)
+			r.Header.Set("X-Api-Key", o.key)
+			o.handler.ServeHTTP(w, r)
+			return w
+		}
+		for range 5 {
+			if w := send(o.Context(), "/dear"); w.Code != http.StatusServiceUnavailable {
+				t.Errorf("a cost above the limit is answered %d", w.Code)
+			}
+		}
+		o.limiter.set(hang)
+		for range 5 {
+			ctx, cancel := context.WithCancel(o.Context())
+			time.AfterFunc(10*time.Millisecond, cancel)
+			send(ctx, "/")
+			ctx, cancel = context.WithTimeout(o.Context(), 10*time.Millisecond)
+			send(ctx, "/")
+			cancel()
+		}
+		if got := o.changes(); len(got) > 0 {
+			t.Errorf("observed %v", got)
+		}
+	})
+}
+
+// The policies beside the default.
+func TestFallbackPolicies(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		fallback httpkey.Limiter
+		status   int
+		headers  int
+	}{
+		"open":   {httpkey.Unlimited, http.StatusOK, 0},
+		"closed": {httpkey.FailClosed, http.StatusServiceUnavailable, 0},
+		"other":  {memstore.NewWindow(), http.StatusOK, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inOutage(t, httpkey.Options{Fallback: tt.fallback}, func(o outage) {
+				o.limiter.set(refused)
+				for range 10 {
+					w := o.get(0)
+					if w.Code != tt.status || len(w.Header()["X-Ratelimit-Limit"]) != tt.headers {
+						t.Errorf("status %d, %v", w.Code, w.Header())
+					}
+				}
+			})
+		})
+	}
+	t.Run("none of its own", func(t *testing.T) {
+		t.Parallel()
+		var seen events
+		limiter := limiterFunc(func(string, httpkey.Limit, int) (httpkey.Result, error) { return httpkey.Result{}, errDown })
+		guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Observer: &seen})
+		key, _ := issue(t, guard, httpkey.Token{})
+		for n := range 5 {
+			if w := get(guard.Handler(ok), key); w.Code != http.StatusServiceUnavailable {
+				t.Errorf("status %d", w.Code)
+			}
+			if err := seen.last(t).Err; n == 0 && !errors.Is(err, errDown) {
+				t.Errorf("observed %v", err)
+			}
+		}
+	})
+}
+
+// The timeout is for the store and the limiter together, and what the store took
+// is not held against the limiter.
+func TestTimeoutIsShared(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var seen events
+		store := newSpyStore()
+		limiter := &remoteLimiter{own: memstore.NewLimiter()}
+		guard := httpkey.New(store, limiter, &httpkey.Options{Observer: &seen, Timeout: 30 * time.Millisecond})
+		key, _ := issue(t, guard, httpkey.Token{})
+		for pause, want := range map[time.Duration]int64{29 * time.Millisecond: 5, 31 * time.Millisecond: 0} {
+			limiter.calls.Store(0)
+			store.failWith(func(string, int) error {
+				time.Sleep(pause)
+				return nil
+			})
+			for range 5 {
+				if w := get(guard.Handler(ok), key); w.Code != http.StatusOK {
+					t.Errorf("status %d", w.Code)
+				}
+			}
+			if got := limiter.calls.Load(); got != want {
+				t.Errorf("after a lookup of %v, the limiter was asked %d times, want %d", pause, got, want)
+			}
+		}
+		for _, e := range seen.all {
+			if e.Type == httpkey.EventLimiterDown {
+				t.Errorf("observed %+v", e)
+			}
+		}
+	})
+}
+
+// A limiter that hangs, and heeds no context, holds one goroutine at most beside
+// the requests that asked it before it was down.
+func TestProbesDoNotPileUp(t *testing.T) {
+	t.Parallel()
+	inOutage(t, httpkey.Options{}, func(o outage) {
+		o.limiter.set(refused)
+		for range 3 {
+			o.get(0)
+		}
+		release := make(chan struct{})
+		o.limiter.set(func(context.Context) error {
+			<-release
+			return errDown
+		})
+		before := runtime.NumGoroutine()
+		var requests sync.WaitGroup
+		for range 100 {
+			time.Sleep(time.Second)
+			for range 10 {
+				requests.Go(func() { o.get(0) })
+			}
+		}
+		requests.Wait()
+		if calls := o.limiter.calls.Load(); calls != 4 {
+			t.Errorf("%d probes hang (%d goroutines more)", calls-3, runtime.NumGoroutine()-before)
+		}
+		close(release)
+	})
+}
+
+// 200 callers at once whose limiter hangs are all answered in time, and none asks again.
+func TestHerdInAnOutage(t *testing.T) {
+	t.Parallel()
+	inOutage(t, httpkey.Options{}, func(o outage) {
+		o.limiter.set(hang)
+		var callers sync.WaitGroup
+		for range 200 {
+			callers.Go(func() { o.get(100 * time.Millisecond) })
+		}
+		callers.Wait()
+		o.get(0)
+		if got := o.changes(); !slices.Equal(got, []httpkey.EventType{httpkey.EventLimiterDown}) {
+			t.Errorf("observed %v", got)
+		}
+	})
+}
+
+func ExampleOptions_fallback() {
+	limiter := limiterFunc(func(string, httpkey.Limit, int) (httpkey.Result, error) {
+		return httpkey.Result{}, errors.New("connection refused")
+	})
+	guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Fallback: memstore.NewLimiter()})
+	secret, _, _ := guard.Issue(context.Background(), httpkey.Token{Limit: httpkey.PerMinute(2)})
+	for range 3 {
+		fmt.Println(get(guard.Handler(ok), secret.Reveal()).Code)
+	}
+	// Output:
+	// 200
+	// 200
+	// 429
+}
