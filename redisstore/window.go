@@ -73,7 +73,9 @@ func decideWindow(reply []int64, limit httpkey.Limit, n int) (httpkey.Result, er
 		}
 	}
 	result := httpkey.Result{Allowed: leaving == -1, Limit: limit, Remaining: limit.Rate - int(used)}
-	if used < 0 || result.Remaining < 0 || !result.Allowed && result.Remaining >= n {
+	if used < 0 || result.Remaining < 0 ||
+		result.Allowed && n > 0 && (latest != 0 || used < int64(n)) ||
+		!result.Allowed && result.Remaining >= n {
 		return httpkey.Result{}, errDamaged
 	}
 	if latest != -1 {
