@@ -22,11 +22,12 @@ import (
 // server, Cluster or Ring; it goes when it is full again. A request is one
 // round trip, and is never sent again by the Limiter itself.
 //
-// The script counts in floating point. So the moment of an admission is exact to a
-// microsecond; Remaining is exact but within a microsecond of the moment at which a
-// request comes back, where it may have it already; RetryAfter is up to two
-// microseconds late. For limits that take more than 17 years to refill, read
-// ten microseconds for one.
+// The script counts in floating point. So the moments at which it lets in are exact to
+// a microsecond, and drift by up to 0.03 more with each request for as long as a bucket
+// is never full: by a second in a year at a request a second. Remaining is exact but
+// within a microsecond of the moment at which a request comes back, where it may be
+// there already. RetryAfter is up to two microseconds late. For limits that take more
+// than 17 years to refill, read ten microseconds for one.
 //
 // What a denied client asks again is answered from memory, without asking Redis,
 // until its RetryAfter is over: a denial changes nothing, so Redis would say the
