@@ -3,7 +3,6 @@ package redisstore_test
 import (
 	"context"
 	"fmt"
-	"log"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -16,7 +15,8 @@ import (
 func Example() {
 	server, err := miniredis.Run() // in place of a real one
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer server.Close()
 	connect := func() redis.UniversalClient {
@@ -38,12 +38,14 @@ func Example() {
 	}
 	secret, token, err := guards[0].Issue(ctx, httpkey.Token{Label: "laptop"})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	found, err := guards[1].Verify(ctx, secret.Reveal())
 	fmt.Println(found.Label, err)
 	if err := guards[0].Revoke(ctx, token.ID); err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	_, err = guards[1].Verify(ctx, secret.Reveal())
 	fmt.Println(err)

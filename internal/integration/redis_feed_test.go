@@ -161,7 +161,9 @@ func TestRedisFeedEndsAndBeginsAnew(t *testing.T) {
 				t.Error("the new feed tells another digest")
 			}
 			again.cancel()
-			next(t, again.ended)
+			if err := next(t, again.ended); !errors.Is(err, context.Canceled) {
+				t.Errorf("the new feed ended with %v", err)
+			}
 		})
 	}
 }
