@@ -102,7 +102,7 @@ const blur = 250 * time.Nanosecond
 // and the rest follows from it.
 func decide(reply *redis_rate.Result, limit httpkey.Limit, n int) (httpkey.Result, error) {
 	refill := timeFor(limit, limit.Burst)
-	result := httpkey.Result{Limit: limit, Allowed: n == 0 || reply.Allowed == n} // from an empty bucket, it may deny 0
+	result := httpkey.Result{Limit: limit, Allowed: reply.Allowed == n} // so 0 is always let in
 	switch {
 	case reply.Allowed != 0 && reply.Allowed != n,
 		!plausible(reply.ResetAfter, refill),
