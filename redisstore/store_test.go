@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -337,5 +338,38 @@ func TestFeedEndsWithItsServer(t *testing.T) {
 	err := feed.Changes(t.Context(), server.Close, func(httpkey.Digest) {})
 	if err == nil || !strings.HasPrefix(err.Error(), "httpkey: ") {
 		t.Errorf("the feed ended with %v", err)
+	}
+}
+
+// Updates that race leave the token in the orders of one of them, and a Delete that
+// races with them is not undone.
+func TestRacingUpdatesLeaveNothingBehind(t *testing.T) {
+	t.Parallel()
+	server := newServer(t)
+	first := token(1)
+	if err := redisstore.New(newClient(t, server), nil).Create(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for worker := range 4 {
+		store := redisstore.New(newClient(t, server), nil)
+		group.Go(func() {
+			for round := range 50 {
+				changed := first
+				changed.User = fmt.Sprint("user", worker, "of", round)
+				changed.CreatedAt = first.CreatedAt.Add(time.Duration(worker) * time.Hour)
+				err := store.Update(t.Context(), changed)
+				if worker == 0 && round == 40 {
+					err = store.Delete(t.Context(), first.ID)
+				}
+				if err != nil && !errors.Is(err, httpkey.ErrNotFound) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if keys := server.Keys(); len(keys) > 0 {
+		t.Errorf("after the Delete there are still %q", keys)
 	}
 }
