@@ -89,3 +89,19 @@ func pipelined(t *testing.T, client redis.UniversalClient) redis.Scripter {
 	t.Cleanup(func() { _ = pipeliner.Close() })
 	return pipeliner
 }
+
+// A Ring is for limits only: see New of redisstore.
+func TestRedisRingLimitersConform(t *testing.T) {
+	t.Parallel()
+	addresses := map[string]string{"one": startRedis(t).address(), "two": startRedis(t).address()}
+	connect := func(t *testing.T) redis.UniversalClient {
+		ring := redis.NewRing(&redis.RingOptions{Addrs: addresses, MaxRetries: -1, ContextTimeoutEnabled: true})
+		t.Cleanup(func() { _ = ring.Close() })
+		return ring
+	}
+	for i, l := range redisLimiters {
+		t.Run(l.name, func(t *testing.T) {
+			limiterConforms(t, i == 1, func(t *testing.T, opts *redisstore.Options) httpkey.Limiter { return l.new(connect(t), opts) })
+		})
+	}
+}
