@@ -31,7 +31,7 @@ import (
 //
 // What a denied client asks again is answered from memory, without asking Redis,
 // until its RetryAfter is over: a denial changes nothing, so Redis would say the
-// same. Remaining is then what it was at the denial. That takes 2 MB at most.
+// same. Remaining is then what it was at the denial. That takes some 3 MB at most.
 //
 // What Redis cannot answer is an error, and so is a bucket that holds what no
 // request can have put there. A bucket whose server had its clock set back by more than a

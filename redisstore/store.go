@@ -44,7 +44,7 @@ import (
 // appendonly, and mind that a replica that takes over may lack the last changes, a
 // revocation among them.
 //
-// A token takes about 1 KB: its record, and a place in up to five orders.
+// A token takes about 1.2 KB: its record, and a place in up to five orders.
 type Store struct {
 	rdb  redis.UniversalClient
 	keys keys
