@@ -1,5 +1,6 @@
 # make demo    a server to try, on 127.0.0.1:8080 (or $ADDR)
 # make test    every test of every module; needs Go alone
+# make integration  the tests with real servers, which it starts; needs the Debian package redis-server
 # make lint    gofmt, go mod tidy, go vet, golangci-lint (with staticcheck)
 # make fuzz    each fuzz target for $(FUZZTIME)
 # make bench   the middleware beside its peers; some five minutes on a quiet machine
@@ -12,12 +13,12 @@ FUZZTIME ?= 30s
 # where it works, RACE=-race, as in CI, fails where it does not, RACE= leaves it out.
 RACE     ?= auto
 
-# REQUIRE_TOOLS=1 fails the tests that are otherwise skipped where wrk is missing.
+# REQUIRE_TOOLS=1 fails the tests that are otherwise skipped where wrk or a server is missing.
 export REQUIRE_TOOLS
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: demo test lint fuzz bench bench-http
+.PHONY: demo test integration lint fuzz bench bench-http
 
 demo:
 	@mkdir -p bin
@@ -33,10 +34,14 @@ test:
 		echo "== $$module" && (cd $$module && go test $$race -shuffle=on ./...) || exit 1; \
 	done
 
+integration:
+	@command -v redis-server >/dev/null || echo "make integration: without Redis, which is in the Debian package redis-server"
+	@cd internal/integration && go test $(filter -race,$(RACE)) ./...
+
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w:" $$unformatted >&2; exit 1; }
 	@GOARCH=386 go vet ./... # int has 32 bits there
-	@for module in $(MODULES); do \
+	@for module in $(MODULES) internal/integration; do \
 		echo "== $$module" && (cd $$module && go mod tidy -diff && go vet ./... && $(GOLANGCI_LINT) run ./...) || exit 1; \
 	done
 

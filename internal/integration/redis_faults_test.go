@@ -1,0 +1,272 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/redisstore"
+	"github.com/redis/go-redis/v9"
+)
+
+// redisLimiters are both limiters, and where they keep a bucket.
+var redisLimiters = []struct {
+	name   string
+	new    func(redis.Scripter, *redisstore.Options) httpkey.Limiter
+	bucket string // of "key" and perHour
+}{
+	{"Limiter", func(rdb redis.Scripter, o *redisstore.Options) httpkey.Limiter { return redisstore.NewLimiter(rdb, o) },
+		"rate:httpkey:{key}:5/5/3600000000"},
+	{"Window", func(rdb redis.Scripter, o *redisstore.Options) httpkey.Limiter { return redisstore.NewWindow(rdb, o) },
+		"httpkey:window:{key}:5/5/3600000000"},
+}
+
+var perHour = httpkey.PerHour(5)
+
+// A bucket that holds what no request put there is an error, never a panic, and
+// never lets in for ever.
+func TestRedisDamagedBuckets(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	now := time.Now().UnixMicro()
+	for _, l := range redisLimiters {
+		for name, damage := range map[string][]any{
+			"text":                {"SET", l.bucket, "damaged"},
+			"nothing":             {"SET", l.bucket, ""},
+			"not a number":        {"SET", l.bucket, "nan"},
+			"minus not a number":  {"SET", l.bucket, "-nan"},
+			"infinity":            {"SET", l.bucket, "inf"},
+			"the far future":      {"SET", l.bucket, "1e300"},
+			"two hours too much":  {"SET", l.bucket, float64(now)/1e6 - 1483228800 + 7200},
+			"a hash":              {"HSET", l.bucket, "a", "b"},
+			"one entry":           {"RPUSH", l.bucket, "1"},
+			"two entries":         {"RPUSH", l.bucket, "0", now},
+			"entries of text":     {"RPUSH", l.bucket, "0", now, "x"},
+			"moments of text":     {"RPUSH", l.bucket, "0", "x", "1"},
+			"moments without end": {"RPUSH", l.bucket, "0", "inf", "1"},
+			"no moments":          {"RPUSH", l.bucket, "0", "nan", "1"},
+			"a debt":              {"RPUSH", l.bucket, "1000", now, "1"},
+			"more than the rate":  {"RPUSH", l.bucket, "0", now, "6"},
+			"no count":            {"RPUSH", l.bucket, "0", now, "nan"},
+			"the next day":        {"RPUSH", l.bucket, "0", now + 86_400_000_000, "1"},
+		} {
+			t.Run(l.name+"/"+name, func(t *testing.T) {
+				limiter := l.new(server.client(t), nil)
+				for _, n := range []int{1, 5, 0} {
+					server.must("DEL", l.bucket)
+					server.must(damage...)
+					r, err := limiter.Allow(t.Context(), "key", perHour, n)
+					if err == nil || r != (httpkey.Result{}) {
+						t.Errorf("asking for %d: %+v and the error %v", n, r, err)
+					}
+				}
+			})
+		}
+		t.Run(l.name+"/mended", func(t *testing.T) {
+			server.must("DEL", l.bucket)
+			if r, err := l.new(server.client(t), nil).Allow(t.Context(), "key", perHour, 1); err != nil || r.Remaining != 4 {
+				t.Errorf("after the bucket was deleted: %+v, %v", r, err)
+			}
+		})
+	}
+}
+
+// A server that will not do what it is asked for is an error of every call, at once.
+func TestRedisRefusals(t *testing.T) {
+	t.Parallel()
+	master := startRedis(t)
+	for _, tt := range []struct {
+		name, says string
+		server     func(*testing.T) *redisServer
+	}{
+		{"read-only replica", "READONLY", func(t *testing.T) *redisServer {
+			return startRedis(t, fmt.Sprint("replicaof 127.0.0.1 ", master.port), "repl-diskless-sync-delay 0")
+		}},
+		{"no memory", "OOM", func(t *testing.T) *redisServer { return startRedis(t, "maxmemory 1", "maxmemory-policy noeviction") }},
+		{"no password", "auth", func(t *testing.T) *redisServer { return startRedis(t, "requirepass secret") }},
+		{"loading", "LOADING", loadingRedis},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			server := tt.server(t)
+			client := server.client(t)
+			check := func(what string, err error) {
+				t.Helper()
+				if err == nil || !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(tt.says)) {
+					t.Errorf("%s: the error %v, want one that says %s", what, err, tt.says)
+				}
+			}
+			for _, l := range redisLimiters {
+				limiter := l.new(client, nil)
+				start := time.Now()
+				r, err := limiter.Allow(t.Context(), "key", perHour, 1)
+				check(l.name, err)
+				if r != (httpkey.Result{}) {
+					t.Errorf("%s: %+v beside the error", l.name, r)
+				}
+				if took := time.Since(start); took > time.Second {
+					t.Errorf("%s took %v", l.name, took)
+				}
+			}
+			store := redisstore.New(client, nil)
+			check("Create", store.Create(t.Context(), httpkey.Token{ID: "id", Kind: httpkey.APIKey}))
+			if _, err := store.Lookup(t.Context(), httpkey.Digest{}); tt.says == "auth" || tt.says == "LOADING" {
+				check("Lookup", err)
+			}
+		})
+	}
+}
+
+// loadingRedis returns a server that takes some ten seconds to read its data.
+func loadingRedis(t *testing.T) *redisServer {
+	server := redisProcess(t, []string{"appendonly no", "loading-process-events-interval-bytes 1024"})
+	server.start()
+	eventually(t, 10*time.Second, server.ping)
+	server.must("EVAL", "for i = 1, 10000 do redis.call('SET', i, string.rep('x', 100)) end", 0)
+	server.must("SAVE")
+	server.end()
+	server.args = append(server.args, "--key-load-delay", "1000") // microseconds
+	server.start()
+	eventually(t, 10*time.Second, func() error {
+		if err := server.ping(); err == nil || !strings.Contains(err.Error(), "LOADING") {
+			return fmt.Errorf("not loading, but %v", err)
+		}
+		return nil
+	})
+	return server
+}
+
+// A script that the server forgets is sent again, and nothing is charged twice or not at all.
+func TestRedisForgetsScripts(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	for _, l := range redisLimiters {
+		t.Run(l.name, func(t *testing.T) {
+			const callers, each = 16, 500
+			limit := httpkey.Limit{Rate: callers * each / 2, Period: 24 * time.Hour}
+			var admitted atomic.Int64
+			done, cancel := context.WithCancel(t.Context())
+			var flusher, group sync.WaitGroup
+			flusher.Go(func() {
+				for done.Err() == nil {
+					server.must("SCRIPT", "FLUSH")
+				}
+			})
+			limiter := l.new(server.client(t), &redisstore.Options{AskAlways: true})
+			for range callers {
+				group.Go(func() {
+					for range each {
+						r, err := limiter.Allow(t.Context(), "forgotten", limit, 1)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						if r.Allowed {
+							admitted.Add(1)
+						}
+					}
+				})
+			}
+			group.Wait()
+			cancel()
+			flusher.Wait()
+			if got := admitted.Load(); got != callers*each/2 {
+				t.Errorf("admitted %d, want %d", got, callers*each/2)
+			}
+		})
+	}
+}
+
+// A server that does not answer costs what the context gives, and no request is
+// charged more than once when it goes on.
+func TestRedisStalls(t *testing.T) {
+	t.Parallel()
+	const budget, leeway, callers = 100 * time.Millisecond, 50 * time.Millisecond, 20
+	for _, warm := range []bool{true, false} {
+		t.Run(fmt.Sprint("warm ", warm), func(t *testing.T) {
+			server := startRedis(t)
+			client := server.client(t)
+			store := redisstore.New(client, nil)
+			if warm {
+				for range callers {
+					if err := client.Ping(t.Context()).Err(); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			server.stall()
+			var group sync.WaitGroup
+			for range callers {
+				group.Go(func() {
+					for _, l := range redisLimiters {
+						within(t, budget, leeway, l.name, func(ctx context.Context) error {
+							_, err := l.new(client, nil).Allow(ctx, "key", perHour, 1)
+							return err
+						})
+					}
+					within(t, budget, leeway, "Lookup", func(ctx context.Context) error {
+						_, err := store.Lookup(ctx, httpkey.Digest{1})
+						return err
+					})
+				})
+			}
+			group.Wait()
+			server.resume()
+			for _, l := range redisLimiters {
+				limiter := l.new(client, nil)
+				var r httpkey.Result
+				took := eventually(t, 2*time.Second, func() (err error) {
+					r, err = limiter.Allow(t.Context(), "another", perHour, 1)
+					return err
+				})
+				t.Logf("%s: the first success came %v after the server went on: %+v", l.name, took, r)
+			}
+		})
+	}
+}
+
+// within checks that ask fails when its budget is over.
+func within(t *testing.T, budget, leeway time.Duration, what string, ask func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), budget)
+	defer cancel()
+	start := time.Now()
+	err := ask(ctx)
+	if took := time.Since(start); took > budget+leeway {
+		t.Errorf("%s took %v", what, took)
+	}
+	if err == nil || errors.Is(err, httpkey.ErrNotFound) {
+		t.Errorf("%s of a server that does not answer returned the error %v", what, err)
+	}
+}
+
+// What was sent to a server that stalled is charged at most once when it goes on.
+func TestRedisChargesOnce(t *testing.T) {
+	t.Parallel()
+	server := startRedis(t)
+	for _, l := range redisLimiters {
+		t.Run(l.name, func(t *testing.T) {
+			limiter := l.new(server.client(t), nil)
+			if _, err := limiter.Allow(t.Context(), "once", perHour, 0); err != nil {
+				t.Fatal(err)
+			}
+			server.stall()
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			if r, err := limiter.Allow(ctx, "once", perHour, 1); err == nil {
+				t.Fatalf("a server that stalls answered %+v", r)
+			}
+			server.resume()
+			r, err := limiter.Allow(t.Context(), "once", perHour, 0)
+			if err != nil || r.Remaining < 4 {
+				t.Errorf("one request was charged %d times: %+v, %v", 5-r.Remaining, r, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,23 @@
+package integration
+
+import (
+	"testing"
+	"time"
+)
+
+// eventually asks until there is no error any more, and returns how long that took.
+func eventually(t testing.TB, within time.Duration, ask func() error) time.Duration {
+	t.Helper()
+	start := time.Now()
+	for {
+		err := ask()
+		took := time.Since(start)
+		if err == nil {
+			return took
+		}
+		if took > within {
+			t.Fatalf("after %v still: %v", took.Round(time.Millisecond), err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}

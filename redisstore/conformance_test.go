@@ -1,0 +1,62 @@
+package redisstore_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/redisstore"
+	"github.com/httpkey/httpkey/storetest"
+	"github.com/redis/go-redis/v9"
+)
+
+// miniredis keeps real time, but lets no key expire by itself; the module
+// internal/integration runs the same suites on real servers.
+
+// newServer returns a server of the test's own.
+func newServer(t *testing.T) *miniredis.Miniredis {
+	t.Helper()
+	return miniredis.RunT(t)
+}
+
+// newClient returns a client of server with the options that the package comment names.
+func newClient(t *testing.T, server *miniredis.Miniredis) *redis.Client {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{
+		Addr: server.Addr(), MaxRetries: -1, ContextTimeoutEnabled: true, DialTimeout: time.Second,
+	})
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+func TestStoreConforms(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T) func() httpkey.TokenStore {
+		server := newServer(t)
+		return func() httpkey.TokenStore { return redisstore.New(newClient(t, server), nil) }
+	})
+}
+
+func TestLimiterConforms(t *testing.T) {
+	t.Parallel()
+	storetest.RunLimiter(t, storetest.LimiterFactory{
+		New: func(t *testing.T) func() httpkey.Limiter {
+			server := newServer(t)
+			return func() httpkey.Limiter { return redisstore.NewLimiter(newClient(t, server), nil) }
+		},
+		Wait: time.Sleep,
+	})
+}
+
+func TestWindowConforms(t *testing.T) {
+	t.Parallel()
+	storetest.RunLimiter(t, storetest.LimiterFactory{
+		New: func(t *testing.T) func() httpkey.Limiter {
+			server := newServer(t)
+			return func() httpkey.Limiter { return redisstore.NewWindow(newClient(t, server), nil) }
+		},
+		Wait:   time.Sleep,
+		Window: true,
+	})
+}

@@ -1,0 +1,37 @@
+package redisstore
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/httpkey/httpkey"
+)
+
+// Options configure a [Store], a [Limiter] and a [Window]. The zero value, and
+// nil, are the defaults.
+type Options struct {
+	// Prefix begins the name of every key and channel in Redis, but that redis_rate
+	// puts "rate:" before those of a [Limiter]. It must not hold { or }, which
+	// would decide where a Cluster keeps a key. Empty: "httpkey:".
+	Prefix string
+
+	// AskAlways makes a limiter ask Redis also where it knows from an earlier answer
+	// that the bucket has no room yet. It is for those who delete buckets in Redis,
+	// to let a client in again at once. A Store does not look at it.
+	AskAlways bool
+}
+
+// withDefaults returns a copy of o with the defaults filled in. It panics for what cannot work.
+func (o *Options) withDefaults() Options {
+	if o == nil {
+		o = &Options{}
+	}
+	d := *o
+	if d.Prefix == "" {
+		d.Prefix = "httpkey:"
+	}
+	if strings.ContainsAny(d.Prefix, "{}") {
+		panic(fmt.Errorf("%w: Prefix is %q, it must not hold { or }", httpkey.ErrInvalidOptions, d.Prefix))
+	}
+	return d
+}

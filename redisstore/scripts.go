@@ -1,0 +1,76 @@
+package redisstore
+
+import "github.com/redis/go-redis/v9"
+
+// What these scripts do is done as a whole, unless a key is of a wrong type. For
+// that case the record is written last and removed first: without it, whatever else
+// is left of a token finds nothing.
+
+var createScript = redis.NewScript(`
+local tokens, digests, used = KEYS[1], KEYS[2], KEYS[3]
+local id, digest, record, last, place, channel = unpack(ARGV)
+if redis.call('HEXISTS', tokens, id) == 1 then return 0 end
+local holder = redis.call('HGET', digests, digest)
+if holder and redis.call('HEXISTS', tokens, holder) == 1 then return 0 end
+for i = 4, #KEYS do redis.call('ZADD', KEYS[i], 0, place) end
+redis.call('HSET', used, id, last)
+redis.call('HSET', digests, digest, id)
+redis.call('HSET', tokens, id, record)
+redis.call('PUBLISH', channel, digest)
+return 1
+`)
+
+var lookupScript = redis.NewScript(`
+local id = redis.call('HGET', KEYS[3], ARGV[1])
+if not id then return false end
+return {redis.call('HGET', KEYS[1], id), redis.call('HGET', KEYS[2], id)}
+`)
+
+// The reads are scripts too because a client that sends plain reads to replicas
+// sends scripts to the master: what one call stored the next call must see.
+var getScript = redis.NewScript(`
+return {redis.call('HGET', KEYS[1], ARGV[1]), redis.call('HGET', KEYS[2], ARGV[1])}
+`)
+
+var listScript = redis.NewScript(`
+local places = redis.call('ZREVRANGEBYLEX', KEYS[1], ARGV[1], '-', 'LIMIT', 0, ARGV[2])
+if #places == 0 then return {{}, {}, {}} end
+local ids = {}
+for i, place in ipairs(places) do ids[i] = string.sub(place, 19) end
+return {places, redis.call('HMGET', KEYS[2], unpack(ids)), redis.call('HMGET', KEYS[3], unpack(ids))}
+`)
+
+var updateScript = redis.NewScript(`
+local tokens = KEYS[1]
+local id, digest, was, record, leaves, from, to, channel = unpack(ARGV)
+if redis.call('HGET', tokens, id) ~= was then return 0 end
+for i = 2, 1 + leaves do redis.call('ZREM', KEYS[i], from) end
+for i = 2 + leaves, #KEYS do redis.call('ZADD', KEYS[i], 0, to) end
+redis.call('HSET', tokens, id, record)
+redis.call('PUBLISH', channel, digest)
+return 1
+`)
+
+var deleteScript = redis.NewScript(`
+local tokens, digests, used = KEYS[1], KEYS[2], KEYS[3]
+local id, digest, was, place, channel = unpack(ARGV)
+if redis.call('HGET', tokens, id) ~= was then return 0 end
+redis.call('HDEL', tokens, id)
+redis.call('HDEL', digests, digest)
+redis.call('HDEL', used, id)
+redis.call('PUBLISH', channel, digest)
+for i = 4, #KEYS do redis.call('ZREM', KEYS[i], place) end
+return 1
+`)
+
+var touchScript = redis.NewScript(`
+local tokens, used = KEYS[1], KEYS[2]
+for i = 1, #ARGV, 2 do
+	local id, at = ARGV[i], ARGV[i + 1]
+	if redis.call('HEXISTS', tokens, id) == 1 then
+		local last = redis.call('HGET', used, id)
+		if not last or last < at then redis.call('HSET', used, id, at) end
+	end
+end
+return 1
+`)

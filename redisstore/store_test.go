@@ -1,0 +1,375 @@
+package redisstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/redisstore"
+	"github.com/redis/go-redis/v9"
+)
+
+func token(n byte) httpkey.Token {
+	return httpkey.Token{
+		ID: fmt.Sprintf("token-%d", n), Digest: httpkey.Digest{'d', 'i', 'g', n}, Kind: httpkey.APIKey, User: "ann", Workspace: "w",
+		RotatedFrom: "old", IsActive: true, CreatedAt: time.Date(2026, 1, 2, 3, 4, int(n), 0, time.UTC),
+	}
+}
+
+// trips counts what is sent to the server.
+type trips struct{ times atomic.Int64 }
+
+func (c *trips) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (c *trips) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		c.times.Add(1)
+		return next(ctx, cmd)
+	}
+}
+func (c *trips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		c.times.Add(1)
+		return next(ctx, cmds)
+	}
+}
+
+func TestRoundTrips(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, newServer(t))
+	store, limiter, window := redisstore.New(client, nil), redisstore.NewLimiter(client, nil), redisstore.NewWindow(client, nil)
+	want := token(1)
+	ctx := t.Context()
+	used := make(map[string]time.Time)
+	for i := range 1000 {
+		used[fmt.Sprint(i)] = time.Now()
+	}
+	minute := httpkey.PerMinute(3)
+	calls := []struct {
+		name string
+		call func() error
+		want int64
+	}{
+		{"Create", func() error { return store.Create(ctx, want) }, 1},
+		{"Lookup", func() error { _, err := store.Lookup(ctx, want.Digest); return err }, 1},
+		{"Get", func() error { _, err := store.Get(ctx, want.ID); return err }, 1},
+		{"List", func() error { _, err := store.List(ctx, httpkey.Filter{User: want.User}); return err }, 1},
+		{"Update", func() error { return store.Update(ctx, want) }, 2},
+		{"Touch", func() error { return store.Touch(ctx, used) }, 1},
+		{"Delete", func() error { return store.Delete(ctx, want.ID) }, 2},
+		{"Limiter", func() error { _, err := limiter.Allow(ctx, "key", minute, 3); return err }, 1},
+		{"Limiter that denies", func() error { _, err := limiter.Allow(ctx, "key", minute, 1); return err }, 1},
+		{"Limiter that has denied", func() error { _, err := limiter.Allow(ctx, "key", minute, 1); return err }, 0},
+		{"Window", func() error { _, err := window.Allow(ctx, "key", minute, 3); return err }, 1},
+		{"Window that denies", func() error { _, err := window.Allow(ctx, "key", minute, 1); return err }, 1},
+		{"Window that has denied", func() error { _, err := window.Allow(ctx, "key", minute, 1); return err }, 0},
+	}
+	// Once beforehand, so that the server knows the scripts.
+	warm := []func() error{}
+	for _, c := range calls {
+		warm = append(warm, c.call)
+	}
+	for _, call := range warm {
+		if err := call(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := client.FlushDB(ctx).Err(); err != nil {
+		t.Fatal(err)
+	}
+	limiter, window = redisstore.NewLimiter(client, nil), redisstore.NewWindow(client, nil)
+	count := &trips{}
+	client.AddHook(count)
+	for _, c := range calls {
+		before := count.times.Load()
+		if err := c.call(); err != nil {
+			t.Fatal(c.name, err)
+		}
+		if got := count.times.Load() - before; got != c.want {
+			t.Errorf("%s: %d round trips, want %d", c.name, got, c.want)
+		}
+	}
+}
+
+// A Delete leaves nothing of a token, whatever it was updated to before.
+func TestDeleteLeavesNothing(t *testing.T) {
+	t.Parallel()
+	server := newServer(t)
+	store := redisstore.New(newClient(t, server), &redisstore.Options{Prefix: "app:"})
+	old := token(1)
+	changed := old
+	changed.User, changed.Workspace, changed.Kind, changed.RotatedFrom = "bob", "", httpkey.ServiceToken, "older"
+	changed.CreatedAt = old.CreatedAt.Add(time.Hour)
+	if err := errors.Join(store.Create(t.Context(), old), store.Update(t.Context(), changed)); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []httpkey.Filter{{User: "ann"}, {Workspace: "w"}, {Kind: httpkey.APIKey}, {RotatedFrom: "old"}} {
+		if page, err := store.List(t.Context(), f); err != nil || len(page) > 0 {
+			t.Errorf("List(%+v) after the Update: %v, %v", f, page, err)
+		}
+	}
+	for _, key := range server.Keys() {
+		if !strings.HasPrefix(key, "app:{tokens}:") {
+			t.Errorf("the key %q has not the prefix and the tag", key)
+		}
+	}
+	if err := store.Delete(t.Context(), old.ID); err != nil {
+		t.Fatal(err)
+	}
+	if keys := server.Keys(); len(keys) > 0 {
+		t.Errorf("there are still %q", keys)
+	}
+}
+
+func TestListPagesThroughWhatDoesNotMatch(t *testing.T) {
+	t.Parallel()
+	store := redisstore.New(newClient(t, newServer(t)), nil)
+	var want []string
+	for n := range byte(250) {
+		next := token(n)
+		if n%100 == 7 {
+			next.Kind = httpkey.ServiceToken
+			want = append([]string{next.ID}, want...)
+		}
+		if err := store.Create(t.Context(), next); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := httpkey.Filter{User: "ann", Kind: httpkey.ServiceToken, Limit: 2}
+	var got []string
+	for {
+		page, err := store.List(t.Context(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, next := range page {
+			got = append(got, next.ID)
+		}
+		if len(page) < 2 {
+			break
+		}
+		f.After = page[1].Cursor()
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the pages held %v, want %v", got, want)
+	}
+}
+
+func TestCursorIsAPlace(t *testing.T) {
+	t.Parallel()
+	store, at := redisstore.New(newClient(t, newServer(t)), nil), time.Now().Truncate(time.Microsecond)
+	for i, created := range []time.Time{{}, {}, {}, at, at.Add(time.Microsecond)} {
+		next := token(byte(i))
+		next.ID, next.CreatedAt = fmt.Sprint(i), created
+		if err := store.Create(t.Context(), next); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for cursor, want := range map[httpkey.Cursor]string{
+		{}: "4", {CreatedAt: at.Add(time.Microsecond), ID: "4"}: "3", {CreatedAt: at}: "2", {ID: "2"}: "1", {ID: "1"}: "0",
+		{CreatedAt: time.Date(12345, 1, 1, 0, 0, 0, 0, time.UTC)}:           "4",
+		{CreatedAt: time.Date(-12345, 1, 1, 0, 0, 0, 0, time.UTC), ID: "1"}: "0",
+	} {
+		page, err := store.List(t.Context(), httpkey.Filter{After: cursor, Limit: 1})
+		if err != nil || len(page) != 1 || page[0].ID != want {
+			t.Errorf("after %v comes %v (%v), want %s", cursor, page, err, want)
+		}
+	}
+}
+
+// What is not a token's is an error, and tells no digest.
+func TestDamagedTokensAreErrors(t *testing.T) {
+	t.Parallel()
+	want := token(1)
+	for name, damage := range map[string]func(*miniredis.Miniredis){
+		"no JSON":   func(s *miniredis.Miniredis) { s.HSet("httpkey:{tokens}:tokens", want.ID, "damaged") },
+		"no digest": func(s *miniredis.Miniredis) { s.HSet("httpkey:{tokens}:tokens", want.ID, `{"id":"token-1"}`) },
+		"a long digest": func(s *miniredis.Miniredis) {
+			s.HSet("httpkey:{tokens}:tokens", want.ID, `{"digest":"`+strings.Repeat("AAAA", 11)+`"}`)
+		},
+		"no last use": func(s *miniredis.Miniredis) { s.HSet("httpkey:{tokens}:used", want.ID, "damaged") },
+		"another type": func(s *miniredis.Miniredis) {
+			s.Del("httpkey:{tokens}:tokens")
+			_ = s.Set("httpkey:{tokens}:tokens", "")
+		},
+		"a type of used": func(s *miniredis.Miniredis) { s.Del("httpkey:{tokens}:used"); _ = s.Set("httpkey:{tokens}:used", "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := newServer(t)
+			store := redisstore.New(newClient(t, server), nil)
+			if err := store.Create(t.Context(), want); err != nil {
+				t.Fatal(err)
+			}
+			damage(server)
+			_, lookup := store.Lookup(t.Context(), want.Digest)
+			_, get := store.Get(t.Context(), want.ID)
+			_, list := store.List(t.Context(), httpkey.Filter{})
+			for what, err := range map[string]error{
+				"Lookup": lookup, "Get": get, "List": list, "Update": store.Update(t.Context(), want), "Delete": store.Delete(t.Context(), want.ID),
+			} {
+				if err == nil || errors.Is(err, httpkey.ErrNotFound) {
+					t.Errorf("%s: the error %v", what, err)
+				} else if text := err.Error(); !strings.HasPrefix(text, "httpkey: ") || strings.Contains(text, "dig\x01") {
+					t.Errorf("%s: the error %q", what, text)
+				}
+			}
+		})
+	}
+}
+
+// A digest that leads to a token of another digest leads to none.
+func TestDigestIsComparedAgain(t *testing.T) {
+	t.Parallel()
+	server := newServer(t)
+	store := redisstore.New(newClient(t, server), nil)
+	if err := store.Create(t.Context(), token(1)); err != nil {
+		t.Fatal(err)
+	}
+	other := token(2).Digest
+	server.HSet("httpkey:{tokens}:digests", string(other[:]), token(1).ID)
+	if found, err := store.Lookup(t.Context(), other); !errors.Is(err, httpkey.ErrNotFound) {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+func TestInvalidTokensAreRefused(t *testing.T) {
+	t.Parallel()
+	store := redisstore.New(newClient(t, newServer(t)), nil)
+	if err := store.Create(t.Context(), token(1)); err != nil {
+		t.Fatal(err)
+	}
+	invalid := token(1)
+	invalid.Label = "not UTF-8: \xff" // which JSON would change
+	for what, err := range map[string]error{"Create": store.Create(t.Context(), invalid), "Update": store.Update(t.Context(), invalid)} {
+		if !errors.Is(err, httpkey.ErrInvalidToken) {
+			t.Errorf("%s: the error %v", what, err)
+		}
+	}
+}
+
+// A server that is not there is an error of every call, within the context's time.
+func TestNoServer(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // which accepts, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	silent := redis.NewClient(&redis.Options{Addr: listener.Addr().String(), MaxRetries: -1, ContextTimeoutEnabled: true})
+	t.Cleanup(func() { _ = silent.Close() })
+	store := redisstore.New(silent, nil)
+	for what, call := range map[string]func(context.Context) error{
+		"Create": func(ctx context.Context) error { return store.Create(ctx, token(1)) },
+		"Lookup": func(ctx context.Context) error { _, err := store.Lookup(ctx, httpkey.Digest{}); return err },
+		"Get":    func(ctx context.Context) error { _, err := store.Get(ctx, "id"); return err },
+		"List":   func(ctx context.Context) error { _, err := store.List(ctx, httpkey.Filter{}); return err },
+		"Update": func(ctx context.Context) error { return store.Update(ctx, token(1)) },
+		"Delete": func(ctx context.Context) error { return store.Delete(ctx, "id") },
+		"Touch":  func(ctx context.Context) error { return store.Touch(ctx, map[string]time.Time{"id": time.Now()}) },
+		"Limiter": func(ctx context.Context) error {
+			_, err := redisstore.NewLimiter(silent, nil).Allow(ctx, "key", httpkey.PerMinute(1), 1)
+			return err
+		},
+		"Window": func(ctx context.Context) error {
+			_, err := redisstore.NewWindow(silent, nil).Allow(ctx, "key", httpkey.PerMinute(1), 1)
+			return err
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			start := time.Now()
+			err := call(ctx)
+			if took := time.Since(start); err == nil || errors.Is(err, httpkey.ErrNotFound) || took > time.Second {
+				t.Errorf("the error %v after %v", err, took)
+			}
+		})
+	}
+}
+
+// A change is told to whoever listens, with its digest, and then the context ends the feed.
+func TestChangesAreTold(t *testing.T) {
+	t.Parallel()
+	server := newServer(t)
+	store, feed := redisstore.New(newClient(t, server), nil), redisstore.New(newClient(t, server), nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	ready, ended := make(chan struct{}), make(chan error)
+	changed := make(chan httpkey.Digest, 10)
+	go func() {
+		ended <- feed.Changes(ctx, func() { close(ready) }, func(d httpkey.Digest) { changed <- d })
+	}()
+	<-ready
+	want := token(1)
+	for what, change := range []func() error{
+		func() error { return store.Create(t.Context(), want) },
+		func() error { return store.Update(t.Context(), want) },
+		func() error { return store.Delete(t.Context(), want.ID) },
+	} {
+		if err := change(); err != nil {
+			t.Fatal(what, err)
+		}
+		if got := <-changed; got != want.Digest {
+			t.Errorf("change %d: another digest", what)
+		}
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the feed ended with %v", err)
+	}
+	if err := feed.Changes(ctx, func() { t.Error("ready after the end") }, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("a feed after the end: %v", err)
+	}
+}
+
+func TestFeedEndsWithItsServer(t *testing.T) {
+	t.Parallel()
+	server := newServer(t)
+	feed := redisstore.New(newClient(t, server), nil)
+	err := feed.Changes(t.Context(), server.Close, func(httpkey.Digest) {})
+	if err == nil || !strings.HasPrefix(err.Error(), "httpkey: ") {
+		t.Errorf("the feed ended with %v", err)
+	}
+}
+
+// Updates that race leave the token in the orders of one of them, and a Delete that
+// races with them is not undone.
+func TestRacingUpdatesLeaveNothingBehind(t *testing.T) {
+	t.Parallel()
+	server := newServer(t)
+	first := token(1)
+	if err := redisstore.New(newClient(t, server), nil).Create(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for worker := range 4 {
+		store := redisstore.New(newClient(t, server), nil)
+		group.Go(func() {
+			for round := range 50 {
+				changed := first
+				changed.User = fmt.Sprint("user", worker, "of", round)
+				changed.CreatedAt = first.CreatedAt.Add(time.Duration(worker) * time.Hour)
+				err := store.Update(t.Context(), changed)
+				if worker == 0 && round == 40 {
+					err = store.Delete(t.Context(), first.ID)
+				}
+				if err != nil && !errors.Is(err, httpkey.ErrNotFound) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if keys := server.Keys(); len(keys) > 0 {
+		t.Errorf("after the Delete there are still %q", keys)
+	}
+}
