@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-redis/redis_rate/v10"
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/memstore"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -57,6 +58,10 @@ func NewLimiter(rdb redis.Scripter, opts *Options) *Limiter {
 type scripter struct{ redis.Scripter }
 
 func (scripter) Del(ctx context.Context, _ ...string) *redis.IntCmd { return redis.NewIntCmd(ctx) }
+
+// Fallback implements [httpkey.FallbackLimiter]: in an outage of Redis, each process
+// counts by itself.
+func (*Limiter) Fallback() httpkey.Limiter { return memstore.NewLimiter() }
 
 // Allow implements [httpkey.Limiter].
 func (l *Limiter) Allow(ctx context.Context, key string, limit httpkey.Limit, n int) (httpkey.Result, error) {

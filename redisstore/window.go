@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/memstore"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -40,6 +41,10 @@ func NewWindow(rdb redis.Scripter, opts *Options) *Window {
 	o := opts.withDefaults()
 	return &Window{prefix: o.Prefix + "window:", rdb: rdb, denied: newMemo(o, false)}
 }
+
+// Fallback implements [httpkey.FallbackLimiter]: in an outage of Redis, each process
+// counts by itself.
+func (*Window) Fallback() httpkey.Limiter { return memstore.NewWindow() }
 
 // Allow implements [httpkey.Limiter].
 func (w *Window) Allow(ctx context.Context, key string, limit httpkey.Limit, n int) (httpkey.Result, error) {
