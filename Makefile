@@ -51,7 +51,7 @@ fuzz:
 	go test -run='^$$' -fuzz=FuzzLimiters -fuzztime=$(FUZZTIME) ./memstore
 
 bench:
-	@cd internal/bench && go run .
+	@cd internal/bench && go run . -svg uniform.svg
 
 bench-http:
 	@cd internal/bench && go run . -http

@@ -143,6 +143,15 @@ func (e *Entry) touch(micros int64) {
 	}
 }
 
+// touchCoarsely is touch that leaves a LastUsed be that is less than a millisecond
+// old: CPUs that all serve one key would take the cache line from each other, and
+// with it the digest that they compare.
+func (e *Entry) touchCoarsely(micros int64) {
+	if last := e.lastUsed.Load(); last <= micros-1000 || last == replaced {
+		e.touch(micros)
+	}
+}
+
 func (e *Entry) latestUse() int64 {
 	last := e.lastUsed.Load()
 	if last == replaced {

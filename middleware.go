@@ -284,7 +284,7 @@ func (g *Guard) allow(ctx context.Context, r *http.Request, entry *Entry, now *i
 // use notes that a token was used.
 func (g *Guard) use(entry *Entry, now instant) {
 	if entry.isInPlace() {
-		entry.touch(now.unixMicro())
+		entry.touchCoarsely(now.unixMicro())
 		return
 	}
 	g.lastUsed.record(entry.ID(), now.unixMicro())

@@ -93,7 +93,7 @@ func run(out io.Writer, o options) error {
 	hotRows := compare(hot, append(contestants, floor), keys, o)
 	report.scenario(hot, hotRows[:len(contestants)])
 	report.scenario(denied, compare(denied, contestants[:len(contestants)-1], keys, o))
-	report.floor(hotRows)
+	report.floor(hotRows, compare(hotAmongFew, []contestant{ours, bare, floor}, keys[:len(keys)/100], o))
 	report.scaling(uniformRows, hotRows)
 	report.growth(grow(o))
 	if o.svg == "" {
