@@ -164,19 +164,19 @@ func (e *engine) owed(row, now, rate string) string {
 // snapshot was too old to give the numbers of a denial.
 func chargePostgreSQL(db database, d Dialect) charger {
 	look := newLook(db, d)
-	locked := d.engine.owed("b.", "excluded.as_of", "$3")
+	locked := d.engine.owed("b.", "excluded.as_of", "$3::bigint")
 	charge := newStatement(db, d, `
 WITH clock AS MATERIALIZED (SELECT `+nowPostgreSQL+` AS now),
 seen AS MATERIALIZED (
-	SELECT `+d.engine.owed("b.", "now", "$3")+` AS owed FROM httpkey_buckets AS b, clock WHERE b.id = $1
+	SELECT `+d.engine.owed("b.", "now", "$3::bigint")+` AS owed FROM httpkey_buckets AS b, clock WHERE b.id = $1
 ), charged AS (
 	INSERT INTO httpkey_buckets AS b (id, debt, as_of, full_at)
-	SELECT $1, $2, now, now + ($2 - 1) / $3 + 1 FROM clock WHERE NOT EXISTS (SELECT 1 FROM seen WHERE owed > $4)
+	SELECT $1, $2::bigint, now, now + ($2 - 1) / $3 + 1 FROM clock WHERE NOT EXISTS (SELECT 1 FROM seen WHERE owed > $4)
 	ON CONFLICT (id) DO UPDATE SET
-		debt = `+locked+` + $2,
+		debt = `+locked+` + excluded.debt,
 		as_of = greatest(b.as_of, excluded.as_of),
-		full_at = greatest(b.as_of, excluded.as_of) + (`+locked+` + $2 - 1) / $3 + 1
-	WHERE `+locked+` <= $4
+		full_at = greatest(b.as_of, excluded.as_of) + (`+locked+` + excluded.debt - 1) / $3 + 1
+	WHERE `+locked+` <= $4::bigint
 	RETURNING b.debt - $2 AS owed
 )
 SELECT owed, true FROM charged

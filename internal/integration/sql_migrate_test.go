@@ -1,0 +1,178 @@
+package integration
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/sqlstore"
+)
+
+func migrateChild(t *testing.T, db *sql.DB, d sqlstore.Dialect) {
+	if err := db.Ping(); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println("ready")
+	if err := sqlstore.Migrate(t.Context(), db, d); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Eight processes that start together: one applies each migration, all succeed.
+func testMigrateTogether(t *testing.T, b *sqlBackend) {
+	tables := b.noTables(t)
+	var children []*sqlChild
+	for range 8 {
+		children = append(children, tables.spawn(t, "migrate"))
+	}
+	for _, child := range children {
+		child.wait(t, "")
+	}
+	tables.works(t)
+	if n := tables.count(t, "httpkey_migrations"); n != 2 {
+		t.Errorf("%d migrations are recorded, want 2", n)
+	}
+	if n := tables.count(t, "httpkey_revision"); n != 1 {
+		t.Errorf("httpkey_revision has %d rows", n)
+	}
+}
+
+// A process that is killed while it migrates leaves nothing that the next one could not complete.
+func testMigrateKilled(t *testing.T, b *sqlBackend) {
+	midway := 0
+	for range 12 {
+		tables := b.noTables(t)
+		child := tables.spawn(t, "migrate")
+		child.next(t, "ready")
+		for begun := time.Now(); time.Since(begun) < time.Duration(rand.Int64N(int64(30*time.Millisecond))); {
+			// as long as a migration takes, and no timer is that exact
+		}
+		child.kill(t, "")
+		db := tables.open(t)
+		var version int
+		if err := db.QueryRow(tables.named("SELECT max(version) FROM httpkey_migrations")).Scan(&version); err != nil || version < 2 {
+			midway++
+		}
+		if err := sqlstore.Migrate(t.Context(), db, tables.dialect); err != nil {
+			t.Fatalf("after another was killed: %v", err)
+		}
+		tables.works(t)
+	}
+	t.Logf("%d of 12 were killed before the end", midway)
+	if midway == 0 {
+		t.Error("none was killed before the end")
+	}
+}
+
+// Where there are no transactions for tables, any number of the statements may be done already.
+func testMigrateHalfDone(t *testing.T, b *sqlBackend) {
+	if b.dialect.String() != "MySQL" {
+		t.Skip("all is one transaction here")
+	}
+	for done := 1; ; done++ {
+		tables := b.noTables(t)
+		statements := tables.statements(t)
+		if done > len(statements) {
+			return
+		}
+		db := tables.open(t)
+		for _, statement := range statements[:done] {
+			if _, err := db.Exec(statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := sqlstore.Migrate(t.Context(), db, tables.dialect); err != nil {
+			t.Fatalf("after %d of %d statements: %v", done, len(statements), err)
+		}
+		tables.works(t)
+	}
+}
+
+// The files alone, as another tool applies them, make the same tables.
+func testMigrateByHand(t *testing.T, b *sqlBackend) {
+	tables := b.noTables(t)
+	db := tables.open(t)
+	for _, statement := range tables.statements(t) {
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	tables.works(t)
+}
+
+func testMigrateAgain(t *testing.T, b *sqlBackend) {
+	tables := b.newTables(t)
+	db := tables.open(t)
+	applied := func() (at int64) {
+		if err := db.QueryRow(tables.named("SELECT sum(applied_at) FROM httpkey_migrations")).Scan(&at); err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	tables.works(t)
+	before := applied()
+	if err := sqlstore.Migrate(t.Context(), db, tables.dialect); err != nil || applied() != before {
+		t.Errorf("a second time: %v", err)
+	}
+	if _, err := db.Exec(tables.named("INSERT INTO httpkey_migrations (version, applied_at) VALUES (99, 0)")); err != nil {
+		t.Fatal(err)
+	}
+	err := sqlstore.Migrate(t.Context(), db, tables.dialect)
+	if !errors.Is(err, sqlstore.ErrNewerSchema) || !strings.Contains(err.Error(), "99") {
+		t.Errorf("a newer schema: %v", err)
+	}
+	tables.works(t)
+}
+
+// statements are those of the migrations.
+func (b *sqlTables) statements(t *testing.T) []string {
+	t.Helper()
+	files := sqlstore.Migrations(b.dialect)
+	names, err := fs.Glob(files, "*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var statements []string
+	for _, name := range names {
+		text, err := fs.ReadFile(files, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		statements = append(statements, strings.Split(strings.TrimSpace(string(text)), ";\n")...)
+	}
+	return statements
+}
+
+// works checks that the tables are there.
+func (b *sqlTables) works(t *testing.T) {
+	t.Helper()
+	db := b.open(t)
+	store, limiter := sqlstore.New(db, b.dialect), sqlstore.NewLimiter(db, b.dialect)
+	token := sqlToken(rand.Int())
+	if err := store.Create(t.Context(), token); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := store.Lookup(t.Context(), token.Digest); err != nil || got.ID != token.ID {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if r, err := limiter.Allow(t.Context(), token.ID, httpkey.PerMinute(60), 1); err != nil || r.Remaining != 59 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+}
+
+// named puts the prefix of the test into the names of tables.
+func (b *sqlTables) named(query string) string { return strings.ReplaceAll(query, "httpkey_", b.prefix) }
+
+func (b *sqlTables) count(t *testing.T, table string) (n int) {
+	t.Helper()
+	if err := b.open(t).QueryRow(b.named("SELECT count(*) FROM " + table)).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
