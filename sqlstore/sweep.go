@@ -28,7 +28,8 @@ type sweeper struct {
 }
 
 const (
-	lastOfBatch = "SELECT max(id) FROM (SELECT id FROM httpkey_buckets WHERE id >= ? ORDER BY id LIMIT ?) AS batch"
+	lastOfBatch = "SELECT id FROM (SELECT id FROM httpkey_buckets WHERE id >= ? ORDER BY id LIMIT ?) AS batch " +
+		"ORDER BY id DESC LIMIT 1" // PostgreSQL has no max of bytes before 18
 
 	clearOthers = "DELETE FROM httpkey_buckets WHERE id >= ? AND id <= ? AND full_at <= NOW"
 
@@ -63,9 +64,10 @@ func (s *sweeper) sweep(ctx context.Context) error {
 	first := make([]byte, 32)
 	_, _ = rand.Read(first) // crypto/rand.Read never fails: it ends the program instead
 	var last []byte
-	if err := s.db.QueryRowContext(ctx, s.last, first, sweepBatch).Scan(&last); err != nil || last == nil {
+	err := s.db.QueryRowContext(ctx, s.last, first, sweepBatch).Scan(&last)
+	if err != nil { // or there are none
 		return err
 	}
-	_, err := s.db.ExecContext(ctx, s.clear, append([]any{first, last}, s.engine.clock()...)...)
+	_, err = s.db.ExecContext(ctx, s.clear, append([]any{first, last}, s.engine.clock()...)...)
 	return err
 }

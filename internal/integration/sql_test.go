@@ -34,6 +34,18 @@ var sqlTests = []struct {
 }{
 	{"Store", testSQLStore},
 	{"Limiter", testSQLLimiter},
+	{"LimiterProcesses", testLimiterProcesses},
+	{"LimiterFrozen", testLimiterFrozen},
+	{"LimiterAgrees", testLimiterAgrees},
+	{"LimiterDenialWritesNothing", testLimiterDenialWritesNothing},
+	{"LimiterSweeps", testLimiterSweeps},
+	{"LimiterZones", testLimiterZones},
+	{"HostileKeys", testHostileKeys},
+	{"TimeZones", testTimeZones},
+	{"PagesAreStable", testPagesAreStable},
+	{"Prefixes", testPrefixes},
+	{"Queries", testQueries},
+	{"Plans", testPlans},
 	{"MigrateTogether", testMigrateTogether},
 	{"MigrateKilled", testMigrateKilled},
 	{"MigrateHalfDone", testMigrateHalfDone},
@@ -47,6 +59,8 @@ var sqlTests = []struct {
 	{"FeedIsBounded", testFeedIsBounded},
 	{"TouchTogether", testTouchTogether},
 	{"WritersTogether", testWritersTogether},
+	{"KillProgram", testKillProgram},
+	{"KillServer", testKillServer},
 }
 
 func runSQLTests(t *testing.T, backend *sqlBackend) {
