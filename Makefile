@@ -1,6 +1,7 @@
 # make demo    a server to try, on 127.0.0.1:8080 (or $ADDR)
 # make test    every test of every module; needs Go alone
 # make lint    gofmt, go mod tidy, go vet, golangci-lint (with staticcheck)
+# make integration  the stores and limiters on real servers, which it starts
 # make fuzz    each fuzz target for $(FUZZTIME)
 # make bench   the middleware beside its peers; some five minutes on a quiet machine
 # make bench-http  whole processes under wrk, which must be installed
@@ -17,7 +18,7 @@ export REQUIRE_TOOLS
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: demo test lint fuzz bench bench-http
+.PHONY: demo test integration lint fuzz bench bench-http
 
 demo:
 	@mkdir -p bin
@@ -32,6 +33,11 @@ test:
 	for module in $(MODULES); do \
 		echo "== $$module" && (cd $$module && go test $$race -shuffle=on ./...) || exit 1; \
 	done
+
+integration:
+	@race=$(RACE); \
+	if [ "$$race" = auto ]; then race=-race; go build -race . 2>/dev/null || race=; fi; \
+	cd internal/integration && go test $$race ./...
 
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w:" $$unformatted >&2; exit 1; }

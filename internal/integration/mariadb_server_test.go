@@ -21,7 +21,7 @@ func init() {
 	_ = mysql.SetLogger(log.New(io.Discard, "", 0))
 }
 
-func startMariaDB(t *testing.T) *sqlBackend {
+func startMariaDB(t testing.TB, options ...string) *sqlBackend {
 	t.Helper()
 	install, err := exec.LookPath("mariadb-install-db")
 	if err != nil {
@@ -43,10 +43,9 @@ func startMariaDB(t *testing.T) *sqlBackend {
 		if err != nil {
 			program = "/usr/sbin/mariadbd" // not in every PATH
 		}
-		return as(exec.Command(program, "--no-defaults", "--datadir="+data, "--port="+strconv.Itoa(server.port), "--bind-address=127.0.0.1",
-			"--socket="+filepath.Join(server.directory, "socket"), "--pid-file="+filepath.Join(server.directory, "pid"),
-			"--max-connections=300", "--innodb-buffer-pool-size=512M", "--innodb-log-file-size=256M",
-			"--innodb-flush-log-at-trx-commit=2")) // a killed server loses nothing; a machine would
+		return as(exec.Command(program, append([]string{"--no-defaults", "--datadir=" + data, "--port=" + strconv.Itoa(server.port), "--bind-address=127.0.0.1",
+			"--socket=" + filepath.Join(server.directory, "socket"), "--pid-file=" + filepath.Join(server.directory, "pid"),
+			"--max-connections=300", "--innodb-buffer-pool-size=512M", "--innodb-log-file-size=256M"}, options...)...))
 	}
 	dsn := func(database string) string {
 		return fmt.Sprintf("root@tcp(127.0.0.1:%d)/%s?", server.port, database)
@@ -66,7 +65,7 @@ func startMariaDB(t *testing.T) *sqlBackend {
 		dialect: sqlstore.MySQL,
 		driver:  "mysql",
 		server:  server,
-		dsn:     func(*testing.T) string { return dsn("httpkey") },
+		dsn:     func(testing.TB) string { return dsn("httpkey") },
 		zones:   []string{"&time_zone='%2B00:00'", "&time_zone='%2B13:00'&parseTime=true&loc=Local", "&time_zone='-09:30'"},
 	}
 }

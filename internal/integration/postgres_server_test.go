@@ -15,7 +15,7 @@ import (
 	"github.com/httpkey/httpkey/sqlstore"
 )
 
-func startPostgreSQL(t *testing.T) *sqlBackend {
+func startPostgreSQL(t testing.TB, options ...string) *sqlBackend {
 	t.Helper()
 	postgres := postgreSQLProgram(t, "postgres")
 	_, credential := account(t, "postgres")
@@ -28,15 +28,14 @@ func startPostgreSQL(t *testing.T) *sqlBackend {
 	}
 	mustRun(t, as(exec.Command(postgreSQLProgram(t, "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")))
 	server.command = func() *exec.Cmd {
-		return as(exec.Command(postgres, "-D", data, "-p", strconv.Itoa(server.port), "-c", "listen_addresses=127.0.0.1",
-			"-c", "unix_socket_directories=", "-c", "max_connections=300", "-c", "shared_buffers=256MB",
-			"-c", "fsync=off")) // a killed server loses nothing; a machine would
+		return as(exec.Command(postgres, append([]string{"-D", data, "-p", strconv.Itoa(server.port), "-c", "listen_addresses=127.0.0.1",
+			"-c", "unix_socket_directories=", "-c", "max_connections=300", "-c", "shared_buffers=256MB"}, options...)...))
 	}
 	backend := &sqlBackend{
 		dialect: sqlstore.PostgreSQL,
 		driver:  "pgx",
 		server:  server,
-		dsn: func(t *testing.T) string {
+		dsn: func(t testing.TB) string {
 			return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", server.port)
 		},
 		zones: []string{"&timezone=UTC", "&timezone=Asia/Kathmandu", "&timezone=America/St_Johns"},
@@ -55,7 +54,7 @@ func startPostgreSQL(t *testing.T) *sqlBackend {
 }
 
 // postgreSQLProgram finds a program of the server, which Debian keeps out of the PATH.
-func postgreSQLProgram(t *testing.T, name string) string {
+func postgreSQLProgram(t testing.TB, name string) string {
 	t.Helper()
 	if path, err := exec.LookPath(name); err == nil {
 		return path

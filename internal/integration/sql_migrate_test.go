@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -175,4 +177,91 @@ func (b *sqlTables) count(t *testing.T, table string) (n int) {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// The statements with which README.md brings in plaintext keys, as it has them.
+func testImportInSQL(t *testing.T, b *sqlBackend) {
+	readme, err := os.ReadFile("../../sqlstore/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables := b.newTables(t)
+	var setup []string
+	marker := ""
+	switch b.driver {
+	case "pgx":
+		marker = "gen_random_uuid()"
+		setup = []string{
+			"CREATE TABLE old_keys (key TEXT, name TEXT, owner TEXT, revoked BOOLEAN, created TIMESTAMPTZ)",
+			`INSERT INTO old_keys VALUES ('Ein\alter Schlüssel!', 'n', 'ann', false, '2026-01-02 03:04:05.678901Z')`,
+		}
+	case "mysql":
+		marker = "UUID()"
+		setup = []string{
+			"CREATE TABLE old_keys (`key` TEXT, name TEXT, owner TEXT, revoked BOOLEAN, created DATETIME(6)) CHARACTER SET utf8mb4",
+			`INSERT INTO old_keys VALUES ('Ein\\alter Schlüssel!', 'n', 'ann', false, '2026-01-02 03:04:05.678901')`,
+		}
+	default:
+		t.Skip("SQLite has no SHA-256")
+	}
+	statement := ""
+	for block := range strings.SplitSeq(string(readme), "```") {
+		if strings.HasPrefix(block, "sql\nINSERT") && strings.Contains(block, "SELECT "+marker) {
+			statement = strings.TrimSuffix(strings.TrimPrefix(block, "sql\n"), ";\n")
+		}
+	}
+	db := tables.open(t)
+	for _, statement := range append(setup, tables.named(statement)) {
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	got, err := sqlstore.New(db, tables.dialect).Lookup(t.Context(), digestOf(`Ein\alter Schlüssel!`))
+	want := httpkey.Token{
+		ID: got.ID, Digest: digestOf(`Ein\alter Schlüssel!`), Hint: "sel!", Kind: httpkey.APIKey, Label: "n", User: "ann", IsActive: true,
+		CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 678_901_000, time.UTC),
+	}
+	if err != nil || !reflect.DeepEqual(got, want) || got.Validate() != nil {
+		t.Errorf("%+v, %v, want %+v", got, err, want)
+	}
+}
+
+// A change by hand, as README.md shows it, ends every feed, so that every cache starts anew.
+func testChangeByHand(t *testing.T, b *sqlBackend) {
+	readme, err := os.ReadFile("../../sqlstore/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(readme), "```sql\nBEGIN;\n")
+	block, _, found := strings.Cut(block, "COMMIT;")
+	if !found {
+		t.Fatal("README.md shows no change by hand")
+	}
+	tables := b.newTables(t)
+	db := tables.open(t)
+	token := sqlToken(1)
+	token.User = "ann"
+	if err := sqlstore.New(db, tables.dialect).Create(t.Context(), token); err != nil {
+		t.Fatal(err)
+	}
+	f := tables.follow(t)
+	tx, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range strings.Split(strings.TrimSpace(block), ";\n") {
+		if _, err := tx.Exec(tables.named(statement)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-f.end; err == nil {
+		t.Error("the feed ended without a reason")
+	}
+	tables.follow(t) // and starts well anew
+	if got, err := sqlstore.New(db, tables.dialect).Get(t.Context(), token.ID); err != nil || got.IsActive {
+		t.Errorf("%+v, %v", got, err)
+	}
 }

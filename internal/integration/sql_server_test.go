@@ -26,7 +26,7 @@ type sqlServer struct {
 }
 
 // start runs the server and waits until it answers.
-func (s *sqlServer) start(t *testing.T) {
+func (s *sqlServer) start(t testing.TB) {
 	t.Helper()
 	deadline := time.Now().Add(60 * time.Second)
 	for {
@@ -45,7 +45,7 @@ func (s *sqlServer) start(t *testing.T) {
 	}
 }
 
-func (s *sqlServer) run(t *testing.T) {
+func (s *sqlServer) run(t testing.TB) {
 	t.Helper()
 	log, err := os.OpenFile(filepath.Join(s.directory, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -91,7 +91,7 @@ func (s *sqlServer) log() string {
 }
 
 // missing skips the test, or fails it where $REQUIRE_TOOLS says that nothing may be missing.
-func missing(t *testing.T, program, debianPackage string) {
+func missing(t testing.TB, program, debianPackage string) {
 	t.Helper()
 	message := fmt.Sprintf("%s is not installed; on Debian: apt-get install %s", program, debianPackage)
 	if os.Getenv("REQUIRE_TOOLS") != "" {
@@ -102,7 +102,7 @@ func missing(t *testing.T, program, debianPackage string) {
 
 // account is whom a server runs as, which must not be root: one of these users,
 // or nil for whoever runs the tests.
-func account(t *testing.T, names ...string) (name string, credential *syscall.Credential) {
+func account(t testing.TB, names ...string) (name string, credential *syscall.Credential) {
 	t.Helper()
 	if os.Getuid() != 0 {
 		return "", nil
@@ -127,7 +127,7 @@ func account(t *testing.T, names ...string) (name string, credential *syscall.Cr
 }
 
 // directoryOf makes a directory for a server that runs under credential.
-func directoryOf(t *testing.T, credential *syscall.Credential) string {
+func directoryOf(t testing.TB, credential *syscall.Credential) string {
 	t.Helper()
 	directory := t.TempDir()
 	if credential != nil {
@@ -141,7 +141,7 @@ func directoryOf(t *testing.T, credential *syscall.Credential) string {
 	return directory
 }
 
-func mustRun(t *testing.T, command *exec.Cmd) {
+func mustRun(t testing.TB, command *exec.Cmd) {
 	t.Helper()
 	var output bytes.Buffer
 	command.Stdout, command.Stderr = &output, &output
@@ -150,7 +150,7 @@ func mustRun(t *testing.T, command *exec.Cmd) {
 	}
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -16,7 +16,7 @@ func sqliteBackend() *sqlBackend {
 	return &sqlBackend{
 		dialect: sqlstore.SQLite,
 		driver:  "sqlite",
-		dsn: func(t *testing.T) string {
+		dsn: func(t testing.TB) string {
 			return "file:" + filepath.Join(t.TempDir(), "httpkey.db") + sqliteOptions
 		},
 		zones: []string{"", "&_timezone=Asia/Kathmandu", "&_timezone=America/St_Johns"},
