@@ -36,21 +36,22 @@ type engine struct {
 	// told not to because a pooler stands between.
 	prepares bool
 
-	touch   string                                                                                           // see Store.Touch
-	now     string                                                                                           // the moment in Unix microseconds
-	divide  string                                                                                           // the operator for integers
-	charger func(db database, d Dialect) charger                                                             // see Limiter
-	clear   string                                                                                           // see sweeper
-	lock    func(context.Context, *sql.Conn, Dialect) (unlock func(context.Context, error) error, err error) // see Migrate
+	touch   string                                                       // see Store.Touch
+	now     string                                                       // the moment in Unix microseconds
+	divide  string                                                       // the operator for integers
+	charger func(db database, d Dialect) charger                         // see Limiter
+	clear   string                                                       // see sweeper
+	lock    func(ctx context.Context, conn *sql.Conn, name string) error // see Migrate
+	unlock  string
 }
 
 var (
 	postgreSQL = engine{name: "PostgreSQL", numbered: true, touch: touchPostgreSQL,
-		now: nowPostgreSQL, divide: "/", charger: chargePostgreSQL, clear: clearPostgreSQL, lock: lockPostgreSQL}
+		now: nowPostgreSQL, divide: "/", charger: chargePostgreSQL, clear: clearPostgreSQL, lock: lockPostgreSQL, unlock: "COMMIT"}
 	mySQL = engine{name: "MySQL", prepares: true, touch: touchMySQL,
-		now: nowMySQL, divide: "DIV", charger: chargeMySQL, clear: clearOthers, lock: lockMySQL}
+		now: nowMySQL, divide: "DIV", charger: chargeMySQL, clear: clearOthers, lock: lockMySQL, unlock: "DO RELEASE_ALL_LOCKS()"}
 	sqLite = engine{name: "SQLite", prepares: true, touch: touchSQLite,
-		now: nowSQLite, divide: "/", charger: chargeSQLite, clear: clearOthers, lock: lockSQLite}
+		now: nowSQLite, divide: "/", charger: chargeSQLite, clear: clearOthers, lock: lockSQLite, unlock: "COMMIT"}
 )
 
 const defaultPrefix = "httpkey_"

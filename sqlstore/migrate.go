@@ -116,7 +116,7 @@ func readSteps(files fs.FS) ([]step, error) {
 	return steps, nil
 }
 
-func migrate(ctx context.Context, db *sql.DB, d Dialect, steps []step) (err error) {
+func migrate(ctx context.Context, db *sql.DB, d Dialect, steps []step) error {
 	// Whoever may only read and write rows must be able to start. An error here
 	// says that there is no table, or it will come again below.
 	if version, err := schemaVersion(ctx, db, d); err == nil && version >= len(steps) {
@@ -127,17 +127,17 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect, steps []step) (err erro
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	unlock, err := d.engine.lock(ctx, conn, d)
+	err = d.engine.lock(ctx, conn, d.named("httpkey_migrations"))
+	if err == nil {
+		err = apply(ctx, conn, d, steps)
+	}
+	if err == nil {
+		_, err = conn.ExecContext(ctx, d.engine.unlock)
+	}
 	if err != nil {
 		discard(conn)
-		return err
 	}
-	err = apply(ctx, conn, d, steps)
-	if err := errors.Join(err, unlock(context.WithoutCancel(ctx), err)); err != nil {
-		discard(conn)
-		return err
-	}
-	return nil
+	return err
 }
 
 func apply(ctx context.Context, conn *sql.Conn, d Dialect, steps []step) error {
@@ -176,48 +176,36 @@ func known(version int, steps []step) error {
 	return nil
 }
 
-// discard ends a connection that may be in a transaction, or have a lock.
+// discard ends a connection that may be in a transaction, or have a lock, and
+// with it these.
 func discard(conn *sql.Conn) { _ = conn.Raw(func(any) error { return driver.ErrBadConn }) }
 
-// The locks are such that they go with the connection: nobody waits for the dead.
+// The locks go with the connection: nobody waits for the dead.
 
-func lockPostgreSQL(ctx context.Context, conn *sql.Conn, d Dialect) (unlock func(context.Context, error) error, err error) {
-	if _, err := conn.ExecContext(ctx, "BEGIN"); err != nil {
-		return nil, err
+func lockPostgreSQL(ctx context.Context, conn *sql.Conn, name string) error {
+	_, err := conn.ExecContext(ctx, "BEGIN")
+	if err == nil {
+		_, err = conn.ExecContext(ctx, "SELECT pg_advisory_xact_lock(hashtext($1))", name)
 	}
-	_, err = conn.ExecContext(ctx, "SELECT pg_advisory_xact_lock(hashtext($1))", d.named("httpkey_migrations"))
-	return endTransaction(conn), err
+	return err
 }
 
-func lockSQLite(ctx context.Context, conn *sql.Conn, _ Dialect) (unlock func(context.Context, error) error, err error) {
-	_, err = conn.ExecContext(ctx, "BEGIN IMMEDIATE")
-	return endTransaction(conn), err
-}
-
-func endTransaction(conn *sql.Conn) func(context.Context, error) error {
-	return func(ctx context.Context, failed error) error {
-		if failed != nil {
-			return nil // it ends with the connection
-		}
-		_, err := conn.ExecContext(ctx, "COMMIT")
-		return err
-	}
+func lockSQLite(ctx context.Context, conn *sql.Conn, _ string) error {
+	_, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE")
+	return err
 }
 
 // mySQLLockSeconds is how long one process waits for another. It is also how long the
 // server goes on waiting for a client that died.
 const mySQLLockSeconds = 600
 
-func lockMySQL(ctx context.Context, conn *sql.Conn, d Dialect) (unlock func(context.Context, error) error, err error) {
-	const name = "SHA1(CONCAT(DATABASE(), '.', ?))" // locks are the server's; their names have up to 64 characters
-	table := d.named("httpkey_migrations")
+func lockMySQL(ctx context.Context, conn *sql.Conn, name string) error {
+	// Locks are the whole server's, and their names have up to 64 characters.
+	const lock = "SELECT GET_LOCK(SHA1(CONCAT(DATABASE(), '.', ?)), ?)"
 	var locked sql.Null[int]
-	err = conn.QueryRowContext(ctx, "SELECT GET_LOCK("+name+", ?)", table, mySQLLockSeconds).Scan(&locked)
+	err := conn.QueryRowContext(ctx, lock, name, mySQLLockSeconds).Scan(&locked)
 	if err == nil && locked.V != 1 {
 		err = errors.New("another process has been migrating for ten minutes")
 	}
-	return func(ctx context.Context, _ error) error {
-		_, err := conn.ExecContext(ctx, "DO RELEASE_LOCK("+name+")", table)
-		return err
-	}, err
+	return err
 }
