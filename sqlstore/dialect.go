@@ -22,7 +22,7 @@ type Dialect struct {
 var (
 	PostgreSQL = Dialect{&postgreSQL, defaultPrefix} // 12 or later, and what speaks its SQL
 	MySQL      = Dialect{&mySQL, defaultPrefix}      // MySQL 8.0, MariaDB 10.6 or later
-	SQLite     = Dialect{&sqLite, defaultPrefix}     // 3.35 or later
+	SQLite     = Dialect{&sqLite, defaultPrefix}     // 3.38 or later
 )
 
 // engine is what the code must know of a database beside its SQL.
