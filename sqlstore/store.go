@@ -68,6 +68,7 @@ func (s *Store) Create(ctx context.Context, t httpkey.Token) error {
 	if err != nil {
 		return err
 	}
+	var refused error
 	err = s.change(ctx, func(tx *sql.Tx) ([]byte, error) {
 		// We have the lock of all changes: nothing comes between the two statements.
 		taken, err := s.exists(ctx, tx, r)
@@ -77,17 +78,18 @@ func (s *Store) Create(ctx context.Context, t httpkey.Token) error {
 		if taken {
 			return nil, httpkey.ErrConflict
 		}
-		_, err = tx.ExecContext(ctx, s.dialect.query("INSERT INTO httpkey_tokens ("+columns+") VALUES ("+placeholders+")"), r.values()...)
-		return r.digest, err
+		_, refused = tx.ExecContext(ctx, s.dialect.query("INSERT INTO httpkey_tokens ("+columns+") VALUES ("+placeholders+")"), r.values()...)
+		return r.digest, refused
 	})
-	if err == nil || errors.Is(err, httpkey.ErrConflict) {
-		return err
+	if refused != nil { // somebody may insert past us; MySQL's error then shows the digest
+		if taken, _ := s.exists(ctx, s.db, r); taken {
+			return httpkey.ErrConflict
+		}
 	}
-	// Unless somebody inserts past us. MySQL's error then shows the digest.
-	if taken, _ := s.exists(ctx, s.db, r); taken {
-		return httpkey.ErrConflict
+	if err != nil && !errors.Is(err, httpkey.ErrConflict) {
+		return fmt.Errorf("httpkey: create a token: %w", err)
 	}
-	return fmt.Errorf("httpkey: create a token: %w", err)
+	return err
 }
 
 func (s *Store) exists(ctx context.Context, db database, r *row) (bool, error) {
