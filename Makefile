@@ -1,7 +1,7 @@
 # make demo    a server to try, on 127.0.0.1:8080 (or $ADDR)
 # make test    every test of every module; needs Go alone
-# make integration  the tests with real servers, which it starts; needs the Debian package redis-server
 # make lint    gofmt, go mod tidy, go vet, golangci-lint (with staticcheck)
+# make integration  the stores and limiters on real servers, which it starts: Redis, PostgreSQL, MariaDB
 # make fuzz    each fuzz target for $(FUZZTIME)
 # make bench   the middleware beside its peers; some five minutes on a quiet machine
 # make bench-http  whole processes under wrk, which must be installed
@@ -35,8 +35,9 @@ test:
 	done
 
 integration:
-	@command -v redis-server >/dev/null || echo "make integration: without Redis, which is in the Debian package redis-server"
-	@cd internal/integration && go test $(filter -race,$(RACE)) ./...
+	@race=$(RACE); \
+	if [ "$$race" = auto ]; then race=-race; go build -race . 2>/dev/null || race=; fi; \
+	cd internal/integration && go test $$race -shuffle=on -timeout=20m ./...
 
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w:" $$unformatted >&2; exit 1; }

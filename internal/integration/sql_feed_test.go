@@ -1,0 +1,211 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/sqlstore"
+)
+
+// sqlFeed collects what a change feed tells.
+type sqlFeed struct {
+	mu   sync.Mutex
+	seen map[httpkey.Digest]int
+	end  chan error
+}
+
+// follow returns once the feed is ready.
+func (b *sqlTables) follow(t *testing.T) *sqlFeed {
+	t.Helper()
+	f := &sqlFeed{seen: make(map[httpkey.Digest]int), end: make(chan error, 1)}
+	store := sqlstore.New(b.open(t), b.dialect)
+	store.PollInterval = 10 * time.Millisecond
+	ready := make(chan struct{})
+	go func() {
+		f.end <- store.Changes(t.Context(), func() { close(ready) }, func(d httpkey.Digest) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.seen[d]++
+		})
+	}()
+	select {
+	case <-ready:
+	case err := <-f.end:
+		t.Fatal(err)
+	}
+	return f
+}
+
+// wants waits until a digest was reported this often.
+func (f *sqlFeed) wants(t *testing.T, d httpkey.Digest, times int, what string) {
+	t.Helper()
+	n := 0
+	for deadline := time.Now().Add(10 * time.Second); n < times && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		f.mu.Lock()
+		n = f.seen[d]
+		f.mu.Unlock()
+	}
+	if n != times {
+		t.Fatalf("%s was reported %d times, want %d", what, n, times)
+	}
+}
+
+func testFeedTells(t *testing.T, b *sqlBackend) {
+	tables := b.newTables(t)
+	store := sqlstore.New(tables.open(t), tables.dialect)
+	before, token, last := sqlToken(1), sqlToken(2), sqlToken(3)
+	if err := store.Create(t.Context(), before); err != nil {
+		t.Fatal(err)
+	}
+	feeds := []*sqlFeed{tables.follow(t), tables.follow(t)}
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect := func(times int, what string) {
+		t.Helper()
+		for _, f := range feeds {
+			f.wants(t, token.Digest, times, what)
+		}
+	}
+	do(store.Create(t.Context(), token))
+	expect(1, "a created token")
+	token.IsActive = false
+	do(store.Update(t.Context(), token))
+	expect(2, "an updated token")
+	do(store.Touch(t.Context(), map[string]time.Time{token.ID: time.Now()}))
+	do(store.Delete(t.Context(), token.ID))
+	do(store.Delete(t.Context(), token.ID)) // changes nothing
+	if err := store.Create(t.Context(), before); !errors.Is(err, httpkey.ErrConflict) {
+		t.Fatal(err)
+	}
+	do(store.Create(t.Context(), last))
+	for _, f := range feeds {
+		f.wants(t, last.Digest, 1, "the last token")
+	}
+	expect(3, "a deleted token") // and the Touch was not
+	for _, f := range feeds {
+		f.wants(t, before.Digest, 0, "what came before the feed")
+	}
+}
+
+// A change that commits after later ones have begun is not passed by.
+func testFeedLateCommit(t *testing.T, b *sqlBackend) {
+	tables := b.newTables(t)
+	db := tables.open(t)
+	f := tables.follow(t)
+	late, next := sqlToken(1), sqlToken(2)
+	tx, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.Exec(tables.named("UPDATE httpkey_revision SET revision = revision + 1")); err != nil {
+		t.Fatal(err)
+	}
+	placeholder := "?"
+	if b.driver == "pgx" {
+		placeholder = "$1"
+	}
+	insert := "INSERT INTO httpkey_changes (revision, digest) VALUES ((SELECT revision FROM httpkey_revision), " + placeholder + ")"
+	if _, err := tx.Exec(tables.named(insert), late.Digest[:]); err != nil {
+		t.Fatal(err)
+	}
+	created := make(chan error, 1)
+	go func() { created <- sqlstore.New(db, tables.dialect).Create(context.Background(), next) }()
+	time.Sleep(100 * time.Millisecond) // ten polls
+	f.wants(t, next.Digest, 0, "a change that overtook another")
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-created; err != nil {
+		t.Fatal(err)
+	}
+	f.wants(t, next.Digest, 1, "the later change")
+	f.wants(t, late.Digest, 1, "the change that was committed late")
+}
+
+func testFeedManyWriters(t *testing.T, b *sqlBackend) {
+	const writers, each = 8, 40
+	tables := b.newTables(t)
+	f := tables.follow(t)
+	atOnce(t, writers, func(i int) error {
+		store := sqlstore.New(tables.open(t), tables.dialect)
+		for n := range each {
+			token := sqlToken(i*each + n)
+			if err := errors.Join(store.Create(t.Context(), token), store.Delete(t.Context(), token.ID)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for n := range writers * each {
+		f.wants(t, sqlToken(n).Digest, 2, fmt.Sprint("token ", n))
+	}
+}
+
+// A feed that cannot know what it missed ends, and starts well anew.
+func testFeedBreaks(t *testing.T, b *sqlBackend) {
+	for what, statement := range map[string]string{
+		"changes that are forgotten already":    "UPDATE httpkey_revision SET revision = revision + 5",
+		"a database that lost its last changes": "UPDATE httpkey_revision SET revision = revision - 1",
+		"no table":                              "DROP TABLE httpkey_changes",
+	} {
+		tables := b.newTables(t)
+		db := tables.open(t)
+		store := sqlstore.New(db, tables.dialect)
+		if err := store.Create(t.Context(), sqlToken(1)); err != nil {
+			t.Fatal(err)
+		}
+		f := tables.follow(t)
+		if _, err := db.Exec(tables.named(statement)); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-f.end:
+			if err == nil {
+				t.Errorf("%s: the feed ended without a reason", what)
+			}
+		case <-time.After(10 * time.Second):
+			t.Errorf("%s: the feed went on", what)
+		}
+	}
+}
+
+func testFeedEnds(t *testing.T, b *sqlBackend) {
+	tables := b.newTables(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	store := sqlstore.New(tables.open(t), tables.dialect)
+	err := store.Changes(ctx, cancel, func(httpkey.Digest) {})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want the context's error", err)
+	}
+}
+
+// What nobody reads any more is forgotten.
+func testFeedIsBounded(t *testing.T, b *sqlBackend) {
+	tables := b.newTables(t)
+	db := tables.open(t)
+	store := sqlstore.New(db, tables.dialect)
+	for n := range 5 {
+		if err := store.Create(t.Context(), sqlToken(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := db.Exec(tables.named("UPDATE httpkey_revision SET revision = revision + 10000 - 3")); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Delete(t.Context(), sqlToken(0).ID); err != nil {
+		t.Fatal(err)
+	}
+	if n := tables.count(t, "httpkey_changes"); n != 3 { // 4 and 5, and the new one
+		t.Errorf("%d changes are kept, want 3", n)
+	}
+}

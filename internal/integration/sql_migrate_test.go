@@ -1,0 +1,267 @@
+package integration
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/sqlstore"
+)
+
+func migrateChild(t *testing.T, db *sql.DB, d sqlstore.Dialect) {
+	if err := db.Ping(); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println("ready")
+	if err := sqlstore.Migrate(t.Context(), db, d); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Eight processes that start together: one applies each migration, all succeed.
+func testMigrateTogether(t *testing.T, b *sqlBackend) {
+	tables := b.noTables(t)
+	var children []*sqlChild
+	for range 8 {
+		children = append(children, tables.spawn(t, "migrate"))
+	}
+	for _, child := range children {
+		child.wait(t, "")
+	}
+	tables.works(t)
+	if n := tables.count(t, "httpkey_migrations"); n != 2 {
+		t.Errorf("%d migrations are recorded, want 2", n)
+	}
+	if n := tables.count(t, "httpkey_revision"); n != 1 {
+		t.Errorf("httpkey_revision has %d rows", n)
+	}
+}
+
+// A process that is killed while it migrates leaves nothing that the next one could not complete.
+func testMigrateKilled(t *testing.T, b *sqlBackend) {
+	midway := 0
+	for _, delay := range []int{0, 0, 0, 1, 2, 3, 5, 8, 13, 21, 34, 55} { // a migration takes some 3 to 60 ms
+		tables := b.noTables(t)
+		child := tables.spawn(t, "migrate")
+		child.next(t, "ready")
+		time.Sleep(time.Duration(delay) * time.Millisecond)
+		child.kill(t, "")
+		db := tables.open(t)
+		var version int
+		if err := db.QueryRow(tables.named("SELECT max(version) FROM httpkey_migrations")).Scan(&version); err != nil || version < 2 {
+			midway++
+		}
+		if err := sqlstore.Migrate(t.Context(), db, tables.dialect); err != nil {
+			t.Fatalf("after another was killed: %v", err)
+		}
+		tables.works(t)
+	}
+	t.Logf("%d of 12 were killed before the end", midway)
+	if midway == 0 {
+		t.Error("none was killed before the end")
+	}
+}
+
+// Where there are no transactions for tables, any number of the statements may be done already.
+func testMigrateHalfDone(t *testing.T, b *sqlBackend) {
+	if b.dialect.String() != "MySQL" {
+		t.Skip("all is one transaction here")
+	}
+	for done := 1; ; done++ {
+		tables := b.noTables(t)
+		statements := tables.statements(t)
+		if done > len(statements) {
+			return
+		}
+		db := tables.open(t)
+		for _, statement := range statements[:done] {
+			if _, err := db.Exec(statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := sqlstore.Migrate(t.Context(), db, tables.dialect); err != nil {
+			t.Fatalf("after %d of %d statements: %v", done, len(statements), err)
+		}
+		tables.works(t)
+	}
+}
+
+// The files alone, as another tool applies them, make the same tables.
+func testMigrateByHand(t *testing.T, b *sqlBackend) {
+	tables := b.noTables(t)
+	db := tables.open(t)
+	for _, statement := range tables.statements(t) {
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	tables.works(t)
+}
+
+func testMigrateAgain(t *testing.T, b *sqlBackend) {
+	tables := b.newTables(t)
+	db := tables.open(t)
+	applied := func() (at int64) {
+		if err := db.QueryRow(tables.named("SELECT sum(applied_at) FROM httpkey_migrations")).Scan(&at); err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	tables.works(t)
+	before := applied()
+	if err := sqlstore.Migrate(t.Context(), db, tables.dialect); err != nil || applied() != before {
+		t.Errorf("a second time: %v", err)
+	}
+	if _, err := db.Exec(tables.named("INSERT INTO httpkey_migrations (version, applied_at) VALUES (99, 0)")); err != nil {
+		t.Fatal(err)
+	}
+	err := sqlstore.Migrate(t.Context(), db, tables.dialect)
+	if !errors.Is(err, sqlstore.ErrNewerSchema) || !strings.Contains(err.Error(), "99") {
+		t.Errorf("a newer schema: %v", err)
+	}
+	tables.works(t)
+}
+
+// statements are those of the migrations.
+func (b *sqlTables) statements(t *testing.T) []string {
+	t.Helper()
+	files := sqlstore.Migrations(b.dialect)
+	names, err := fs.Glob(files, "*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var statements []string
+	for _, name := range names {
+		text, err := fs.ReadFile(files, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		statements = append(statements, strings.Split(strings.TrimSpace(string(text)), ";\n")...)
+	}
+	return statements
+}
+
+// works checks that the tables are there.
+func (b *sqlTables) works(t *testing.T) {
+	t.Helper()
+	db := b.open(t)
+	store, limiter := sqlstore.New(db, b.dialect), sqlstore.NewLimiter(db, b.dialect)
+	token := sqlToken(rand.Int())
+	if err := store.Create(t.Context(), token); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := store.Lookup(t.Context(), token.Digest); err != nil || got.ID != token.ID {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if r, err := limiter.Allow(t.Context(), token.ID, httpkey.PerMinute(60), 1); err != nil || r.Remaining != 59 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+}
+
+// named puts the prefix of the test into the names of tables.
+func (b *sqlTables) named(query string) string {
+	return strings.ReplaceAll(query, "httpkey_", b.prefix)
+}
+
+func (b *sqlTables) count(t *testing.T, table string) (n int) {
+	t.Helper()
+	if err := b.open(t).QueryRow(b.named("SELECT count(*) FROM " + table)).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// The statements with which README.md brings in plaintext keys, as it has them.
+func testImportInSQL(t *testing.T, b *sqlBackend) {
+	readme, err := os.ReadFile("../../sqlstore/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables := b.newTables(t)
+	var setup []string
+	marker := ""
+	switch b.driver {
+	case "pgx":
+		marker = "gen_random_uuid()"
+		setup = []string{
+			"CREATE TABLE old_keys (key TEXT, name TEXT, owner TEXT, revoked BOOLEAN, created TIMESTAMPTZ)",
+			`INSERT INTO old_keys VALUES ('Ein\alter Schlüssel!', 'n', 'ann', false, '2026-01-02 03:04:05.678901Z')`,
+		}
+	case "mysql":
+		marker = "UUID()"
+		setup = []string{
+			"CREATE TABLE old_keys (`key` TEXT, name TEXT, owner TEXT, revoked BOOLEAN, created DATETIME(6)) CHARACTER SET utf8mb4",
+			`INSERT INTO old_keys VALUES ('Ein\\alter Schlüssel!', 'n', 'ann', false, '2026-01-02 03:04:05.678901')`,
+		}
+	default:
+		t.Skip("SQLite has no SHA-256")
+	}
+	statement := ""
+	for block := range strings.SplitSeq(string(readme), "```") {
+		if strings.HasPrefix(block, "sql\nINSERT") && strings.Contains(block, "SELECT "+marker) {
+			statement = strings.TrimSuffix(strings.TrimPrefix(block, "sql\n"), ";\n")
+		}
+	}
+	db := tables.open(t)
+	for _, statement := range append(setup, tables.named(statement)) {
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	got, err := sqlstore.New(db, tables.dialect).Lookup(t.Context(), digestOf(`Ein\alter Schlüssel!`))
+	want := httpkey.Token{
+		ID: got.ID, Digest: digestOf(`Ein\alter Schlüssel!`), Hint: "sel!", Kind: httpkey.APIKey, Label: "n", User: "ann", IsActive: true,
+		CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 678_901_000, time.UTC),
+	}
+	if err != nil || !reflect.DeepEqual(got, want) || got.Validate() != nil {
+		t.Errorf("%+v, %v, want %+v", got, err, want)
+	}
+}
+
+// A change by hand, as README.md shows it, ends every feed, so that every cache starts anew.
+func testChangeByHand(t *testing.T, b *sqlBackend) {
+	readme, err := os.ReadFile("../../sqlstore/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(readme), "```sql\nBEGIN;\n")
+	block, _, found := strings.Cut(block, "COMMIT;")
+	if !found {
+		t.Fatal("README.md shows no change by hand")
+	}
+	tables := b.newTables(t)
+	db := tables.open(t)
+	token := sqlToken(1)
+	token.User = "ann"
+	if err := sqlstore.New(db, tables.dialect).Create(t.Context(), token); err != nil {
+		t.Fatal(err)
+	}
+	f := tables.follow(t)
+	tx, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range strings.Split(strings.TrimSpace(block), ";\n") {
+		if _, err := tx.Exec(tables.named(statement)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-f.end; err == nil {
+		t.Error("the feed ended without a reason")
+	}
+	tables.follow(t) // and starts well anew
+	if got, err := sqlstore.New(db, tables.dialect).Get(t.Context(), token.ID); err != nil || got.IsActive {
+		t.Errorf("%+v, %v", got, err)
+	}
+}

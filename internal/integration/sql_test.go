@@ -1,0 +1,185 @@
+// Package integration runs the stores and limiters on real servers and files.
+package integration
+
+import (
+	"crypto/sha256"
+	"database/sql"
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/sqlstore"
+	"github.com/httpkey/httpkey/storetest"
+)
+
+// sqlBackend is one kind of database.
+type sqlBackend struct {
+	dialect sqlstore.Dialect
+	driver  string
+	server  *sqlServer                // nil for SQLite
+	dsn     func(t testing.TB) string // of a database, for SQLite a new one; options may be appended
+	zones   []string                  // options that set a time zone
+}
+
+// The servers do not wait for the disk: when they are killed they lose nothing
+// for that, only a machine would.
+
+func TestPostgreSQL(t *testing.T) { runSQLTests(t, startPostgreSQL(t, "-c", "fsync=off")) }
+func TestMariaDB(t *testing.T) {
+	runSQLTests(t, startMariaDB(t, "--innodb-flush-log-at-trx-commit=2"))
+}
+func TestSQLite(t *testing.T) { runSQLTests(t, sqliteBackend()) }
+
+var sqlTests = []struct {
+	name string
+	run  func(*testing.T, *sqlBackend)
+}{
+	{"Store", testSQLStore},
+	{"Limiter", testSQLLimiter},
+	{"LimiterProcesses", testLimiterProcesses},
+	{"LimiterFrozen", testLimiterFrozen},
+	{"LimiterAgrees", testLimiterAgrees},
+	{"LimiterDenialWritesNothing", testLimiterDenialWritesNothing},
+	{"LimiterSweeps", testLimiterSweeps},
+	{"LimiterZones", testLimiterZones},
+	{"HostileKeys", testHostileKeys},
+	{"TimeZones", testTimeZones},
+	{"PagesAreStable", testPagesAreStable},
+	{"Prefixes", testPrefixes},
+	{"Queries", testQueries},
+	{"Plans", testPlans},
+	{"MigrateTogether", testMigrateTogether},
+	{"MigrateKilled", testMigrateKilled},
+	{"MigrateHalfDone", testMigrateHalfDone},
+	{"MigrateByHand", testMigrateByHand},
+	{"MigrateAgain", testMigrateAgain},
+	{"ImportInSQL", testImportInSQL},
+	{"ChangeByHand", testChangeByHand},
+	{"FeedTells", testFeedTells},
+	{"FeedLateCommit", testFeedLateCommit},
+	{"FeedManyWriters", testFeedManyWriters},
+	{"FeedBreaks", testFeedBreaks},
+	{"FeedEnds", testFeedEnds},
+	{"FeedIsBounded", testFeedIsBounded},
+	{"TouchTogether", testTouchTogether},
+	{"WritersTogether", testWritersTogether},
+	{"KillProgram", testKillProgram},
+	{"KillServer", testKillServer},
+}
+
+func runSQLTests(t *testing.T, backend *sqlBackend) {
+	for _, test := range sqlTests {
+		t.Run(test.name, func(t *testing.T) { test.run(t, backend) })
+	}
+}
+
+// sqlTables are the tables of one test.
+type sqlTables struct {
+	*sqlBackend
+	dialect sqlstore.Dialect // with the prefix
+	prefix  string           // of the test's own
+	dsn     string
+}
+
+var prefixes atomic.Int64
+
+// newTables migrates to tables of the test's own.
+func (b *sqlBackend) newTables(t testing.TB) *sqlTables {
+	t.Helper()
+	tables := b.noTables(t)
+	if err := sqlstore.Migrate(t.Context(), tables.open(t), tables.dialect); err != nil {
+		t.Fatal(err)
+	}
+	return tables
+}
+
+func (b *sqlBackend) noTables(t testing.TB) *sqlTables {
+	t.Helper()
+	prefix := fmt.Sprintf("test%d_", prefixes.Add(1))
+	return &sqlTables{b, b.dialect.WithPrefix(prefix), prefix, b.dsn(t)}
+}
+
+// open returns a pool of connections of its own.
+func (b *sqlTables) open(t testing.TB, options ...string) *sql.DB {
+	t.Helper()
+	dsn := b.dsn
+	for _, option := range options {
+		dsn += option
+	}
+	db, err := sql.Open(b.driver, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.SetMaxOpenConns(16)
+	db.SetMaxIdleConns(16)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// pools returns a function that returns one of four pools in turn.
+func (b *sqlTables) pools(t *testing.T) func() *sql.DB {
+	pools := make([]*sql.DB, 4)
+	for i := range pools {
+		pools[i] = b.open(t)
+	}
+	var next atomic.Int64
+	return func() *sql.DB { return pools[next.Add(1)%int64(len(pools))] }
+}
+
+func testSQLStore(t *testing.T, b *sqlBackend) {
+	storetest.Run(t, func(t *testing.T) func() httpkey.TokenStore {
+		tables := b.newTables(t)
+		pool := tables.pools(t)
+		return func() httpkey.TokenStore { return sqlstore.New(pool(), tables.dialect) }
+	})
+}
+
+func testSQLLimiter(t *testing.T, b *sqlBackend) {
+	factory := storetest.LimiterFactory{
+		New: func(t *testing.T) func() httpkey.Limiter {
+			tables := b.newTables(t)
+			pool := tables.pools(t)
+			return func() httpkey.Limiter { return sqlstore.NewLimiter(pool(), tables.dialect) }
+		},
+		Wait: time.Sleep,
+	}
+	if b.server == nil {
+		factory.Wait = nil // the clock is ours, so that all rules are exact
+	}
+	storetest.RunLimiter(t, factory)
+}
+
+// sqlToken returns a token that is different for each n.
+func sqlToken(n int) httpkey.Token {
+	t := httpkey.Token{
+		ID: fmt.Sprintf("token-%09d", n), Kind: httpkey.APIKey, Label: fmt.Sprint("label ", n),
+		User: fmt.Sprint("user-", n%1000), Workspace: fmt.Sprint("workspace-", n%100), IsActive: true,
+		CreatedAt: time.UnixMicro(1_700_000_000_000_000 + int64(n)).UTC(),
+	}
+	binary.BigEndian.PutUint64(t.Digest[:], uint64(n)*0x9e3779b97f4a7c15) // spread, as digests are
+	t.Digest[31] = 1
+	return t
+}
+
+// atOnce runs n functions at the same time and reports what fails.
+func atOnce(t testing.TB, n int, run func(i int) error) {
+	t.Helper()
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { errs[i] = run(i) })
+	}
+	wg.Wait()
+	for i, err := range errs {
+		if err != nil {
+			t.Errorf("%d of %d: %v", i, n, err)
+		}
+	}
+}
+
+// digestOf is what a store knows of a key, without pepper.
+func digestOf(key httpkey.Secret) httpkey.Digest { return sha256.Sum256([]byte(key.Reveal())) }

@@ -1,0 +1,105 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Dialect says which SQL a database speaks, and how the names of the tables
+// begin. It is one of [PostgreSQL], [MySQL] and [SQLite], or what WithPrefix
+// makes of them; the zero Dialect is none, and what is given it panics.
+type Dialect struct {
+	engine *engine
+	prefix string
+}
+
+// The dialects. Their tables are httpkey_tokens, httpkey_changes, httpkey_revision,
+// httpkey_buckets and httpkey_migrations.
+var (
+	PostgreSQL = Dialect{&postgreSQL, defaultPrefix} // 12 or later, and what speaks its SQL
+	MySQL      = Dialect{&mySQL, defaultPrefix}      // MySQL 8.0, MariaDB 10.6 or later
+	SQLite     = Dialect{&sqLite, defaultPrefix}     // 3.38 or later
+)
+
+// engine is what the code must know of a database beside its SQL.
+type engine struct {
+	name     string // as it is shown, and in lower case the directory of its migrations
+	numbered bool   // its parameters are $1, $2, … rather than ?
+
+	// prepares says that statements of the request path are prepared once for a
+	// connection. Without that, MySQL's driver asks three times for each statement
+	// and SQLite's parses it. Those of PostgreSQL see to it themselves, or are
+	// told not to because a pooler stands between.
+	prepares bool
+
+	touch   string                                                       // see Store.Touch
+	now     string                                                       // the moment in Unix microseconds
+	divide  string                                                       // the operator for integers
+	charger func(db database, d Dialect) charger                         // see Limiter
+	clear   string                                                       // see sweeper
+	lock    func(ctx context.Context, conn *sql.Conn, name string) error // see Migrate
+	unlock  string
+}
+
+var (
+	postgreSQL = engine{name: "PostgreSQL", numbered: true, touch: touchPostgreSQL,
+		now: nowPostgreSQL, divide: "/", charger: chargePostgreSQL, clear: clearPostgreSQL, lock: lockPostgreSQL, unlock: "COMMIT"}
+	mySQL = engine{name: "MySQL", prepares: true, touch: touchMySQL,
+		now: nowMySQL, divide: "DIV", charger: chargeMySQL, clear: clearOthers, lock: lockMySQL, unlock: "DO RELEASE_ALL_LOCKS()"}
+	sqLite = engine{name: "SQLite", prepares: true, touch: touchSQLite,
+		now: nowSQLite, divide: "/", charger: chargeSQLite, clear: clearOthers, lock: lockSQLite, unlock: "COMMIT"}
+)
+
+const defaultPrefix = "httpkey_"
+
+var prefixes = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
+
+// WithPrefix returns d with another beginning of the names of all tables and
+// indexes than "httpkey_": a lower-case letter, then lower-case letters, digits
+// and underscores, at most 32 in all. Anything else panics. A schema of PostgreSQL is
+// chosen by the connection's search_path, a database of MySQL by its DSN.
+func (d Dialect) WithPrefix(prefix string) Dialect {
+	d.mustBeOne()
+	if !prefixes.MatchString(prefix) {
+		panic(fmt.Sprintf("httpkey: the prefix is %q, it must be a lower-case letter and up to 31 lower-case letters, digits and underscores", prefix))
+	}
+	d.prefix = prefix
+	return d
+}
+
+// String returns the name of the database.
+func (d Dialect) String() string {
+	if d.engine == nil {
+		return "no dialect"
+	}
+	return d.engine.name
+}
+
+func (d Dialect) mustBeOne() {
+	if d.engine == nil {
+		panic("httpkey: the dialect must be sqlstore.PostgreSQL, sqlstore.MySQL or sqlstore.SQLite")
+	}
+}
+
+// named puts d's names of tables and indexes into a text that has the default ones.
+func (d Dialect) named(text string) string { return strings.ReplaceAll(text, defaultPrefix, d.prefix) }
+
+// query makes a statement of d of one with ? for each parameter.
+func (d Dialect) query(text string) string {
+	text = d.named(text)
+	if !d.engine.numbered {
+		return text
+	}
+	var b strings.Builder
+	for i, part := range strings.Split(text, "?") {
+		if i > 0 {
+			b.WriteString("$" + strconv.Itoa(i))
+		}
+		b.WriteString(part)
+	}
+	return b.String()
+}

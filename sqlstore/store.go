@@ -1,0 +1,281 @@
+// Package sqlstore keeps tokens and rate limits in a SQL database that the
+// program has already: PostgreSQL, MySQL, MariaDB or SQLite. It imports no
+// driver; it takes a [sql.DB] and a [Dialect].
+//
+//	db, err := sql.Open("pgx", "postgres://…")
+//	…
+//	err = sqlstore.Migrate(ctx, db, sqlstore.PostgreSQL)
+//	…
+//	guard := httpkey.New(sqlstore.New(db, sqlstore.PostgreSQL), sqlstore.NewLimiter(db, sqlstore.PostgreSQL), nil)
+//
+// [Store] is a token store with a change feed, [Limiter] a GCRA limiter that
+// all processes on one database share. README.md beside this file describes the
+// tables, the DSNs that suit them, and how to bring in existing keys.
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/httpkey/httpkey"
+)
+
+// Store is an [httpkey.TokenStore] and an [httpkey.ChangeFeed] in a SQL
+// database. Make one with [New]; it is safe for concurrent use. It has nothing to
+// be closed: what it prepares is closed with its database.
+//
+// Reads, and Touch, are one statement each. Create, Update and Delete are a short
+// transaction, and of all processes one at a time: that puts the changes
+// into the order in which Changes tells them.
+type Store struct {
+	// PollInterval is how often Changes asks the database. Zero: a second. Set
+	// it before Changes is called.
+	PollInterval time.Duration
+
+	db      *sql.DB
+	dialect Dialect
+	lookup  *statement
+}
+
+// New returns a Store in the tables of db that [Migrate] makes. It panics if db
+// is nil or dialect is zero. It does no I/O.
+func New(db *sql.DB, dialect Dialect) *Store {
+	mustHave(db, dialect)
+	return &Store{
+		db:      db,
+		dialect: dialect,
+		lookup:  newStatement(db, dialect, "SELECT "+columns+" FROM httpkey_tokens WHERE digest = ?"),
+	}
+}
+
+func mustHave(db *sql.DB, dialect Dialect) {
+	if db == nil {
+		panic("httpkey: sqlstore needs a *sql.DB, as sql.Open makes one")
+	}
+	dialect.mustBeOne()
+}
+
+// Create implements [httpkey.TokenStore].
+func (s *Store) Create(ctx context.Context, t httpkey.Token) error {
+	r, err := rowOf(&t)
+	if err != nil {
+		return err
+	}
+	var refused error
+	err = s.change(ctx, func(tx *sql.Tx) ([]byte, error) {
+		// We have the lock of all changes: nothing comes between the two statements.
+		taken, err := s.exists(ctx, tx, r)
+		if err != nil {
+			return nil, err
+		}
+		if taken {
+			return nil, httpkey.ErrConflict
+		}
+		_, refused = tx.ExecContext(ctx, s.dialect.query("INSERT INTO httpkey_tokens ("+columns+") VALUES ("+placeholders+")"), r.values()...)
+		return r.digest, refused
+	})
+	if refused != nil { // somebody may insert past us; MySQL's error then shows the digest
+		if taken, _ := s.exists(ctx, s.db, r); taken {
+			return httpkey.ErrConflict
+		}
+	}
+	if err != nil && !errors.Is(err, httpkey.ErrConflict) {
+		return fmt.Errorf("httpkey: create a token: %w", err)
+	}
+	return err
+}
+
+func (s *Store) exists(ctx context.Context, db database, r *row) (bool, error) {
+	var n int
+	err := db.QueryRowContext(ctx, s.dialect.query("SELECT count(*) FROM httpkey_tokens WHERE id = ? OR digest = ?"), r.id, r.digest).Scan(&n)
+	return n > 0, err
+}
+
+// Lookup implements [httpkey.TokenStore].
+func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
+	var r row
+	return found(&r, s.lookup.row(ctx, []any{d[:]}, r.places()...))
+}
+
+// Get implements [httpkey.TokenStore].
+func (s *Store) Get(ctx context.Context, id string) (httpkey.Token, error) {
+	if !isText(id) {
+		return httpkey.Token{}, httpkey.ErrNotFound
+	}
+	var r row
+	query := s.dialect.query("SELECT " + columns + " FROM httpkey_tokens WHERE id = ?")
+	return found(&r, s.db.QueryRowContext(ctx, query, id).Scan(r.places()...))
+}
+
+func found(r *row, err error) (httpkey.Token, error) {
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return httpkey.Token{}, httpkey.ErrNotFound
+	case err != nil:
+		return httpkey.Token{}, fmt.Errorf("httpkey: read a token: %w", err)
+	}
+	return r.token()
+}
+
+// List implements [httpkey.TokenStore]. There are indexes for the lists of a
+// user, of a workspace, of a token's successors and of all; a list of one Kind
+// alone reads past the tokens of the other.
+func (s *Store) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, error) {
+	where, args := conditions(f)
+	if slices.ContainsFunc(args, func(arg any) bool { text, is := arg.(string); return is && !isText(text) }) {
+		return nil, nil
+	}
+	query := fmt.Sprintf("SELECT %s FROM httpkey_tokens%s ORDER BY created_at DESC, id DESC LIMIT %d", columns, where, f.PageSize())
+	rows, err := s.db.QueryContext(ctx, s.dialect.query(query), args...)
+	if err != nil {
+		return nil, fmt.Errorf("httpkey: list tokens: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var page []httpkey.Token
+	for rows.Next() {
+		var r row
+		if err := rows.Scan(r.places()...); err != nil {
+			return nil, fmt.Errorf("httpkey: list tokens: %w", err)
+		}
+		t, err := r.token()
+		if err != nil {
+			return nil, err
+		}
+		page = append(page, t)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("httpkey: list tokens: %w", err)
+	}
+	return page, nil
+}
+
+// conditions returns the WHERE clause of f, if it has one, and its arguments.
+func conditions(f httpkey.Filter) (string, []any) {
+	var (
+		where []string
+		args  []any
+	)
+	for _, field := range []struct{ column, value string }{
+		{"user_id", f.User}, {"workspace_id", f.Workspace}, {"kind", string(f.Kind)}, {"rotated_from", f.RotatedFrom},
+	} {
+		if field.value != "" {
+			where = append(where, field.column+" = ?")
+			args = append(args, field.value)
+		}
+	}
+	if f.After != (httpkey.Cursor{}) {
+		// The first condition is for the index: MySQL finds no range in the
+		// second, nor in (created_at, id) < (?, ?).
+		where = append(where, "created_at <= ? AND (created_at < ? OR id < ?)")
+		at := f.After.CreatedAt.UnixMicro()
+		args = append(args, at, at, f.After.ID)
+	}
+	if len(where) == 0 {
+		return "", nil
+	}
+	return " WHERE " + strings.Join(where, " AND "), args
+}
+
+// Update implements [httpkey.TokenStore].
+func (s *Store) Update(ctx context.Context, t httpkey.Token) error {
+	r, err := rowOf(&t)
+	if err != nil {
+		return err
+	}
+	err = s.changeExisting(ctx, t.ID, "UPDATE httpkey_tokens SET "+assignments+" WHERE id = ?", append(r.changing(), r.id)...)
+	if err != nil && !errors.Is(err, httpkey.ErrNotFound) {
+		return fmt.Errorf("httpkey: update a token: %w", err)
+	}
+	return err
+}
+
+// Delete implements [httpkey.TokenStore].
+func (s *Store) Delete(ctx context.Context, id string) error {
+	err := s.changeExisting(ctx, id, "DELETE FROM httpkey_tokens WHERE id = ?", id)
+	if err != nil && !errors.Is(err, httpkey.ErrNotFound) {
+		return fmt.Errorf("httpkey: delete a token: %w", err)
+	}
+	return nil
+}
+
+// changeExisting runs a statement that changes the token of this ID.
+func (s *Store) changeExisting(ctx context.Context, id, query string, args ...any) error {
+	if !isText(id) {
+		return httpkey.ErrNotFound
+	}
+	return s.change(ctx, func(tx *sql.Tx) (digest []byte, err error) {
+		// Whether there is one, we must ask: rows that an UPDATE leaves as they
+		// were, MySQL does not count.
+		err = tx.QueryRowContext(ctx, s.dialect.query("SELECT digest FROM httpkey_tokens WHERE id = ?"), id).Scan(&digest)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			return nil, httpkey.ErrNotFound
+		case err != nil:
+			return nil, err
+		}
+		_, err = tx.ExecContext(ctx, s.dialect.query(query), args...)
+		return digest, err
+	})
+}
+
+// Touch implements [httpkey.TokenStore], in one statement.
+//
+// Several processes touch the same tokens at the same time. So that they wait for
+// each other rather than in a circle, each locks its rows in the order of their
+// IDs. Rows that others hold are waited for and not skipped: they may hold them
+// for an earlier time, and nobody would bring ours again.
+func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
+	type use [2]any // ID, microseconds
+	uses := make([]use, 0, len(used))
+	for id, at := range used {
+		if isText(id) && !at.IsZero() {
+			uses = append(uses, use{id, at.UnixMicro()})
+		}
+	}
+	if len(uses) == 0 {
+		return nil
+	}
+	slices.SortFunc(uses, func(a, b use) int { return strings.Compare(a[0].(string), b[0].(string)) })
+	list, err := json.Marshal(uses)
+	if err == nil {
+		_, err = s.db.ExecContext(ctx, s.dialect.query(s.dialect.engine.touch), string(list))
+	}
+	if err != nil {
+		return fmt.Errorf("httpkey: write last_used of %d tokens: %w", len(uses), err)
+	}
+	return nil
+}
+
+const (
+	touchPostgreSQL = `
+WITH used AS (
+	SELECT value->>0 AS id, (value->>1)::bigint AS at FROM jsonb_array_elements(?::jsonb)
+), locked AS (
+	SELECT t.id, used.at FROM httpkey_tokens AS t JOIN used ON used.id = t.id
+	WHERE t.last_used IS NULL OR t.last_used < used.at
+	ORDER BY t.id FOR NO KEY UPDATE OF t
+)
+UPDATE httpkey_tokens AS t SET last_used = locked.at FROM locked WHERE t.id = locked.id`
+
+	// The list is sorted, and the join must follow it.
+	touchMySQL = `
+UPDATE JSON_TABLE(?, '$[*]' COLUMNS (id VARCHAR(255) CHARACTER SET utf8mb4 PATH '$[0]', at BIGINT PATH '$[1]')) AS used
+STRAIGHT_JOIN httpkey_tokens AS t FORCE INDEX (PRIMARY) ON t.id = CAST(used.id AS BINARY)
+SET t.last_used = used.at WHERE t.last_used IS NULL OR t.last_used < used.at`
+
+	// SQLite has one writer at a time.
+	touchSQLite = `
+UPDATE httpkey_tokens SET last_used = used.at
+FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS at FROM json_each(?)) AS used
+WHERE httpkey_tokens.id = used.id AND (last_used IS NULL OR last_used < used.at)`
+)
+
+// Format keeps the DSN, and what else the database may hold, out of a printed Store.
+func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "sqlstore.Store") }

@@ -1,0 +1,73 @@
+package sqlstore
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	sweepEvery   = 256 // calls, each of which can make one bucket
+	sweepBatch   = 512 // buckets looked at
+	sweepTimeout = 5 * time.Second
+)
+
+// sweeper removes full buckets. Their IDs are hashes, so that those after a
+// random one are a random sample; the more of them are full, the more a sweep
+// removes. That needs neither an index on when they are full, which every charge
+// would have to change, nor a place where the last sweep ended.
+type sweeper struct {
+	db          *sql.DB
+	engine      *engine
+	last, clear string
+	calls       atomic.Int64
+	busy        atomic.Bool
+}
+
+const (
+	lastOfBatch = "SELECT id FROM (SELECT id FROM httpkey_buckets WHERE id >= ? ORDER BY id LIMIT ?) AS batch " +
+		"ORDER BY id DESC LIMIT 1" // PostgreSQL has no max of bytes before 18
+
+	clearOthers = "DELETE FROM httpkey_buckets WHERE id >= ? AND id <= ? AND full_at <= NOW"
+
+	// Two sweepers would lock their rows in any order, and Allow should not wait.
+	clearPostgreSQL = "DELETE FROM httpkey_buckets WHERE id IN (" +
+		"SELECT id FROM httpkey_buckets WHERE id >= ? AND id <= ? AND full_at <= NOW FOR UPDATE SKIP LOCKED)"
+)
+
+func newSweeper(db *sql.DB, d Dialect) *sweeper {
+	return &sweeper{
+		db:     db,
+		engine: d.engine,
+		last:   d.query(lastOfBatch),
+		clear:  d.query(strings.ReplaceAll(d.engine.clear, "NOW", d.engine.now)),
+	}
+}
+
+// afterCall sweeps now and then.
+func (s *sweeper) afterCall() {
+	if s.calls.Add(1)%sweepEvery != 0 || !s.busy.CompareAndSwap(false, true) {
+		return
+	}
+	go func() { // so that no request waits for it
+		defer s.busy.Store(false)
+		ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
+		defer cancel()
+		_ = s.sweep(ctx) // a later one makes good what fails
+	}()
+}
+
+func (s *sweeper) sweep(ctx context.Context) error {
+	first := make([]byte, 32)
+	_, _ = rand.Read(first) // crypto/rand.Read never fails: it ends the program instead
+	var last []byte
+	err := s.db.QueryRowContext(ctx, s.last, first, sweepBatch).Scan(&last)
+	if err != nil { // or there are none
+		return err
+	}
+	_, err = s.db.ExecContext(ctx, s.clear, append([]any{first, last}, s.engine.clock()...)...)
+	return err
+}
