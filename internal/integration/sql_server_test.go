@@ -2,9 +2,6 @@ package integration
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -90,16 +87,6 @@ func (s *sqlServer) log() string {
 	return string(text[max(0, len(text)-4000):])
 }
 
-// missing skips the test, or fails it where $REQUIRE_TOOLS says that nothing may be missing.
-func missing(t testing.TB, program, debianPackage string) {
-	t.Helper()
-	message := fmt.Sprintf("%s is not installed; on Debian: apt-get install %s", program, debianPackage)
-	if os.Getenv("REQUIRE_TOOLS") != "" {
-		t.Fatal(message)
-	}
-	t.Skip(message)
-}
-
 // account is whom a server runs as, which must not be root: one of these users,
 // or nil for whoever runs the tests.
 func account(t testing.TB, names ...string) (name string, credential *syscall.Credential) {
@@ -148,17 +135,4 @@ func mustRun(t testing.TB, command *exec.Cmd) {
 	if err := command.Run(); err != nil {
 		t.Fatalf("%v: %v\n%s", command.Args, err, output.String())
 	}
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	if err := listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		t.Fatal(err)
-	}
-	return port
 }

@@ -85,7 +85,7 @@ type sqlTables struct {
 	dsn     string
 }
 
-var prefixes atomic.Int64
+var tablePrefixes atomic.Int64
 
 // newTables migrates to tables of the test's own.
 func (b *sqlBackend) newTables(t testing.TB) *sqlTables {
@@ -99,7 +99,7 @@ func (b *sqlBackend) newTables(t testing.TB) *sqlTables {
 
 func (b *sqlBackend) noTables(t testing.TB) *sqlTables {
 	t.Helper()
-	prefix := fmt.Sprintf("test%d_", prefixes.Add(1))
+	prefix := fmt.Sprintf("test%d_", tablePrefixes.Add(1))
 	return &sqlTables{b, b.dialect.WithPrefix(prefix), prefix, b.dsn(t)}
 }
 

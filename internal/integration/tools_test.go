@@ -1,23 +1,29 @@
 package integration
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"testing"
 )
 
-// tool returns the path of a program. Without it the test is skipped, since a newcomer
-// has Go alone, and fails where the gate runs it.
+// tool returns the path of a program on PATH.
 func tool(t testing.TB, name, debianPackage string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
+	if err != nil {
+		missing(t, name, debianPackage)
 	}
-	const format = "%s is not installed; it is in the Debian package %s: apt-get install %s"
+	return path
+}
+
+// missing skips the test, since a newcomer has Go alone, and fails it where the
+// gate runs it, by $REQUIRE_TOOLS.
+func missing(t testing.TB, program, debianPackage string) {
+	t.Helper()
+	message := fmt.Sprintf("%s is not installed; it is in the Debian package %s: apt-get install %s", program, debianPackage, debianPackage)
 	if os.Getenv("REQUIRE_TOOLS") != "" {
-		t.Fatalf(format, name, debianPackage, debianPackage)
+		t.Fatal(message)
 	}
-	t.Skipf(format, name, debianPackage, debianPackage)
-	return ""
+	t.Skip(message)
 }
