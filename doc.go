@@ -31,7 +31,15 @@
 //
 // # Stores and limiters
 //
-// The package memstore has both for a single process and for tests. The rules
-// for writing one are with [TokenStore] and [Limiter]; the package storetest
-// checks them.
+// The package memstore has both for a single process and for tests, redisstore
+// and sqlstore for several processes; cachestore stands in front of those, so that
+// a request asks them for its limit alone. The rules for writing one are with
+// [TokenStore] and [Limiter]; the package storetest checks them.
+//
+// # When a part is down
+//
+// A request waits for the store and the limiter for [Options.Timeout] at most.
+// While the limiter is down, [Options.Fallback] decides. While the store is down,
+// a cache goes on answering for the keys that it knows, and all others get 503:
+// nobody is let in who is not known, and nobody is told that a key is invalid.
 package httpkey

@@ -19,7 +19,8 @@ import (
 // one with [New]. What it holds is lost with the process. It is safe for
 // concurrent use, and it never waits, so it does not look at contexts.
 //
-// A token takes about 270 bytes beside its strings.
+// LastUsed is noted in the token as requests come, to the millisecond; a Guard has
+// nothing to write for it. A token takes 260 to 290 bytes beside its strings.
 type Store struct {
 	byDigest *index // read without the lock
 

@@ -17,7 +17,7 @@ import (
 // RetryAfter when enough of the earliest have.
 //
 // It is safe for concurrent use, never waits and starts no goroutine. A bucket
-// takes about 130 bytes beside its key, and 16 to 32 more for each microsecond in
+// takes about 110 bytes beside its key, and 16 to 32 more for each microsecond in
 // which requests were let in during the last Period: up to 2 KB for 60 a minute,
 // and 2 to 3 MB for 100,000 an hour. It goes as a [Limiter]'s does.
 type Window struct {
