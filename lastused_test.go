@@ -83,20 +83,44 @@ func TestLastUsedIsCoalesced(t *testing.T) {
 
 func TestThrottledRequestsMoveLastUsed(t *testing.T) {
 	t.Parallel()
+	for name, newStore := range map[string]func() httpkey.TokenStore{
+		"in place":   func() httpkey.TokenStore { return memstore.New() },
+		"by a write": func() httpkey.TokenStore { return newSpyStore() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := newStore()
+				guard := httpkey.New(store, memstore.NewLimiter(), nil)
+				key, token := issue(t, guard, httpkey.Token{Limit: httpkey.PerHour(1)})
+				get(guard.Handler(ok), key)
+				time.Sleep(10 * time.Second)
+				if w := get(guard.Handler(ok), key); w.Code != http.StatusTooManyRequests {
+					t.Fatalf("status %d", w.Code)
+				}
+				throttled := time.Now()
+				time.Sleep(time.Second)
+				synctest.Wait()
+				if got, _ := store.Get(t.Context(), token.ID); !got.LastUsed.Equal(throttled) {
+					t.Errorf("last_used is %v, the throttled request came at %v", got.LastUsed, throttled)
+				}
+			})
+		})
+	}
+}
+
+// A store in memory has a use at once, to the millisecond, and nothing is written for it.
+func TestUsesAreNotedInPlace(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		store := memstore.New()
-		guard := httpkey.New(store, memstore.NewLimiter(), nil)
-		key, token := issue(t, guard, httpkey.Token{Limit: httpkey.PerHour(1)})
-		get(guard.Handler(ok), key)
-		time.Sleep(10 * time.Second)
-		if w := get(guard.Handler(ok), key); w.Code != http.StatusTooManyRequests {
-			t.Fatalf("status %d", w.Code)
-		}
-		throttled := time.Now()
-		time.Sleep(time.Second)
-		synctest.Wait()
-		if got, _ := store.Get(t.Context(), token.ID); !got.LastUsed.Equal(throttled) {
-			t.Errorf("last_used is %v, the throttled request came at %v", got.LastUsed, throttled)
+		guard := httpkey.New(store, httpkey.Unlimited, nil)
+		key, token := issue(t, guard, httpkey.Token{})
+		for _, pause := range []time.Duration{0, time.Millisecond, 300 * time.Microsecond, 699 * time.Microsecond, time.Microsecond, time.Hour} {
+			time.Sleep(pause)
+			get(guard.Handler(ok), key)
+			if got, _ := store.Get(t.Context(), token.ID); time.Since(got.LastUsed) >= time.Millisecond {
+				t.Errorf("%v after the one before, a request came at %v, but last_used is %v", pause, time.Now(), got.LastUsed)
+			}
 		}
 	})
 }
@@ -417,7 +441,7 @@ func TestCloseFlushesAndIsIdempotent(t *testing.T) {
 func TestCloseWithRequestsInFlight(t *testing.T) {
 	t.Parallel()
 	for round := range 20 {
-		store := memstore.New()
+		store := newSpyStore()
 		guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{LastUsedInterval: time.Microsecond})
 		var keys, ids []string
 		for range 20 {
@@ -460,7 +484,7 @@ func TestCloseWithRequestsInFlight(t *testing.T) {
 			t.Fatal(err)
 		}
 		for id, at := range before {
-			if got, _ := store.Get(t.Context(), id); got.LastUsed.Before(at.Add(-time.Millisecond)) { // memstore's is exact to that
+			if got, _ := store.Get(t.Context(), id); got.LastUsed.Before(at.Truncate(time.Microsecond)) {
 				t.Errorf("last_used is %v, a request came at %v, before Close", got.LastUsed, at)
 			}
 		}
