@@ -16,6 +16,7 @@ type Guard struct {
 	entries EntryStore // store, if it is one
 	limiter Limiter
 	slots   SlotLimiter // limiter, if it is one
+	waits   bool        // store or limiter may let a request wait
 	options Options     // without open defaults, and without peppers
 
 	format    secretFormat
@@ -49,10 +50,13 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 	}
 	if entries, ok := store.(EntryStore); ok && entries.Self() == store {
 		g.entries = entries
+	} else {
+		g.waits = true
 	}
 	if slots, ok := limiter.(SlotLimiter); ok && slots.Self() == limiter {
 		g.slots = slots
 	} else if limiter != Unlimited {
+		g.waits = true
 		g.limiter = newFailover(limiter, o.Fallback, o.Timeout, func(e Event) { g.observe(context.Background(), e) })
 	}
 	for _, pepper := range o.PreviousPeppers {
@@ -156,7 +160,7 @@ var errTimeout = errors.New("httpkey: Options.Timeout is over")
 // withTimeout bounds what a request waits for the store and the limiter together.
 // What is in memory does not wait, and needs none: it takes 400 ns.
 func (g *Guard) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	if g.entries != nil && (g.slots != nil || g.limiter == Unlimited) {
+	if !g.waits {
 		return ctx, func() {}
 	}
 	return context.WithTimeoutCause(ctx, g.options.Timeout, errTimeout)
