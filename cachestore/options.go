@@ -3,6 +3,8 @@ package cachestore
 import (
 	"fmt"
 	"time"
+
+	"github.com/httpkey/httpkey"
 )
 
 // Options configure a [Store]. The zero value, and nil, are the defaults.
@@ -24,13 +26,23 @@ type Options struct {
 	StaleFor time.Duration
 
 	// Timeout is how long the store may take for a Lookup before that counts as a
-	// failure. A caller who has less time does not wait for it. 0: a second.
+	// failure. A caller who has less time does not wait for it. It is more than
+	// what a Guard lets a request wait, so that a store that is slow still renews what is
+	// in memory, and a key that was answered 503 is known when it comes again. 0: 250 ms.
 	Timeout time.Duration
 
-	// FeedBroken is told by [Store.Run] why it lost the feed, each time that it
-	// does. Run goes on when it returns. Nil: nobody is.
-	FeedBroken func(error)
+	// Observer is told, once for each change, that the store or its feed is down or up
+	// again: see [EventStoreDown]. It may be the Guard's. Nil: nobody is told.
+	Observer httpkey.Observer
 }
+
+// The types of events that a [Store] tells its Observer of, with their fields.
+const (
+	EventStoreDown httpkey.EventType = "store_down" // it is asked once a second at most, until it answers; Err
+	EventStoreUp   httpkey.EventType = "store_up"   // it answers again
+	EventFeedDown  httpkey.EventType = "feed_down"  // changes that are made elsewhere show after the TTL; Err
+	EventFeedUp    httpkey.EventType = "feed_up"    // they show at once again
+)
 
 const (
 	// absentTTL is short, since keys that exist soon after they did not are new
@@ -48,11 +60,11 @@ func (o *Options) withDefaults() Options {
 	d := *o
 	switch {
 	case d.Size < 0:
-		panic(fmt.Sprintf("httpkey: invalid options: Size is %d, it must not be negative", d.Size))
+		panic(fmt.Errorf("%w: Size is %d, it must not be negative", httpkey.ErrInvalidOptions, d.Size))
 	case d.TTL < 0:
-		panic(fmt.Sprintf("httpkey: invalid options: TTL is %v, it must not be negative", d.TTL))
+		panic(fmt.Errorf("%w: TTL is %v, it must not be negative", httpkey.ErrInvalidOptions, d.TTL))
 	case d.Timeout < 0:
-		panic(fmt.Sprintf("httpkey: invalid options: Timeout is %v, it must not be negative", d.Timeout))
+		panic(fmt.Errorf("%w: Timeout is %v, it must not be negative", httpkey.ErrInvalidOptions, d.Timeout))
 	}
 	if d.Size == 0 {
 		d.Size = 100_000
@@ -64,7 +76,7 @@ func (o *Options) withDefaults() Options {
 		d.StaleFor = time.Minute
 	}
 	if d.Timeout == 0 {
-		d.Timeout = time.Second
+		d.Timeout = 250 * time.Millisecond
 	}
 	return d
 }
