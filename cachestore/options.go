@@ -10,7 +10,7 @@ import (
 // Options configure a [Store]. The zero value, and nil, are the defaults.
 type Options struct {
 	// Size is how many tokens are kept in memory; beyond it the ones that are least
-	// used go. A token takes some 600 bytes and its text. A tenth of it more are kept
+	// used go. A token takes some 450 bytes and its text. A tenth of it more are kept
 	// of the keys that do not exist, apart. 0: 100,000.
 	Size int
 
@@ -26,9 +26,9 @@ type Options struct {
 	StaleFor time.Duration
 
 	// Timeout is how long the store may take for a Lookup before that counts as a
-	// failure. A caller who has less time does not wait for it. It is more than
-	// what a Guard lets a request wait, so that a store that is slow still renews what is
-	// in memory, and a key that was answered 503 is known when it comes again. 0: 250 ms.
+	// failure. A caller who has less time, as a Guard's request has, does not wait for
+	// it; so a key that a slow store made a Guard answer 503 is known when it comes
+	// again. 0: a second.
 	Timeout time.Duration
 
 	// Observer is told, once for each change, that the store or its feed is down or up
@@ -38,7 +38,7 @@ type Options struct {
 
 // The types of events that a [Store] tells its Observer of, with their fields.
 const (
-	EventStoreDown httpkey.EventType = "store_down" // it is asked once a second at most, until it answers; Err
+	EventStoreDown httpkey.EventType = "store_down" // until it answers it is asked twice a second at most; Err
 	EventStoreUp   httpkey.EventType = "store_up"   // it answers again
 	EventFeedDown  httpkey.EventType = "feed_down"  // changes that are made elsewhere show after the TTL; Err
 	EventFeedUp    httpkey.EventType = "feed_up"    // they show at once again
@@ -49,7 +49,7 @@ const (
 	// ones that somebody waits for. At most the TTL.
 	absentTTL = 5 * time.Second
 	// retryAfter is how long a store that failed is left alone.
-	retryAfter = time.Second
+	retryAfter = 500 * time.Millisecond
 )
 
 // withDefaults returns a copy of o in which no default is left open. It panics if o is invalid.
@@ -76,7 +76,7 @@ func (o *Options) withDefaults() Options {
 		d.StaleFor = time.Minute
 	}
 	if d.Timeout == 0 {
-		d.Timeout = 250 * time.Millisecond
+		d.Timeout = time.Second
 	}
 	return d
 }

@@ -44,7 +44,7 @@ func TestNewNeedsAStore(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	t.Parallel()
 	got := (*Options)(nil).withDefaults()
-	if got.Size != 100_000 || got.TTL != 30*time.Second || got.StaleFor != time.Minute || got.Timeout != 250*time.Millisecond {
+	if got.Size != 100_000 || got.TTL != 30*time.Second || got.StaleFor != time.Minute || got.Timeout != time.Second {
 		t.Errorf("%+v", got)
 	}
 	given := Options{Size: 1}

@@ -3,7 +3,6 @@ package integration
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net/http"
 	"runtime"
 	"slices"
@@ -103,6 +102,7 @@ func inOutage(t *testing.T, server *redisServer, p *proxy, s *site, newLimiter n
 	goroutines := func() int { return runtime.NumGoroutine() - int(p.passing.Load()) }
 	before := goroutines()
 
+	stop := measureLateness()
 	up := down()
 	var herd timings
 	each(callers, func(i int) { herd.add(s.expect(t, once[i].key, http.StatusOK)) })
@@ -121,6 +121,7 @@ func inOutage(t *testing.T, server *redisServer, p *proxy, s *site, newLimiter n
 		}
 	}
 
+	late := stop()
 	up()
 	limits := eventually(t, 10*time.Second, func() error {
 		s.get(known[0].key)
@@ -135,36 +136,28 @@ func inOutage(t *testing.T, server *redisServer, p *proxy, s *site, newLimiter n
 		}
 		return nil
 	})
-	t.Logf("quote | known %v | unknown %v | open: known %v, unknown %v | limits back %v, keys back %v",
-		&herd, &unknown, afterwards.median(), afterwardsUnknown.median(), limits.Round(time.Millisecond), keys.Round(time.Millisecond))
+	t.Logf("quote | known %v | unknown %v | the machine was late by up to %v | open: known %v, unknown %v | limits back %v, keys back %v",
+		&herd, &unknown, late.Round(time.Microsecond), afterwards.median(), afterwardsUnknown.median(), limits.Round(time.Millisecond), keys.Round(time.Millisecond))
 
 	if recovery := max(limits, keys); recovery > 2*time.Second {
 		t.Errorf("all was as before only %v after Redis was back", recovery)
 	}
-	// Of a herd on few processors, some come late because others were served before.
 	for what, got := range map[string]*timings{"known keys": &herd, "unknown keys": &unknown} {
-		most, share := got.quantile(1000), budget+leeway
-		if callers > 1 {
-			most, share = got.quantile(990), budget+3*leeway
-		}
-		if most > budget+leeway || got.quantile(1000) > share {
-			t.Errorf("%s: %v, more than %v", what, got, budget+leeway)
+		if most := budget + leeway + late; got.quantile(1000) > most {
+			t.Errorf("%s: %v, more than %v", what, got, most)
 		}
 	}
 	if afterwards.median() > time.Millisecond || afterwardsUnknown.median() > time.Millisecond {
 		t.Errorf("after the breaker opened a request took %v, and with an unknown key %v", afterwards.median(), afterwardsUnknown.median())
 	}
-	want := map[httpkey.EventType]int{httpkey.EventLimiterDown: 1, httpkey.EventLimiterUp: 1}
-	if !answers {
-		want[cachestore.EventStoreDown], want[cachestore.EventStoreUp] = 1, 1
-	}
-	got := make(map[httpkey.EventType]int)
-	for _, e := range s.told {
-		got[e]++
-	}
-	if !maps.Equal(got, want) {
-		t.Errorf("told were %v", s.told)
-	}
+	eventually(t, 5*time.Second, func() error { // a change is told just after it shows
+		stores := s.times(cachestore.EventStoreDown)
+		if limiterDown, limiterUp := s.times(httpkey.EventLimiterDown), s.times(httpkey.EventLimiterUp); limiterDown != 1 || limiterUp != 1 ||
+			stores != s.times(cachestore.EventStoreUp) || stores != 1 && !answers {
+			return fmt.Errorf("told were %v", s.told)
+		}
+		return nil
+	})
 	checkCharges(t, server, newLimiter, s, once, known[0])
 	eventually(t, 10*time.Second, func() error {
 		if n := goroutines(); n > before {
@@ -238,6 +231,26 @@ func (s *site) load(t *testing.T, callers int, duration time.Duration, f func(i 
 			}
 		}
 	})
+}
+
+// measureLateness begins to look how late this process gets to run, on a machine that does
+// other things too, and returns what tells the most that it was late.
+func measureLateness() (stop func() time.Duration) {
+	ctx, cancel := context.WithCancel(context.Background())
+	latest := make(chan time.Duration)
+	go func() {
+		most := time.Duration(0)
+		for ctx.Err() == nil {
+			start := time.Now()
+			<-time.After(time.Millisecond)
+			most = max(most, time.Since(start)-time.Millisecond)
+		}
+		latest <- most
+	}()
+	return func() time.Duration {
+		cancel()
+		return <-latest
+	}
 }
 
 // timings are what requests took.
