@@ -14,16 +14,17 @@
 //		Addrs:                 addrs,
 //		ContextTimeoutEnabled: true, // heed the deadlines of contexts
 //		MaxRetries:            -1,   // never charge twice; on a Cluster, MaxRedirects still follows a moved slot
-//		DialTimeout:           300 * time.Millisecond, // an attempt goes on, and keeps its place in the pool, when its caller has left
-//		DialerRetries:         1,    // where the client's version has it: a server that refuses is otherwise tried five times
+//		DialTimeout:           300 * time.Millisecond,
+//		DialerRetries:         1, // where the client's version has it
 //	}
 //
-// and set ClusterOptions.ClusterStateReloadInterval, where the client's version has it,
-// to a second: a new master is otherwise noticed after up to a minute.
+// To connect goes on when the caller has left, and holds a place in the pool; by
+// default for up to 25 seconds. The defaults of PoolSize and PoolTimeout will do: who waits for a
+// connection heeds its deadline. When as many attempts have failed as the pool is large, the client
+// tries again a second after the last, so that it finds Redis back within two.
 //
-// The defaults of PoolSize and PoolTimeout will do: who waits for a connection heeds
-// its deadline too. Once as many attempts to connect have failed as the pool is large, the
-// client tries once in a second and a DialTimeout; so Redis is found to be back within two seconds.
+// Set ClusterOptions.ClusterStateReloadInterval, where the client's version has it,
+// to a second: a new master is otherwise noticed after up to a minute.
 //
 // Nothing is to be evicted: set maxmemory-policy to noeviction, or to one of the
 // volatile ones, which may take buckets and never take tokens.

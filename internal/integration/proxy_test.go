@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"sync"
@@ -18,7 +19,8 @@ type proxy struct {
 	served   sync.WaitGroup
 
 	delay  atomic.Int64 // of each reply
-	reset  atomic.Bool  // instead of a reply, the connection is reset
+	close  atomic.Bool  // instead of the reply to a script, the connection is closed
+	reset  atomic.Bool  // or reset
 	silent atomic.Bool  // nothing is passed on
 	jammed sync.Mutex   // held while nobody is let in
 
@@ -56,13 +58,19 @@ func (p *proxy) serve() {
 		if err != nil {
 			return
 		}
-		p.jammed.Lock() // to wait for the end of it
-		p.jammed.Unlock()
+		p.jammed.Lock()   // to wait for the end of it
+		p.jammed.Unlock() //nolint:staticcheck // it guards nothing
 		if far, err := net.Dial("tcp", p.target); err != nil {
 			_ = near.Close()
 		} else if p.keep(near, far) {
-			p.served.Go(func() { p.pass(near, far, func() bool { return true }) })
-			p.served.Go(func() { p.pass(far, near, p.replies) })
+			var script atomic.Bool // what was asked for last
+			p.served.Go(func() {
+				p.pass(near, far, func(request []byte) bool {
+					script.Store(bytes.Contains(bytes.ToLower(request), []byte("evalsha")))
+					return true
+				})
+			})
+			p.served.Go(func() { p.pass(far, near, func([]byte) bool { return p.replies(script.Load()) }) })
 		}
 	}
 }
@@ -82,7 +90,7 @@ func (p *proxy) keep(conns ...net.Conn) bool {
 }
 
 // pass copies from one side to the other what may go through.
-func (p *proxy) pass(from, to net.Conn, mayPass func() bool) {
+func (p *proxy) pass(from, to net.Conn, mayPass func([]byte) bool) {
 	p.passing.Add(1)
 	defer p.passing.Add(-1)
 	defer p.drop(from, to)
@@ -95,8 +103,10 @@ func (p *proxy) pass(from, to net.Conn, mayPass func() bool) {
 		if p.silent.Load() {
 			continue
 		}
-		if !mayPass() {
-			_ = to.(*net.TCPConn).SetLinger(0) // so that closing is a reset
+		if !mayPass(buffer[:n]) {
+			if p.reset.Load() {
+				_ = to.(*net.TCPConn).SetLinger(0) // so that closing is a reset
+			}
 			return
 		}
 		if _, err := to.Write(buffer[:n]); err != nil {
@@ -106,12 +116,12 @@ func (p *proxy) pass(from, to net.Conn, mayPass func() bool) {
 }
 
 // replies waits for as long as a reply is delayed, and reports whether it goes through.
-func (p *proxy) replies() bool {
+func (p *proxy) replies(toScript bool) bool {
 	p.passed.Add(1)
 	if delay := time.Duration(p.delay.Load()); delay > 0 {
 		<-time.After(delay)
 	}
-	return !p.reset.Load()
+	return !toScript || !p.close.Load() && !p.reset.Load()
 }
 
 func (p *proxy) drop(conns ...net.Conn) {

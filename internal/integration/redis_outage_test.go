@@ -51,6 +51,10 @@ var outages = []struct {
 		}
 	}},
 	{"black hole, not accepting", false, false, func(_ *redisServer, p *proxy) func() { return p.jam() }},
+	{"closed after the script", false, false, func(_ *redisServer, p *proxy) func() { // which go-redis by default tries again
+		p.close.Store(true)
+		return func() { p.close.Store(false) }
+	}},
 	{"reset after the script", false, false, func(_ *redisServer, p *proxy) func() {
 		p.reset.Store(true)
 		return func() { p.reset.Store(false) }

@@ -51,11 +51,11 @@ func newSiteOver(t testing.TB, address string, newLimiter newLimiter, cached cac
 // follow runs the cache's feed until the end of the test.
 func (s *site) follow(t testing.TB) {
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.cache.Run(ctx) }()
+	var running sync.WaitGroup
+	running.Go(func() { _ = s.cache.Run(ctx) })
 	t.Cleanup(func() {
 		cancel()
-		<-ended
+		running.Wait()
 	})
 }
 
