@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -181,4 +182,29 @@ func expect(t *testing.T, s *Store, b *backend, d httpkey.Digest, label string, 
 func labeled(t httpkey.Token, label string) httpkey.Token {
 	t.Label = label
 	return t
+}
+
+// events collects what an observer is told.
+type events struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (e *events) Observe(_ context.Context, event httpkey.Event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	text := string(event.Type)
+	if event.Err != nil {
+		text += ": " + event.Err.Error()
+	}
+	e.all = append(e.all, text)
+}
+
+// take returns what was told since it was last called.
+func (e *events) take() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	text := strings.Join(e.all, ", ")
+	e.all = nil
+	return text
 }

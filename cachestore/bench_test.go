@@ -3,6 +3,7 @@ package cachestore
 import (
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/httpkey/httpkey"
@@ -40,5 +41,23 @@ func BenchmarkLookup(b *testing.B) {
 				})
 			}
 		})
+	}
+}
+
+// BenchmarkMemory fills a cache and says what a token takes, beside its text.
+func BenchmarkMemory(b *testing.B) {
+	const tokens = 100_000
+	for b.Loop() {
+		s := New(new(endless), &Options{Size: tokens, TTL: 1 << 50})
+		before := heap()
+		for n := range tokens {
+			if _, err := s.Lookup(b.Context(), digest(n)); err != nil {
+				b.Fatal(err)
+			}
+		}
+		s.tokens.CleanUp()
+		text := len(digest(0)) // the ID that endless gives
+		b.ReportMetric(float64(heap()-before)/float64(s.tokens.EstimatedSize())-float64(text), "B/token")
+		runtime.KeepAlive(s)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"log/slog"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/cachestore"
@@ -52,7 +53,7 @@ func ExampleStore_Run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	var store httpkey.TokenStore = memstore.New() // redisstore, say: this one tells nobody
 	cache := cachestore.New(store, &cachestore.Options{
-		FeedBroken: func(err error) { log.Print(err) },
+		Observer: httpkey.SlogObserver(slog.Default()), // the Guard's, say
 	})
 	ended := make(chan error)
 	go func() { ended <- cache.Run(ctx) }()

@@ -29,19 +29,24 @@ func (s *Store) Run(ctx context.Context) error {
 	if !ok {
 		return fmt.Errorf("httpkey: %T has no change feed, do not call Run: %w", s.store, errors.ErrUnsupported)
 	}
-	pause := minFeedPause
+	pause, isDown := minFeedPause, false
 	for {
 		err := feed.Changes(ctx,
 			func() {
-				pause = minFeedPause
 				s.changes.noteAll()
+				pause = minFeedPause
+				if isDown {
+					isDown = false
+					s.observe(EventFeedUp, nil)
+				}
 			},
 			s.changes.noteDigest)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if s.options.FeedBroken != nil {
-			s.options.FeedBroken(err)
+		if !isDown {
+			isDown = true
+			s.observe(EventFeedDown, err)
 		}
 		select {
 		// Not all at once: every process loses the feed at the same moment.

@@ -20,13 +20,13 @@ func TestRunWithoutFeed(t *testing.T) {
 
 // A change elsewhere shows as soon as the feed tells of it. A broken feed is taken
 // up again after pauses that grow, and flushes what was missed; until then the TTL
-// holds. Each break is reported once, and nothing is left when ctx ends.
+// holds. That it is down and that it is up again is told once, and nothing is left when ctx ends.
 func TestFeed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBackend()
-		var breaks []error
-		s := New(b, &Options{FeedBroken: func(err error) { breaks = append(breaks, err) }})
+		var seen events
+		s := New(b, &Options{Observer: &seen})
 		create(t, b, labeled(token(1), "0"), labeled(token(2), "untouched"))
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
@@ -48,8 +48,8 @@ func TestFeed(t *testing.T) {
 		time.Sleep(minFeedPause)
 		synctest.Wait()
 		expect(t, s, b, digest(1), "2", nil, 1)
-		if len(breaks) != 1 || !errors.Is(breaks[0], errBroken) {
-			t.Errorf("the breaks were %v", breaks)
+		if got := seen.take(); got != "feed_down: the feed is broken, feed_up" {
+			t.Errorf("observed %q", got)
 		}
 
 		errRefused := errors.New("refused")
@@ -69,8 +69,8 @@ func TestFeed(t *testing.T) {
 		if least, most := int(10*time.Minute/maxFeedPause), 2*int(10*time.Minute/maxFeedPause)+10; calls < least || calls > most {
 			t.Errorf("%d attempts in 10 minutes, want from %d to %d", calls, least, most)
 		}
-		if len(breaks) != calls || !errors.Is(breaks[2], errRefused) {
-			t.Errorf("%d breaks of %d feeds, the third %v", len(breaks), calls, breaks[2])
+		if got := seen.take(); got != "feed_down: the feed is broken" {
+			t.Errorf("observed %q", got)
 		}
 
 		expect(t, s, b, digest(1), "3", nil, 1)
@@ -79,18 +79,25 @@ func TestFeed(t *testing.T) {
 		time.Sleep(maxFeedPause)
 		synctest.Wait()
 		expect(t, s, b, digest(1), "4", nil, 1)
+		if got := seen.take(); got != "feed_up" {
+			t.Errorf("observed %q", got)
+		}
 		b.cut(nil)
 		time.Sleep(minFeedPause) // short again after one that worked
 		synctest.Wait()
 		if b.followedBy() != 1 {
 			t.Error("the pause did not become short again")
 		}
+		seen.take()
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("Run returned %v", err)
 		}
 		if b.followedBy() != 0 {
 			t.Error("the feed is still followed")
+		}
+		if got := seen.take(); got != "" { // to end it is no outage
+			t.Errorf("observed %q", got)
 		}
 	}) // which fails if a goroutine is left
 }

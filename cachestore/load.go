@@ -83,20 +83,27 @@ func (s *Store) run(ctx context.Context, d httpkey.Digest, l *load) {
 	l.err = errNoAnswer
 	defer func() { // even if the store panics, or calls runtime.Goexit
 		l.panicked = recover()
-		s.keep(d, l)
+		change := s.keep(d, l)
 		close(l.done)
+		switch change {
+		case EventStoreDown:
+			s.observe(change, l.err)
+		case EventStoreUp:
+			s.observe(change, nil) // ErrNotFound is an answer
+		}
 	}()
 	l.token, l.err = s.store.Lookup(ctx, d)
 }
 
-// keep puts what l found into memory, unless a later load has taken its place.
-func (s *Store) keep(d httpkey.Digest, l *load) {
+// keep puts what l found into memory, unless a later load has taken its place. It
+// returns what changed for the store.
+func (s *Store) keep(d httpkey.Digest, l *load) (change httpkey.EventType) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	isAnswer := l.err == nil || errors.Is(l.err, httpkey.ErrNotFound)
-	s.outage.note(d, isAnswer, l.err, s.now())
+	change = s.outage.note(d, isAnswer, l.err, s.now())
 	if s.loads[d] != l {
-		return
+		return change
 	}
 	delete(s.loads, d)
 	switch {
@@ -111,5 +118,13 @@ func (s *Store) keep(d httpkey.Digest, l *load) {
 			id:      s.changes.ofID(l.token.ID),
 			digest:  s.changes.ofDigest(d),
 		})
+	}
+	return change
+}
+
+// observe tells the Observer of a change.
+func (s *Store) observe(change httpkey.EventType, err error) {
+	if s.options.Observer != nil {
+		s.options.Observer.Observe(context.Background(), httpkey.Event{Type: change, Err: err})
 	}
 }

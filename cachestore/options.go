@@ -3,12 +3,14 @@ package cachestore
 import (
 	"fmt"
 	"time"
+
+	"github.com/httpkey/httpkey"
 )
 
 // Options configure a [Store]. The zero value, and nil, are the defaults.
 type Options struct {
 	// Size is how many tokens are kept in memory; beyond it the ones that are least
-	// used go. A token takes some 600 bytes and its text. A tenth of it more are kept
+	// used go. A token takes some 450 bytes and its text. A tenth of it more are kept
 	// of the keys that do not exist, apart. 0: 100,000.
 	Size int
 
@@ -24,20 +26,30 @@ type Options struct {
 	StaleFor time.Duration
 
 	// Timeout is how long the store may take for a Lookup before that counts as a
-	// failure. A caller who has less time does not wait for it. 0: a second.
+	// failure. A caller who has less time, as a Guard's request has, does not wait for
+	// it; so a key that a slow store made a Guard answer 503 is known when it comes
+	// again. 0: a second.
 	Timeout time.Duration
 
-	// FeedBroken is told by [Store.Run] why it lost the feed, each time that it
-	// does. Run goes on when it returns. Nil: nobody is.
-	FeedBroken func(error)
+	// Observer is told, once for each change, that the store or its feed is down or up
+	// again: see [EventStoreDown]. It may be the Guard's. Nil: nobody is told.
+	Observer httpkey.Observer
 }
+
+// The types of events that a [Store] tells its Observer of, with their fields.
+const (
+	EventStoreDown httpkey.EventType = "store_down" // until it answers it is asked twice a second at most; Err
+	EventStoreUp   httpkey.EventType = "store_up"   // it answers again
+	EventFeedDown  httpkey.EventType = "feed_down"  // changes that are made elsewhere show after the TTL; Err
+	EventFeedUp    httpkey.EventType = "feed_up"    // they show at once again
+)
 
 const (
 	// absentTTL is short, since keys that exist soon after they did not are new
 	// ones that somebody waits for. At most the TTL.
 	absentTTL = 5 * time.Second
 	// retryAfter is how long a store that failed is left alone.
-	retryAfter = time.Second
+	retryAfter = 500 * time.Millisecond
 )
 
 // withDefaults returns a copy of o in which no default is left open. It panics if o is invalid.
@@ -48,11 +60,11 @@ func (o *Options) withDefaults() Options {
 	d := *o
 	switch {
 	case d.Size < 0:
-		panic(fmt.Sprintf("httpkey: invalid options: Size is %d, it must not be negative", d.Size))
+		panic(fmt.Errorf("%w: Size is %d, it must not be negative", httpkey.ErrInvalidOptions, d.Size))
 	case d.TTL < 0:
-		panic(fmt.Sprintf("httpkey: invalid options: TTL is %v, it must not be negative", d.TTL))
+		panic(fmt.Errorf("%w: TTL is %v, it must not be negative", httpkey.ErrInvalidOptions, d.TTL))
 	case d.Timeout < 0:
-		panic(fmt.Sprintf("httpkey: invalid options: Timeout is %v, it must not be negative", d.Timeout))
+		panic(fmt.Errorf("%w: Timeout is %v, it must not be negative", httpkey.ErrInvalidOptions, d.Timeout))
 	}
 	if d.Size == 0 {
 		d.Size = 100_000

@@ -1,6 +1,7 @@
 package cachestore
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -20,8 +21,9 @@ func TestInvalidOptionsPanic(t *testing.T) {
 		t.Run(field, func(t *testing.T) {
 			t.Parallel()
 			defer func() {
-				if got := fmt.Sprint(recover()); !strings.HasPrefix(got, "httpkey: invalid options: "+field+" is -1") {
-					t.Errorf("panicked with %v", got)
+				err, _ := recover().(error)
+				if !errors.Is(err, httpkey.ErrInvalidOptions) || !strings.Contains(err.Error(), ": "+field+" is -1") {
+					t.Errorf("panicked with %v", err)
 				}
 			}()
 			New(memstore.New(), opts)

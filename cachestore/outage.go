@@ -21,9 +21,11 @@ type outage struct {
 	retryAt  time.Duration
 }
 
+func (o *outage) isOn() bool { return o.failures >= outageAfter }
+
 // refuse returns why the store is not to be asked, or nil.
 func (o *outage) refuse(now time.Duration) error {
-	if o.failures < outageAfter {
+	if !o.isOn() {
 		return nil
 	}
 	if now < o.retryAt {
@@ -33,14 +35,22 @@ func (o *outage) refuse(now time.Duration) error {
 	return nil
 }
 
-// note takes in how a load ended.
-func (o *outage) note(d httpkey.Digest, isAnswer bool, err error, now time.Duration) {
+// note takes in how a load ended, and returns the event if the outage began or ended by it.
+func (o *outage) note(d httpkey.Digest, isAnswer bool, err error, now time.Duration) httpkey.EventType {
+	was := o.isOn()
 	if isAnswer {
 		*o = outage{}
-		return
+	} else {
+		if o.failures == 0 || d != o.last {
+			o.failures++
+		}
+		o.last, o.err, o.retryAt = d, err, now+retryAfter
 	}
-	if o.failures == 0 || d != o.last {
-		o.failures++
+	switch is := o.isOn(); {
+	case is && !was:
+		return EventStoreDown
+	case was && !is:
+		return EventStoreUp
 	}
-	o.last, o.err, o.retryAt = d, err, now+retryAfter
+	return ""
 }

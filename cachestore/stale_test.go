@@ -209,7 +209,9 @@ func TestOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const known = 1000
 		b := newBackend()
-		s := New(b, &Options{StaleFor: time.Hour})
+		const timeout = time.Second
+		var seen events
+		s := New(b, &Options{StaleFor: time.Hour, Timeout: timeout, Observer: &seen})
 		for n := range known {
 			create(t, b, token(n))
 			expect(t, s, b, digest(n), "", nil, 1)
@@ -223,7 +225,7 @@ func TestOutage(t *testing.T) {
 				t.Errorf("a known key: %v", err)
 			}
 		}
-		if took, n := time.Since(start), b.lookups.Load(); took != outageAfter*time.Second || n != outageAfter {
+		if took, n := time.Since(start), b.lookups.Load(); took != outageAfter*timeout || n != outageAfter {
 			t.Errorf("%d known keys took %v and %d Lookups", known, took, n)
 		}
 		for n := range known {
@@ -231,7 +233,7 @@ func TestOutage(t *testing.T) {
 				t.Errorf("an unknown key: %v", err)
 			}
 		}
-		if took, n := time.Since(start), b.lookups.Load(); took != outageAfter*time.Second || n != outageAfter {
+		if took, n := time.Since(start), b.lookups.Load(); took != outageAfter*timeout || n != outageAfter {
 			t.Errorf("with %d unknown keys it took %v and %d Lookups", known, took, n)
 		}
 		for range 10 {
@@ -243,15 +245,22 @@ func TestOutage(t *testing.T) {
 			if _, err := s.Lookup(t.Context(), digest(2*known+1)); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 0 {
 				t.Errorf("while one finds out, another got %v after %v", err, time.Since(start))
 			}
-			time.Sleep(time.Second)
+			time.Sleep(timeout)
 			if n := b.lookups.Load(); n != 1 {
 				t.Errorf("%d find out", n)
 			}
+		}
+		if got := seen.take(); got != "store_down: context deadline exceeded" {
+			t.Errorf("observed %q", got)
 		}
 		b.before = nil
 		time.Sleep(retryAfter)
 		for n := range known {
 			expect(t, s, b, digest(10*known+n), "", httpkey.ErrNotFound, 1)
+		}
+		synctest.Wait()
+		if got := seen.take(); got != "store_up" {
+			t.Errorf("observed %q", got)
 		}
 	})
 }
@@ -261,7 +270,8 @@ func TestOutage(t *testing.T) {
 func TestPartOfTheStoreIsNoOutage(t *testing.T) {
 	t.Parallel()
 	b := newBackend()
-	s := New(b, nil)
+	var seen events
+	s := New(b, &Options{Observer: &seen})
 	create(t, b, token(1), token(2))
 	b.before = func(_ context.Context, d httpkey.Digest) error {
 		if d == digest(1) || d[1] != 0 {
@@ -278,5 +288,8 @@ func TestPartOfTheStoreIsNoOutage(t *testing.T) {
 		if n%(outageAfter-1) == 0 {
 			expect(t, s, b, digest(3+n), "", httpkey.ErrNotFound, 1)
 		}
+	}
+	if got := seen.take(); got != "" {
+		t.Errorf("observed %q", got)
 	}
 }

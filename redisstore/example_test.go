@@ -24,7 +24,7 @@ func Example() {
 			Addrs:                 []string{server.Addr()},
 			ContextTimeoutEnabled: true,
 			MaxRetries:            -1,
-			DialTimeout:           time.Second,
+			DialTimeout:           300 * time.Millisecond,
 		})
 	}
 	ctx := context.Background()

@@ -14,10 +14,16 @@
 //		Addrs:                 addrs,
 //		ContextTimeoutEnabled: true, // heed the deadlines of contexts
 //		MaxRetries:            -1,   // never charge twice; on a Cluster, MaxRedirects still follows a moved slot
-//		DialTimeout:           time.Second,
+//		DialTimeout:           300 * time.Millisecond,
+//		DialerRetries:         1, // where the client's version has it
 //	}
 //
-// and set ClusterOptions.ClusterStateReloadInterval, where the client's version has it,
+// To connect goes on when the caller has left, and holds a place in the pool; by
+// default for up to 25 seconds. The defaults of PoolSize and PoolTimeout will do: who waits for a
+// connection heeds its deadline. When as many attempts have failed as the pool is large, the client
+// tries again a second after the last, so that it finds Redis back within two.
+//
+// Set ClusterOptions.ClusterStateReloadInterval, where the client's version has it,
 // to a second: a new master is otherwise noticed after up to a minute.
 //
 // Nothing is to be evicted: set maxmemory-policy to noeviction, or to one of the

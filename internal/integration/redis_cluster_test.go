@@ -75,7 +75,7 @@ func (c *redisCluster) client(t testing.TB) *redis.ClusterClient {
 		addresses = append(addresses, node.address())
 	}
 	client := redis.NewClusterClient(&redis.ClusterOptions{
-		Addrs: addresses, MaxRetries: -1, ContextTimeoutEnabled: true, DialTimeout: time.Second,
+		Addrs: addresses, MaxRetries: -1, ContextTimeoutEnabled: true, DialTimeout: 300 * time.Millisecond, DialerRetries: 1,
 		ClusterStateReloadInterval: time.Second,
 	})
 	t.Cleanup(func() { _ = client.Close() })

@@ -15,10 +15,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+type newLimiter func(redis.Scripter, *redisstore.Options) httpkey.Limiter
+
 // redisLimiters are both limiters, and where they keep a bucket.
 var redisLimiters = []struct {
 	name   string
-	new    func(redis.Scripter, *redisstore.Options) httpkey.Limiter
+	new    newLimiter
 	bucket string // of "key" and perHour
 }{
 	{"Limiter", func(rdb redis.Scripter, o *redisstore.Options) httpkey.Limiter { return redisstore.NewLimiter(rdb, o) },

@@ -61,7 +61,7 @@ func (r *redisSentinel) client(t testing.TB) *redis.Client {
 		addresses = append(addresses, sentinel.address())
 	}
 	client := redis.NewFailoverClient(&redis.FailoverOptions{
-		MasterName: "main", SentinelAddrs: addresses, MaxRetries: -1, ContextTimeoutEnabled: true, DialTimeout: time.Second,
+		MasterName: "main", SentinelAddrs: addresses, MaxRetries: -1, ContextTimeoutEnabled: true, DialTimeout: 300 * time.Millisecond, DialerRetries: 1,
 	})
 	t.Cleanup(func() { _ = client.Close() })
 	return client

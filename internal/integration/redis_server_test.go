@@ -108,10 +108,13 @@ func (s *redisServer) must(args ...any) {
 	}
 }
 
-// client returns a client with the options that package redisstore advises.
-func (s *redisServer) client(t testing.TB) *redis.Client {
+// client returns a client of the server.
+func (s *redisServer) client(t testing.TB) *redis.Client { return connect(t, s.address()) }
+
+// connect returns a client with the options that package redisstore advises.
+func connect(t testing.TB, address string) *redis.Client {
 	client := redis.NewClient(&redis.Options{
-		Addr: s.address(), MaxRetries: -1, ContextTimeoutEnabled: true, DialTimeout: time.Second,
+		Addr: address, MaxRetries: -1, ContextTimeoutEnabled: true, DialTimeout: 300 * time.Millisecond, DialerRetries: 1,
 	})
 	t.Cleanup(func() { _ = client.Close() })
 	return client

@@ -1,0 +1,129 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/cachestore"
+	"github.com/httpkey/httpkey/redisstore"
+	"github.com/redis/go-redis/v9"
+)
+
+// site is what one process of a fleet has: the middleware over a cache over Redis.
+type site struct {
+	*httpkey.Guard
+	client  *redis.Client
+	cache   *cachestore.Store
+	handler http.Handler
+
+	mu   sync.Mutex
+	told []httpkey.EventType // what changed for Redis
+}
+
+// newSite returns a site on the server, or proxy, at an address.
+func newSite(t testing.TB, address string, newLimiter newLimiter, cached cachestore.Options) *site {
+	t.Helper()
+	return newSiteOver(t, address, newLimiter, cached, func(s *redisstore.Store) httpkey.TokenStore { return s })
+}
+
+// newSiteOver returns a site whose store is what wrap makes of it.
+func newSiteOver(t testing.TB, address string, newLimiter newLimiter, cached cachestore.Options, wrap func(*redisstore.Store) httpkey.TokenStore) *site {
+	t.Helper()
+	s := &site{client: connect(t, address)}
+	cached.Observer = s
+	s.cache = cachestore.New(wrap(redisstore.New(s.client, nil)), &cached)
+	s.Guard = httpkey.New(s.cache, newLimiter(s.client, nil), &httpkey.Options{Observer: s})
+	s.handler = s.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
+	t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel() // what a broken server has missed is of no interest
+		_ = s.Close(ctx)
+	})
+	return s
+}
+
+// follow runs the cache's feed until the end of the test.
+func (s *site) follow(t testing.TB) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = s.cache.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+}
+
+// Observe implements [httpkey.Observer].
+func (s *site) Observe(_ context.Context, e httpkey.Event) {
+	switch e.Type {
+	case httpkey.EventLimiterDown, httpkey.EventLimiterUp,
+		cachestore.EventStoreDown, cachestore.EventStoreUp, cachestore.EventFeedDown, cachestore.EventFeedUp:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.told = append(s.told, e.Type)
+	}
+}
+
+// times returns how often an event was told.
+func (s *site) times(e httpkey.EventType) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, told := range s.told {
+		if told == e {
+			n++
+		}
+	}
+	return n
+}
+
+// get sends a request with a key and returns the status.
+func (s *site) get(key string) int {
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("X-Api-Key", key)
+	w := httptest.NewRecorder()
+	s.handler.ServeHTTP(w, r)
+	return w.Code
+}
+
+// holder is a token and its key.
+type holder struct{ id, key string }
+
+// issue returns as many tokens as it is asked for.
+func (s *site) issue(t testing.TB, count int, limit httpkey.Limit) []holder {
+	t.Helper()
+	holders := make([]holder, count)
+	for i := range holders {
+		secret, token, err := s.Issue(t.Context(), httpkey.Token{Label: fmt.Sprint("client ", i), Limit: limit})
+		if err != nil {
+			t.Fatal(err)
+		}
+		holders[i] = holder{token.ID, secret.Reveal()}
+	}
+	return holders
+}
+
+// strangers returns a function whose every call returns another key that looks good and
+// is in no store. It is safe for concurrent use.
+func strangers() func() string {
+	elsewhere := httpkey.New(nowhere{}, httpkey.Unlimited, nil)
+	return func() string {
+		secret, _, err := elsewhere.Issue(context.Background(), httpkey.Token{})
+		if err != nil {
+			panic(err)
+		}
+		return secret.Reveal()
+	}
+}
+
+// nowhere keeps nothing.
+type nowhere struct{ httpkey.TokenStore }
+
+func (nowhere) Create(context.Context, httpkey.Token) error       { return nil }
+func (nowhere) Touch(context.Context, map[string]time.Time) error { return nil }
