@@ -5,6 +5,7 @@
 # make fuzz    each fuzz target for $(FUZZTIME)
 # make bench   the middleware beside its peers; some five minutes on a quiet machine
 # make bench-http  whole processes under wrk, which must be installed
+# make bench-redis  keys and limits in a redis-server, which must be installed
 
 MODULES  := . examples internal/bench
 FUZZTIME ?= 30s
@@ -18,7 +19,7 @@ export REQUIRE_TOOLS
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: demo test integration lint fuzz bench bench-http
+.PHONY: demo test integration lint fuzz bench bench-http bench-redis
 
 demo:
 	@mkdir -p bin
@@ -56,3 +57,6 @@ bench:
 
 bench-http:
 	@cd internal/bench && go run . -http
+
+bench-redis:
+	@cd internal/bench && go run . -redis

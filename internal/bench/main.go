@@ -5,6 +5,7 @@
 //	go run . -quick         every part of it for a moment, as a smoke test
 //	go run . -svg bars.svg  draws a chart of the first table as well
 //	go run . -http          whole processes under wrk instead
+//	go run . -redis         keys and limits in a redis-server instead, in about two minutes
 package main
 
 import (
@@ -38,10 +39,11 @@ var (
 
 func main() {
 	var (
-		rounds     = flag.Int("rounds", 0, "measure each contestant this often and take the medians (0: 5 times, 3 with -http, 1 with -quick)")
+		rounds     = flag.Int("rounds", 0, "measure each contestant this often and take the medians (0: 5 times, 3 with -http and -redis, 1 with -quick)")
 		smoke      = flag.Bool("quick", false, "a smoke test: the numbers mean nothing")
 		svg        = flag.String("svg", "", "draw a chart into this `file`")
 		whole      = flag.Bool("http", false, "measure whole processes with wrk")
+		redis      = flag.Bool("redis", false, "measure with keys and limits in a redis-server, which is started for it")
 		serving    = flag.String("serve", "", "be the server of this `contestant`; -http starts such processes")
 		servingKey = flag.String("key", "", "the one valid key of -serve")
 	)
@@ -56,6 +58,8 @@ func main() {
 		o = quick
 	case *whole:
 		o.rounds = 3
+	case *redis:
+		o.rounds, o.time = 3, time.Second // that of writing LastUsed
 	}
 	if *rounds > 0 {
 		o.rounds = *rounds
@@ -67,6 +71,8 @@ func main() {
 		err = serve(*serving, *servingKey)
 	case *whole:
 		err = compareProcesses(os.Stdout, o)
+	case *redis:
+		err = compareRedis(os.Stdout, o)
 	default:
 		err = run(os.Stdout, o)
 	}
