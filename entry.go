@@ -12,7 +12,7 @@ import (
 // for it: an answer costs neither a copy nor an allocation. See [EntryStore].
 //
 // An Entry is immutable but for LastUsed, so a request goes on with the token
-// as it was let in. It is safe for concurrent use. Make one with [NewEntry].
+// as it was let in. It is safe for concurrent use. Make one with [NewEntry] or [NewCopy].
 type Entry struct {
 	// One cache line: what every request reads.
 	digest    Digest
@@ -85,6 +85,17 @@ func NewEntry(t Token) *Entry {
 	}
 	return e
 }
+
+// NewCopy is [NewEntry] for a cache: the token is kept elsewhere, and its uses are
+// written there by [TokenStore.Touch].
+func NewCopy(t Token) *Entry {
+	e := NewEntry(t)
+	e.state |= stateCopy
+	return e
+}
+
+// IsCopy reports whether [NewCopy] made e.
+func (e *Entry) IsCopy() bool { return e.state&stateCopy != 0 }
 
 // Token returns a copy of the token, as it is now.
 func (e *Entry) Token() Token {
@@ -176,10 +187,6 @@ func (e *Entry) isActive() bool { return e.state&stateActive != 0 }
 // expired reports whether the token has expired at a Unix microsecond. Expiring
 // exactly then is expired.
 func (e *Entry) expired(micros int64) bool { return e.expiredAt != null && e.expiredAt <= micros }
-
-// isInPlace reports whether LastUsed is stored with [Entry.Touch], so that no
-// [TokenStore.Touch] is needed.
-func (e *Entry) isInPlace() bool { return e.state&stateCopy == 0 }
 
 func toMicros(t time.Time) int64 {
 	if t.IsZero() {

@@ -50,7 +50,7 @@ func (f *failover) Allow(ctx context.Context, key string, limit Limit, n int) (R
 		f.probe(key, limit)
 		return f.fallback.Allow(ctx, key, limit, n)
 	}
-	if errors.Is(context.Cause(ctx), errTimeout) { // the store took all the time: that says nothing of the limiter
+	if isOver(ctx) { // the store took all the time: that says nothing of the limiter
 		return f.fallback.Allow(ctx, key, limit, n)
 	}
 	result, err := f.limiter.Allow(ctx, key, limit, n)
@@ -62,7 +62,7 @@ func (f *failover) Allow(ctx context.Context, key string, limit Limit, n int) (R
 		return result, nil
 	case errors.Is(err, ErrInvalidLimit):
 		return result, err
-	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errTimeout): // the caller has gone, or has a deadline of its own
+	case ctx.Err() != nil && !isOver(ctx): // the caller has gone, or has a deadline of its own
 		return result, err
 	}
 	if f.failures.Add(1) >= downAfter {
@@ -73,6 +73,11 @@ func (f *failover) Allow(ctx context.Context, key string, limit Limit, n int) (R
 		return Result{}, errors.Join(err, fallbackErr)
 	}
 	return result, nil
+}
+
+func isOver(ctx context.Context) bool {
+	budget, ok := ctx.(*budget)
+	return ok && budget.isOver()
 }
 
 func (f *failover) goDown(err error) {

@@ -145,25 +145,17 @@ func (g *Guard) admit(w http.ResponseWriter, r *http.Request, refusal *Error) *E
 	if refusal.isRefusal() {
 		return nil
 	}
-	ctx, cancel := g.withTimeout(r.Context())
-	defer cancel()
+	ctx := r.Context()
+	if g.waits {
+		budget := newBudget(ctx, g.options.Timeout)
+		defer budget.end()
+		ctx = budget
+	}
 	entry, now := g.authenticate(ctx, key, refusal)
 	if !refusal.isRefusal() {
 		g.spend(ctx, w, r, entry, now, refusal)
 	}
 	return entry
-}
-
-// errTimeout is the cause where it is our own timeout that ends a context.
-var errTimeout = errors.New("httpkey: Options.Timeout is over")
-
-// withTimeout bounds what a request waits for the store and the limiter together.
-// What is in memory does not wait, and needs none: it takes 400 ns.
-func (g *Guard) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	if !g.waits {
-		return ctx, func() {}
-	}
-	return context.WithTimeoutCause(ctx, g.options.Timeout, errTimeout)
 }
 
 // extract returns the one key in h, if it has the shape of one. It looks at no
@@ -236,14 +228,14 @@ func (g *Guard) lookup(ctx context.Context, key string) (*Entry, error) {
 // find returns the token of a digest, nil if there is none.
 func (g *Guard) find(ctx context.Context, d Digest) (*Entry, error) {
 	if g.entries != nil {
-		return g.entries.Find(d), nil
+		if entry, known := g.entries.Find(d); known {
+			return entry, nil
+		}
 	}
 	token, err := g.store.Lookup(ctx, d)
 	switch {
 	case err == nil:
-		entry := NewEntry(token)
-		entry.state |= stateCopy
-		return entry, nil
+		return NewCopy(token), nil
 	case errors.Is(err, ErrNotFound):
 		return nil, nil
 	}
@@ -287,11 +279,11 @@ func (g *Guard) allow(ctx context.Context, r *http.Request, entry *Entry, now *i
 
 // use notes that a token was used.
 func (g *Guard) use(entry *Entry, now instant) {
-	if entry.isInPlace() {
-		entry.touchCoarsely(now.unixMicro())
+	if entry.IsCopy() {
+		g.lastUsed.record(entry.ID(), now.unixMicro())
 		return
 	}
-	g.lastUsed.record(entry.ID(), now.unixMicro())
+	entry.touchCoarsely(now.unixMicro())
 }
 
 func (g *Guard) bucket(e *Entry) string {

@@ -58,17 +58,20 @@ type TokenStore interface {
 	Touch(ctx context.Context, used map[string]time.Time) error
 }
 
-// EntryStore is what a [TokenStore] may be besides, if its tokens are in the
-// memory of this process: it shares each as an [Entry], which a request then
-// goes on with instead of a copy.
+// EntryStore is what a [TokenStore] may be besides, if it has tokens in the memory
+// of this process: it shares each as an [Entry], which a request then goes on
+// with instead of a copy.
 type EntryStore interface {
 	TokenStore
 
-	// Find is Lookup without the copy. It returns the Entry of a digest, whatever
-	// its state, or nil. Another one MUST take its place whenever the token
-	// changes; see [Entry.Replace]. LastUsed is stored when it is noted in the
-	// Entry, and a Guard does not call the store's Touch for it.
-	Find(d Digest) *Entry
+	// Find is Lookup in memory alone: it neither copies nor waits. It returns the
+	// Entry of a digest, whatever its state, or nil if there is none; known is
+	// false where only Lookup can tell. When a token changes, another Entry MUST
+	// take the place of its former one.
+	//
+	// A use is noted in the Entry, and so in the store: the store's Touch is called
+	// only for an Entry that [NewCopy] made.
+	Find(d Digest) (e *Entry, known bool)
 
 	// Self returns the store itself. A Guard uses Find only if that is the store
 	// that it was given: a type that embeds an EntryStore has its Find too, and

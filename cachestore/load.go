@@ -3,6 +3,7 @@ package cachestore
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/httpkey/httpkey"
 )
@@ -39,7 +40,14 @@ func (s *Store) load(ctx context.Context, d httpkey.Digest) (httpkey.Token, erro
 	case l.err != nil:
 		return httpkey.Token{}, l.err
 	}
-	return detached(&l.token), nil
+	return l.detached(), nil
+}
+
+// detached returns a copy that shares no memory with l.
+func (l *load) detached() httpkey.Token {
+	t := l.token
+	t.Scopes = slices.Clone(t.Scopes)
+	return t
 }
 
 // join returns the load of d that is under way, or starts one.
@@ -48,7 +56,7 @@ func (s *Store) join(ctx context.Context, d httpkey.Digest) *load {
 	defer s.mu.Unlock()
 	// Whoever looked before the mutex was its own may find the answer now.
 	if e, ok := s.tokens.GetIfPresent(d); ok && s.isFresh(e) {
-		return answered(e.token, nil)
+		return answered(e.token.Token(), nil)
 	}
 	if s.isAbsent(d) {
 		return answered(httpkey.Token{}, httpkey.ErrNotFound)
@@ -113,7 +121,7 @@ func (s *Store) keep(d httpkey.Digest, l *load) (change httpkey.EventType) {
 		s.absent.Set(d, absence{reading: l.reading, digest: s.changes.ofDigest(d)})
 	default:
 		s.tokens.Set(d, &entry{
-			token:   l.token,
+			token:   httpkey.NewCopy(l.token),
 			reading: l.reading,
 			id:      s.changes.ofID(l.token.ID),
 			digest:  s.changes.ofDigest(d),

@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,10 +72,10 @@ func New(store httpkey.TokenStore, opts *Options) *Store {
 // LastUsed may be as old as the TTL: Get and List know better.
 func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
 	if e, ok := s.tokens.GetIfPresent(d); ok && s.isFresh(e) {
-		return detached(&e.token), nil
+		return e.token.Token(), nil
 	}
 	if e := s.stale(d); e != nil && s.now() < time.Duration(e.retryAt.Load()) {
-		return detached(&e.token), nil
+		return e.token.Token(), nil
 	}
 	token, err := s.load(ctx, d)
 	if err == nil || errors.Is(err, httpkey.ErrNotFound) || errors.Is(ctx.Err(), context.Canceled) {
@@ -84,10 +83,21 @@ func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, er
 	}
 	if e := s.stale(d); e != nil {
 		e.retryAt.Store(int64(s.now() + retryAfter))
-		return detached(&e.token), nil
+		return e.token.Token(), nil
 	}
 	return httpkey.Token{}, err
 }
+
+// Find implements [httpkey.EntryStore]: it knows what Lookup would answer at once.
+func (s *Store) Find(d httpkey.Digest) (*httpkey.Entry, bool) {
+	if e, ok := s.tokens.GetIfPresent(d); ok && s.isFresh(e) {
+		return e.token, true
+	}
+	return nil, s.isAbsent(d)
+}
+
+// Self implements [httpkey.EntryStore].
+func (s *Store) Self() httpkey.TokenStore { return s }
 
 // Get implements [httpkey.TokenStore]. It always asks the store.
 func (s *Store) Get(ctx context.Context, id string) (httpkey.Token, error) {
@@ -134,7 +144,7 @@ type entry struct {
 	id      *slot        // of the token's ID
 	digest  *slot        // of the digest that it was found under
 	retryAt atomic.Int64 // a moment: until then it is served without asking the store, which has just failed
-	token   httpkey.Token
+	token   *httpkey.Entry
 }
 
 // absence is the knowledge that the store holds no token of a digest.
@@ -174,11 +184,4 @@ func (s *Store) stale(d httpkey.Digest) *entry {
 func (s *Store) isAbsent(d httpkey.Digest) bool {
 	a, ok := s.absent.GetIfPresent(d)
 	return ok && a.reading.follows(a.digest) && s.now()-a.reading.at < min(absentTTL, s.options.TTL)
-}
-
-// detached returns a copy that shares no memory with t.
-func detached(t *httpkey.Token) httpkey.Token {
-	d := *t
-	d.Scopes = slices.Clone(t.Scopes)
-	return d
 }

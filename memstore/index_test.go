@@ -71,7 +71,7 @@ func TestIndexIsReadWhileItIsWritten(t *testing.T) {
 	for range 4 {
 		readers.Go(func() {
 			for n := 0; !done.Load(); n++ {
-				if e := store.Find(similarDigest(n % staying)); e == nil || e.ID() != strconv.Itoa(n%staying) {
+				if e, _ := store.Find(similarDigest(n % staying)); e == nil || e.ID() != strconv.Itoa(n%staying) {
 					t.Errorf("of token %d, found %v", n%staying, e)
 					return
 				}

@@ -54,7 +54,7 @@ func (s *Store) Lookup(_ context.Context, d httpkey.Digest) (httpkey.Token, erro
 }
 
 // Find implements [httpkey.EntryStore].
-func (s *Store) Find(d httpkey.Digest) *httpkey.Entry { return s.byDigest.find(&d) }
+func (s *Store) Find(d httpkey.Digest) (*httpkey.Entry, bool) { return s.byDigest.find(&d), true }
 
 // Self implements [httpkey.EntryStore].
 func (s *Store) Self() httpkey.TokenStore { return s }

@@ -18,8 +18,13 @@ type wrongEntries struct {
 	find func(s *memstore.Store, d httpkey.Digest) *httpkey.Entry
 }
 
-func (w *wrongEntries) Find(d httpkey.Digest) *httpkey.Entry { return w.find(w.Store, d) }
-func (w *wrongEntries) Self() httpkey.TokenStore             { return w }
+func (w *wrongEntries) Find(d httpkey.Digest) (*httpkey.Entry, bool) { return w.find(w.Store, d), true }
+func (w *wrongEntries) Self() httpkey.TokenStore                     { return w }
+
+func found(s *memstore.Store, d httpkey.Digest) *httpkey.Entry {
+	e, _ := s.Find(d)
+	return e
+}
 
 // forgetful has its entries beside its tokens, and makes new ones in Update, so
 // that a use noted in a former one is lost.
@@ -28,26 +33,26 @@ type forgetful struct {
 	entries map[httpkey.Digest]*httpkey.Entry
 }
 
-func (f forgetful) Find(d httpkey.Digest) *httpkey.Entry {
+func (f *forgetful) Find(d httpkey.Digest) (*httpkey.Entry, bool) {
 	t, err := f.Lookup(context.Background(), d)
 	if err != nil {
-		return nil
+		return nil, true
 	}
 	if f.entries[d] == nil {
 		f.entries[d] = httpkey.NewEntry(t)
 	}
-	return f.entries[d]
+	return f.entries[d], true
 }
 
-func (f forgetful) Get(ctx context.Context, id string) (httpkey.Token, error) {
+func (f *forgetful) Get(ctx context.Context, id string) (httpkey.Token, error) {
 	t, err := f.Store.Get(ctx, id)
-	if e := f.Find(t.Digest); e != nil {
+	if e, _ := f.Find(t.Digest); e != nil {
 		t.LastUsed = e.Token().LastUsed
 	}
 	return t, err
 }
 
-func (f forgetful) List(ctx context.Context, filter httpkey.Filter) ([]httpkey.Token, error) {
+func (f *forgetful) List(ctx context.Context, filter httpkey.Filter) ([]httpkey.Token, error) {
 	page, err := f.Store.List(ctx, filter)
 	for i := range page {
 		page[i], _ = f.Get(ctx, page[i].ID)
@@ -55,7 +60,7 @@ func (f forgetful) List(ctx context.Context, filter httpkey.Filter) ([]httpkey.T
 	return page, err
 }
 
-func (f forgetful) Update(ctx context.Context, t httpkey.Token) error {
+func (f *forgetful) Update(ctx context.Context, t httpkey.Token) error {
 	old, _ := f.Get(ctx, t.ID)
 	if e := f.entries[old.Digest]; e != nil {
 		_ = f.Touch(ctx, map[string]time.Time{t.ID: e.Token().LastUsed})
@@ -64,7 +69,7 @@ func (f forgetful) Update(ctx context.Context, t httpkey.Token) error {
 	return f.Store.Update(ctx, t)
 }
 
-func (f forgetful) Self() httpkey.TokenStore { return nil }
+func (f *forgetful) Self() httpkey.TokenStore { return f }
 
 func TestWrongEntryStoresAreFoundOut(t *testing.T) {
 	t.Parallel()
@@ -74,33 +79,32 @@ func TestWrongEntryStoresAreFoundOut(t *testing.T) {
 		rule  string
 		store httpkey.EntryStore
 	}{
-		{"lends its Find to who embeds it", "Self", struct{ *memstore.Store }{memstore.New()}},
 		{"hands out copies", "EntryUses", &wrongEntries{memstore.New(), func(s *memstore.Store, d httpkey.Digest) *httpkey.Entry {
-			if e := s.Find(d); e != nil {
+			if e := found(s, d); e != nil {
 				return httpkey.NewEntry(e.Token())
 			}
 			return nil
 		}}},
-		{"loses uses in Update", "EntryUses", forgetful{memstore.New(), map[httpkey.Digest]*httpkey.Entry{}}},
+		{"loses uses in Update", "EntryUses", &forgetful{memstore.New(), map[httpkey.Digest]*httpkey.Entry{}}},
 		{"finds what was updated or deleted", "Update", &wrongEntries{memstore.New(), func(s *memstore.Store, d httpkey.Digest) *httpkey.Entry {
 			if stale[d] == nil {
-				stale[d] = s.Find(d)
+				stale[d] = found(s, d)
 			}
 			return stale[d]
 		}}},
 	} {
 		t.Run(wrong.name, func(t *testing.T) {
 			finders := findersOf(func() httpkey.TokenStore { return wrong.store })
-			var found error
+			err := errors.New("there is no such rule")
 			for _, rule := range append(entryRules, storeRules...) {
 				if rule.name == wrong.rule {
-					found = rule.check(t.Context(), finders)
+					err = rule.check(t.Context(), finders)
 				}
 			}
-			if found == nil {
+			if err == nil {
 				t.Fatalf("the rule %s did not find out a store that %s", wrong.rule, wrong.name)
 			}
-			t.Log(found)
+			t.Log(err)
 		})
 	}
 }
@@ -125,9 +129,6 @@ func TestWrongSlotLimitersAreFoundOut(t *testing.T) {
 		rule    string
 		limiter func() httpkey.SlotLimiter
 	}{
-		{"lends its AllowSlot to who embeds it", "Self", func() httpkey.SlotLimiter {
-			return struct{ *memstore.Limiter }{memstore.NewLimiter()}
-		}},
 		{"keeps a bucket in each slot", "OneBucket", func() httpkey.SlotLimiter {
 			return &wrongSlots{memstore.NewLimiter(), func(l *memstore.Limiter, slot *httpkey.Slot, key string, limit httpkey.Limit, n int) (httpkey.Result, error) {
 				return l.Allow(ctx, fmt.Sprintf("%s in %p", key, slot), limit, n)
@@ -162,5 +163,16 @@ func TestWrongSlotLimitersAreFoundOut(t *testing.T) {
 				t.Log(err)
 			})
 		})
+	}
+}
+
+// Who embeds a store or a limiter is not taken for it.
+func TestEmbeddingIsNotShared(t *testing.T) {
+	t.Parallel()
+	if findersOf(func() httpkey.TokenStore { return struct{ *memstore.Store }{memstore.New()} }) != nil {
+		t.Error("the Find of an embedded store is used")
+	}
+	if slottersOf(func() httpkey.Limiter { return struct{ *memstore.Limiter }{memstore.NewLimiter()} }, false) != nil {
+		t.Error("the AllowSlot of an embedded limiter is used")
 	}
 }
