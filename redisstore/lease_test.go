@@ -115,10 +115,11 @@ func TestLeasesStayWithinTheLimit(t *testing.T) {
 				limit := httpkey.Limit{Rate: 1, Burst: 8 + random.IntN(120), Period: slot}
 				server := newGCRA()
 				var mu sync.Mutex
+				latency := rand.New(rand.NewPCG(seed, 2))
 				server.latency = func() time.Duration {
 					mu.Lock()
 					defer mu.Unlock()
-					return time.Duration(random.Int64N(8 * int64(slot) >> (seed % 8)))
+					return time.Duration(latency.Int64N(8 * int64(slot) >> (seed % 8)))
 				}
 				var all []admitted
 				requests := 0
