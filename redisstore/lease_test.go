@@ -274,6 +274,27 @@ func TestLeasesAreSpent(t *testing.T) {
 	})
 }
 
+// What comes back while the answer is on its way is not held.
+func TestLeasesCountFromTheQuestion(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server, limit := newGCRA(), httpkey.Limit{Rate: 1, Burst: 60, Period: time.Second}
+		server.latency = func() time.Duration { return 3 * time.Second }
+		limiter := NewLimiter(server, &Options{Lease: 30 * time.Second})
+		for i, taken := range []int{1, 1 + 1, 1 + 3} { // in all, the debt is gone with the answer before
+			before := time.Now()
+			_, _ = ask(t, limiter, limit, 1)
+			owed := time.Duration(0)
+			for _, tat := range server.tat {
+				owed = tat.Sub(before.Add(3 * time.Second))
+			}
+			if server.calls != i+1 || owed != time.Duration(taken)*time.Second {
+				t.Errorf("request %d: %d calls, %v owed, want %d taken", i+1, server.calls, owed, taken)
+			}
+		}
+	})
+}
+
 // A request that passes only without what would be taken ahead passes.
 func TestLeasesDenyNobody(t *testing.T) {
 	t.Parallel()
