@@ -1,6 +1,8 @@
 package redisstore_test
 
 import (
+	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,6 +46,31 @@ func TestLimiterConforms(t *testing.T) {
 		New: func(t *testing.T) func() httpkey.Limiter {
 			server := newServer(t)
 			return func() httpkey.Limiter { return redisstore.NewLimiter(newClient(t, server), nil) }
+		},
+		Wait: time.Sleep,
+	})
+}
+
+// inTurn is a limiter that answers one caller after the other.
+type inTurn struct {
+	mu sync.Mutex
+	httpkey.Limiter
+}
+
+func (l *inTurn) Allow(ctx context.Context, key string, limit httpkey.Limit, n int) (httpkey.Result, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Limiter.Allow(ctx, key, limit, n)
+}
+
+// A process that takes ahead sees by itself what it would see if it did not. Others, and who
+// asks while another's question is under way, may be denied what it holds.
+func TestLeasesConform(t *testing.T) {
+	t.Parallel()
+	storetest.RunLimiter(t, storetest.LimiterFactory{
+		New: func(t *testing.T) func() httpkey.Limiter {
+			one := &inTurn{Limiter: redisstore.NewLimiter(newClient(t, newServer(t)), &redisstore.Options{Lease: time.Minute})}
+			return func() httpkey.Limiter { return one }
 		},
 		Wait: time.Sleep,
 	})

@@ -34,13 +34,20 @@ import (
 // until its RetryAfter is over: a denial changes nothing, so Redis would say the
 // same. Remaining is then what it was at the denial. That takes some 3 MB at most.
 //
+// With Options.Lease, a process takes permits ahead where a bucket is asked for often, and spends
+// them without asking Redis, before they would have come back: Redis admits nothing more for it, so no stretch
+// of time has more than without. What it does not spend is lost: to other processes, and to
+// a request for more than it holds. Remaining and ResetAfter count what this process holds as not taken, and what
+// others took since it last asked not at all. That takes some 3 MB more.
+//
 // What Redis cannot answer is an error, and so is a bucket that holds what no
 // request can have put there. A bucket whose server had its clock set back by more than a
 // second counts as that until its time is over.
 type Limiter struct {
 	prefix string
 	rate   *redis_rate.Limiter
-	denied *memo // nil: ask always
+	denied *memo   // nil: ask always
+	leases *leases // nil: ask for each request
 }
 
 // NewLimiter returns a Limiter in rdb: any client of go-redis, or an AutoPipeliner, which sends
@@ -51,7 +58,7 @@ func NewLimiter(rdb redis.Scripter, opts *Options) *Limiter {
 		panic("httpkey: redisstore.NewLimiter: rdb is nil")
 	}
 	o := opts.withDefaults()
-	return &Limiter{prefix: o.Prefix, rate: redis_rate.NewLimiter(scripter{rdb}), denied: newMemo(o, true)}
+	return &Limiter{prefix: o.Prefix, rate: redis_rate.NewLimiter(scripter{rdb}), denied: newMemo(o, true), leases: newLeases(o)}
 }
 
 // scripter is what redis_rate asks for: it deletes to reset a bucket, which is never done here.
@@ -69,12 +76,19 @@ func (l *Limiter) Allow(ctx context.Context, key string, limit httpkey.Limit, n 
 	if err != nil {
 		return httpkey.Result{}, err
 	}
-	return l.denied.allow(bucket{key, limit}, n, func() (httpkey.Result, error) {
-		reply, err := l.take(ctx, bucketName(l.prefix, key, limit), limit, n)
-		if err != nil {
-			return httpkey.Result{}, fmt.Errorf("httpkey: take from a bucket in Redis: %w", err)
+	b := bucket{key, limit}
+	return l.leases.allow(b, n, func(ahead int) (httpkey.Result, error) {
+		ask := func() (httpkey.Result, error) {
+			reply, err := l.take(ctx, bucketName(l.prefix, key, limit), limit, n+ahead)
+			if err != nil {
+				return httpkey.Result{}, fmt.Errorf("httpkey: take from a bucket in Redis: %w", err)
+			}
+			return decide(reply, limit, n+ahead)
 		}
-		return decide(reply, limit, n)
+		if ahead > 0 { // nobody asked for so much, so that a denial is not worth remembering
+			return ask()
+		}
+		return l.denied.allow(b, n, ask)
 	})
 }
 
@@ -134,12 +148,18 @@ func plausible(wait, refill time.Duration) bool {
 // owed returns how many requests a bucket lacks that is full after reset, rounded up.
 func owed(limit httpkey.Limit, reset time.Duration) int {
 	slack := min(2*blur, limit.Period/time.Duration(limit.Rate)/2)
-	high, low := bits.Mul64(uint64(max(0, reset-slack)), uint64(limit.Rate))
-	n, rest := bits.Div64(high, low, uint64(limit.Period))
-	if rest > 0 {
+	n, more := slots(limit, max(0, reset-slack))
+	if more {
 		n++
 	}
-	return min(int(n), limit.Burst)
+	return min(n, limit.Burst)
+}
+
+// slots returns how many requests limit gives in d, and whether there is some more of d.
+func slots(limit httpkey.Limit, d time.Duration) (n int, more bool) {
+	high, low := bits.Mul64(uint64(d), uint64(limit.Rate))
+	whole, rest := bits.Div64(high, low, uint64(limit.Period))
+	return int(whole), rest > 0
 }
 
 // timeFor returns how long limit takes to give n requests, rounded up to a microsecond.

@@ -187,6 +187,7 @@ func TestWhatCannotWorkPanics(t *testing.T) {
 		"a Store on a Ring":          {func() { New(ring, nil) }, "Ring"},
 		"a Store with a tag":         {func() { New(client, &Options{Prefix: "a{b}"}) }, "Prefix"},
 		"a Limiter with a tag":       {func() { NewLimiter(client, &Options{Prefix: "{"}) }, "Prefix"},
+		"a negative Lease":           {func() { NewLimiter(client, &Options{Lease: -1}) }, "Lease"},
 		"a Window with a tag":        {func() { NewWindow(client, &Options{Prefix: "}"}) }, "Prefix"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package redisstore
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/httpkey/httpkey"
 )
@@ -19,6 +20,11 @@ type Options struct {
 	// that the bucket has no room yet. It is for those who delete buckets in Redis,
 	// to let a client in again at once. A Store does not look at it.
 	AskAlways bool
+
+	// Lease makes a [Limiter] take permits ahead and spend them without asking Redis: for a
+	// bucket that is asked for often, Redis is asked some once in this time, instead of
+	// for each request. 0: never. See Limiter for the price.
+	Lease time.Duration
 }
 
 // withDefaults returns a copy of o with the defaults filled in. It panics for what cannot work.
@@ -32,6 +38,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if strings.ContainsAny(d.Prefix, "{}") {
 		panic(fmt.Errorf("%w: Prefix is %q, it must not hold { or }", httpkey.ErrInvalidOptions, d.Prefix))
+	}
+	if d.Lease < 0 {
+		panic(fmt.Errorf("%w: Lease is %v, it must not be negative", httpkey.ErrInvalidOptions, d.Lease))
 	}
 	return d
 }

@@ -1,0 +1,344 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/redis/go-redis/v9"
+)
+
+// gcra is a server that does what the script does, in the time of a bubble.
+type gcra struct {
+	redis.Scripter
+	mu      sync.Mutex
+	tat     map[string]time.Time
+	calls   int
+	err     error
+	latency func() time.Duration // one way; nil: none
+}
+
+func newGCRA() *gcra { return &gcra{tat: make(map[string]time.Time)} }
+
+// moment is where a context keeps the time at which the server decided.
+type moment struct{}
+
+func (g *gcra) EvalSha(ctx context.Context, _ string, keys []string, args ...any) *redis.Cmd {
+	g.wait()
+	defer g.wait()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.calls++
+	cmd := redis.NewCmd(ctx)
+	if g.err != nil {
+		cmd.SetErr(g.err)
+		return cmd
+	}
+	now := time.Now()
+	if at, ok := ctx.Value(moment{}).(*time.Time); ok {
+		*at = now
+	}
+	burst, rate, n := args[0].(int), args[1].(int), args[3].(int)
+	slot := time.Duration(args[2].(float64)*1e6+0.5) * time.Microsecond / time.Duration(rate)
+	tat := g.tat[keys[0]]
+	if tat.Before(now) {
+		tat = now
+	}
+	after := tat.Add(time.Duration(n) * slot)
+	seconds := func(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'g', 14, 64) }
+	if retry := after.Add(-time.Duration(burst) * slot).Sub(now); retry > 0 {
+		cmd.SetVal([]any{int64(0), int64(0), seconds(retry), seconds(tat.Sub(now))})
+		return cmd
+	}
+	g.tat[keys[0]] = after
+	cmd.SetVal([]any{int64(n), int64(0), "-1", seconds(after.Sub(now))})
+	return cmd
+}
+
+func (g *gcra) wait() {
+	if g.latency != nil {
+		time.Sleep(g.latency())
+	}
+}
+
+// admitted is what was let in, and when.
+type admitted struct {
+	at time.Time
+	n  int
+}
+
+// ask asks for n, and notes when it was decided that it passes: by the server, or here.
+func ask(t *testing.T, l *Limiter, limit httpkey.Limit, n int) (httpkey.Result, admitted) {
+	at := time.Now()
+	r, err := l.Allow(context.WithValue(t.Context(), moment{}, &at), "key", limit, n)
+	if err != nil {
+		t.Error(err)
+	}
+	if r.Remaining < 0 || r.Remaining > limit.Burst || r.ResetAfter < 0 || r.Allowed != (r.RetryAfter == 0) || !r.Allowed && r.Remaining >= n {
+		t.Errorf("asking for %d returned %+v", n, r)
+	}
+	return r, admitted{at, n}
+}
+
+// checkStretches checks that no stretch of time has more than Burst and what Rate gives in it.
+func checkStretches(t *testing.T, limit httpkey.Limit, all []admitted) {
+	t.Helper()
+	slices.SortFunc(all, func(a, b admitted) int { return a.at.Compare(b.at) })
+	for first := range all {
+		total := 0
+		for _, last := range all[first:] {
+			total += last.n
+			if stretch := last.at.Sub(all[first].at); int64(total-limit.Burst)*int64(limit.Period) > int64(limit.Rate)*int64(stretch) {
+				t.Fatalf("%+v let in %d within %v", limit, total, stretch)
+			}
+		}
+	}
+}
+
+// Whoever takes ahead, and however much, in no stretch of time are more let in than without leases.
+func TestLeasesStayWithinTheLimit(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(16) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				random := rand.New(rand.NewPCG(seed, 1))
+				slot := time.Duration(1+random.IntN(50)) * time.Millisecond
+				limit := httpkey.Limit{Rate: 1, Burst: 8 + random.IntN(120), Period: slot}
+				server := newGCRA()
+				var mu sync.Mutex
+				latency := rand.New(rand.NewPCG(seed, 2))
+				server.latency = func() time.Duration {
+					mu.Lock()
+					defer mu.Unlock()
+					return time.Duration(latency.Int64N(8 * int64(slot) >> (seed % 8)))
+				}
+				var all []admitted
+				requests := 0
+				var wg sync.WaitGroup
+				for process := range 4 {
+					opts := &Options{Lease: time.Duration(random.IntN(40)) * slot, AskAlways: process == 1}
+					limiter := NewLimiter(server, opts)
+					for worker := range 3 {
+						random := rand.New(rand.NewPCG(seed, uint64(10+10*process+worker)))
+						wg.Go(func() {
+							for range 40 { // spells of asking, and pauses in which slots begin
+								pace := 1 + 8*int64(slot)>>random.IntN(12)
+								for range random.IntN(1 << random.IntN(8)) {
+									n := 1
+									if random.IntN(8) == 0 {
+										n = random.IntN(4)
+									}
+									r, a := ask(t, limiter, limit, n)
+									mu.Lock()
+									if requests++; r.Allowed {
+										all = append(all, a)
+									}
+									mu.Unlock()
+									time.Sleep(time.Duration(random.Int64N(pace)))
+								}
+								time.Sleep(time.Duration(random.Int64N(int64(slot) << random.IntN(9))))
+							}
+						})
+					}
+				}
+				wg.Wait()
+				t.Logf("%+v: %d of %d let in, Redis asked %d times", limit, len(all), requests, server.calls)
+				checkStretches(t, limit, all)
+			})
+		})
+	}
+}
+
+// Clients that stay below the limit lose nothing, in however many processes they ask, and Redis is asked less.
+func TestLeasesLeaveTheRateToTheFleet(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		limit     httpkey.Limit
+		processes int
+		load      float64 // share of the limit that is asked for
+		lease     time.Duration
+		calls     float64 // at most, for each request
+	}{
+		{httpkey.PerMinute(60), 8, 0.9, 50 * time.Millisecond, 1},
+		{httpkey.PerMinute(60), 8, 0.9, 5 * time.Second, 1},
+		{httpkey.PerSecond(1000), 1, 0.1, 50 * time.Millisecond, 0.25},
+		{httpkey.PerSecond(1000), 1, 1, 50 * time.Millisecond, 0.05},
+		{httpkey.PerSecond(1000), 8, 0.1, 50 * time.Millisecond, 1},
+		{httpkey.PerSecond(1000), 8, 0.5, 50 * time.Millisecond, 0.1},
+		{httpkey.PerSecond(1000), 8, 0.9, 50 * time.Millisecond, 0.15},
+		{httpkey.PerSecond(5000), 8, 0.9, 50 * time.Millisecond, 0.05},
+	} {
+		t.Run(fmt.Sprint(tt), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				server := newGCRA()
+				server.latency = func() time.Duration { return 250 * time.Microsecond }
+				const requests = 8000
+				limit, err := tt.limit.Resolve(1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				gap := float64(limit.Period) / float64(limit.Rate) / tt.load * float64(tt.processes)
+				var wg sync.WaitGroup
+				for process := range tt.processes {
+					limiter := NewLimiter(server, &Options{Lease: tt.lease})
+					random := rand.New(rand.NewPCG(1, uint64(process)))
+					wg.Go(func() {
+						for range requests / tt.processes {
+							time.Sleep(time.Duration(random.ExpFloat64() * gap))
+							wg.Go(func() {
+								if r, _ := ask(t, limiter, limit, 1); !r.Allowed {
+									t.Errorf("denied: %+v", r)
+								}
+							})
+						}
+					})
+				}
+				wg.Wait()
+				calls := float64(server.calls) / requests
+				t.Logf("Redis was asked %.3f times for each request", calls)
+				if calls > tt.calls {
+					t.Errorf("want %v", tt.calls)
+				}
+			})
+		})
+	}
+}
+
+// Who asks just as often as the limit gives is always let in, and who comes once in a Lease takes nothing ahead.
+func TestLeasesTakeNothingFromTheSteady(t *testing.T) {
+	t.Parallel()
+	for _, reach := range []time.Duration{50 * time.Millisecond, 99 * time.Millisecond, time.Second, time.Hour} {
+		t.Run(reach.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				server, limit := newGCRA(), httpkey.Limit{Rate: 10, Burst: 10, Period: time.Second}
+				server.latency = func() time.Duration { return time.Millisecond }
+				limiter := NewLimiter(server, &Options{Lease: reach})
+				start := time.Now()
+				for i := range 1000 {
+					time.Sleep(time.Until(start.Add(time.Duration(i) * 100 * time.Millisecond)))
+					if r, _ := ask(t, limiter, limit, 1); !r.Allowed {
+						t.Fatalf("request %d: %+v", i, r)
+					}
+				}
+				t.Logf("Redis was asked %d times", server.calls)
+				if asks := server.calls == 1000; asks != (reach < 100*time.Millisecond) {
+					t.Error("that is not what a Lease is for")
+				}
+			})
+		})
+	}
+}
+
+// What is held is shown, spent without Redis, and outlives its outage, but not its slots.
+func TestLeasesAreSpent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server, limit := newGCRA(), httpkey.Limit{Rate: 1, Burst: 60, Period: time.Second}
+		limiter := NewLimiter(server, &Options{Lease: 30 * time.Second})
+		for i, calls := range []int{1, 2, 2, 3, 3, 3, 3, 4} { // 0, 1, 3 and 7 are taken ahead
+			r, _ := ask(t, limiter, limit, 1)
+			want := httpkey.Result{Allowed: true, Limit: limit, Remaining: 59 - i, ResetAfter: time.Duration(i+1) * time.Second}
+			if late := r.ResetAfter - want.ResetAfter; late < 0 || late > time.Microsecond {
+				t.Errorf("request %d: ResetAfter is %v", i+1, r.ResetAfter)
+			}
+			if r.ResetAfter = want.ResetAfter; r != want || server.calls != calls {
+				t.Fatalf("request %d: %+v after %d calls, want\n%+v after %d", i+1, r, server.calls, want, calls)
+			}
+		}
+		server.err = errors.New("down")
+		if r, err := limiter.Allow(t.Context(), "key", limit, 8); err == nil {
+			t.Errorf("more than is held, in an outage: %+v", r)
+		}
+		if r, err := limiter.Allow(t.Context(), "key", limit, 2); err != nil || !r.Allowed || r.Remaining != 50 {
+			t.Errorf("what is held, in an outage: %+v, %v", r, err)
+		}
+		time.Sleep(15*time.Second - time.Millisecond) // 15 are owed, and of the 5 the last slot is still to begin
+		if _, err := limiter.Allow(t.Context(), "key", limit, 1); err == nil {
+			t.Error("a slot that had begun was spent")
+		}
+		server.err = nil
+		if r, _ := ask(t, limiter, limit, 0); r.Remaining != 60 && r.Remaining != 59 {
+			t.Errorf("after all that: %+v", r)
+		}
+	})
+}
+
+// What comes back while the answer is on its way is not held.
+func TestLeasesCountFromTheQuestion(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server, limit := newGCRA(), httpkey.Limit{Rate: 1, Burst: 60, Period: time.Second}
+		server.latency = func() time.Duration { return 3 * time.Second }
+		limiter := NewLimiter(server, &Options{Lease: 30 * time.Second})
+		for i, taken := range []int{1, 1 + 1, 1 + 3} { // in all, the debt is gone with the answer before
+			before := time.Now()
+			_, _ = ask(t, limiter, limit, 1)
+			owed := time.Duration(0)
+			for _, tat := range server.tat {
+				owed = tat.Sub(before.Add(3 * time.Second))
+			}
+			if server.calls != i+1 || owed != time.Duration(taken)*time.Second {
+				t.Errorf("request %d: %d calls, %v owed, want %d taken", i+1, server.calls, owed, taken)
+			}
+		}
+	})
+}
+
+// A request that passes only without what would be taken ahead passes.
+func TestLeasesDenyNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server, limit := newGCRA(), httpkey.Limit{Rate: 1, Burst: 40, Period: time.Hour}
+		leasing := NewLimiter(server, &Options{Lease: 100 * time.Hour})
+		_, _ = ask(t, leasing, limit, 1)
+		_, _ = ask(t, NewLimiter(server, nil), limit, 38)
+		if r, _ := ask(t, leasing, limit, 1); !r.Allowed || r.Remaining != 0 {
+			t.Errorf("the last: %+v", r)
+		}
+		r, _ := ask(t, leasing, limit, 2)
+		if late := r.RetryAfter - 2*time.Hour; r.Allowed || late < 0 || late > 2*time.Microsecond {
+			t.Errorf("after the last: %+v", r)
+		}
+	})
+}
+
+func TestLeasesAreJoinedToTheEarlier(t *testing.T) {
+	t.Parallel()
+	limit, now := httpkey.Limit{Rate: 1, Burst: 60, Period: time.Second}, time.Now()
+	at := func(slot int) time.Time { return now.Add(time.Duration(slot) * time.Second) }
+	for _, tt := range []struct{ held, end, n, nEnd, want int }{
+		{0, 9, 3, 20, 20}, {0, 9, 0, 20, 9}, {2, 9, 0, 20, 9}, {2, 9, 3, 12, 12}, {2, 9, 3, 20, 12}, {2, 20, 3, 9, 9},
+	} {
+		l := &lease{n: tt.held, end: at(tt.end)}
+		l.add(limit, tt.n, at(tt.nEnd))
+		if early := at(tt.want).Sub(l.end); l.n != tt.held+tt.n || early < 0 || early > time.Microsecond {
+			t.Errorf("%+v: %d before %v", tt, l.n, l.end.Sub(now))
+		}
+	}
+}
+
+func TestLeasesAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		limiter := NewLimiter(newGCRA(), &Options{Lease: time.Second})
+		for i := range 3*memoSize + 1 {
+			if _, err := limiter.Allow(t.Context(), fmt.Sprint(i), perMinute, 1); err != nil {
+				t.Fatal(err)
+			}
+			if size := len(limiter.leases.young) + len(limiter.leases.old); size > 2*memoSize {
+				t.Fatalf("%d leases are kept", size)
+			}
+		}
+	})
+}
