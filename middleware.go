@@ -179,7 +179,7 @@ func (g *Guard) extract(h http.Header, refusal *Error) string {
 	return key
 }
 
-// trimBlanks is strings.Trim for blanks and tabs; that one makes a set of them, which costs 35 ns.
+// trimBlanks is strings.Trim for blanks and tabs; that one makes a set of them, which takes 9 ns.
 func trimBlanks(s string) string {
 	for s != "" && isBlank(s[0]) {
 		s = s[1:]

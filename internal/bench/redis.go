@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/httpkey/httpkey"
@@ -42,7 +43,7 @@ func compareRedis(out io.Writer, o options) error {
 	if err != nil {
 		return err
 	}
-	denied, err := server.compare(overdone, []contestant{contestants[0], contestants[2]}, keys[:1], o)
+	denied, err := server.compare(overdone, []contestant{contestants[0], *named(contestants, "redisstore.Limiter.Allow"), contestants[2]}, keys[:1], o)
 	if err != nil {
 		return err
 	}
@@ -52,6 +53,10 @@ func compareRedis(out io.Writer, o options) error {
 	}
 	report{out}.redis(server, o, rows, denied, revoked)
 	return nil
+}
+
+func named(contestants []contestant, name string) *contestant {
+	return &contestants[slices.IndexFunc(contestants, func(c contestant) bool { return c.name == name })]
 }
 
 // check is that of the contestant, each time with nothing in Redis but the keys: to

@@ -28,6 +28,8 @@ func redisContestants(s *redisServer) []contestant {
 		s.ours("httpkey, client without AutoPipeline", redisSetup{plain: true}),
 		s.ours("httpkey without cachestore", redisSetup{uncached: true}),
 		s.ours("httpkey with NewWindow", redisSetup{window: true}),
+		s.ours("httpkey, leases of a second", redisSetup{options: redisstore.Options{Lease: time.Second}}),
+		{name: "redisstore.Limiter.Allow", module: "github.com/httpkey/httpkey", does: limitOnly, build: s.buildLimiter},
 		{name: "redis_rate.Allow, AutoPipeline", does: limitOnly, build: s.buildRate(true)},
 		{
 			name: "ulule/limiter, Redis", module: "github.com/ulule/limiter/v3", does: limitOnly,
@@ -104,6 +106,23 @@ func (s *redisServer) buildRate(pipelined bool) func(http.Handler, []string, lim
 			allow(limiter, l, key(r), next, w, r)
 		}), func() { _ = client.Close() }
 	}
+}
+
+// buildLimiter is our limiter alone, as buildRate is redis_rate's.
+func (s *redisServer) buildLimiter(next http.Handler, _ []string, l limit) (http.Handler, func()) {
+	client := s.connect(advised)
+	limiter := redisstore.NewLimiter(client, nil)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		result, err := limiter.Allow(r.Context(), key(r), httpkey.Limit{Rate: l.hourly, Burst: l.burst, Period: time.Hour}, 1)
+		switch {
+		case err != nil:
+			w.WriteHeader(http.StatusInternalServerError)
+		case !result.Allowed:
+			w.WriteHeader(http.StatusTooManyRequests)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	}), func() { _ = client.Close() }
 }
 
 // byHand begins the names of keys that no digest hides, which is the cheapest.
