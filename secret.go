@@ -119,14 +119,15 @@ func checksum(s string) (digits [checksumLength]byte) {
 	return digits
 }
 
-// crc32IEEE returns the CRC-32 of s, four bytes at a time (slicing-by-4, Kounavis
-// and Berry, 2005): 21 ns for a secret, where byte by byte is 52.
-// crc32.ChecksumIEEE needs a []byte, and takes it to the heap.
+// crc32IEEE returns the CRC-32 of s, eight bytes at a time (slicing-by-8, Kounavis
+// and Berry, 2005): it takes a secret 31 ns to be accepted so, 38 by four and over 60
+// byte by byte. crc32.ChecksumIEEE needs a []byte, and takes it to the heap.
 func crc32IEEE(s string) uint32 {
 	crc := ^uint32(0)
-	for ; len(s) >= 4; s = s[4:] {
+	for ; len(s) >= 8; s = s[8:] {
 		crc ^= uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
-		crc = crcTables[3][byte(crc)] ^ crcTables[2][byte(crc>>8)] ^ crcTables[1][byte(crc>>16)] ^ crcTables[0][crc>>24]
+		crc = crcTables[7][byte(crc)] ^ crcTables[6][byte(crc>>8)] ^ crcTables[5][byte(crc>>16)] ^ crcTables[4][crc>>24] ^
+			crcTables[3][s[4]] ^ crcTables[2][s[5]] ^ crcTables[1][s[6]] ^ crcTables[0][s[7]]
 	}
 	for i := range len(s) {
 		crc = crcTables[0][byte(crc)^s[i]] ^ crc>>8
@@ -135,7 +136,7 @@ func crc32IEEE(s string) uint32 {
 }
 
 // crcTables[n] advances a byte by n bytes more than [crc32.IEEETable] does.
-var crcTables = func() (tables [4][256]uint32) {
+var crcTables = func() (tables [8][256]uint32) {
 	tables[0] = *crc32.IEEETable
 	for i, crc := range tables[0] {
 		for n := 1; n < len(tables); n++ {

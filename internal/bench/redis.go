@@ -18,6 +18,8 @@ const callers = 64
 var (
 	// room is what a busy key is allowed, and far more than any sends here.
 	room     = scenario{"allowed", limit{burst: 1000, hourly: 60_000}, http.StatusOK, drawUniform}
+	// popular is one key that all send: what leases are for.
+	popular  = scenario{"allowed, one key", limit{burst: 1000, hourly: 3_600_000_000}, http.StatusOK, drawFirst}
 	overdone = scenario{"denied, one key", single, http.StatusTooManyRequests, drawFirst}
 )
 
@@ -43,6 +45,11 @@ func compareRedis(out io.Writer, o options) error {
 	if err != nil {
 		return err
 	}
+	few := []contestant{contestants[0], *named(contestants, "httpkey"), *named(contestants, "httpkey, leases of a second")}
+	hot, err := server.compare(popular, few, keys[:1], o)
+	if err != nil {
+		return err
+	}
 	denied, err := server.compare(overdone, []contestant{contestants[0], *named(contestants, "redisstore.Limiter.Allow"), contestants[2]}, keys[:1], o)
 	if err != nil {
 		return err
@@ -51,7 +58,7 @@ func compareRedis(out io.Writer, o options) error {
 	if err != nil {
 		return err
 	}
-	report{out}.redis(server, o, rows, denied, revoked)
+	report{out}.redis(server, o, rows, hot, denied, revoked)
 	return nil
 }
 

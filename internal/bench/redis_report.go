@@ -16,7 +16,7 @@ func (r *redisRow) rate() float64 {
 func (r *redisRow) cpu() float64 { return r.median(func(m redisMeasurement) float64 { return m.cpu }) }
 
 // redis compares all with the first of their scenario, and with GET + Allow.
-func (w report) redis(s *redisServer, o options, allowed, denied []redisRow, revoked revocation) {
+func (w report) redis(s *redisServer, o options, allowed, popularRows, denied []redisRow, revoked revocation) {
 	fmt.Fprintf(w, "### Redis\n\n%s, %d cores, %s, Redis %s on the same machine; %d callers, %d keys; medians of %d rounds of %v.\n\n",
 		cpuModel(), runtime.NumCPU(), runtime.Version(), s.version, callers, o.keys, o.rounds, o.time)
 	fmt.Fprintf(w, "| module | version |\n|---|---|\n")
@@ -32,6 +32,9 @@ func (w report) redis(s *redisServer, o options, allowed, denied []redisRow, rev
 	fmt.Fprintf(w, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	for i := range allowed {
 		w.redisRow(&allowed[i], room.name, &allowed[0], &allowed[1])
+	}
+	for i := range popularRows {
+		w.redisRow(&popularRows[i], popular.name, &popularRows[0], nil)
 	}
 	for i := range denied {
 		w.redisRow(&denied[i], overdone.name, &denied[0], nil)
