@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// A budget is a context with a deadline, also for those that are made from it.
+// A budget is a context with a deadline, also for those that are made from it. Where
+// this sleeps, it is in a bubble of synctest, and no time passes.
 func TestBudgetIsAContextWithTimeout(t *testing.T) {
 	t.Parallel()
 	for name, wait := range map[string]func(context.Context) error{
