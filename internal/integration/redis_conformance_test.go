@@ -21,13 +21,13 @@ func TestRedisStandaloneConforms(t *testing.T) {
 func TestRedisClusterConforms(t *testing.T) {
 	t.Parallel()
 	cluster := startRedisCluster(t)
-	conforms(t, func(t *testing.T) redis.UniversalClient { return cluster.client(t) })
+	conforms(t, func(t *testing.T) redis.UniversalClient { return cluster.client(t, patientDial) })
 }
 
 func TestRedisSentinelConforms(t *testing.T) {
 	t.Parallel()
 	sentinel := startRedisSentinel(t)
-	conforms(t, func(t *testing.T) redis.UniversalClient { return sentinel.client(t) })
+	conforms(t, func(t *testing.T) redis.UniversalClient { return sentinel.client(t, patientDial) })
 }
 
 var prefixes atomic.Int64

@@ -17,7 +17,7 @@ func TestRedisFailover(t *testing.T) {
 	t.Run("cluster", func(t *testing.T) {
 		t.Parallel()
 		cluster := startRedisCluster(t)
-		client := cluster.client(t)
+		client := cluster.client(t, advisedDial)
 		survives(t, client, 10*time.Second, func(key string) {
 			master := cluster.master(t, client, key)
 			// What is acknowledged is lost with a master that has not replicated it yet.
@@ -35,7 +35,7 @@ func TestRedisFailover(t *testing.T) {
 	t.Run("sentinel", func(t *testing.T) {
 		t.Parallel()
 		sentinel := startRedisSentinel(t)
-		survives(t, sentinel.client(t), 5*time.Second, func(string) { sentinel.servers[0].end() })
+		survives(t, sentinel.client(t, advisedDial), 5*time.Second, func(string) { sentinel.servers[0].end() })
 	})
 }
 

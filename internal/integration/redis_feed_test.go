@@ -53,8 +53,8 @@ func TestRedisChangesAreTold(t *testing.T) {
 	standalone, cluster, sentinel := startRedis(t), startRedisCluster(t), startRedisSentinel(t)
 	for name, connect := range map[string]func() redis.UniversalClient{
 		"standalone": func() redis.UniversalClient { return standalone.client(t) },
-		"cluster":    func() redis.UniversalClient { return cluster.client(t) },
-		"sentinel":   func() redis.UniversalClient { return sentinel.client(t) },
+		"cluster":    func() redis.UniversalClient { return cluster.client(t, patientDial) },
+		"sentinel":   func() redis.UniversalClient { return sentinel.client(t, patientDial) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

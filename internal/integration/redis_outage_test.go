@@ -175,7 +175,7 @@ func inOutage(t *testing.T, server *redisServer, p *proxy, s *site, newLimiter n
 // asked once before and once in the outage, at most twice, and one more for one who asks now.
 func checkCharges(t *testing.T, server *redisServer, newLimiter newLimiter, s *site, once []holder, now holder) {
 	t.Helper()
-	limiter := newLimiter(server.client(t), &redisstore.Options{AskAlways: true})
+	limiter := newLimiter(connect(t, server.address(), advisedDial), &redisstore.Options{AskAlways: true})
 	charged := func(h holder) int {
 		var r httpkey.Result
 		eventually(t, 5*time.Second, func() (err error) {

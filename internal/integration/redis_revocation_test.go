@@ -123,7 +123,7 @@ func TestRedisRevocationWithoutFeed(t *testing.T) {
 	elsewhere := newSite(t, server.address(), redisLimiters[0].new, cachestore.Options{})
 	open := func(ttl time.Duration) *site {
 		s := newSiteOver(t, server.address(), redisLimiters[0].new, cachestore.Options{TTL: ttl}, func(store *redisstore.Store) httpkey.TokenStore {
-			return feedApart{Store: store, feed: redisstore.New(connect(t, p.address()), nil)}
+			return feedApart{Store: store, feed: redisstore.New(connect(t, p.address(), advisedDial), nil)}
 		})
 		s.follow(t)
 		return s
@@ -184,7 +184,7 @@ func TestRedisRevocationOvertakesALookup(t *testing.T) {
 	elsewhere := newSite(t, server.address(), redisLimiters[0].new, cachestore.Options{})
 	told := make(chan httpkey.Digest, 1000)
 	s := newSiteOver(t, p.address(), redisLimiters[0].new, cachestore.Options{TTL: time.Hour}, func(store *redisstore.Store) httpkey.TokenStore {
-		return feedApart{Store: store, feed: redisstore.New(connect(t, server.address()), nil), told: told}
+		return feedApart{Store: store, feed: redisstore.New(connect(t, server.address(), advisedDial), nil), told: told}
 	})
 	s.follow(t)
 	overtaken := 0

@@ -54,14 +54,14 @@ func startRedisSentinel(t testing.TB) *redisSentinel {
 	return r
 }
 
-// client returns a client with the options that package redisstore advises.
-func (r *redisSentinel) client(t testing.TB) *redis.Client {
+// client returns a client with the other options that package redisstore advises.
+func (r *redisSentinel) client(t testing.TB, dial time.Duration) *redis.Client {
 	var addresses []string
 	for _, sentinel := range r.sentinels {
 		addresses = append(addresses, sentinel.address())
 	}
 	client := redis.NewFailoverClient(&redis.FailoverOptions{
-		MasterName: "main", SentinelAddrs: addresses, MaxRetries: -1, ContextTimeoutEnabled: true, DialTimeout: 300 * time.Millisecond, DialerRetries: 1,
+		MasterName: "main", SentinelAddrs: addresses, MaxRetries: -1, ContextTimeoutEnabled: true, DialTimeout: dial, DialerRetries: 1,
 	})
 	t.Cleanup(func() { _ = client.Close() })
 	return client

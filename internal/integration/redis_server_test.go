@@ -108,13 +108,20 @@ func (s *redisServer) must(args ...any) {
 	}
 }
 
-// client returns a client of the server.
-func (s *redisServer) client(t testing.TB) *redis.Client { return connect(t, s.address()) }
+// How long a client may take to connect: as package redisstore advises, in tests
+// of outages; in all others, long enough for a machine that is busy with tests.
+const (
+	advisedDial = 300 * time.Millisecond
+	patientDial = 5 * time.Second
+)
 
-// connect returns a client with the options that package redisstore advises.
-func connect(t testing.TB, address string) *redis.Client {
+// client returns a client of the server.
+func (s *redisServer) client(t testing.TB) *redis.Client { return connect(t, s.address(), patientDial) }
+
+// connect returns a client with the other options that package redisstore advises.
+func connect(t testing.TB, address string, dial time.Duration) *redis.Client {
 	client := redis.NewClient(&redis.Options{
-		Addr: address, MaxRetries: -1, ContextTimeoutEnabled: true, DialTimeout: 300 * time.Millisecond, DialerRetries: 1,
+		Addr: address, MaxRetries: -1, ContextTimeoutEnabled: true, DialTimeout: dial, DialerRetries: 1,
 	})
 	t.Cleanup(func() { _ = client.Close() })
 	return client

@@ -35,7 +35,7 @@ func newSite(t testing.TB, address string, newLimiter newLimiter, cached cachest
 // newSiteOver returns a site whose store is what wrap makes of it.
 func newSiteOver(t testing.TB, address string, newLimiter newLimiter, cached cachestore.Options, wrap func(*redisstore.Store) httpkey.TokenStore) *site {
 	t.Helper()
-	s := &site{client: connect(t, address)}
+	s := &site{client: connect(t, address, advisedDial)}
 	cached.Observer = s
 	s.cache = cachestore.New(wrap(redisstore.New(s.client, nil)), &cached)
 	s.Guard = httpkey.New(s.cache, newLimiter(s.client, nil), &httpkey.Options{Observer: s})
