@@ -14,23 +14,26 @@ import (
 // An Entry is immutable but for LastUsed, so a request goes on with the token
 // as it was let in. It is safe for concurrent use. Make one with [NewEntry] or [NewCopy].
 type Entry struct {
-	// One cache line: what every request reads.
+	// Two cache lines, of which the first is all that a search looks at.
 	digest    Digest
 	lastUsed  atomic.Int64 // Unix microseconds, null, or replaced
 	expiredAt int64        // Unix microseconds, or null
 	slot      Slot
-	state     entryState
+	rare      *rare // nil if there is none of it
 
 	// The strings stand in one, where each would take two words: half of what a
 	// token takes, and one object for the garbage collector to visit instead of seven.
-	ends      [lastText]uint32
 	text      string
-	limit     Limit
-	scopes    []string
+	ends      [lastText]uint32
+	state     entryState
 	createdAt int64
 	successor *Entry // set before lastUsed is replaced
+}
 
-	_ [16]byte // to 192 bytes, which Go allocates at the beginning of a cache line
+// rare is what few tokens have.
+type rare struct {
+	limit  Limit
+	scopes []string
 }
 
 // entryState is what of a token fits into a bit.
@@ -63,14 +66,21 @@ const (
 // NewEntry returns an Entry of t, whose times it keeps to the microsecond. It
 // shares no memory with t. The strings of t must not exceed 4 GB together.
 func NewEntry(t Token) *Entry {
-	e := &Entry{
-		digest:    t.Digest,
-		expiredAt: toMicros(t.ExpiredAt),
-		limit:     t.Limit,
-		scopes:    slices.Clone(t.Scopes),
-		createdAt: toMicros(t.CreatedAt),
-	}
+	e := new(Entry)
+	e.Init(t)
+	return e
+}
+
+// Init makes e what [NewEntry] returns, for a store that keeps more of a token beside
+// its Entry. e must be new.
+func (e *Entry) Init(t Token) {
+	e.digest = t.Digest
 	e.lastUsed.Store(toMicros(t.LastUsed))
+	e.expiredAt = toMicros(t.ExpiredAt)
+	e.createdAt = toMicros(t.CreatedAt)
+	if t.Limit != (Limit{}) || t.Scopes != nil {
+		e.rare = &rare{t.Limit, slices.Clone(t.Scopes)}
+	}
 	if t.IsActive {
 		e.state |= stateActive
 	}
@@ -83,7 +93,6 @@ func NewEntry(t Token) *Entry {
 		end += len(s)
 		e.ends[i] = uint32(end)
 	}
-	return e
 }
 
 // NewCopy is [NewEntry] for a cache: the token is kept elsewhere, and its uses are
@@ -108,8 +117,8 @@ func (e *Entry) Token() Token {
 		Description: e.string(textDescription),
 		User:        e.string(textUser),
 		Workspace:   e.string(textWorkspace),
-		Scopes:      slices.Clone(e.scopes),
-		Limit:       e.limit,
+		Scopes:      slices.Clone(e.scopes()),
+		Limit:       e.limit(),
 		IsActive:    e.isActive(),
 		ExpiredAt:   fromMicros(e.expiredAt),
 		LastUsed:    fromMicros(e.latestUse()),
@@ -130,14 +139,18 @@ func (e *Entry) Cursor() Cursor { return Cursor{CreatedAt: fromMicros(e.createdA
 // Touch moves LastUsed on to at, unless it is there or later already.
 func (e *Entry) Touch(at time.Time) { e.touch(toMicros(at)) }
 
-// Replace returns a new Entry, of t, for a store to put in place of e. Digest and
-// LastUsed are those of e; a use that a request notes in e from now on, because it
-// found e before it was replaced, shows in the new one too. Replace an Entry once.
-func (e *Entry) Replace(t Token) *Entry {
+// Slot returns the place for the token's bucket. A store may put there what its
+// limiter understands, before it shows e to anybody.
+func (e *Entry) Slot() *Slot { return &e.slot }
+
+// Replace makes next, which must be new, an Entry of t, for a store to put in place
+// of e. Digest and LastUsed are those of e; a use that a request notes in e from now
+// on, because it found e before it was replaced, shows in next too. Replace an Entry once.
+func (e *Entry) Replace(next *Entry, t Token) {
 	t.Digest, t.LastUsed = e.digest, time.Time{}
-	e.successor = NewEntry(t)
-	e.successor.touch(e.lastUsed.Swap(replaced))
-	return e.successor
+	next.Init(t)
+	e.successor = next
+	next.touch(e.lastUsed.Swap(replaced))
 }
 
 // Format prints the token, the digest redacted.
@@ -180,6 +193,20 @@ func (e *Entry) string(i int) string {
 		end = int(e.ends[i])
 	}
 	return e.text[start:end]
+}
+
+func (e *Entry) limit() Limit {
+	if e.rare == nil {
+		return Limit{}
+	}
+	return e.rare.limit
+}
+
+func (e *Entry) scopes() []string {
+	if e.rare == nil {
+		return nil
+	}
+	return e.rare.scopes
 }
 
 func (e *Entry) isActive() bool { return e.state&stateActive != 0 }

@@ -59,7 +59,9 @@ func TestUsesSurviveReplacement(t *testing.T) {
 			})
 		}
 		for range 100 {
-			current.Store(current.Load().Replace(httpkey.Token{ID: "t", LastUsed: time.UnixMicro(1e9)}))
+			next := new(httpkey.Entry)
+			current.Load().Replace(next, httpkey.Token{ID: "t", LastUsed: time.UnixMicro(1e9)})
+			current.Store(next)
 		}
 		wg.Wait()
 		if got := current.Load().Token().LastUsed.UnixMicro(); got != 400 {

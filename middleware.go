@@ -306,10 +306,10 @@ func (g *Guard) limit(r *http.Request, e *Entry) Limit {
 			return limit
 		}
 	}
-	switch {
-	case e.limit != (Limit{}):
-		return e.limit
-	case e.state&stateService != 0:
+	if limit := e.limit(); limit != (Limit{}) {
+		return limit
+	}
+	if e.state&stateService != 0 {
 		return g.options.ServiceTokenLimit
 	}
 	return g.options.APIKeyLimit

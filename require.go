@@ -16,7 +16,7 @@ func RequireScope(scopes ...string) func(http.Handler) http.Handler {
 	scopes = slices.Clone(scopes)
 	return require(ReasonScope, func(_ *http.Request, e *Entry) bool {
 		for _, scope := range scopes {
-			if !slices.Contains(e.scopes, scope) {
+			if !slices.Contains(e.scopes(), scope) {
 				return false
 			}
 		}

@@ -39,7 +39,8 @@ type buckets[S any] struct {
 
 // generation is the buckets that were used in a certain time.
 type generation struct {
-	refill atomic.Int64 // the longest refill time in it, in microseconds
+	limiter any          // the *buckets that they are in
+	refill  atomic.Int64 // the longest refill time in it, in microseconds
 }
 
 // membership is what a bucket has in common with others.
@@ -61,13 +62,13 @@ type bucket[S any] struct {
 	self any // itself, for slots to point to
 
 	mu    sync.Mutex  // may be taken with that of the shard, but not before it
-	of    *membership // its limit never changes
+	of    *membership // nil before the first use; then its limit and its limiter never change
 	state S
 }
 
 func newBuckets[S any]() *buckets[S] {
 	b := &buckets[S]{start: time.Now(), seed: maphash.MakeSeed()}
-	b.begin(new(generation))
+	b.begin(b.newGeneration())
 	return b
 }
 
@@ -77,16 +78,29 @@ func (b *buckets[S]) at(now time.Time) int64 { return int64(now.Sub(b.start) / t
 // now is at for the present.
 func (b *buckets[S]) now() int64 { return int64(time.Since(b.start) / time.Microsecond) }
 
-// lock returns the bucket of key and limit, locked. limit has Burst filled in.
-func (b *buckets[S]) lock(key string, limit httpkey.Limit, now int64) *bucket[S] {
+// lock returns the bucket of key and limit, locked. limit has Burst filled in. If
+// there is none yet, spare becomes it, if that is not nil and still free.
+func (b *buckets[S]) lock(key string, limit httpkey.Limit, now int64, spare *bucket[S]) *bucket[S] {
 	b.turnWhenDue(now)
 	hash := maphash.String(b.seed, key)
 	shard := &b.shards[hash%bucketShards]
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	found := shard.find(b.seed, hash, key, limit)
+	of := b.membership(shard.generation, limit)
+	found := shard.young.find(hash, key, limit)
+	if found == nil {
+		found = shard.old.find(hash, key, limit)
+		if found == nil && spare.take(of) {
+			found = spare
+		}
+		if found == nil {
+			found = &bucket[S]{key: key, of: of}
+			found.self = found
+		}
+		shard.young.add(b.seed, hash, found)
+	}
 	found.mu.Lock()
-	found.of = b.membership(shard.generation, limit)
+	found.of = of
 	return found
 }
 
@@ -94,16 +108,37 @@ func (b *buckets[S]) lock(key string, limit httpkey.Limit, now int64) *bucket[S]
 // unless that is another's, or of another generation: then it has to be moved.
 func (b *buckets[S]) lockIn(slot *httpkey.Slot, key string, limit httpkey.Limit, now int64) *bucket[S] {
 	b.turnWhenDue(now)
-	if known, ok := slot.Load().(*bucket[S]); ok && known.key == key {
+	known, _ := slot.Load().(*bucket[S])
+	if known != nil && known.key != key {
+		known = nil
+	}
+	if known != nil {
 		known.mu.Lock()
-		if known.of.generation == b.young.Load() && known.of.limit == limit {
+		if of := known.of; of != nil && of.generation == b.young.Load() && of.limit == limit {
 			return known
 		}
 		known.mu.Unlock()
 	}
-	found := b.lock(key, limit, now)
-	slot.Store(&found.self)
+	found := b.lock(key, limit, now, known)
+	if found != known {
+		slot.Store(&found.self)
+	}
 	return found
+}
+
+// take makes b, which is in no table of of's limiter, a bucket of it; but not if it
+// serves another limiter or another limit.
+func (b *bucket[S]) take(of *membership) bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.of != nil && (b.of.limit != of.limit || b.of.generation.limiter != of.generation.limiter) {
+		return false
+	}
+	b.of = of
+	return true
 }
 
 func (b *buckets[S]) turnWhenDue(now int64) {
@@ -119,10 +154,12 @@ func (b *buckets[S]) turnWhenDue(now int64) {
 // turnGenerations lets the old generation go and makes the young one the old one.
 func (b *buckets[S]) turnGenerations() {
 	old := b.young.Load()
-	b.begin(new(generation))
+	b.begin(b.newGeneration())
 	// The clock anew: a bucket may have been used before its shard's turn came.
 	b.turnAt.Store(b.now() + max(old.refill.Load(), minGeneration.Microseconds()))
 }
+
+func (b *buckets[S]) newGeneration() *generation { return &generation{limiter: b} }
 
 func (b *buckets[S]) begin(young *generation) {
 	// Before the shards do: a bucket that is found to be of the young generation
@@ -138,21 +175,6 @@ func (s *bucketShard[S]) begin(young *generation) {
 	defer s.mu.Unlock()
 	s.old, s.young = s.young, bucketTable[S]{}
 	s.generation = young
-}
-
-// find returns the bucket of key and limit, which is young from now on.
-func (s *bucketShard[S]) find(seed maphash.Seed, hash uint64, key string, limit httpkey.Limit) *bucket[S] {
-	b := s.young.find(hash, key, limit)
-	if b != nil {
-		return b
-	}
-	b = s.old.find(hash, key, limit)
-	if b == nil {
-		b = &bucket[S]{key: key}
-		b.self = b
-	}
-	s.young.add(seed, hash, b)
-	return b
 }
 
 // membership returns that of a bucket with this limit in a generation.

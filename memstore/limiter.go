@@ -18,7 +18,8 @@ import (
 // A bucket takes about 80 bytes beside its key, 100 if it is in use all the time. When
 // it is full again it goes, by the next call, whosever that is, after two of the longest
 // refill times in use, or of ten seconds; so one limit with a long Period keeps all
-// buckets for longer. Of a token that a [Store] shares, 64 bytes stay with the token.
+// buckets for longer. The bucket of a token in a [Store] has its place beside the token,
+// and takes 16 bytes more.
 type Limiter struct {
 	buckets *buckets[gcra]
 }
@@ -33,7 +34,7 @@ func (l *Limiter) Allow(_ context.Context, key string, limit httpkey.Limit, n in
 		return httpkey.Result{}, err
 	}
 	now := l.buckets.now()
-	b := l.buckets.lock(key, limit, now)
+	b := l.buckets.lock(key, limit, now, nil)
 	defer b.mu.Unlock()
 	return b.state.take(limit, now, n), nil
 }

@@ -96,7 +96,7 @@ func TestTurning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBuckets[gcra]()
 		use := func(limit httpkey.Limit) *gcra {
-			used := b.lock("key", limit, b.now())
+			used := b.lock("key", limit, b.now(), nil)
 			used.mu.Unlock()
 			return &used.state
 		}
@@ -146,7 +146,7 @@ func TestUseWhileTurning(t *testing.T) {
 			return used
 		}
 		used := use()
-		next := new(generation)
+		next := b.newGeneration()
 		b.young.Store(next)
 		use()
 		for i := range b.shards {
@@ -154,7 +154,7 @@ func TestUseWhileTurning(t *testing.T) {
 		}
 		use()
 		b.turnGenerations()
-		if again := b.lock("key", limit, 0); again != used {
+		if again := b.lock("key", limit, 0, nil); again != used {
 			t.Error("the bucket is gone, though it was used in the generation before")
 		}
 	})

@@ -20,13 +20,33 @@ import (
 // concurrent use, and it never waits, so it does not look at contexts.
 //
 // LastUsed is noted in the token as requests come, to the millisecond; a Guard has
-// nothing to write for it. A token takes 260 to 290 bytes beside its strings.
+// nothing to write for it. A token takes 260 to 290 bytes beside its strings, with room
+// for the bucket that a [Limiter] keeps of it.
 type Store struct {
 	byDigest *index // read without the lock
 
 	mu     sync.RWMutex
 	byID   map[string]*httpkey.Entry
 	oldest []*httpkey.Entry // oldest first, so that a new token is appended; List reads it backwards
+}
+
+// record is a token and the bucket that a [Limiter] may take for it, side by side: a
+// request waits once for the memory of both, and not for one after the other. With a
+// million tokens that takes 1,850 ns instead of 2,250 (the index included, see there),
+// and 70 bytes less a token.
+type record struct {
+	entry  httpkey.Entry
+	bucket bucket[gcra]
+}
+
+// newEntry returns the entry of a new record.
+func newEntry(fill func(*httpkey.Entry)) *httpkey.Entry {
+	r := new(record)
+	fill(&r.entry)
+	r.bucket.key = r.entry.ID()
+	r.bucket.self = &r.bucket
+	r.entry.Slot().Store(&r.bucket.self)
+	return &r.entry
 }
 
 // New returns an empty Store.
@@ -41,7 +61,7 @@ func (s *Store) Create(_ context.Context, t httpkey.Token) error {
 	if s.byID[t.ID] != nil || s.byDigest.find(&t.Digest) != nil {
 		return httpkey.ErrConflict
 	}
-	entry := httpkey.NewEntry(t)
+	entry := newEntry(func(e *httpkey.Entry) { e.Init(t) })
 	s.byID[entry.ID()] = entry
 	s.byDigest.add(entry)
 	s.insert(entry)
@@ -93,7 +113,7 @@ func (s *Store) Update(_ context.Context, t httpkey.Token) error {
 	if old == nil {
 		return httpkey.ErrNotFound
 	}
-	entry := old.Replace(t)
+	entry := newEntry(func(e *httpkey.Entry) { old.Replace(e, t) })
 	s.byDigest.replace(old, entry)
 	delete(s.byID, t.ID) // the key is part of the old entry
 	s.byID[entry.ID()] = entry

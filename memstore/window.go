@@ -34,7 +34,7 @@ func (w *Window) Allow(_ context.Context, key string, limit httpkey.Limit, n int
 		return httpkey.Result{}, err
 	}
 	now := w.buckets.now()
-	b := w.buckets.lock(key, limit, now)
+	b := w.buckets.lock(key, limit, now, nil)
 	defer b.mu.Unlock()
 	return b.state.take(limit, now, n), nil
 }
