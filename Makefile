@@ -1,4 +1,4 @@
-# make demo    a server to try, on 127.0.0.1:8080 (or $ADDR)
+# make demo    a server to try, on 127.0.0.1:8080 (or $ADDR), with its keys in httpkey.db (or $HTTPKEY_DSN)
 # make test    every test of every module; needs Go alone
 # make lint    gofmt, go mod tidy, go vet, golangci-lint (with staticcheck)
 # make integration  the stores and limiters on real servers, which it starts: Redis, PostgreSQL, MariaDB

@@ -1,5 +1,10 @@
-// Command quickstart is a small API behind httpkey to try with curl. It prints a
-// key of each kind when it starts, and listens on $ADDR, or else 127.0.0.1:8080.
+// Command quickstart is a small API behind httpkey to try with curl. It listens on
+// $ADDR, or else 127.0.0.1:8080. It keeps keys in $HTTPKEY_DSN, or else in the SQLite
+// file httpkey.db; where there are none it issues one of each kind and prints them.
+//
+//	quickstart -issue LABEL
+//
+// prints one more, also while the server runs.
 package main
 
 import (
@@ -7,6 +12,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,28 +30,61 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal kills
-	if err := run(ctx, cmp.Or(os.Getenv("ADDR"), "127.0.0.1:8080"), os.Stdout); err != nil {
+	label := flag.String("issue", "", "print a new API key with this `label`, and do not serve")
+	flag.Parse()
+	dsn := cmp.Or(os.Getenv("HTTPKEY_DSN"), defaultDSN)
+	var err error
+	if *label != "" {
+		err = issue(ctx, dsn, *label, os.Stdout)
+	} else {
+		err = run(ctx, cmp.Or(os.Getenv("ADDR"), "127.0.0.1:8080"), dsn, os.Stdout)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(1)
 	}
 }
 
+// issue prints a new API key of ada's.
+func issue(ctx context.Context, dsn, label string, stdout io.Writer) error {
+	b, err := open(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = b.Close() }()
+	if _, ok := b.store.(*memstore.Store); ok {
+		return errors.New("HTTPKEY_DSN=memory: keeps keys in the server's own memory, where -issue cannot put one")
+	}
+	key, _, err := newGuard(b).Issue(ctx, httpkey.Token{Label: label, User: ada.ID})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "HTTPKEY_API_KEY=%s\n", key.Reveal())
+	return err
+}
+
 // run serves at addr until ctx is over. It listens before all else: keys are
 // for a server that is there.
-func run(ctx context.Context, addr string, stdout io.Writer) error {
+func run(ctx context.Context, addr, dsn string, stdout io.Writer) error {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = listener.Close() }()
-	return serve(ctx, listener, memstore.New(), stdout)
+	b, err := open(ctx, dsn)
+	if err != nil {
+		return err
+	}
+	return errors.Join(serve(ctx, listener, b, stdout), b.Close())
 }
 
-func serve(ctx context.Context, listener net.Listener, store httpkey.TokenStore, stdout io.Writer) error {
-	guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{
-		Observer: httpkey.SlogObserver(slog.Default()),
-	})
-	if err := announce(ctx, guard, listener.Addr(), stdout); err != nil {
+func newGuard(b *backend) *httpkey.Guard {
+	return httpkey.New(b.store, b.limiter, &httpkey.Options{Observer: httpkey.SlogObserver(slog.Default())})
+}
+
+func serve(ctx context.Context, listener net.Listener, b *backend, stdout io.Writer) error {
+	guard := newGuard(b)
+	if err := announce(ctx, guard, b.store, listener.Addr(), stdout); err != nil {
 		return err
 	}
 	server := &http.Server{Handler: routes(guard), ReadHeaderTimeout: 5 * time.Second}
@@ -61,8 +100,18 @@ func serve(ctx context.Context, listener net.Listener, store httpkey.TokenStore,
 }
 
 // announce issues a key of each kind and prints them, the one time that they
-// can be seen.
-func announce(ctx context.Context, guard *httpkey.Guard, addr net.Addr, stdout io.Writer) error {
+// can be seen. If there are keys already, it says how to make another.
+func announce(ctx context.Context, guard *httpkey.Guard, store httpkey.TokenStore, addr net.Addr, stdout io.Writer) error {
+	tokens, err := store.List(ctx, httpkey.Filter{Limit: 1})
+	if err != nil {
+		return fmt.Errorf("the store of HTTPKEY_DSN: %w", err)
+	}
+	if len(tokens) > 0 {
+		_, err := fmt.Fprintf(stdout, `The keys are those that were printed before. For another, with the same HTTPKEY_DSN: %s -issue LABEL
+curl -i -H 'X-Api-Key: …' http://%s/api/v1/users/me/
+`, os.Args[0], addr)
+		return err
+	}
 	apiKey, _, err := guard.Issue(ctx, httpkey.Token{Label: "quickstart", User: ada.ID})
 	if err != nil {
 		return err
@@ -100,7 +149,7 @@ func startPage(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	_, _ = fmt.Fprintf(w, `httpkey quickstart
 
-The server has printed an API key and a service token. Try:
+The server printed an API key and a service token when it first started. Try:
 
     curl -i http://%[1]s/api/v1/users/me/                       401: no key
     curl -i -H 'X-Api-Key: …' http://%[1]s/api/v1/users/me/     200: whose key it is

@@ -53,8 +53,14 @@ func readAnnouncement(t *testing.T, stdout io.Reader) printed {
 	return printed{apiKey: match[1], serviceToken: match[2], url: match[4]}
 }
 
-// start runs a server in this process until stop is called or the test ends.
+// start runs a server that has no keys yet, in this process, until stop is called or the test ends.
 func start(t *testing.T, run func(context.Context, io.Writer) error) (demo printed, stop func() error) {
+	t.Helper()
+	stdout, stop := launch(t, run)
+	return readAnnouncement(t, stdout), stop
+}
+
+func launch(t *testing.T, run func(context.Context, io.Writer) error) (stdout io.Reader, stop func() error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	out, in := io.Pipe()
@@ -78,11 +84,11 @@ func start(t *testing.T, run func(context.Context, io.Writer) error) (demo print
 			t.Error(err)
 		}
 	})
-	return readAnnouncement(t, out), stop
+	return out, stop
 }
 
 func onAnyPort(ctx context.Context, stdout io.Writer) error {
-	return run(ctx, "127.0.0.1:0", stdout)
+	return run(ctx, "127.0.0.1:0", "memory:", stdout)
 }
 
 func get(t *testing.T, url, key string) (status int, body []byte, header http.Header) {
@@ -190,7 +196,7 @@ func TestStopWritesLastUsed(t *testing.T) {
 	}
 	store := memstore.New()
 	demo, stop := start(t, func(ctx context.Context, stdout io.Writer) error {
-		return serve(ctx, listener, store, stdout)
+		return serve(ctx, listener, &backend{store, memstore.NewLimiter(), io.NopCloser(nil)}, stdout)
 	})
 	get(t, demo.url+"/api/v1/users/me/", demo.apiKey)
 	if err := stop(); err != nil {
@@ -206,7 +212,7 @@ func TestOccupiedPort(t *testing.T) {
 	t.Parallel()
 	addr := occupy(t)
 	var stdout bytes.Buffer
-	err := run(t.Context(), addr, &stdout)
+	err := run(t.Context(), addr, "memory:", &stdout)
 	if err == nil || !strings.Contains(err.Error(), addr) {
 		t.Errorf("run returned %v, want an error that names %s", err, addr)
 	}
@@ -239,7 +245,7 @@ func TestProcess(t *testing.T) {
 		if runtime.GOOS == "windows" {
 			t.Skip("Windows has no SIGTERM")
 		}
-		cmd, stderr := command(ctx, binary, "127.0.0.1:0")
+		cmd, stderr := command(ctx, t.TempDir(), binary, "127.0.0.1:0")
 		stdout, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -265,17 +271,52 @@ func TestProcess(t *testing.T) {
 
 	t.Run("exits with 1 if the port is occupied", func(t *testing.T) {
 		addr := occupy(t)
-		cmd, stderr := command(ctx, binary, addr)
+		directory := t.TempDir()
+		cmd, stderr := command(ctx, directory, binary, addr)
 		stdout, err := cmd.Output()
 		if err == nil || cmd.ProcessState.ExitCode() != 1 || len(stdout) > 0 || !strings.Contains(stderr.String(), addr) {
 			t.Errorf("%v, stdout %q, stderr %q", err, stdout, stderr)
 		}
+		if files, err := os.ReadDir(directory); err != nil || len(files) > 0 {
+			t.Errorf("it left %v, %v", files, err)
+		}
+	})
+
+	t.Run("keeps keys in a file, beside which another process issues one", func(t *testing.T) {
+		directory := t.TempDir()
+		cmd, stderr := command(ctx, directory, binary, "127.0.0.1:0")
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait() // so that Windows lets the file be removed
+		})
+		demo := readAnnouncement(t, stdout)
+		another, anotherStderr := command(ctx, directory, binary, "", "-issue", "another")
+		line, err := another.Output()
+		key, found := strings.CutPrefix(string(line), "HTTPKEY_API_KEY=")
+		if err != nil || !found {
+			t.Fatalf("-issue printed %q: %v\n%s", line, err, anotherStderr)
+		}
+		if status, body, _ := get(t, demo.url+"/api/v1/users/me/", strings.TrimSuffix(key, "\n")); status != http.StatusOK {
+			t.Errorf("the API answered %d %s\n%s", status, body, stderr)
+		}
+		if _, err := os.Stat(filepath.Join(directory, "httpkey.db")); err != nil {
+			t.Error(err)
+		}
 	})
 }
 
-func command(ctx context.Context, binary, addr string) (cmd *exec.Cmd, stderr *bytes.Buffer) {
-	cmd = exec.CommandContext(ctx, binary)
-	cmd.Env = append(os.Environ(), "ADDR="+addr)
+// command runs the server, or what args say, in a directory and with the defaults but for addr.
+func command(ctx context.Context, directory, binary, addr string, args ...string) (cmd *exec.Cmd, stderr *bytes.Buffer) {
+	cmd = exec.CommandContext(ctx, binary, args...)
+	cmd.Dir = directory
+	cmd.Env = append(os.Environ(), "ADDR="+addr, "HTTPKEY_DSN=")
 	stderr = new(bytes.Buffer)
 	cmd.Stderr = stderr
 	return cmd, stderr
