@@ -79,6 +79,20 @@ func TestBudgetHasTheValuesOfTheRequest(t *testing.T) {
 	}
 }
 
+// What waiting takes, it takes once, and gives back when the request ends.
+func TestBudgetFreesItsTimer(t *testing.T) {
+	t.Parallel()
+	b := newBudget(t.Context(), time.Minute)
+	first := b.wait()
+	if b.wait() != first {
+		t.Error("the second who waits sets another timer")
+	}
+	b.end()
+	if !errors.Is(first.Err(), context.Canceled) {
+		t.Errorf("the timer runs on: %v", first.Err())
+	}
+}
+
 // A context that is made from a budget is canceled by it without a goroutine between.
 func TestBudgetStartsNoGoroutine(t *testing.T) {
 	// Not parallel: it counts goroutines.

@@ -323,6 +323,26 @@ func TestProbesDoNotPileUp(t *testing.T) {
 	})
 }
 
+// A limiter that is down is asked twice a second, as Options.Fallback says.
+func TestHowOftenALimiterIsAskedWhetherItIsBack(t *testing.T) {
+	t.Parallel()
+	inOutage(t, httpkey.Options{}, func(o outage) {
+		o.limiter.set(refused)
+		for range 3 {
+			o.get(0)
+		}
+		o.limiter.calls.Store(0)
+		for range 1000 {
+			time.Sleep(10 * time.Millisecond)
+			o.get(0)
+			synctest.Wait()
+		}
+		if calls := o.limiter.calls.Load(); calls != 20 {
+			t.Errorf("asked %d times in 10 s, want 20", calls)
+		}
+	})
+}
+
 // 200 callers at once whose limiter hangs are all answered in time, and none asks again.
 func TestHerdInAnOutage(t *testing.T) {
 	t.Parallel()
