@@ -70,6 +70,24 @@ func TestUsesSurviveReplacement(t *testing.T) {
 	}
 }
 
+// A use that is noted in a token that was replaced since is noted in the one that counts.
+func TestUseOfAReplacedEntry(t *testing.T) {
+	t.Parallel()
+	var entries [3]httpkey.Entry
+	entries[0].Init(httpkey.Token{ID: "t"})
+	entries[0].Replace(&entries[1], httpkey.Token{ID: "t"})
+	entries[1].Replace(&entries[2], httpkey.Token{ID: "t"})
+	for n := range entries {
+		at := time.UnixMicro(int64(1 + n)).UTC()
+		entries[n].Touch(at)
+		for m := range entries {
+			if got := entries[m].Token().LastUsed; !got.Equal(at) {
+				t.Errorf("entry %d, after a use that was noted in %d: %v, want %v", m, n, got, at)
+			}
+		}
+	}
+}
+
 // embedding has a Lookup of its own, and the Find of the store that it embeds.
 type embedding struct {
 	*memstore.Store

@@ -323,6 +323,30 @@ func TestProbesDoNotPileUp(t *testing.T) {
 	})
 }
 
+// A limiter is back if it can tell that a limit is invalid, and has its three
+// failures again when it is.
+func TestLimiterThatIsBack(t *testing.T) {
+	t.Parallel()
+	inOutage(t, httpkey.Options{}, func(o outage) {
+		o.limiter.set(refused)
+		for range 3 {
+			o.get(0)
+		}
+		o.limiter.set(func(context.Context) error { return httpkey.ErrInvalidLimit })
+		time.Sleep(time.Second)
+		o.get(0)
+		synctest.Wait()
+		o.limiter.set(refused)
+		for range 2 {
+			o.get(0)
+		}
+		want := []httpkey.EventType{httpkey.EventLimiterDown, httpkey.EventLimiterUp}
+		if got := o.changes(); !slices.Equal(got, want) {
+			t.Errorf("observed %v, want %v", got, want)
+		}
+	})
+}
+
 // A limiter that is down is asked twice a second, as Options.Fallback says.
 func TestHowOftenALimiterIsAskedWhetherItIsBack(t *testing.T) {
 	t.Parallel()
