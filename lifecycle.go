@@ -124,6 +124,17 @@ func (g *Guard) Revoke(ctx context.Context, id string) error {
 	return nil
 }
 
+// Masked returns what may be shown of t's secret, by which people recognize it: the
+// beginning that all of its kind have, and its Hint, as in hk_k_…a1B2. Where
+// [Options.ImportedMinLength] lets in keys of other shapes, the beginning is not known
+// and left out.
+func (g *Guard) Masked(t Token) string {
+	if g.format.importedMinLength > 0 {
+		return "…" + t.Hint
+	}
+	return g.format.beginning(t.Kind) + "…" + t.Hint
+}
+
 // ninetyDays is the customary age at which a key is replaced, or given up if unused.
 const ninetyDays = 90 * 24 * time.Hour
 

@@ -64,13 +64,17 @@ type secretFormat struct {
 
 // generate returns a new secret.
 func (f secretFormat) generate(kind Kind) Secret {
-	letter := "_k_"
-	if kind == ServiceToken {
-		letter = "_s_"
-	}
-	body := f.prefix + letter + randomBase62(randomLength)
+	body := f.beginning(kind) + randomBase62(randomLength)
 	sum := checksum(body)
 	return Secret(body + string(sum[:]))
+}
+
+// beginning is what all secrets of a kind begin with.
+func (f secretFormat) beginning(kind Kind) string {
+	if kind == ServiceToken {
+		return f.prefix + "_s_"
+	}
+	return f.prefix + "_k_"
 }
 
 // accepts reports whether s has the shape of a secret. It asks no store, so a

@@ -1,0 +1,155 @@
+package console
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/httpkey/httpkey"
+)
+
+// tokenList is a page of tokens on the wire. The names are those with which the
+// Plane documentation pages through a list: an array has no place for the cursor.
+type tokenList struct {
+	Results         []httpkey.Token `json:"results"`
+	NextCursor      string          `json:"next_cursor"`
+	NextPageResults bool            `json:"next_page_results"`
+}
+
+func (c *console) apiList(w http.ResponseWriter, r *http.Request, p Principal) error {
+	q, err := parseQuery(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	page, err := c.list(r.Context(), p, q)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, tokenList{
+		Results:         append([]httpkey.Token{}, page.tokens...), // [] where nil would be null
+		NextCursor:      page.next,
+		NextPageResults: page.next != "",
+	})
+	return nil
+}
+
+func (c *console) apiCreate(w http.ResponseWriter, r *http.Request, p Principal) error {
+	body, err := readObject(w, r)
+	if err != nil {
+		return err
+	}
+	t := httpkey.Token{
+		Label:       body.text("label"),
+		Description: body.text("description"),
+		Kind:        body.kind("kind"),
+		Workspace:   orZero(body.nullableText("workspace")),
+		Scopes:      body.texts("scopes"),
+		ExpiredAt:   orZero(body.nullableTime("expired_at")),
+	}
+	body.refuseRest()
+	created, err := c.create(r.Context(), p, t, body.wrong)
+	if err != nil {
+		return err
+	}
+	writeCreated(w, "./", created)
+	return nil
+}
+
+func (c *console) apiGet(w http.ResponseWriter, r *http.Request, p Principal) error {
+	t, err := c.find(r.Context(), p, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, t)
+	return nil
+}
+
+func (c *console) apiUpdate(w http.ResponseWriter, r *http.Request, p Principal) error {
+	body, err := readObject(w, r)
+	if err != nil {
+		return err
+	}
+	var ch change
+	if body.has("label") {
+		ch.label = pointer(body.text("label"))
+	}
+	if body.has("description") {
+		ch.description = pointer(body.text("description"))
+	}
+	if body.has("is_active") {
+		ch.isActive = pointer(body.boolean("is_active"))
+	}
+	if body.has("expired_at") {
+		ch.expiredAt = pointer(orZero(body.nullableTime("expired_at")))
+	}
+	body.refuseRest()
+	t, err := c.update(r.Context(), p, r.PathValue("id"), ch, body.wrong)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, t)
+	return nil
+}
+
+func (c *console) apiDelete(w http.ResponseWriter, r *http.Request, p Principal) error {
+	t, err := c.find(r.Context(), p, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	if err := c.remove(r.Context(), p, t); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (c *console) apiRotate(w http.ResponseWriter, r *http.Request, p Principal) error {
+	body, err := readObject(w, r)
+	if err != nil {
+		return err
+	}
+	grace := body.grace("grace")
+	body.refuseRest()
+	if err := body.wrong.asError(); err != nil {
+		return err
+	}
+	created, err := c.rotate(r.Context(), p, r.PathValue("id"), grace)
+	if err != nil {
+		return err
+	}
+	writeCreated(w, "../../", created)
+	return nil
+}
+
+// writeCreated writes the one answer with the secret.
+func writeCreated(w http.ResponseWriter, root string, created httpkey.Created) {
+	w.Header().Set("Location", root+url.PathEscape(created.Token.ID)+"/")
+	writeJSON(w, http.StatusCreated, created)
+}
+
+// writeFailure is the handler of failures for programs.
+func writeFailure(w http.ResponseWriter, _ *http.Request, _ Principal, f *failure) {
+	f.setHeaders(w.Header())
+	writeJSON(w, f.status, f)
+}
+
+func writeJSON(w http.ResponseWriter, status int, value any) {
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic(err) // a year of five digits, which no Token that was validated has
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(status)
+	_, _ = w.Write(text) // the client may be gone; there is nobody else to tell
+}
+
+func pointer[T any](value T) *T { return &value }
+
+func orZero[T any](value *T) (zero T) {
+	if value == nil {
+		return zero
+	}
+	return *value
+}

@@ -1,0 +1,171 @@
+package console
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/httpkey/httpkey"
+)
+
+// maxBody bounds a request's body, in bytes.
+const maxBody = 64 << 10
+
+// readBody returns the body of a request of this media type.
+func readBody(w http.ResponseWriter, r *http.Request, mediaType string) ([]byte, error) {
+	if is, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || is != mediaType {
+		return nil, unsupported("The Content-Type must be " + mediaType + ".")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, errTooLarge
+	case err != nil:
+		return nil, malformed("The request body could not be read.")
+	}
+	return body, nil
+}
+
+// readForm returns the fields of a form.
+func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
+	body, err := readBody(w, r, "application/x-www-form-urlencoded")
+	if err != nil {
+		return nil, err
+	}
+	values, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, malformed("The form could not be read.")
+	}
+	return values, nil
+}
+
+// object is the body of a request in JSON. Each method takes a field out of it,
+// and notes what is wrong with it; a field that is not there is zero.
+type object struct {
+	fields map[string]json.RawMessage
+	wrong  problems
+}
+
+func readObject(w http.ResponseWriter, r *http.Request) (*object, error) {
+	body, err := readBody(w, r, "application/json")
+	if err != nil {
+		return nil, err
+	}
+	o := &object{wrong: problems{}}
+	if err := json.Unmarshal(body, &o.fields); err != nil || o.fields == nil {
+		return nil, malformed("The request body is not a JSON object.")
+	}
+	return o, nil
+}
+
+func (o *object) has(field string) bool { return o.fields[field] != nil }
+
+// take puts a field into a place, and reports whether it was there and fit.
+func (o *object) take(field string, place any, mismatch string) bool {
+	text, ok := o.fields[field]
+	if !ok {
+		return false
+	}
+	delete(o.fields, field)
+	if string(text) == "null" {
+		o.wrong.add(field, "This field may not be null.")
+		return false
+	}
+	if err := json.Unmarshal(text, place); err != nil {
+		o.wrong.add(field, "%s", mismatch)
+		return false
+	}
+	return true
+}
+
+// isNull takes a field that is null.
+func (o *object) isNull(field string) bool {
+	if string(o.fields[field]) != "null" {
+		return false
+	}
+	delete(o.fields, field)
+	return true
+}
+
+func (o *object) text(field string) (value string) {
+	o.take(field, &value, "Not a valid string.")
+	return strings.TrimSpace(value)
+}
+
+func (o *object) nullableText(field string) *string {
+	if !o.has(field) || o.isNull(field) {
+		return nil
+	}
+	return pointer(o.text(field))
+}
+
+func (o *object) texts(field string) (values []string) {
+	o.take(field, &values, "Not a list of strings.")
+	return values
+}
+
+func (o *object) boolean(field string) (value bool) {
+	o.take(field, &value, "Must be a valid boolean.")
+	return value
+}
+
+func (o *object) kind(field string) httpkey.Kind {
+	kind := httpkey.APIKey
+	if o.take(field, &kind, "Not a valid string.") && kind != httpkey.APIKey && kind != httpkey.ServiceToken {
+		o.wrong.add(field, "%q is not a valid choice.", kind)
+	}
+	return kind
+}
+
+// nullableTime reads RFC 3339, as JSON has it everywhere else.
+func (o *object) nullableTime(field string) *time.Time {
+	if !o.has(field) || o.isNull(field) {
+		return nil
+	}
+	const mismatch = "Datetime has wrong format. Use RFC 3339, as in 2027-01-31T12:00:00Z, or null."
+	var text string
+	if !o.take(field, &text, mismatch) {
+		return nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if at = stored(at); err != nil || at.Year() < 1 || at.Year() > 9999 || at.IsZero() {
+		o.wrong.add(field, mismatch)
+		return nil
+	}
+	return &at
+}
+
+// grace reads whole seconds; it is required, so that nobody ends a key by leaving it out.
+func (o *object) grace(field string) time.Duration {
+	if !o.has(field) {
+		o.wrong.add(field, "This field is required.")
+		return 0
+	}
+	var seconds int64
+	if o.take(field, &seconds, "A valid integer is required.") && (seconds < 0 || seconds > int64(maxGrace/time.Second)) {
+		o.wrong.add(field, "Ensure this value is from 0 to %d seconds.", int64(maxGrace/time.Second))
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+// readOnly are the fields of a token that no request can set.
+var readOnly = []string{"id", "token", "user", "last_used", "created_at", "rate_limit", "hint", "rotated_from", "kind", "workspace", "scopes", "is_active"}
+
+// refuseRest notes every field that nobody has taken.
+func (o *object) refuseRest() {
+	for field := range o.fields {
+		sentence := "Unknown field."
+		for _, known := range readOnly {
+			if field == known {
+				sentence = "This field cannot be set."
+			}
+		}
+		o.wrong.add(field, "%s", sentence)
+	}
+}

@@ -1,0 +1,153 @@
+package console
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/memstore"
+)
+
+// console is the handler that [New] returns.
+type console struct {
+	guard     *httpkey.Guard
+	store     httpkey.TokenStore
+	options   Options // without open defaults
+	standIn   httpkey.Limiter
+	templates templates
+	assets    map[string]asset // by path
+	mux       http.ServeMux
+	origins   http.CrossOriginProtection
+}
+
+// New returns the page and its JSON API as one handler. guard issues the
+// secrets; store is the one that the guard has, so that a change is known to it
+// at once. New panics if guard or store is nil, and with the error of
+// [Options.Validate]: there is no console without Options.Principal. It does no
+// I/O but to read Options.Files, and starts no goroutine.
+//
+// Mount it behind [http.StripPrefix], at a path that ends in a slash:
+//
+//	mux.Handle("/settings/api-tokens/", http.StripPrefix("/settings/api-tokens", tokens))
+//
+// Every link in it is relative. It is safe for concurrent use.
+func New(guard *httpkey.Guard, store httpkey.TokenStore, opts *Options) http.Handler {
+	if guard == nil {
+		panic("httpkey: console.New needs a Guard, as httpkey.New makes one")
+	}
+	if store == nil {
+		panic("httpkey: console.New needs a TokenStore, the one that the Guard has")
+	}
+	if err := opts.Validate(); err != nil {
+		panic(err.Error())
+	}
+	c := &console{
+		guard:   guard,
+		store:   store,
+		options: opts.withDefaults(),
+		standIn: memstore.NewLimiter(),
+	}
+	c.templates, c.assets, _ = load(opts.Files) // Validate has loaded them before
+	for pattern, route := range c.routes() {
+		c.mux.Handle(pattern, c.serve(route))
+	}
+	return c
+}
+
+// ServeHTTP implements [http.Handler].
+func (c *console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	setSecurityHeaders(w.Header())
+	if asset, ok := c.assets[r.URL.Path]; ok {
+		asset.serve(w, r)
+		return
+	}
+	c.mux.ServeHTTP(w, r)
+}
+
+// route is one path: what it answers to a browser, and what to a program.
+type route struct{ page, api methods }
+
+// methods are a route's handlers.
+type methods map[string]handler
+
+// handler answers a request of a person who is logged in. An error, which is a
+// *failure, is answered by who called it.
+type handler func(w http.ResponseWriter, r *http.Request, p Principal) error
+
+// routes returns every path. Those without a final slash are there because the
+// redirect of [http.ServeMux] would not know what [http.StripPrefix] has cut off.
+// Paths beside /{id}/ have no final slash, so that any ID is free.
+func (c *console) routes() map[string]route {
+	addSlash := methods{http.MethodGet: addSlash}
+	return map[string]route{
+		"/{$}": {
+			page: methods{http.MethodGet: c.listPage, http.MethodPost: c.submitNew},
+			api:  methods{http.MethodGet: c.apiList, http.MethodPost: c.apiCreate},
+		},
+		"/new": {
+			page: methods{http.MethodGet: c.newPage},
+		},
+		"/{id}/{$}": {
+			page: methods{http.MethodGet: c.tokenPage, http.MethodPost: c.submitChange},
+			api:  methods{http.MethodGet: c.apiGet, http.MethodPatch: c.apiUpdate, http.MethodDelete: c.apiDelete},
+		},
+		"/{id}/rotate/{$}": {
+			page: methods{http.MethodGet: c.rotatePage, http.MethodPost: c.submitRotate},
+			api:  methods{http.MethodPost: c.apiRotate},
+		},
+		"/{id}/revoke/{$}": {
+			page: methods{http.MethodGet: c.revokePage, http.MethodPost: c.submitRevoke},
+		},
+		"/{id}/delete/{$}": {
+			page: methods{http.MethodGet: c.deletePage, http.MethodPost: c.submitDelete},
+		},
+		"/{id}":          {page: addSlash, api: addSlash},
+		"/{id}/{action}": {page: addSlash, api: addSlash},
+		"/":              {},
+	}
+}
+
+// serve returns the handler of a route: whoever comes is refused, or logged in,
+// and then answered in the way that they asked for.
+func (c *console) serve(rt route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		methods, fail := rt.api, writeFailure
+		if prefersHTML(r.Header) {
+			methods, fail = rt.page, c.failurePage
+		}
+		p, err := c.admit(r)
+		if err == nil {
+			err = methods.serve(w, r, p)
+		}
+		if err != nil {
+			fail(w, r, p, asFailure(err))
+		}
+	})
+}
+
+// admit tells who sent r.
+func (c *console) admit(r *http.Request) (Principal, error) {
+	if err := c.origins.Check(r); err != nil {
+		return Principal{}, errCrossOrigin
+	}
+	p, err := c.options.Principal(r)
+	if err != nil || p.User == "" {
+		return Principal{}, errNoLogin
+	}
+	return p, nil
+}
+
+func (m methods) serve(w http.ResponseWriter, r *http.Request, p Principal) error {
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	switch handle := m[method]; {
+	case handle != nil:
+		return handle(w, r, p)
+	case len(m) == 0:
+		return errNotFound
+	}
+	return notAllowed(r.Method, slices.Sorted(maps.Keys(m)))
+}

@@ -1,0 +1,47 @@
+// The page works without this. It copies and saves a new key, removes it when the
+// page is left, and keeps a form from being sent twice.
+"use strict";
+
+const secret = document.getElementById("secret");
+
+if (secret) {
+	const copied = document.getElementById("copied");
+	const copy = document.getElementById("copy");
+	const download = document.getElementById("download");
+
+	document.getElementById("secret-actions").hidden = false;
+
+	copy.addEventListener("click", async () => {
+		try {
+			await navigator.clipboard.writeText(secret.textContent);
+		} catch { // plain HTTP, or not allowed
+			getSelection().selectAllChildren(secret);
+			document.execCommand("copy");
+		}
+		copied.textContent = copy.dataset.done;
+	});
+
+	download.addEventListener("click", () => {
+		const link = document.createElement("a");
+		link.href = URL.createObjectURL(new Blob([secret.textContent + "\n"], { type: "text/plain" }));
+		link.download = download.dataset.name.replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 60) + ".txt";
+		link.click();
+		URL.revokeObjectURL(link.href);
+	});
+
+	// A browser may keep the page to go back to; the key is not in what it keeps.
+	addEventListener("pagehide", () => secret.remove());
+}
+
+for (const form of document.querySelectorAll("form[method=post]")) {
+	const button = form.querySelector("button[type=submit]");
+	form.addEventListener("submit", () => { button.disabled = true; });
+	addEventListener("pageshow", () => { button.disabled = false; });
+}
+
+// To choose a day is to choose that the token expires on it.
+const day = document.querySelector("input[type=date]");
+
+if (day) {
+	day.addEventListener("input", () => { document.getElementById("expiry-custom").checked = true; });
+}

@@ -1,0 +1,339 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"iter"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/httpkey/httpkey"
+)
+
+const (
+	defaultPage = 50
+	maxPage     = 100
+
+	// maxScan bounds how many tokens one request looks at. A store can only list the
+	// newest first, so any other order is that of the newest ones that we looked at.
+	maxScan = 10_000
+)
+
+// query is what of p's tokens is asked for, and in which order. The zero values
+// select all, newest first.
+type query struct {
+	Status string // works, care or ended
+	Kind   httpkey.Kind
+	Search string // in label, description, user, workspace, scopes and hint, whatever the case
+	Order  string // a key of orders
+
+	after   httpkey.Token // the token that the page before ended with, as far as Order looks at it
+	perPage int
+}
+
+// The values of a query.
+var (
+	statuses = []string{"", "works", "care", "ended"}
+	kinds    = []httpkey.Kind{"", httpkey.APIKey, httpkey.ServiceToken}
+	// orderNames stand in the order in which they are offered.
+	orderNames = []string{"-created_at", "created_at", "label", "-last_used", "last_used", "expired_at"}
+)
+
+const newestFirst = "-created_at"
+
+// orders compare two tokens. Where they do not differ, the newer one is first.
+var orders = map[string]func(a, b httpkey.Token) int{
+	newestFirst:  func(a, b httpkey.Token) int { return a.Cursor().Compare(b.Cursor()) },
+	"created_at": func(a, b httpkey.Token) int { return b.Cursor().Compare(a.Cursor()) },
+	"label": func(a, b httpkey.Token) int {
+		return cmp.Compare(strings.ToLower(a.Label), strings.ToLower(b.Label))
+	},
+	"-last_used": func(a, b httpkey.Token) int { return b.LastUsed.Compare(a.LastUsed) },
+	"last_used":  func(a, b httpkey.Token) int { return a.LastUsed.Compare(b.LastUsed) },
+	"expired_at": func(a, b httpkey.Token) int {
+		if never := compareBool(a.ExpiredAt.IsZero(), b.ExpiredAt.IsZero()); never != 0 {
+			return never
+		}
+		return a.ExpiredAt.Compare(b.ExpiredAt)
+	},
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return +1
+}
+
+// compare orders tokens as q has it.
+func (q query) compare(a, b httpkey.Token) int {
+	if order := orders[q.Order](a, b); order != 0 {
+		return order
+	}
+	return a.Cursor().Compare(b.Cursor())
+}
+
+// parseQuery reads a query from the parameters of a URL.
+func parseQuery(values url.Values) (query, error) {
+	q := query{
+		Status:  values.Get("status"),
+		Kind:    httpkey.Kind(values.Get("kind")),
+		Search:  strings.TrimSpace(values.Get("search")),
+		Order:   cmp.Or(values.Get("order_by"), newestFirst),
+		perPage: defaultPage,
+	}
+	wrong := problems{}
+	choice := func(field, value string, ok bool) {
+		if !ok {
+			wrong.add(field, "%q is not a valid choice.", value)
+		}
+	}
+	choice("status", q.Status, slices.Contains(statuses, q.Status))
+	choice("kind", string(q.Kind), slices.Contains(kinds, q.Kind))
+	choice("order_by", q.Order, orders[q.Order] != nil)
+	if text := values.Get("per_page"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > maxPage {
+			wrong.add("per_page", "A whole number from 1 to %d is required.", maxPage)
+		}
+		q.perPage = n
+	}
+	if text := values.Get("cursor"); text != "" {
+		after, err := parseCursor(text, q.Order)
+		if err != nil {
+			wrong.add("cursor", "Invalid cursor.")
+		}
+		q.after = after
+	}
+	return q, wrong.asError()
+}
+
+// matches reports whether t is asked for.
+func (q query) matches(t httpkey.Token, now time.Time) bool {
+	if q.Kind != "" && t.Kind != q.Kind {
+		return false
+	}
+	switch q.Status {
+	case "works":
+		if hasEnded(t, now) {
+			return false
+		}
+	case "care":
+		if !needsCare(t, now) {
+			return false
+		}
+	case "ended":
+		if !hasEnded(t, now) {
+			return false
+		}
+	}
+	if q.Search == "" {
+		return true
+	}
+	text := strings.Join(append([]string{t.Label, t.Description, t.User, t.Workspace, t.Hint}, t.Scopes...), "\n")
+	return strings.Contains(strings.ToLower(text), strings.ToLower(q.Search))
+}
+
+// listing is a page of tokens.
+type listing struct {
+	tokens []httpkey.Token
+	next   string // the cursor of the page after it; empty: there is none
+	all    bool   // whether all of p's tokens were looked at, or as many as it took
+}
+
+// list returns a page of p's tokens.
+func (c *console) list(ctx context.Context, p Principal, q query) (listing, error) {
+	read := c.newest
+	if q.Order != newestFirst {
+		read = c.sorted
+	}
+	page, err := read(ctx, p, q)
+	if err != nil {
+		return listing{}, c.failed(ctx, Event{Action: ActionRead, Principal: p, Err: err})
+	}
+	return page, nil
+}
+
+// newest lists in the order of the store, and reads no further than it must.
+func (c *console) newest(ctx context.Context, p Principal, q query) (listing, error) {
+	var (
+		now     = time.Now()
+		page    = listing{all: true}
+		last    httpkey.Token // that was looked at
+		scanned int
+	)
+	for t, err := range c.merged(ctx, p, q.after.Cursor(), q.perPage+1) {
+		switch {
+		case err != nil:
+			return listing{}, err
+		case len(page.tokens) == q.perPage && q.matches(t, now):
+			page.next = q.cursor(page.tokens[len(page.tokens)-1])
+			return page, nil
+		case scanned == maxScan:
+			page.next, page.all = q.cursor(last), false
+			return page, nil
+		case q.matches(t, now):
+			page.tokens = append(page.tokens, t)
+		}
+		last = t
+		scanned++
+	}
+	return page, nil
+}
+
+// sorted lists in another order: it reads first, and then sorts.
+func (c *console) sorted(ctx context.Context, p Principal, q query) (listing, error) {
+	var (
+		now     = time.Now()
+		page    = listing{all: true}
+		scanned int
+	)
+	for t, err := range c.merged(ctx, p, httpkey.Cursor{}, 1000) {
+		if err != nil {
+			return listing{}, err
+		}
+		if scanned++; scanned > maxScan {
+			page.all = false
+			break
+		}
+		if q.matches(t, now) && (q.after.ID == "" || q.compare(q.after, t) < 0) {
+			page.tokens = append(page.tokens, t)
+		}
+	}
+	slices.SortFunc(page.tokens, q.compare)
+	if len(page.tokens) > q.perPage {
+		page.tokens = page.tokens[:q.perPage]
+		page.next = q.cursor(page.tokens[q.perPage-1])
+	}
+	return page, nil
+}
+
+// merged yields p's tokens after a place, newest first, each once. It reads so
+// many at a time. An error of the store is yielded last.
+func (c *console) merged(ctx context.Context, p Principal, after httpkey.Cursor, atATime int) iter.Seq2[httpkey.Token, error] {
+	return func(yield func(httpkey.Token, error) bool) {
+		var sources []*source
+		for _, filter := range p.filters() {
+			filter.After, filter.Limit = after, atATime
+			sources = append(sources, &source{filter: filter})
+		}
+		for {
+			var first *source
+			for _, s := range sources {
+				if err := s.fill(ctx, c.store); err != nil {
+					yield(httpkey.Token{}, err)
+					return
+				}
+				if len(s.page) > 0 && (first == nil || s.page[0].Cursor().Compare(first.page[0].Cursor()) < 0) {
+					first = s
+				}
+			}
+			if first == nil {
+				return
+			}
+			t := first.page[0]
+			for _, s := range sources {
+				if len(s.page) > 0 && s.page[0].Cursor().Compare(t.Cursor()) == 0 {
+					s.page = s.page[1:]
+				}
+			}
+			if !yield(t, nil) {
+				return
+			}
+		}
+	}
+}
+
+// source is one list in a store, read page by page.
+type source struct {
+	filter httpkey.Filter
+	page   []httpkey.Token // what of it is left
+	ended  bool            // there is no page after it
+}
+
+// fill reads the next page if there is nothing left of this one.
+func (s *source) fill(ctx context.Context, store httpkey.TokenStore) error {
+	if len(s.page) > 0 || s.ended {
+		return nil
+	}
+	page, err := store.List(ctx, s.filter)
+	if err != nil {
+		return err
+	}
+	s.page, s.ended = page, len(page) < s.filter.PageSize()
+	if len(page) > 0 {
+		s.filter.After = page[len(page)-1].Cursor()
+	}
+	return nil
+}
+
+// position is a token's place in an order, as a cursor has it.
+type position struct {
+	ID    string `json:"i"`
+	At    int64  `json:"c"` // Unix microseconds
+	Order string `json:"o"`
+	Label string `json:"l,omitempty"`
+	Used  int64  `json:"u,omitempty"`
+	Ends  int64  `json:"e,omitempty"`
+}
+
+// cursor returns the place after t, as it is put into a URL. It stays good when t
+// is deleted.
+func (q query) cursor(t httpkey.Token) string {
+	place := position{ID: t.ID, At: t.CreatedAt.UnixMicro(), Order: q.Order}
+	switch q.Order {
+	case "label":
+		place.Label = t.Label
+	case "last_used", "-last_used":
+		place.Used = micros(t.LastUsed)
+	case "expired_at":
+		place.Ends = micros(t.ExpiredAt)
+	}
+	text, _ := json.Marshal(place) // of strings and numbers: it cannot fail
+	return base64.RawURLEncoding.EncodeToString(text)
+}
+
+func parseCursor(text, order string) (httpkey.Token, error) {
+	decoded, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return httpkey.Token{}, err
+	}
+	var place position
+	if err := json.Unmarshal(decoded, &place); err != nil {
+		return httpkey.Token{}, err
+	}
+	if place.ID == "" || place.Order != order {
+		return httpkey.Token{}, errors.New("a cursor of another list")
+	}
+	return httpkey.Token{
+		ID:        place.ID,
+		Label:     place.Label,
+		CreatedAt: time.UnixMicro(place.At).UTC(),
+		LastUsed:  ofMicros(place.Used),
+		ExpiredAt: ofMicros(place.Ends),
+	}, nil
+}
+
+// micros is 0 for the zero time.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func ofMicros(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(n).UTC()
+}

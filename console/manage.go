@@ -1,0 +1,340 @@
+package console
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/httpkey/httpkey"
+)
+
+const (
+	// maxGrace bounds how long a rotated key goes on working. Only tokens that end
+	// within it are asked for a successor when they are listed.
+	maxGrace = 7 * day
+
+	maxLabel       = 255 // characters, as in httpkey.Token
+	maxDescription = 4096
+
+	day = 24 * time.Hour
+)
+
+// find returns the token of this ID, if p manages it. Any other is not found,
+// whether it exists or not.
+func (c *console) find(ctx context.Context, p Principal, id string) (httpkey.Token, error) {
+	t, err := c.store.Get(ctx, id)
+	switch {
+	case errors.Is(err, httpkey.ErrNotFound):
+		return httpkey.Token{}, errNotFound
+	case err != nil:
+		return httpkey.Token{}, c.failed(ctx, Event{Action: ActionRead, Principal: p, Err: err})
+	case !p.manages(t):
+		return httpkey.Token{}, errNotFound
+	}
+	return t, nil
+}
+
+// successor returns the token that t was rotated into, or nil.
+func (c *console) successor(ctx context.Context, p Principal, t httpkey.Token) (*httpkey.Token, error) {
+	successors, err := c.store.List(ctx, httpkey.Filter{RotatedFrom: t.ID, Limit: 1})
+	if err != nil {
+		return nil, c.failed(ctx, Event{Action: ActionRead, Principal: p, Token: t, Err: err})
+	}
+	if len(successors) == 0 {
+		return nil, nil
+	}
+	return &successors[0], nil
+}
+
+// create issues a token with the properties of t to p. wrong is what reading t
+// has found already.
+func (c *console) create(ctx context.Context, p Principal, t httpkey.Token, wrong problems) (httpkey.Created, error) {
+	checkTexts(t, wrong)
+	c.checkExpiry(t.ExpiredAt, time.Now(), wrong)
+	if err := wrong.asError(); err != nil {
+		return httpkey.Created{}, err
+	}
+	t.User = p.User
+	switch {
+	case !p.manages(t):
+		return httpkey.Created{}, forbidden("You may not create service tokens.")
+	case t.Workspace != "" && !p.manages(httpkey.Token{Workspace: t.Workspace}):
+		return httpkey.Created{}, forbidden("You may not create tokens in this workspace.")
+	case !p.mayGrant(t.Scopes):
+		return httpkey.Created{}, forbidden("You may not create tokens with scopes that you do not have.")
+	}
+	if err := c.spend(ctx, p); err != nil {
+		return httpkey.Created{}, err
+	}
+	secret, issued, err := c.guard.Issue(ctx, t)
+	if errors.Is(err, httpkey.ErrConflict) {
+		return httpkey.Created{}, conflict("This token was created already. Its key was shown then and cannot be shown again.", t.ID)
+	}
+	if err != nil {
+		return httpkey.Created{}, c.failed(ctx, Event{Action: ActionCreate, Principal: p, Token: t, Err: err})
+	}
+	c.audit(ctx, Event{Action: ActionCreate, Principal: p, Token: issued})
+	return httpkey.Created{Token: issued, Secret: secret}, nil
+}
+
+// change is what may be changed in a token; nil leaves it as it is.
+type change struct {
+	label, description *string
+	isActive           *bool
+	expiredAt          *time.Time // zero: never
+}
+
+// update changes p's token of this ID. wrong is what reading ch has found already.
+//
+// What has ended stays ended: neither a revoked nor an expired token can be brought
+// back, as its key may be in the wrong hands, and one that was rotated cannot
+// outlive its grace.
+func (c *console) update(ctx context.Context, p Principal, id string, ch change, wrong problems) (httpkey.Token, error) {
+	t, err := c.find(ctx, p, id)
+	if err != nil {
+		return httpkey.Token{}, err
+	}
+	before := t
+	if ch.label != nil {
+		t.Label = *ch.label
+	}
+	if ch.description != nil {
+		t.Description = *ch.description
+	}
+	if t.Label != before.Label || t.Description != before.Description {
+		checkTexts(t, wrong)
+	}
+	if ch.expiredAt != nil && !ch.expiredAt.Equal(before.ExpiredAt) {
+		t.ExpiredAt = *ch.expiredAt
+		c.checkExpiry(t.ExpiredAt, t.CreatedAt, wrong)
+	}
+	if err := wrong.asError(); err != nil {
+		return httpkey.Token{}, err
+	}
+	if err := c.checkEnded(ctx, p, before, t, ch); err != nil {
+		return httpkey.Token{}, err
+	}
+	if err := c.spend(ctx, p); err != nil {
+		return httpkey.Token{}, err
+	}
+	if ch.isActive != nil && !*ch.isActive {
+		if err := c.end(ctx, p, before); err != nil {
+			return httpkey.Token{}, err
+		}
+		t.IsActive = false
+	}
+	if t.Label == before.Label && t.Description == before.Description && t.ExpiredAt.Equal(before.ExpiredAt) {
+		return t, nil
+	}
+	if err := c.store.Update(ctx, t); err != nil {
+		return httpkey.Token{}, c.failed(ctx, Event{Action: ActionUpdate, Principal: p, Token: before, Err: err})
+	}
+	c.audit(ctx, Event{Action: ActionUpdate, Principal: p, Token: t})
+	return t, nil
+}
+
+// checkEnded refuses to bring back what has ended.
+func (c *console) checkEnded(ctx context.Context, p Principal, before, after httpkey.Token, ch change) error {
+	if ch.isActive != nil && *ch.isActive && !before.IsActive {
+		return conflict("A revoked token cannot be made active again. Create a new one.", "")
+	}
+	if after.ExpiredAt.Equal(before.ExpiredAt) {
+		return nil
+	}
+	if hasEnded(before, time.Now()) {
+		return conflict("The expiry of a token that is revoked or expired cannot be changed. Create a new one.", "")
+	}
+	if !after.ExpiredAt.IsZero() && !before.ExpiredAt.IsZero() && after.ExpiredAt.Before(before.ExpiredAt) {
+		return nil
+	}
+	successor, err := c.successor(ctx, p, before)
+	if err == nil && successor != nil {
+		err = conflict("This token was rotated: it cannot be made to live longer.", successor.ID)
+	}
+	return err
+}
+
+// rotate issues a successor of p's token of this ID. The successor comes with
+// an error only in the Event: the old key then works on, as its expiry tells.
+func (c *console) rotate(ctx context.Context, p Principal, id string, grace time.Duration) (httpkey.Created, error) {
+	t, err := c.find(ctx, p, id)
+	if err != nil {
+		return httpkey.Created{}, err
+	}
+	if err := c.checkRotatable(ctx, p, t); err != nil {
+		return httpkey.Created{}, err
+	}
+	if err := c.spend(ctx, p); err != nil {
+		return httpkey.Created{}, err
+	}
+	if err := c.bringIntoPolicy(ctx, t); err != nil {
+		return httpkey.Created{}, c.failed(ctx, Event{Action: ActionRotate, Principal: p, Token: t, Err: err})
+	}
+	secret, successor, err := c.guard.Rotate(ctx, id, grace)
+	switch {
+	case secret != "":
+		c.audit(ctx, Event{Action: ActionRotate, Principal: p, Token: successor, Err: err})
+		return httpkey.Created{Token: successor, Secret: secret}, nil
+	case errors.Is(err, httpkey.ErrNotFound):
+		return httpkey.Created{}, errNotFound
+	case errors.Is(err, httpkey.ErrInactive):
+		return httpkey.Created{}, errEnded
+	}
+	return httpkey.Created{}, c.failed(ctx, Event{Action: ActionRotate, Principal: p, Token: t, Err: err})
+}
+
+var errEnded = conflict("A token that is revoked or expired cannot be rotated. Create a new one.", "")
+
+// checkRotatable refuses to rotate what has ended or was rotated before, and what
+// would give p a key to more than they may give to anybody.
+func (c *console) checkRotatable(ctx context.Context, p Principal, t httpkey.Token) error {
+	if !p.mayGrant(t.Scopes) {
+		return forbidden("You may not rotate a token with scopes that you do not have.")
+	}
+	if hasEnded(t, time.Now()) {
+		return errEnded
+	}
+	successor, err := c.successor(ctx, p, t)
+	if err == nil && successor != nil {
+		err = conflict("This token was rotated already. Rotate its successor.", successor.ID)
+	}
+	return err
+}
+
+// bringIntoPolicy sees to it that a successor of t, which gets its expiry, does
+// not live for longer than the policy has it: t may be older than that.
+func (c *console) bringIntoPolicy(ctx context.Context, t httpkey.Token) error {
+	if c.options.MaxLifetime == 0 {
+		return nil
+	}
+	latest := stored(time.Now().Add(c.options.MaxLifetime))
+	if !t.ExpiredAt.IsZero() && !t.ExpiredAt.After(latest) {
+		return nil
+	}
+	t.ExpiredAt = latest
+	return c.store.Update(ctx, t)
+}
+
+// revoke makes p's token of this ID inactive, for ever.
+func (c *console) revoke(ctx context.Context, p Principal, t httpkey.Token) error {
+	if err := c.spend(ctx, p); err != nil {
+		return err
+	}
+	return c.end(ctx, p, t)
+}
+
+// end is revoke without a cost. Revoking twice is no error and no event.
+func (c *console) end(ctx context.Context, p Principal, t httpkey.Token) error {
+	if !t.IsActive {
+		return nil
+	}
+	err := c.guard.Revoke(ctx, t.ID)
+	if errors.Is(err, httpkey.ErrNotFound) {
+		return errNotFound
+	}
+	if err != nil {
+		return c.failed(ctx, Event{Action: ActionRevoke, Principal: p, Token: t, Err: err})
+	}
+	t.IsActive = false
+	c.audit(ctx, Event{Action: ActionRevoke, Principal: p, Token: t})
+	return nil
+}
+
+// remove deletes p's token t.
+func (c *console) remove(ctx context.Context, p Principal, t httpkey.Token) error {
+	if err := c.spend(ctx, p); err != nil {
+		return err
+	}
+	if err := c.store.Delete(ctx, t.ID); err != nil {
+		return c.failed(ctx, Event{Action: ActionDelete, Principal: p, Token: t, Err: err})
+	}
+	c.audit(ctx, Event{Action: ActionDelete, Principal: p, Token: t})
+	return nil
+}
+
+// limiterTimeout is what a person may wait for a limiter. A key that has leaked must
+// be revoked while the limiter is down, too.
+const limiterTimeout = 500 * time.Millisecond
+
+// spend takes a change from what p may do.
+func (c *console) spend(ctx context.Context, p Principal) error {
+	key := "console:" + p.User
+	result, err := c.askLimiter(ctx, key)
+	if err != nil {
+		result, err = c.standIn.Allow(ctx, key, c.options.Limit, 1)
+	}
+	if err != nil {
+		return c.failed(ctx, Event{Action: ActionRead, Principal: p, Err: err})
+	}
+	if !result.Allowed {
+		return throttled(result.RetryAfter)
+	}
+	return nil
+}
+
+func (c *console) askLimiter(ctx context.Context, key string) (httpkey.Result, error) {
+	if c.options.Limiter == nil {
+		return c.standIn.Allow(ctx, key, c.options.Limit, 1)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limiterTimeout)
+	defer cancel()
+	return c.options.Limiter.Allow(ctx, key, c.options.Limit, 1)
+}
+
+// failed tells of an error, which the sender of the request is not told.
+func (c *console) failed(ctx context.Context, e Event) error {
+	c.audit(ctx, e)
+	return errUnavailable
+}
+
+func checkTexts(t httpkey.Token, wrong problems) {
+	if strings.TrimSpace(t.Label) == "" && wrong["label"] == nil {
+		wrong.add("label", "This field may not be blank.")
+	}
+	for _, text := range []struct {
+		field, value string
+		most         int
+	}{{"label", t.Label, maxLabel}, {"description", t.Description, maxDescription}} {
+		if utf8.RuneCountInString(text.value) > text.most {
+			wrong.add(text.field, "Ensure this field has no more than %d characters.", text.most)
+		}
+		if !utf8.ValidString(text.value) || strings.ContainsRune(text.value, 0) {
+			wrong.add(text.field, "Null characters are not allowed.")
+		}
+	}
+}
+
+// checkExpiry checks the expiry of a token that is created at a moment.
+func (c *console) checkExpiry(at, created time.Time, wrong problems) {
+	latest := created.Add(c.options.MaxLifetime)
+	switch limited := c.options.MaxLifetime > 0; {
+	case wrong["expired_at"] != nil:
+	case at.IsZero() && limited:
+		wrong.add("expired_at", "A token may not live for ever. Give a time no later than %s.", latest.UTC().Format(time.RFC3339))
+	case at.IsZero():
+	case !at.After(time.Now()):
+		wrong.add("expired_at", "The expiry must be in the future.")
+	case limited && at.After(latest):
+		wrong.add("expired_at", "The expiry must be no later than %s.", latest.UTC().Format(time.RFC3339))
+	}
+}
+
+// hasEnded reports whether t's key has stopped working for good.
+func hasEnded(t httpkey.Token, now time.Time) bool { return !t.IsActive || t.Expired(now) }
+
+// stored returns t as every store can keep it: to the microsecond, in UTC.
+func stored(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+// idOf is the ID of the token that a user's form creates: a UUID of version 8
+// (RFC 9562, section 5.8). Sending the same form again makes the same ID, and no
+// second token; nobody can make the ID of another user's.
+func idOf(user, nonce string) string {
+	id := sha256.Sum256([]byte("httpkey console\x00" + user + "\x00" + nonce))
+	id[6] = id[6]&0x0f | 0x80
+	id[8] = id[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", id[0:4], id[4:6], id[6:8], id[8:10], id[10:16])
+}

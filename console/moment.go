@@ -1,0 +1,51 @@
+package console
+
+import "time"
+
+// moment is a time as a page shows it: seen from when the page was made.
+type moment struct{ At, Now time.Time }
+
+// Never reports whether there is no such time.
+func (m moment) Never() bool { return m.At.IsZero() }
+
+// Past reports whether it is over.
+func (m moment) Past() bool { return !m.At.After(m.Now) }
+
+// Machine returns it for the datetime attribute.
+func (m moment) Machine() string { return m.At.UTC().Format(time.RFC3339) }
+
+// Exact returns it for people, to the second.
+func (m moment) Exact() string { return m.At.UTC().Format("2 January 2006, 15:04:05 UTC") }
+
+// Minute returns it for people, to the minute.
+func (m moment) Minute() string { return m.At.UTC().Format("2 January 2006, 15:04 UTC") }
+
+// Date returns its day for people.
+func (m moment) Date() string { return m.At.UTC().Format("2 January 2006") }
+
+// Away returns how far away it is.
+func (m moment) Away() span {
+	if m.Past() {
+		return spanOf(m.Now.Sub(m.At))
+	}
+	return spanOf(m.At.Sub(m.Now))
+}
+
+// span is a duration in its largest unit, rounded down. Unit is one of second,
+// minute, hour, day and year.
+type span struct {
+	N    int
+	Unit string
+}
+
+func spanOf(d time.Duration) span {
+	for _, unit := range []struct {
+		name       string
+		least, per time.Duration
+	}{{"year", 2 * 365 * day, 365 * day}, {"day", day, day}, {"hour", time.Hour, time.Hour}, {"minute", time.Minute, time.Minute}} {
+		if d >= unit.least {
+			return span{int(d / unit.per), unit.name}
+		}
+	}
+	return span{int(d / time.Second), "second"}
+}

@@ -1,0 +1,81 @@
+package console
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"time"
+
+	"github.com/httpkey/httpkey"
+)
+
+// Options configure a console. Principal must be set; the zero value of all else
+// is its default.
+type Options struct {
+	// Principal is your login: it tells who sent a request and what they may
+	// manage. An error, and a Principal without a User, are answered 401. It is
+	// called for every request but those for the stylesheet, the script and the
+	// icon, and from many goroutines at once. It must be set.
+	Principal func(*http.Request) (Principal, error)
+
+	// Limiter limits how often one user may change tokens: create, edit, rotate,
+	// revoke and delete together. Nil: a limiter in the memory of this process, which
+	// also stands in where this one fails or takes longer than half a second.
+	Limiter httpkey.Limiter
+	// Limit is how often. Zero: 30 a minute.
+	Limit httpkey.Limit
+
+	// MaxLifetime is how long a token may live from its creation on. If it is set,
+	// nobody can create a token that never expires, nor give one a later
+	// expiry. 0: tokens may live for ever.
+	MaxLifetime time.Duration
+
+	// Audit is told of every change, after it was made, and of everything that
+	// failed for another reason than the request. It runs on the path of the
+	// request, from many goroutines at once. Nil: nobody is told. The Guard's
+	// [httpkey.Observer] hears of tokens that are issued, rotated and revoked as well,
+	// but not by whom.
+	Audit func(context.Context, Event)
+
+	// Files are laid over the console's own: the definitions of its templates,
+	// which hold every text, replace ours one by one, and the rules of its
+	// style.css follow ours. See the package documentation. They are read once, in
+	// New. Nil: ours alone.
+	Files fs.FS
+}
+
+// Validate reports what is wrong with o, naming the field: an error that wraps
+// [httpkey.ErrInvalidOptions]. [New] panics with it.
+func (o *Options) Validate() error {
+	invalid := func(field, format string, args ...any) error {
+		return fmt.Errorf("%w: %s "+format, append([]any{httpkey.ErrInvalidOptions, field}, args...)...)
+	}
+	switch {
+	case o == nil || o.Principal == nil:
+		return invalid("Principal", "is nil: there is no console without a login")
+	case o.MaxLifetime < 0:
+		return invalid("MaxLifetime", "is %v, it must not be negative", o.MaxLifetime)
+	}
+	if o.Limit != (httpkey.Limit{}) {
+		if err := o.Limit.Validate(); err != nil {
+			return invalid("Limit", "is of no use: %w", err)
+		}
+	}
+	if _, _, err := load(o.Files); err != nil {
+		return invalid("Files", "cannot be used: %w", err)
+	}
+	return nil
+}
+
+// withDefaults returns a copy of o in which no default is left open but that of Limiter.
+func (o *Options) withDefaults() Options {
+	d := *o
+	if d.Limit == (httpkey.Limit{}) {
+		d.Limit = httpkey.PerMinute(30)
+	}
+	if d.Audit == nil {
+		d.Audit = func(context.Context, Event) {}
+	}
+	return d
+}

@@ -1,0 +1,303 @@
+package console
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/httpkey/httpkey"
+)
+
+func (c *console) listPage(w http.ResponseWriter, r *http.Request, p Principal) error {
+	values := r.URL.Query()
+	q, err := parseQuery(values)
+	if err != nil {
+		return err
+	}
+	page, err := c.list(r.Context(), p, q)
+	if err != nil {
+		return err
+	}
+	list := &listView{
+		Query:     q,
+		Truncated: !page.all,
+		Filtered:  q.Status != "" || q.Kind != "" || q.Search != "",
+	}
+	if q.after.ID != "" {
+		list.First = linkTo(values, "")
+	}
+	if page.next != "" {
+		list.Next = linkTo(values, page.next)
+	}
+	now := time.Now()
+	for _, t := range page.tokens {
+		// Only one that is about to end can be rotating: the others need no call of the store.
+		var successor *httpkey.Token
+		if mayRotate(t, now) {
+			if successor, err = c.successor(r.Context(), p, t); err != nil {
+				return err
+			}
+		}
+		list.Tokens = append(list.Tokens, c.tokenView(p, t, successor, now))
+	}
+	return c.render(w, r, p, http.StatusOK, "list", view{List: list, Done: values.Get("done")})
+}
+
+// linkTo is the list with the same parameters at another place.
+func linkTo(values url.Values, cursor string) string {
+	link := url.Values{}
+	for _, name := range []string{"search", "status", "kind", "order_by", "per_page"} {
+		if value := values.Get(name); value != "" {
+			link.Set(name, value)
+		}
+	}
+	if cursor != "" {
+		link.Set("cursor", cursor)
+	}
+	return "?" + link.Encode()
+}
+
+func (c *console) newPage(w http.ResponseWriter, r *http.Request, p Principal) error {
+	return c.render(w, r, p, http.StatusOK, "new", view{Form: c.newForm(p, time.Now())})
+}
+
+// submitNew answers with the secret itself, not with a redirect to it: so it rests
+// nowhere. If the form is sent again, as a reload does, its nonce makes the same
+// ID, and the answer is that the token was created already.
+func (c *console) submitNew(w http.ResponseWriter, r *http.Request, p Principal) error {
+	values, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	f := c.newForm(p, time.Now())
+	f.fill(values)
+	if len(f.Nonce) < 16 {
+		return malformed("The form is incomplete. Open it anew.")
+	}
+	wrong := problems{}
+	created, err := c.create(r.Context(), p, httpkey.Token{
+		ID:          idOf(p.User, f.Nonce),
+		Label:       f.Label,
+		Description: f.Description,
+		Kind:        f.Kind,
+		Workspace:   f.Workspace,
+		Scopes:      f.Scopes,
+		ExpiredAt:   f.expiry(wrong),
+	}, wrong)
+	if err != nil {
+		return c.again(w, r, p, err, "new", view{Form: f})
+	}
+	return c.render(w, r, p, http.StatusCreated, "secret", view{
+		Token:  c.tokenView(p, created.Token, nil, time.Now()),
+		Secret: created.Secret,
+	})
+}
+
+func (c *console) tokenPage(w http.ResponseWriter, r *http.Request, p Principal) error {
+	t, err := c.find(r.Context(), p, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	v, err := c.describe(r, p, t)
+	if err != nil {
+		return err
+	}
+	v.Form = c.changeForm(t, time.Now())
+	v.Done = r.URL.Query().Get("done")
+	return c.render(w, r, p, http.StatusOK, "token", v)
+}
+
+func (c *console) submitChange(w http.ResponseWriter, r *http.Request, p Principal) error {
+	values, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	t, err := c.find(r.Context(), p, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	f, wrong := c.changeForm(t, time.Now()), problems{}
+	f.fill(values)
+	ch := change{label: &f.Label, description: &f.Description}
+	if values.Has("expiry") { // what has ended has no such field
+		ch.expiredAt = pointer(f.expiry(wrong))
+	}
+	if _, err := c.update(r.Context(), p, t.ID, ch, wrong); err != nil {
+		v, describing := c.describe(r, p, t)
+		if describing != nil {
+			return describing
+		}
+		v.Form = f
+		return c.again(w, r, p, err, "token", v)
+	}
+	redirect(w, http.StatusSeeOther, "./?done=updated")
+	return nil
+}
+
+func (c *console) rotatePage(w http.ResponseWriter, r *http.Request, p Principal) error {
+	t, err := c.find(r.Context(), p, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	if err := c.checkRotatable(r.Context(), p, t); err != nil {
+		return err
+	}
+	now := time.Now()
+	return c.render(w, r, p, http.StatusOK, "rotate", view{Token: c.tokenView(p, t, nil, now), Form: rotateForm(now)})
+}
+
+// submitRotate answers with the secret, as submitNew does. If the form is sent
+// again, the token has a successor and is not rotated once more.
+func (c *console) submitRotate(w http.ResponseWriter, r *http.Request, p Principal) error {
+	values, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	t, err := c.find(r.Context(), p, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	f, wrong := rotateForm(now), problems{}
+	f.fill(values)
+	grace, err := f.grace(wrong), wrong.asError()
+	var created httpkey.Created
+	if err == nil {
+		created, err = c.rotate(r.Context(), p, t.ID, grace)
+	}
+	if err != nil {
+		return c.again(w, r, p, err, "rotate", view{Token: c.tokenView(p, t, nil, now), Form: f})
+	}
+	v := view{Token: c.tokenView(p, created.Token, nil, time.Now()), Secret: created.Secret}
+	if old, err := c.find(r.Context(), p, t.ID); err == nil { // the secret must be shown, whatever happens now
+		v.Old = c.tokenView(p, old, &created.Token, time.Now())
+	}
+	return c.render(w, r, p, http.StatusCreated, "secret", v)
+}
+
+func (c *console) revokePage(w http.ResponseWriter, r *http.Request, p Principal) error {
+	t, err := c.find(r.Context(), p, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return c.confirm(w, r, p, t, nil, "revoke")
+}
+
+func (c *console) submitRevoke(w http.ResponseWriter, r *http.Request, p Principal) error {
+	t, err := c.confirmed(w, r, p)
+	if err == nil {
+		err = c.revoke(r.Context(), p, t)
+	}
+	if err != nil {
+		return c.confirm(w, r, p, t, err, "revoke")
+	}
+	redirect(w, http.StatusSeeOther, "../?done=revoked")
+	return nil
+}
+
+func (c *console) deletePage(w http.ResponseWriter, r *http.Request, p Principal) error {
+	t, err := c.find(r.Context(), p, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return c.confirm(w, r, p, t, nil, "delete")
+}
+
+func (c *console) submitDelete(w http.ResponseWriter, r *http.Request, p Principal) error {
+	t, err := c.confirmed(w, r, p)
+	if err == nil {
+		err = c.remove(r.Context(), p, t)
+	}
+	if err != nil {
+		return c.confirm(w, r, p, t, err, "delete")
+	}
+	redirect(w, http.StatusSeeOther, "../../?done=deleted")
+	return nil
+}
+
+// confirmed returns the token that a form is about, and an error unless its name
+// was typed into it.
+func (c *console) confirmed(w http.ResponseWriter, r *http.Request, p Principal) (httpkey.Token, error) {
+	values, err := readForm(w, r)
+	if err != nil {
+		return httpkey.Token{}, err
+	}
+	t, err := c.find(r.Context(), p, r.PathValue("id"))
+	if err != nil {
+		return httpkey.Token{}, err
+	}
+	// A text field has no line breaks, and nobody can see how many blanks there are.
+	if strings.Join(strings.Fields(values.Get("name")), " ") != nameOf(t) {
+		wrong := problems{}
+		wrong.add("name", "This is not the name of the token.")
+		return t, wrong.asError()
+	}
+	return t, nil
+}
+
+// confirm shows the form on which t's name is to be typed, and what was wrong with it.
+func (c *console) confirm(w http.ResponseWriter, r *http.Request, p Principal, t httpkey.Token, err error, name string) error {
+	if t.ID == "" {
+		return err
+	}
+	v, describing := c.describe(r, p, t)
+	if describing != nil {
+		return describing
+	}
+	if err != nil {
+		return c.again(w, r, p, err, name, v)
+	}
+	return c.render(w, r, p, http.StatusOK, name, v)
+}
+
+// describe returns t with what it was rotated from and into.
+func (c *console) describe(r *http.Request, p Principal, t httpkey.Token) (view, error) {
+	now := time.Now()
+	successor, err := c.successor(r.Context(), p, t)
+	if err != nil {
+		return view{}, err
+	}
+	v := view{Token: c.tokenView(p, t, successor, now)}
+	if successor != nil && p.manages(*successor) {
+		v.Successor = c.tokenView(p, *successor, nil, now)
+	}
+	if t.RotatedFrom != "" {
+		old, err := c.find(r.Context(), p, t.RotatedFrom)
+		switch {
+		case err == nil:
+			v.Old = c.tokenView(p, old, &t, now)
+		case !errors.Is(err, errNotFound):
+			return view{}, err
+		}
+	}
+	return v, nil
+}
+
+// again shows a form once more, with what was wrong with it.
+func (c *console) again(w http.ResponseWriter, r *http.Request, p Principal, err error, name string, v view) error {
+	f := asFailure(err)
+	if f.status == http.StatusNotFound || f.status == http.StatusConflict {
+		return f // the form is of no use any more
+	}
+	f.setHeaders(w.Header())
+	v.Failure = newFailureView(f)
+	return c.render(w, r, p, f.status, name, v)
+}
+
+// failurePage is the handler of failures for people.
+func (c *console) failurePage(w http.ResponseWriter, r *http.Request, p Principal, f *failure) {
+	f.setHeaders(w.Header())
+	if err := c.render(w, r, p, f.status, "failure", view{Failure: newFailureView(f)}); err != nil {
+		http.Error(w, f.detail, f.status)
+	}
+}
+
+// rootOf is the relative path from r's to the console's own.
+func rootOf(r *http.Request) string {
+	if depth := strings.Count(r.URL.EscapedPath(), "/") - 1; depth > 0 {
+		return strings.Repeat("../", depth)
+	}
+	return "./"
+}

@@ -1,0 +1,70 @@
+package console
+
+import (
+	"slices"
+
+	"github.com/httpkey/httpkey"
+)
+
+// Principal is a person who is logged in, and what they may manage: their own
+// tokens, and all of their workspaces. Every other token is to them as one that
+// does not exist.
+type Principal struct {
+	User          string   // who it is, as in [httpkey.Token]; never empty
+	Workspaces    []string // whose tokens they may manage, as in [httpkey.Token]
+	ServiceTokens bool     // whether they may see and manage service tokens, too
+	Scopes        []string // what they may give to a token; nil: no scopes
+
+	// Names are what people call a user, a workspace or a scope, by its ID. What
+	// has none is shown by its ID.
+	Names map[string]string
+}
+
+// manages reports whether t is one of p's tokens.
+func (p Principal) manages(t httpkey.Token) bool {
+	return (t.Kind != httpkey.ServiceToken || p.ServiceTokens) &&
+		(t.User == p.User && p.User != "" || t.Workspace != "" && slices.Contains(p.Workspaces, t.Workspace))
+}
+
+// kinds are those that p may create.
+func (p Principal) kinds() []httpkey.Kind {
+	if p.ServiceTokens {
+		return []httpkey.Kind{httpkey.APIKey, httpkey.ServiceToken}
+	}
+	return []httpkey.Kind{httpkey.APIKey}
+}
+
+// mayGrant reports whether p may do all that a token of these scopes may.
+func (p Principal) mayGrant(scopes []string) bool {
+	return !slices.ContainsFunc(scopes, func(scope string) bool { return !slices.Contains(p.Scopes, scope) })
+}
+
+// filters select p's tokens in a store; a token may be selected by several. None
+// of them is empty, which would select everybody's.
+func (p Principal) filters() []httpkey.Filter {
+	var filters []httpkey.Filter
+	if p.User != "" {
+		filters = append(filters, httpkey.Filter{User: p.User})
+	}
+	seen := map[string]bool{"": true}
+	for _, workspace := range p.Workspaces {
+		if !seen[workspace] {
+			seen[workspace] = true
+			filters = append(filters, httpkey.Filter{Workspace: workspace})
+		}
+	}
+	if !p.ServiceTokens {
+		for i := range filters {
+			filters[i].Kind = httpkey.APIKey
+		}
+	}
+	return filters
+}
+
+// name is what people call the user, workspace or scope of this ID.
+func (p Principal) name(id string) string {
+	if name := p.Names[id]; name != "" {
+		return name
+	}
+	return id
+}

@@ -1,0 +1,56 @@
+package console
+
+import (
+	"time"
+
+	"github.com/httpkey/httpkey"
+)
+
+// samples are views that have everything a page can show, in every state, for
+// templates to be tried on.
+func samples(now time.Time) []view {
+	var views []view
+	for _, state := range []string{"active", "expiring", "old", "unused", "rotating", "expired", "revoked"} {
+		token := &tokenView{
+			Token:    httpkey.Token{ID: "id", Label: "label", Description: "description", Kind: httpkey.APIKey, Scopes: []string{"scope"}},
+			Path:     "id",
+			Name:     "label",
+			Key:      "…a1B2",
+			Owner:    "user",
+			Place:    "workspace",
+			Created:  moment{now.Add(-day), now},
+			Used:     moment{now.Add(-time.Hour), now},
+			Expires:  moment{now.Add(day), now},
+			Status:   status{State: state, Since: moment{now.Add(-day), now}, Until: moment{now.Add(day), now}, InUse: true},
+			HasEnded: state == "expired" || state == "revoked",
+		}
+		f := rotateForm(now)
+		f.Kinds = []httpkey.Kind{httpkey.APIKey, httpkey.ServiceToken}
+		for _, value := range []string{"keep", "7", "longest", "custom", "never"} {
+			f.Expiries = append(f.Expiries, expiryChoice{value, moment{now, now}, span{7, "day"}})
+		}
+		failed := newFailureView(&failure{status: 400, detail: "detail", inTheWay: "id", fields: problems{
+			"label": {"text"}, "description": {"text"}, "kind": {"text"}, "workspace": {"text"}, "scopes": {"text"},
+			"expired_at": {"text"}, "grace": {"text"}, "name": {"text"},
+		}})
+		for _, done := range []string{"", "updated", "revoked", "deleted"} {
+			views = append(views, view{
+				Root:      "./",
+				Principal: Principal{User: "user", Workspaces: []string{"workspace"}, ServiceTokens: true, Scopes: []string{"scope"}},
+				Done:      done,
+				Failure:   failed,
+				List:      &listView{Tokens: []*tokenView{token}, Next: "?", First: "?", Truncated: true, Filtered: true},
+				Token:     token,
+				Successor: token,
+				Old:       token,
+				Secret:    "secret",
+				Form:      f,
+			})
+		}
+	}
+	bare := views[0]
+	bare.List = &listView{}
+	bare.Successor, bare.Old = nil, nil
+	bare.Failure = &failureView{Status: 401}
+	return append(views, bare)
+}

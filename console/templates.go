@@ -1,0 +1,154 @@
+package console
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"io/fs"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+//go:embed files
+var embedded embed.FS
+
+// pageNames are the pages; each is a file that defines "title" and "main".
+var pageNames = []string{"list", "new", "secret", "token", "rotate", "revoke", "delete", "failure"}
+
+// templates are the pages by name.
+type templates map[string]*template.Template
+
+// asset is a file that pages load. Its name changes with its content, so a browser
+// may keep it.
+type asset struct {
+	contentType string
+	content     []byte
+}
+
+// load reads the console's files with those of over laid over them, and tries out
+// every page.
+func load(over fs.FS) (templates, map[string]asset, error) {
+	files, err := fs.Sub(embedded, "files")
+	if err != nil {
+		return nil, nil, err
+	}
+	layers := []fs.FS{files}
+	if over != nil {
+		if err := checkNames(over, files); err != nil {
+			return nil, nil, err
+		}
+		layers = append(layers, over)
+	}
+	assets := make(map[string]asset)
+	urls := make(map[string]string)
+	for name, contentType := range map[string]string{
+		"style.css": "text/css; charset=utf-8",
+		"script.js": "text/javascript; charset=utf-8",
+		"icon.svg":  "image/svg+xml",
+	} {
+		content, err := readAll(layers, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		sum := sha256.Sum256(content)
+		urls[name] = fmt.Sprintf("%x-%s", sum[:6], name)
+		assets["/"+urls[name]] = asset{contentType, content}
+	}
+	pages := make(templates)
+	for _, name := range pageNames {
+		page := template.New(name).Funcs(template.FuncMap{"asset": func(name string) string { return urls[name] }})
+		for _, file := range []string{"layout.html", "texts.html", "parts.html", name + ".html"} {
+			if err := parse(page, layers, file); err != nil {
+				return nil, nil, err
+			}
+		}
+		if err := try(page); err != nil {
+			return nil, nil, err
+		}
+		pages[name] = page
+	}
+	return pages, assets, nil
+}
+
+// checkNames refuses a file that is laid over nothing.
+func checkNames(over, files fs.FS) error {
+	return fs.WalkDir(over, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		if _, err := fs.Stat(files, name); err != nil {
+			return fmt.Errorf("the console has no file %s that it could be laid over", name)
+		}
+		return nil
+	})
+}
+
+// readAll returns the content of a file in each layer, one after the other.
+func readAll(layers []fs.FS, name string) ([]byte, error) {
+	var all []byte
+	for _, layer := range layers {
+		content, err := fs.ReadFile(layer, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, content...)
+	}
+	return all, nil
+}
+
+// parse adds the definitions of a file; those of a later layer replace the former.
+func parse(page *template.Template, layers []fs.FS, name string) error {
+	for _, layer := range layers {
+		content, err := fs.ReadFile(layer, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			_, err = page.New(name).Parse(string(content))
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// try executes a page on samples, so that a template that asks for what there is
+// not is found before anybody sees it.
+func try(page *template.Template) error {
+	for _, sample := range samples(time.Now()) {
+		if err := page.ExecuteTemplate(io.Discard, "layout", sample); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// render answers with a page.
+func (c *console) render(w http.ResponseWriter, r *http.Request, p Principal, status int, name string, v view) error {
+	v.Principal = p
+	v.Page, v.Root = name, rootOf(r)
+	var text bytes.Buffer
+	if err := c.templates[name].ExecuteTemplate(&text, "layout", v); err != nil {
+		return c.failed(r.Context(), Event{Action: ActionRead, Principal: p, Err: err})
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(text.Len()))
+	w.WriteHeader(status)
+	_, _ = text.WriteTo(w) // the client may be gone; there is nobody else to tell
+	return nil
+}
+
+func (a asset) serve(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	w.Header().Set("Content-Type", a.contentType)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(a.content))
+}

@@ -1,0 +1,131 @@
+package console
+
+import (
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/httpkey/httpkey"
+)
+
+// view is what a page is made of. Which fields are set depends on the page.
+type view struct {
+	Page      string    // its name
+	Root      string    // the path to the console's own, relative to the page: ./, ../ or ../../
+	Principal Principal // who looks at it
+	Done      string    // list, token: what was done just now; a key of the texts
+	Failure   *failureView
+	List      *listView
+	Token     *tokenView
+	Successor *tokenView // token, rotate: what the token was rotated into
+	Old       *tokenView // secret: the token that it succeeds
+	Secret    httpkey.Secret
+	Form      *form
+}
+
+// tokenView is a token as a page shows it.
+type tokenView struct {
+	httpkey.Token
+	Path     string // its ID in a URL
+	Name     string // its label or, without one, its hint; people confirm with it
+	Key      string // what may be shown of the secret
+	Owner    string // the user, if it is another than who looks at it
+	Place    string // the workspace
+	Created  moment
+	Used     moment
+	Expires  moment
+	Status   status
+	HasEnded bool
+}
+
+func (c *console) tokenView(p Principal, t httpkey.Token, successor *httpkey.Token, now time.Time) *tokenView {
+	v := &tokenView{
+		Token:    t,
+		Path:     url.PathEscape(t.ID),
+		Name:     nameOf(t),
+		Key:      c.guard.Masked(t),
+		Place:    p.name(t.Workspace),
+		Created:  moment{t.CreatedAt, now},
+		Used:     moment{t.LastUsed, now},
+		Expires:  moment{t.ExpiredAt, now},
+		Status:   statusOf(t, successor, now),
+		HasEnded: hasEnded(t, now),
+	}
+	if t.User != p.User {
+		v.Owner = p.name(t.User)
+	}
+	return v
+}
+
+// nameOf is what people call t.
+func nameOf(t httpkey.Token) string {
+	if name := strings.Join(strings.Fields(t.Label), " "); name != "" {
+		return name
+	}
+	return t.Hint
+}
+
+// Called is what people call a user, a workspace or a scope.
+func (v view) Called(id string) string { return v.Principal.name(id) }
+
+// listView is the list with what it was asked for.
+type listView struct {
+	Query     query
+	Tokens    []*tokenView
+	Next      string // the link to the next page
+	First     string // the link to the first page, on any other
+	Truncated bool   // not all tokens were looked at
+	Filtered  bool   // not all tokens were asked for
+}
+
+// Statuses, Kinds and Orders are what a list can be asked for.
+func (listView) Statuses() []string    { return statuses }
+func (listView) Kinds() []httpkey.Kind { return kinds }
+func (listView) Orders() []string      { return orderNames }
+
+// failureView is what a page says about a failure.
+type failureView struct {
+	Status   int
+	Detail   string
+	Problems []problem
+	InTheWay string // the path of a token
+}
+
+// problem is a sentence about a field.
+type problem struct{ Field, Text string }
+
+func newFailureView(f *failure) *failureView {
+	v := &failureView{Status: f.status, Detail: f.detail}
+	if f.inTheWay != "" {
+		v.InTheWay = url.PathEscape(f.inTheWay)
+	}
+	for _, field := range []string{"label", "description", "kind", "workspace", "scopes", "expired_at", "grace", "name"} {
+		for _, text := range f.fields[field] {
+			v.Problems = append(v.Problems, problem{field, text})
+		}
+	}
+	return v
+}
+
+// wrongField is what is wrong with a field.
+type wrongField struct {
+	Field string
+	Texts []string
+}
+
+// Wrong returns what is wrong with a field, nil if nothing is.
+func (v view) Wrong(field string) *wrongField {
+	if v.Failure == nil {
+		return nil
+	}
+	wrong := wrongField{Field: field}
+	for _, p := range v.Failure.Problems {
+		if p.Field == field {
+			wrong.Texts = append(wrong.Texts, p.Text)
+		}
+	}
+	if wrong.Texts == nil {
+		return nil
+	}
+	return &wrong
+}
