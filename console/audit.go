@@ -11,21 +11,29 @@ type Action string
 
 // The actions.
 const (
-	ActionCreate Action = "create"
-	ActionUpdate Action = "update" // label, description or expiry
-	ActionRotate Action = "rotate"
-	ActionRevoke Action = "revoke"
-	ActionDelete Action = "delete"
-	ActionRead   Action = "read" // told only where it failed
+	ActionCreate Action = "create" // a token was issued
+	ActionUpdate Action = "update" // its label, description or expiry was changed
+	ActionRotate Action = "rotate" // a successor was issued
+	ActionRevoke Action = "revoke" // it was made inactive
+	ActionDelete Action = "delete" // it was removed
+	ActionRead   Action = "read"   // it was looked at; told only where that failed
 )
 
 // Event is what [Options.Audit] is told: who did what to which token. It holds
 // neither a secret nor a digest.
 type Event struct {
-	Action    Action
-	Principal Principal     // who
-	Token     httpkey.Token // as it is after the action, or was before a failure; of a rotation, the successor, whose RotatedFrom is the old one
-	Err       error         // the store's or the template's error; nil: it was done. A rotation may have both a Token and an Err: then the old key is not ended
+	Action    Action    // what
+	Principal Principal // who
+
+	// Token is what it was done to, as it is after it, or was before a failure.
+	// Of a rotation it is the successor, whose RotatedFrom is the old one. It is zero
+	// where none is known.
+	Token httpkey.Token
+
+	// Err is why it failed: an error of the store, the limiter or a template. Nil:
+	// it was done. A rotation with an Err and a successor is done, but that the
+	// old key could not be ended.
+	Err error
 }
 
 // audit tells of e.
