@@ -18,17 +18,18 @@ func (m moment) Machine() string { return m.At.UTC().Format(time.RFC3339) }
 func (m moment) Exact() string { return m.At.UTC().Format("2 January 2006, 15:04:05 UTC") }
 
 // Minute returns it for people, to the minute.
-func (m moment) Minute() string { return m.At.UTC().Format("2 January 2006, 15:04 UTC") }
+func (m moment) Minute() string { return m.At.UTC().Format("2 Jan 2006, 15:04 UTC") }
 
 // Date returns its day for people.
-func (m moment) Date() string { return m.At.UTC().Format("2 January 2006") }
+func (m moment) Date() string { return m.At.UTC().Format("2 Jan 2006") }
 
-// Away returns how far away it is.
+// Away returns how far away it is. What is to come is counted in begun minutes: what
+// was set to be in 90 days is not in 89 a moment later.
 func (m moment) Away() span {
 	if m.Past() {
 		return spanOf(m.Now.Sub(m.At))
 	}
-	return spanOf(m.At.Sub(m.Now))
+	return spanOf((m.At.Sub(m.Now) + time.Minute - 1).Truncate(time.Minute))
 }
 
 // span is a duration in its largest unit, rounded down. Unit is one of second,
