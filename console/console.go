@@ -11,14 +11,13 @@ import (
 
 // console is the handler that [New] returns.
 type console struct {
-	guard     *httpkey.Guard
-	store     httpkey.TokenStore
-	options   Options // without open defaults
-	standIn   httpkey.Limiter
-	templates templates
-	assets    map[string]asset // by path
-	mux       http.ServeMux
-	origins   http.CrossOriginProtection
+	guard   *httpkey.Guard
+	store   httpkey.TokenStore
+	options Options // without open defaults
+	standIn httpkey.Limiter
+	look    look
+	mux     http.ServeMux
+	origins http.CrossOriginProtection
 }
 
 // New returns the page and its JSON API as one handler. guard issues the
@@ -48,7 +47,7 @@ func New(guard *httpkey.Guard, store httpkey.TokenStore, opts *Options) http.Han
 		options: opts.withDefaults(),
 		standIn: memstore.NewLimiter(),
 	}
-	c.templates, c.assets, _ = load(opts.Files) // Validate has loaded them before
+	c.look, _ = lookOf(opts.Files) // Validate has seen to the error
 	for pattern, route := range c.routes() {
 		c.mux.Handle(pattern, c.serve(route))
 	}
@@ -58,7 +57,7 @@ func New(guard *httpkey.Guard, store httpkey.TokenStore, opts *Options) http.Han
 // ServeHTTP implements [http.Handler].
 func (c *console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	setSecurityHeaders(w.Header())
-	if asset, ok := c.assets[r.URL.Path]; ok {
+	if asset, ok := c.look.assets[r.URL.Path]; ok {
 		asset.serve(w, r)
 		return
 	}

@@ -36,8 +36,8 @@ func (f *form) Has(scope string) bool { return slices.Contains(f.Scopes, scope) 
 // custom and never.
 type expiryChoice struct {
 	Value string
-	At    moment // zero for custom and never
-	In    span   // of a number of days, and of longest
+	At    moment // never for custom and never
+	In    span   // of a number of days
 }
 
 // graceChoice is a grace to choose, in seconds; the zero span is none.
@@ -104,7 +104,7 @@ func (c *console) offerExpiries(f *form, created, now time.Time) {
 	if lifetime > 0 {
 		f.Latest = latest.UTC().Format(dateOnly)
 		if latest.After(now) && !slices.ContainsFunc(f.Expiries, func(e expiryChoice) bool { return e.At.At.Equal(latest) }) {
-			f.Expiries = append(f.Expiries, expiryChoice{"longest", moment{latest, now}, spanOf(latest.Sub(now))})
+			f.Expiries = append(f.Expiries, expiryChoice{Value: "longest", At: moment{latest, now}})
 		}
 	}
 	if f.Latest == "" || f.Earliest <= f.Latest {

@@ -62,7 +62,7 @@ func (o *Options) Validate() error {
 			return invalid("Limit", "is of no use: %w", err)
 		}
 	}
-	if _, _, err := load(o.Files); err != nil {
+	if _, err := lookOf(o.Files); err != nil {
 		return invalid("Files", "cannot be used: %w", err)
 	}
 	return nil

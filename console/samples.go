@@ -10,7 +10,8 @@ import (
 // templates to be tried on.
 func samples(now time.Time) []view {
 	var views []view
-	for _, state := range []string{"active", "expiring", "old", "unused", "rotating", "expired", "revoked"} {
+	dones := []string{"", "updated", "revoked", "deleted"}
+	for i, state := range []string{"active", "expiring", "old", "unused", "rotating", "expired", "revoked"} {
 		token := &tokenView{
 			Token:    httpkey.Token{ID: "id", Label: "label", Description: "description", Kind: httpkey.APIKey, Scopes: []string{"scope"}},
 			Path:     "id",
@@ -33,20 +34,18 @@ func samples(now time.Time) []view {
 			"label": {"text"}, "description": {"text"}, "kind": {"text"}, "workspace": {"text"}, "scopes": {"text"},
 			"expired_at": {"text"}, "grace": {"text"}, "name": {"text"},
 		}})
-		for _, done := range []string{"", "updated", "revoked", "deleted"} {
-			views = append(views, view{
-				Root:      "./",
-				Principal: Principal{User: "user", Workspaces: []string{"workspace"}, ServiceTokens: true, Scopes: []string{"scope"}},
-				Done:      done,
-				Failure:   failed,
-				List:      &listView{Tokens: []*tokenView{token}, Next: "?", First: "?", Truncated: true, Filtered: true},
-				Token:     token,
-				Successor: token,
-				Old:       token,
-				Secret:    "secret",
-				Form:      f,
-			})
-		}
+		views = append(views, view{
+			Root:      "./",
+			Principal: Principal{User: "user", Workspaces: []string{"workspace"}, ServiceTokens: true, Scopes: []string{"scope"}},
+			Done:      dones[i%len(dones)],
+			Failure:   failed,
+			List:      &listView{Tokens: []*tokenView{token}, Next: "?", First: "?", Truncated: true, Filtered: true},
+			Token:     token,
+			Successor: token,
+			Old:       token,
+			Secret:    "secret",
+			Form:      f,
+		})
 	}
 	bare := views[0]
 	bare.List = &listView{}

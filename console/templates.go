@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -20,31 +21,46 @@ var embedded embed.FS
 // pageNames are the pages; each is a file that defines "title" and "main".
 var pageNames = []string{"list", "new", "secret", "token", "rotate", "revoke", "delete", "failure"}
 
-// templates are the pages by name.
-type templates map[string]*template.Template
+// look is how a console looks: its pages by name, and its assets by path.
+type look struct {
+	pages  map[string]*template.Template
+	assets map[string]asset
+}
 
-// asset is a file that pages load. Its name changes with its content, so a browser
+// asset is a file that pages load. Its path changes with its content, so a browser
 // may keep it.
 type asset struct {
 	contentType string
 	content     []byte
 }
 
-// load reads the console's files with those of over laid over them, and tries out
-// every page.
-func load(over fs.FS) (templates, map[string]asset, error) {
-	files, err := fs.Sub(embedded, "files")
+// lookOf returns the look of a console with these files laid over its own, or nil.
+// It tries out every page of it.
+func lookOf(over fs.FS) (look, error) {
+	if over == nil {
+		return ownLook()
+	}
+	own, err := fs.Sub(embedded, "files")
 	if err != nil {
-		return nil, nil, err
+		return look{}, err
 	}
-	layers := []fs.FS{files}
-	if over != nil {
-		if err := checkNames(over, files); err != nil {
-			return nil, nil, err
-		}
-		layers = append(layers, over)
+	if err := checkNames(over, own); err != nil {
+		return look{}, err
 	}
-	assets := make(map[string]asset)
+	return newLook(own, over)
+}
+
+// ownLook is made once: it takes some milliseconds.
+var ownLook = sync.OnceValues(func() (look, error) {
+	own, err := fs.Sub(embedded, "files")
+	if err != nil {
+		return look{}, err
+	}
+	return newLook(own)
+})
+
+func newLook(layers ...fs.FS) (look, error) {
+	l := look{pages: make(map[string]*template.Template), assets: make(map[string]asset)}
 	urls := make(map[string]string)
 	for name, contentType := range map[string]string{
 		"style.css": "text/css; charset=utf-8",
@@ -53,35 +69,34 @@ func load(over fs.FS) (templates, map[string]asset, error) {
 	} {
 		content, err := readAll(layers, name)
 		if err != nil {
-			return nil, nil, err
+			return look{}, err
 		}
 		sum := sha256.Sum256(content)
 		urls[name] = fmt.Sprintf("%x-%s", sum[:6], name)
-		assets["/"+urls[name]] = asset{contentType, content}
+		l.assets["/"+urls[name]] = asset{contentType, content}
 	}
-	pages := make(templates)
 	for _, name := range pageNames {
 		page := template.New(name).Funcs(template.FuncMap{"asset": func(name string) string { return urls[name] }})
 		for _, file := range []string{"layout.html", "texts.html", "parts.html", name + ".html"} {
 			if err := parse(page, layers, file); err != nil {
-				return nil, nil, err
+				return look{}, err
 			}
 		}
 		if err := try(page); err != nil {
-			return nil, nil, err
+			return look{}, err
 		}
-		pages[name] = page
+		l.pages[name] = page
 	}
-	return pages, assets, nil
+	return l, nil
 }
 
 // checkNames refuses a file that is laid over nothing.
-func checkNames(over, files fs.FS) error {
+func checkNames(over, own fs.FS) error {
 	return fs.WalkDir(over, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		if _, err := fs.Stat(files, name); err != nil {
+		if _, err := fs.Stat(own, name); err != nil {
 			return fmt.Errorf("the console has no file %s that it could be laid over", name)
 		}
 		return nil
@@ -137,7 +152,7 @@ func (c *console) render(w http.ResponseWriter, r *http.Request, p Principal, st
 	v.Principal = p
 	v.Page, v.Root = name, rootOf(r)
 	var text bytes.Buffer
-	if err := c.templates[name].ExecuteTemplate(&text, "layout", v); err != nil {
+	if err := c.look.pages[name].ExecuteTemplate(&text, "layout", v); err != nil {
 		return c.failed(r.Context(), Event{Action: ActionRead, Principal: p, Err: err})
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")

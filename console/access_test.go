@@ -1,0 +1,355 @@
+package console
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/memstore"
+)
+
+// request is one way to use a route. What it answers to those who may is ok.
+type request struct {
+	pattern string // as in routes
+	method  string
+	page    bool
+	body    string
+	ok      int
+}
+
+// requests are every route in every way.
+var requests = []request{
+	{"/{$}", "GET", false, "", 200},
+	{"/{$}", "POST", false, `{"label":"new"}`, 201},
+	{"/{id}/{$}", "GET", false, "", 200},
+	{"/{id}/{$}", "PATCH", false, `{"label":"changed"}`, 200},
+	{"/{id}/{$}", "DELETE", false, "", 204},
+	{"/{id}/rotate/{$}", "POST", false, `{"grace":60}`, 201},
+	{"/{$}", "GET", true, "", 200},
+	{"/new", "GET", true, "", 200},
+	{"/{$}", "POST", true, newForm(), 201},
+	{"/{id}/{$}", "GET", true, "", 200},
+	{"/{id}/{$}", "POST", true, "label=changed&expiry=keep", 303},
+	{"/{id}/rotate/{$}", "GET", true, "", 200},
+	{"/{id}/rotate/{$}", "POST", true, "grace=3600", 201},
+	{"/{id}/revoke/{$}", "GET", true, "", 200},
+	{"/{id}/revoke/{$}", "POST", true, "name=treasure", 303},
+	{"/{id}/delete/{$}", "GET", true, "", 200},
+	{"/{id}/delete/{$}", "POST", true, "name=treasure", 303},
+	{"/{id}", "GET", false, "", 307},
+	{"/{id}", "GET", true, "", 307},
+	{"/{id}/{action}", "GET", false, "", 307},
+	{"/{id}/{action}", "GET", true, "", 307},
+}
+
+func (q request) String() string {
+	if q.page {
+		return q.method + " " + q.pattern + " page"
+	}
+	return q.method + " " + q.pattern
+}
+
+// aboutToken reports whether q reads or changes one token.
+func (q request) aboutToken() bool { return strings.HasPrefix(q.pattern, "/{id}/") && q.ok != 307 }
+
+func (q request) send(s *site, login, id string, headers ...string) *httptest.ResponseRecorder {
+	path := strings.NewReplacer("{$}", "", "{id}", url.PathEscape(id), "{action}", "rotate").Replace(q.pattern)
+	if q.page {
+		headers = append(headers, "Accept", browserAccept, "Content-Type", "application/x-www-form-urlencoded")
+	} else {
+		headers = append(headers, "Content-Type", "application/json")
+	}
+	return s.send(login, q.method, path, q.body, headers...)
+}
+
+// The table that the others go through has every route.
+func TestEveryRouteIsInTheTable(t *testing.T) {
+	t.Parallel()
+	want := make(map[string]bool)
+	for pattern, route := range (&console{}).routes() {
+		for method := range route.api {
+			want[request{pattern: pattern, method: method}.String()] = true
+		}
+		for method := range route.page {
+			want[request{pattern: pattern, method: method, page: true}.String()] = true
+		}
+	}
+	got := make(map[string]bool)
+	for _, q := range requests {
+		got[q.String()] = true
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("the table has\n%v\nand the console\n%v", got, want)
+	}
+}
+
+func TestWhoMayDoWhat(t *testing.T) {
+	t.Parallel()
+	apiKey := httpkey.Token{ID: "id", Label: "treasure", User: "ada", Workspace: "acme", Scopes: []string{"read"}}
+	service := apiKey
+	service.Kind = httpkey.ServiceToken
+	for _, tt := range []struct {
+		who, login string
+		token      httpkey.Token
+		manages    bool
+	}{
+		{"owner", "ada", apiKey, true},
+		{"manager of the workspace", "manager", apiKey, true},
+		{"another user", "eve", apiKey, false},
+		{"manager of another workspace", "rival", apiKey, false},
+		{"owner of a service token", "root", service, true},
+		{"manager of the workspace of a service token", "manager", service, true},
+		{"owner of a service token who may not manage any", "ada", service, false},
+		{"without a user", "nobody", apiKey, false},
+		{"without a login", "", apiKey, false},
+		{"nobody, of a token without user and workspace", "rival", httpkey.Token{ID: "id", Label: "treasure"}, false},
+	} {
+		for _, q := range requests {
+			t.Run(tt.who+"/"+q.String(), func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t, Options{})
+				s.issue(tt.token)
+				before := s.get("id")
+
+				w := q.send(s, tt.login, "id")
+
+				want := q.ok
+				switch {
+				case people[tt.login].User == "":
+					want = http.StatusUnauthorized
+				case !tt.manages && q.aboutToken():
+					want = http.StatusNotFound
+				}
+				if w.Code != want {
+					t.Fatalf("status %d, want %d: %s", w.Code, want, w.Body)
+				}
+				if tt.manages {
+					return
+				}
+				if strings.Contains(w.Body.String(), "treasure") || strings.Contains(w.Body.String(), before.Hint) {
+					t.Errorf("the answer tells of the token: %s", w.Body)
+				}
+				after, err := s.store.Get(t.Context(), "id")
+				if err != nil || !reflect.DeepEqual(before, after) {
+					t.Errorf("the token was changed: %+v, %v", after, err)
+				}
+				if want != http.StatusNotFound {
+					return
+				}
+				if missing := q.send(s, tt.login, "no"); missing.Body.String() != w.Body.String() || !reflect.DeepEqual(missing.Header(), w.Header()) {
+					t.Errorf("a token of others differs from one that does not exist:\n%v %s\n%v %s", w.Header(), w.Body, missing.Header(), missing.Body)
+				}
+			})
+		}
+	}
+}
+
+func TestCrossSiteRequestsAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, q := range requests {
+		if q.method == http.MethodGet {
+			continue
+		}
+		for name, headers := range map[string][]string{
+			"by Sec-Fetch-Site": {"Sec-Fetch-Site", "cross-site"},
+			"same site":         {"Sec-Fetch-Site", "same-site"},
+			"by Origin":         {"Origin", "https://evil.example"},
+			"null Origin":       {"Origin", "null"},
+		} {
+			t.Run(q.String()+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t, Options{})
+				s.issue(httpkey.Token{ID: "id", Label: "treasure", User: "ada"})
+				before := s.get("id")
+				if w := q.send(s, "ada", "id", headers...); w.Code != http.StatusForbidden {
+					t.Errorf("status %d: %s", w.Code, w.Body)
+				}
+				all, _ := s.store.List(t.Context(), httpkey.Filter{})
+				if len(all) != 1 || !reflect.DeepEqual(all[0], before) {
+					t.Errorf("the store has %v", all)
+				}
+			})
+		}
+		s := newSite(t, Options{})
+		s.issue(httpkey.Token{ID: "id", Label: "treasure", User: "ada"})
+		if w := q.send(s, "ada", "id", "Sec-Fetch-Site", "same-origin", "Origin", "http://example.com"); w.Code != q.ok {
+			t.Errorf("%v from its own page: %d %s", q, w.Code, w.Body)
+		}
+	}
+}
+
+func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	answers := map[string]*httptest.ResponseRecorder{
+		"unknown path": s.page("ada", "/a/b/c"),
+		"wrong method": s.api("ada", http.MethodPut, "/", "{}"),
+		"no login":     s.page("", "/"),
+	}
+	for _, q := range requests {
+		s.issue(httpkey.Token{ID: q.String(), Label: "treasure", User: "ada"})
+		answers[q.String()] = q.send(s, "ada", q.String())
+	}
+	for name, w := range answers {
+		for header, want := range map[string]string{
+			"Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+			"X-Content-Type-Options":  "nosniff",
+			"Referrer-Policy":         "same-origin",
+			"Cache-Control":           "no-store",
+			"Vary":                    "Accept",
+		} {
+			if got := w.Header().Get(header); got != want {
+				t.Errorf("%s: %s is %q, want %q", name, header, got, want)
+			}
+		}
+		if strings.Contains(w.Body.String(), " style=") || strings.Contains(w.Body.String(), "<script>") || strings.Contains(w.Body.String(), " onclick") {
+			t.Errorf("%s has an inline script or style: %s", name, w.Body)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	s.issue(httpkey.Token{ID: "id", User: "ada"})
+	for _, tt := range []struct {
+		login, method, path string
+		status              int
+		body, header, value string
+	}{
+		{"", "GET", "/", 401, `{"detail":"Authentication credentials were not provided."}`, "Www-Authenticate", `Session realm="api"`},
+		{"ada", "GET", "/no/", 404, `{"detail":"Not found."}`, "Content-Type", "application/json"},
+		{"ada", "GET", "/a/b/c/", 404, `{"detail":"Not found."}`, "", ""},
+		{"ada", "GET", "/id/revoke/", 404, `{"detail":"Not found."}`, "", ""},
+		{"ada", "PUT", "/id/", 405, `{"detail":"Method \"PUT\" not allowed."}`, "Allow", "DELETE, GET, PATCH"},
+		{"ada", "DELETE", "/", 405, `{"detail":"Method \"DELETE\" not allowed."}`, "Allow", "GET, POST"},
+	} {
+		w := s.api(tt.login, tt.method, tt.path, "")
+		if w.Code != tt.status || w.Body.String() != tt.body || tt.header != "" && w.Header().Get(tt.header) != tt.value {
+			t.Errorf("%s %s: %d %s %v", tt.method, tt.path, w.Code, w.Body, w.Header())
+		}
+	}
+	if w := s.page("", "/"); w.Code != 401 || !strings.Contains(w.Body.String(), "Sign in first") {
+		t.Errorf("the page without a login: %d %s", w.Code, w.Body)
+	}
+}
+
+// Who would rather have a page gets it, all others JSON.
+func TestRepresentation(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	for accept, want := range map[string]string{
+		"":                                      "application/json",
+		"*/*":                                   "application/json",
+		"application/json":                      "application/json",
+		"application/json, text/html;q=0.9":     "application/json",
+		"text/html;q=0, */*":                    "application/json",
+		"text/html;q=0.5, application/*;q=0.8":  "application/json",
+		"nonsense/;;, text/html; q=x":           "application/json",
+		browserAccept:                           "text/html; charset=utf-8",
+		"text/html":                             "text/html; charset=utf-8",
+		"text/*":                                "text/html; charset=utf-8",
+		"TEXT/HTML, application/json;q=0.9":     "text/html; charset=utf-8",
+		"*/*;q=0.1, text/html;level=1;q=0.4, a": "text/html; charset=utf-8",
+	} {
+		w := s.send("ada", http.MethodGet, "/", "", "Accept", accept)
+		if got := w.Header().Get("Content-Type"); got != want {
+			t.Errorf("Accept %q: %s, want %s", accept, got, want)
+		}
+		head := s.send("ada", http.MethodHead, "/", "", "Accept", accept)
+		if head.Code != 200 || head.Header().Get("Content-Type") != want {
+			t.Errorf("HEAD with Accept %q: %d %s", accept, head.Code, head.Header().Get("Content-Type"))
+		}
+	}
+}
+
+// Behind StripPrefix, at any depth, every link leads to a page and every asset is there.
+func TestLinksWorkWhereverItIsMounted(t *testing.T) {
+	t.Parallel()
+	for _, mount := range []string{"", "/settings/api-tokens", "/a/b.c/d"} {
+		s := newSite(t, Options{})
+		s.issue(httpkey.Token{ID: "one/with?odd #letters%2F", Label: "x", User: "ada"})
+		s.issue(httpkey.Token{ID: "id", Label: "y", User: "ada"})
+		mux := http.NewServeMux()
+		mux.Handle(mount+"/", http.StripPrefix(mount, s.handler))
+		server := httptest.NewServer(mux)
+		t.Cleanup(server.Close)
+
+		visited := make(map[string]bool)
+		var visit func(from, link string)
+		visit = func(from, link string) {
+			base, _ := url.Parse(from)
+			target, err := base.Parse(link)
+			if err != nil {
+				t.Errorf("%s links to %q: %v", from, link, err)
+				return
+			}
+			target.Fragment = ""
+			if visited[target.String()] {
+				return
+			}
+			visited[target.String()] = true
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target.String(), nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			r.Header.Set("Login", "ada")
+			r.Header.Set("Accept", browserAccept)
+			response, err := server.Client().Do(r)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			var body strings.Builder
+			_ = response.Write(&body)
+			_ = response.Body.Close()
+			if response.StatusCode != 200 {
+				t.Errorf("%s links to %s: %s", from, target, response.Status)
+			}
+			if !strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") {
+				return
+			}
+			for _, attribute := range []string{` href="`, ` src="`} {
+				for _, rest := range strings.Split(body.String(), attribute)[1:] {
+					link, _, _ := strings.Cut(rest, `"`)
+					visit(response.Request.URL.String(), strings.ReplaceAll(link, "&amp;", "&"))
+				}
+			}
+		}
+		for _, path := range []string{"/", "/id", "/id/rotate", "/?per_page=1"} {
+			visit(server.URL, server.URL+mount+path)
+		}
+		if len(visited) < 17 {
+			t.Errorf("only %d pages were found", len(visited))
+		}
+	}
+}
+
+func TestNewRefusesWhatCannotWork(t *testing.T) {
+	t.Parallel()
+	store := memstore.New()
+	guard := httpkey.New(store, httpkey.Unlimited, nil)
+	login := func(*http.Request) (Principal, error) { return Principal{}, nil }
+	for want, build := range map[string]func(){
+		"needs a Guard":           func() { New(nil, store, &Options{Principal: login}) },
+		"needs a TokenStore":      func() { New(guard, nil, &Options{Principal: login}) },
+		"Principal is nil":        func() { New(guard, store, nil) },
+		"options: Principal":      func() { New(guard, store, &Options{}) },
+		"MaxLifetime is -1ns":     func() { New(guard, store, &Options{Principal: login, MaxLifetime: -1}) },
+		"Limit is of no use: htt": func() { New(guard, store, &Options{Principal: login, Limit: httpkey.Limit{Rate: -1}}) },
+	} {
+		func() {
+			defer func() {
+				if text, _ := recover().(string); !strings.Contains(text, want) || !strings.HasPrefix(text, "httpkey: ") {
+					t.Errorf("New panics with %q, want %q in it", text, want)
+				}
+			}()
+			build()
+		}()
+	}
+}

@@ -1,0 +1,466 @@
+package console
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/memstore"
+)
+
+// The properties of a token in the Plane documentation, and ours.
+var (
+	documented = []string{"created_at", "description", "expired_at", "id", "is_active", "label", "last_used", "user", "workspace"}
+	ours       = []string{"hint", "kind", "rate_limit", "rotated_from", "scopes"}
+)
+
+func TestJSONHasTheDocumentedProperties(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	created := s.want(201, s.api("ada", "POST", "/", `{"label":"laptop"}`))
+	var object map[string]any
+	decode(t, created, &object)
+	id := object["id"].(string)
+	if got := created.Header().Get("Location"); got != "./"+id+"/" {
+		t.Errorf("Location is %q", got)
+	}
+	properties := slices.Sorted(slices.Values(slices.Concat(documented, ours)))
+	withToken := slices.Sorted(slices.Values(append(slices.Clone(properties), "token")))
+	assertKeys := func(what string, object map[string]any, want []string) {
+		t.Helper()
+		if got := slices.Sorted(maps.Keys(object)); !slices.Equal(got, want) {
+			t.Errorf("%s has %v, want %v", what, got, want)
+		}
+	}
+	assertKeys("the answer to create", object, withToken)
+
+	var list map[string]any
+	decode(t, s.api("ada", "GET", "/", ""), &list)
+	assertKeys("the list", list, []string{"next_cursor", "next_page_results", "results"})
+	assertKeys("a token in the list", list["results"].([]any)[0].(map[string]any), properties)
+
+	for what, w := range map[string]interface{ String() string }{
+		"a token":           s.api("ada", "GET", "/"+id+"/", "").Body,
+		"the changed token": s.api("ada", "PATCH", "/"+id+"/", `{"label":"x"}`).Body,
+	} {
+		object = nil
+		if err := json.Unmarshal([]byte(w.String()), &object); err != nil {
+			t.Fatal(err)
+		}
+		assertKeys(what, object, properties)
+	}
+	object = nil
+	decode(t, s.api("ada", "POST", "/"+id+"/rotate/", `{"grace":0}`), &object)
+	assertKeys("the answer to rotate", object, withToken)
+
+	list = nil
+	decode(t, s.api("eve", "GET", "/", ""), &list)
+	if results, ok := list["results"].([]any); !ok || len(results) != 0 {
+		t.Errorf("an empty list is %v, want []", list["results"])
+	}
+}
+
+func TestCreate(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	secret, token := s.created(s.api("manager", "POST", "/", `{"label":" bot ","description":"d","kind":"service_token",
+		"workspace":"acme","scopes":["write"],"expired_at":"2099-01-02T03:04:05.123456789+01:00"}`))
+	want := httpkey.Token{
+		ID: token.ID, Hint: secret[len(secret)-4:], Kind: httpkey.ServiceToken, Label: "bot", Description: "d", User: "mary", Workspace: "acme",
+		Scopes: []string{"write"}, IsActive: true, ExpiredAt: time.Date(2099, 1, 2, 2, 4, 5, 123456000, time.UTC), CreatedAt: token.CreatedAt,
+	}
+	if !reflect.DeepEqual(token, want) {
+		t.Errorf("created %+v, want %+v", token, want)
+	}
+	if verified, err := s.guard.Verify(t.Context(), secret); err != nil || verified.ID != token.ID {
+		t.Errorf("the secret is of %q, %v", verified.ID, err)
+	}
+	_, token = s.created(s.api("ada", "POST", "/", `{"label":"plain","workspace":null,"expired_at":null}`))
+	if token.Kind != httpkey.APIKey || token.User != "ada" || !token.ExpiredAt.IsZero() {
+		t.Errorf("created %+v", token)
+	}
+}
+
+func TestRequestsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{MaxLifetime: 90 * day})
+	s.issue(httpkey.Token{ID: "mine", Label: "mine", User: "ada", Scopes: []string{"read"}})
+	s.issue(httpkey.Token{ID: "beyond", Label: "mine", User: "ada", Scopes: []string{"admin"}})
+	const soon = `"expired_at":"%s"`
+	tomorrow := fmt.Sprintf(soon, time.Now().Add(day).Format(time.RFC3339))
+	for _, tt := range []struct {
+		method, path, body string
+		status             int
+		want               string // in the body
+	}{
+		{"POST", "/", `{` + tomorrow + `}`, 400, `{"label":["This field may not be blank."]}`},
+		{"POST", "/", `{"label":" ",` + tomorrow + `}`, 400, `{"label":["This field may not be blank."]}`},
+		{"POST", "/", `{"label":null,` + tomorrow + `}`, 400, `{"label":["This field may not be null."]}`},
+		{"POST", "/", `{"label":7,` + tomorrow + `}`, 400, `{"label":["Not a valid string."]}`},
+		{"POST", "/", `{"label":"` + strings.Repeat("é", 256) + `",` + tomorrow + `}`, 400, `{"label":["Ensure this field has no more than 255 characters."]}`},
+		{"POST", "/", `{"label":"a\u0000",` + tomorrow + `}`, 400, `{"label":["Null characters are not allowed."]}`},
+		{"POST", "/", `{"label":"x","description":"` + strings.Repeat("x", 4097) + `",` + tomorrow + `}`, 400, `{"description":["Ensure this field has no more than 4096 characters."]}`},
+		{"POST", "/", `{"label":"x","colour":"red",` + tomorrow + `}`, 400, `{"colour":["Unknown field."]}`},
+		{"POST", "/", `{"label":"x","Label":"y",` + tomorrow + `}`, 400, `{"Label":["Unknown field."]}`},
+		{"POST", "/", `{"label":"x","user":"eve","rate_limit":null,` + tomorrow + `}`, 400, `{"rate_limit":["This field cannot be set."],"user":["This field cannot be set."]}`},
+		{"POST", "/", `{"label":"x","id":"1","is_active":true,"token":"t",` + tomorrow + `}`, 400, `"token":["This field cannot be set."]`},
+		{"POST", "/", `{"label":"x","kind":"master",` + tomorrow + `}`, 400, `{"kind":["\"master\" is not a valid choice."]}`},
+		{"POST", "/", `{"label":"x","scopes":"read",` + tomorrow + `}`, 400, `{"scopes":["Not a list of strings."]}`},
+		{"POST", "/", `{"label":"x","kind":"service_token",` + tomorrow + `}`, 403, `{"detail":"You may not create service tokens."}`},
+		{"POST", "/", `{"label":"x","workspace":"acme",` + tomorrow + `}`, 403, `{"detail":"You may not create tokens in this workspace."}`},
+		{"POST", "/", `{"label":"x","scopes":["read","admin"],` + tomorrow + `}`, 403, `{"detail":"You may not create tokens with scopes that you do not have."}`},
+		{"POST", "/", `{"label":"x"}`, 400, `{"expired_at":["A token may not live for ever. Give a time no later than `},
+		{"POST", "/", `{"label":"x","expired_at":null}`, 400, `{"expired_at":["A token may not live for ever.`},
+		{"POST", "/", `{"label":"x","expired_at":"2001-01-01T00:00:00Z"}`, 400, `{"expired_at":["The expiry must be in the future."]}`},
+		{"POST", "/", `{"label":"x","expired_at":"2099-01-01T00:00:00Z"}`, 400, `{"expired_at":["The expiry must be no later than `},
+		{"POST", "/", `{"label":"x","expired_at":"tomorrow"}`, 400, `{"expired_at":["Datetime has wrong format.`},
+		{"POST", "/", `{"label":"x","expired_at":"9999-12-31T23:59:59-10:00"}`, 400, `{"expired_at":["Datetime has wrong format.`},
+		{"POST", "/", `{"label":"x","expired_at":1893456000}`, 400, `{"expired_at":["Datetime has wrong format.`},
+		{"POST", "/", `[]`, 400, `{"detail":"The request body is not a JSON object."}`},
+		{"POST", "/", `null`, 400, `{"detail":"The request body is not a JSON object."}`},
+		{"POST", "/", ``, 400, `{"detail":"The request body is not a JSON object."}`},
+		{"POST", "/", `{"label":"x"} {}`, 400, `{"detail":"The request body is not a JSON object."}`},
+		{"POST", "/", `{"label":"` + strings.Repeat("x", 64<<10) + `"}`, 413, `{"detail":"The request body is larger than 65536 bytes."}`},
+		{"PATCH", "/mine/", `{"label":"` + strings.Repeat("x", 64<<10) + `"}`, 413, `larger than 65536 bytes`},
+		{"PATCH", "/mine/", `{"kind":"service_token"}`, 400, `{"kind":["This field cannot be set."]}`},
+		{"PATCH", "/mine/", `{"rate_limit":{"rate":9000,"burst":9000,"period":1}}`, 400, `{"rate_limit":["This field cannot be set."]}`},
+		{"PATCH", "/mine/", `{"scopes":["read","admin"]}`, 400, `{"scopes":["This field cannot be set."]}`},
+		{"PATCH", "/mine/", `{"user":"eve","workspace":"acme"}`, 400, `{"user":["This field cannot be set."],"workspace":["This field cannot be set."]}`},
+		{"PATCH", "/mine/", `{"last_used":null,"created_at":null,"hint":"x","rotated_from":"x"}`, 400, `"last_used":["This field cannot be set."]`},
+		{"PATCH", "/mine/", `{"colour":"red"}`, 400, `{"colour":["Unknown field."]}`},
+		{"PATCH", "/mine/", `{"is_active":"no"}`, 400, `{"is_active":["Must be a valid boolean."]}`},
+		{"PATCH", "/mine/", `{"is_active":null}`, 400, `{"is_active":["This field may not be null."]}`},
+		{"PATCH", "/mine/", `{"label":""}`, 400, `{"label":["This field may not be blank."]}`},
+		{"PATCH", "/mine/", `{"expired_at":"2001-01-01T00:00:00Z"}`, 400, `{"expired_at":["The expiry must be in the future."]}`},
+		{"PATCH", "/mine/", `{"expired_at":"2099-01-01T00:00:00Z"}`, 400, `{"expired_at":["The expiry must be no later than `},
+		{"POST", "/mine/rotate/", `{}`, 400, `{"grace":["This field is required."]}`},
+		{"POST", "/mine/rotate/", `{"grace":-1}`, 400, `{"grace":["Ensure this value is from 0 to 604800 seconds."]}`},
+		{"POST", "/mine/rotate/", `{"grace":604801}`, 400, `{"grace":["Ensure this value is from 0 to 604800 seconds."]}`},
+		{"POST", "/mine/rotate/", `{"grace":1.5}`, 400, `{"grace":["A valid integer is required."]}`},
+		{"POST", "/mine/rotate/", `{"grace":9223372036854775807}`, 400, `{"grace":["Ensure`},
+		{"POST", "/mine/rotate/", `{"grace":1e300}`, 400, `{"grace":["A valid integer`},
+		{"POST", "/mine/rotate/", `{"grace":1,"label":"x"}`, 400, `{"label":["Unknown field."]}`},
+		{"POST", "/beyond/rotate/", `{"grace":1}`, 403, `{"detail":"You may not rotate a token with scopes that you do not have."}`},
+		{"GET", "/?order_by=hint", ``, 400, `{"order_by":["\"hint\" is not a valid choice."]}`},
+		{"GET", "/?status=x&kind=y", ``, 400, `{"kind":["\"y\" is not a valid choice."],"status":["\"x\" is not a valid choice."]}`},
+		{"GET", "/?per_page=0", ``, 400, `{"per_page":["A whole number from 1 to 100 is required."]}`},
+		{"GET", "/?cursor=!", ``, 400, `{"cursor":["Invalid cursor."]}`},
+		{"GET", "/?cursor=e30", ``, 400, `{"cursor":["Invalid cursor."]}`},
+	} {
+		before, _ := s.store.List(t.Context(), httpkey.Filter{})
+		w := s.api("ada", tt.method, tt.path, tt.body)
+		if w.Code != tt.status || !strings.Contains(w.Body.String(), tt.want) || w.Header().Get("Content-Type") != "application/json" {
+			t.Errorf("%s %s %.90s: %d %s, want %d and %s", tt.method, tt.path, tt.body, w.Code, w.Body, tt.status, tt.want)
+		}
+		if after, _ := s.store.List(t.Context(), httpkey.Filter{}); !reflect.DeepEqual(after, before) {
+			t.Errorf("%s %s %.90s changed a token", tt.method, tt.path, tt.body)
+		}
+	}
+	if told := s.told(); len(told) != 0 {
+		t.Errorf("the audit has %v", told)
+	}
+	if again := s.api("ada", "GET", "/?cursor="+(query{Order: "label"}).cursor(httpkey.Token{ID: "x"}), ""); again.Code != 400 {
+		t.Errorf("the cursor of another order: %d", again.Code)
+	}
+}
+
+func TestContentTypes(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	for _, tt := range []struct {
+		accept, contentType string
+		status              int
+	}{
+		{"", "application/json", 201},
+		{"", "application/json; charset=utf-8", 201},
+		{"", "", 415},
+		{"", "text/plain", 415},
+		{"", "application/x-www-form-urlencoded", 415},
+		{browserAccept, "application/x-www-form-urlencoded; charset=UTF-8", 201},
+		{browserAccept, "multipart/form-data; boundary=x", 415},
+		{browserAccept, "text/plain", 415},
+		{browserAccept, "application/json", 415},
+	} {
+		body := `{"label":"x"}`
+		if tt.accept != "" {
+			body = newForm()
+		}
+		w := s.send("ada", "POST", "/", body, "Accept", tt.accept, "Content-Type", tt.contentType)
+		if w.Code != tt.status || tt.status == 415 && !strings.Contains(w.Body.String(), "The Content-Type must be application/") {
+			t.Errorf("%q: %d %.300s", tt.contentType, w.Code, w.Body)
+		}
+	}
+	for range 2 {
+		if w := s.submit("ada", "/", newForm("label", strings.Repeat("x", 64<<10))); w.Code != 413 {
+			t.Errorf("a huge form: %d", w.Code)
+		}
+	}
+}
+
+func TestUpdate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, Options{MaxLifetime: 90 * day})
+		secret, before := s.issue(httpkey.Token{ID: "id", Label: "a", User: "ada", Workspace: "acme", Scopes: []string{"read"}, Limit: httpkey.PerHour(7), ExpiredAt: time.Now().Add(10 * day)})
+		time.Sleep(5 * day)
+		if _, err := s.guard.Verify(t.Context(), secret); err != nil {
+			t.Fatal(err)
+		}
+
+		// From its creation on, not from now.
+		last := before.CreatedAt.Add(90 * day)
+		s.want(400, s.api("ada", "PATCH", "/id/", `{"expired_at":"`+last.Add(time.Second).Format(time.RFC3339)+`"}`))
+		w := s.want(200, s.api("ada", "PATCH", "/id/", `{"label":" b ","description":"c","is_active":true,"expired_at":"`+last.Format(time.RFC3339Nano)+`"}`))
+
+		want := before
+		want.Label, want.Description, want.ExpiredAt, want.LastUsed = "b", "c", last, time.Now().UTC()
+		if got := s.get("id"); !reflect.DeepEqual(got, want) {
+			t.Errorf("the store has %+v, want %+v", got, want)
+		}
+		var answered httpkey.Token
+		decode(t, w, &answered)
+		want.Digest, want.Limit.Burst = httpkey.Digest{}, 7 // as the wire has it
+		if !reflect.DeepEqual(answered, want) {
+			t.Errorf("answered %+v, want %+v", answered, want)
+		}
+
+		s.want(200, s.api("ada", "PATCH", "/id/", `{}`))
+		s.want(200, s.api("ada", "PATCH", "/id/", `{"label":"b"}`))
+		if told := s.told(); len(told) != 1 || told[0].Action != ActionUpdate {
+			t.Errorf("told %v, want one update", told)
+		}
+		s.want(200, s.api("ada", "PATCH", "/id/", `{"is_active":false,"label":"c"}`))
+		if got := s.get("id"); got.IsActive || got.Label != "c" {
+			t.Errorf("the store has %+v", got)
+		}
+		if _, err := s.guard.Verify(t.Context(), secret); !errors.Is(err, httpkey.ErrInvalidKey) {
+			t.Errorf("the revoked key: %v", err)
+		}
+	})
+}
+
+// What has ended stays ended.
+func TestNothingIsBroughtBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, Options{})
+		s.issue(httpkey.Token{ID: "revoked", Label: "x", User: "ada"})
+		s.issue(httpkey.Token{ID: "expired", Label: "x", User: "ada", ExpiredAt: time.Now().Add(time.Hour)})
+		s.issue(httpkey.Token{ID: "rotated", Label: "x", User: "ada"})
+		if err := s.guard.Revoke(t.Context(), "revoked"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		s.want(201, s.api("ada", "POST", "/rotated/rotate/", `{"grace":3600}`))
+		grace := s.get("rotated").ExpiredAt
+		later := `{"expired_at":"` + time.Now().Add(2*time.Hour).Format(time.RFC3339) + `"}`
+		sooner := `{"expired_at":"` + time.Now().Add(time.Minute).Format(time.RFC3339) + `"}`
+
+		for _, tt := range []struct {
+			path, body string
+			status     int
+		}{
+			{"revoked", `{"is_active":true}`, 409},
+			{"revoked", later, 409},
+			{"revoked", `{"is_active":false}`, 200},
+			{"revoked", `{"label":"still called something"}`, 200},
+			{"expired", later, 409},
+			{"expired", `{"expired_at":null}`, 409},
+			{"expired", `{"is_active":false}`, 200},
+			{"rotated", later, 409},
+			{"rotated", `{"expired_at":null}`, 409},
+			{"rotated", `{"label":"old one"}`, 200},
+		} {
+			if w := s.api("ada", "PATCH", "/"+tt.path+"/", tt.body); w.Code != tt.status {
+				t.Errorf("%s %s: %d %s, want %d", tt.path, tt.body, w.Code, w.Body, tt.status)
+			}
+		}
+		if got := s.get("rotated"); !got.ExpiredAt.Equal(grace) {
+			t.Errorf("the rotated key lives until %v", got.ExpiredAt)
+		}
+		s.want(200, s.api("ada", "PATCH", "/rotated/", sooner))
+		for _, id := range []string{"revoked", "expired", "rotated"} {
+			if w := s.api("ada", "POST", "/"+id+"/rotate/", `{"grace":0}`); w.Code != 409 {
+				t.Errorf("%s can be rotated: %d", id, w.Code)
+			}
+		}
+	})
+}
+
+func TestRotate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, Options{})
+		old, before := s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada", Scopes: []string{"read"}, ExpiredAt: time.Now().Add(30 * day)})
+		secret, successor := s.created(s.api("ada", "POST", "/id/rotate/", `{"grace":5}`))
+		if successor.RotatedFrom != "id" || !successor.ExpiredAt.Equal(before.ExpiredAt) || !slices.Equal(successor.Scopes, before.Scopes) {
+			t.Errorf("the successor is %+v", successor)
+		}
+		for step, want := range []map[string]bool{{old: true, secret: true}, {old: false, secret: true}} {
+			for key, valid := range want {
+				if _, err := s.guard.Verify(t.Context(), key); (err == nil) != valid {
+					t.Errorf("step %d: valid is %v, want %v", step, err == nil, valid)
+				}
+			}
+			time.Sleep(5 * time.Second)
+		}
+	})
+}
+
+// A token from before there was a policy gets a successor that keeps to it.
+func TestRotationBringsIntoPolicy(t *testing.T) {
+	t.Parallel()
+	for name, expiry := range map[string]time.Duration{"never expires": 0, "expires too late": 365 * day, "is within": 10 * day} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, Options{MaxLifetime: 90 * day})
+			old := httpkey.Token{ID: "id", Label: "x", User: "ada"}
+			if expiry > 0 {
+				old.ExpiredAt = time.Now().Add(expiry)
+			}
+			s.issue(old)
+			time.Sleep(day)
+			_, successor := s.created(s.api("ada", "POST", "/id/rotate/", `{"grace":0}`))
+			want := time.Now().Add(90 * day)
+			if expiry == 10*day {
+				want = old.ExpiredAt
+			}
+			if !successor.ExpiredAt.Equal(want) {
+				t.Errorf("%s: the successor expires %v, want %v", name, successor.ExpiredAt, want)
+			}
+		})
+	}
+}
+
+// If the old key cannot be ended, the new one is shown all the same.
+func TestHalfRotation(t *testing.T) {
+	t.Parallel()
+	store := &storeWith{TokenStore: memstore.New(), update: func() error { return errors.New("down") }}
+	s := newSiteOn(t, store, Options{})
+	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+	s.issue(httpkey.Token{ID: "other", Label: "x", User: "ada"})
+	secret, _ := s.created(s.api("ada", "POST", "/id/rotate/", `{"grace":0}`))
+	if _, err := s.guard.Verify(t.Context(), secret); err != nil {
+		t.Errorf("the new key: %v", err)
+	}
+	told := s.told()
+	if len(told) != 1 || told[0].Err == nil || told[0].Token.RotatedFrom != "id" {
+		t.Errorf("told %+v", told)
+	}
+	w := s.want(201, s.submit("ada", "/other/rotate/", "grace=0"))
+	if !strings.Contains(w.Body.String(), "could not be ended") || !strings.Contains(w.Body.String(), `id="secret"`) {
+		t.Errorf("the page does not tell: %s", w.Body)
+	}
+}
+
+// A store that is down is told to the audit, and to the client only that.
+func TestStoreIsDown(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("secret detail of the store")
+	store := &storeWith{TokenStore: memstore.New(), update: func() error { return cause }, list: func() error { return cause }}
+	s := newSiteOn(t, store, Options{})
+	s.issue(httpkey.Token{ID: "id", Label: "treasure", User: "ada"})
+	for i, w := range []interface {
+		Result() *http.Response
+	}{
+		s.api("ada", "GET", "/", ""),
+		s.api("ada", "PATCH", "/id/", `{"label":"x"}`),
+		s.api("ada", "PATCH", "/id/", `{"is_active":false}`),
+		s.page("ada", "/"),
+		s.submit("ada", "/id/revoke/", "name=treasure"),
+	} {
+		response := w.Result()
+		var text strings.Builder
+		_ = response.Write(&text)
+		if response.StatusCode != 503 || response.Header.Get("Retry-After") != "1" || strings.Contains(text.String(), cause.Error()) {
+			t.Errorf("answer %d: %s", i, text.String())
+		}
+		if told := s.told(); len(told) < i+1 || !errors.Is(told[len(told)-1].Err, cause) {
+			t.Errorf("answer %d: told %v", i, told)
+		}
+	}
+	if w := s.api("ada", "GET", "/", ""); w.Body.String() != `{"detail":"API tokens are temporarily unavailable."}` {
+		t.Errorf("answered %s", w.Body)
+	}
+}
+
+func TestChangesAreLimited(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for name, limiter := range map[string]httpkey.Limiter{"own": nil, "given": memstore.NewLimiter(), "that fails": httpkey.FailClosed} {
+			s := newSite(t, Options{Limit: httpkey.PerMinute(5), Limiter: limiter})
+			s.issue(httpkey.Token{ID: "a", Label: "treasure", User: "ada"})
+			s.issue(httpkey.Token{ID: "b", Label: "treasure", User: "ada"})
+			s.want(201, s.api("ada", "POST", "/", `{"label":"x"}`))
+			s.want(201, s.api("ada", "POST", "/a/rotate/", `{"grace":60}`))
+			s.want(200, s.api("ada", "PATCH", "/a/", `{"label":"y"}`))
+			s.want(303, s.submit("ada", "/a/revoke/", "name=y"))
+			s.want(204, s.api("ada", "DELETE", "/a/", ""))
+			for _, w := range []interface{ Result() *http.Response }{
+				s.api("ada", "POST", "/", `{"label":"x"}`),
+				s.api("ada", "POST", "/b/rotate/", `{"grace":60}`),
+				s.api("ada", "PATCH", "/b/", `{"is_active":false}`),
+				s.api("ada", "DELETE", "/b/", ""),
+				s.submit("ada", "/", newForm()),
+				s.submit("ada", "/b/rotate/", "grace=0"),
+				s.submit("ada", "/b/revoke/", "name=treasure"),
+				s.submit("ada", "/b/delete/", "name=treasure"),
+			} {
+				response := w.Result()
+				if response.StatusCode != 429 || response.Header.Get("Retry-After") != "12" {
+					t.Errorf("limiter %s: %s, Retry-After %q", name, response.Status, response.Header.Get("Retry-After"))
+				}
+			}
+			if w := s.api("ada", "POST", "/", `{"label":"x"}`); w.Body.String() != `{"detail":"Request was throttled. Expected available in 12 seconds."}` {
+				t.Errorf("limiter %s: %s", name, w.Body)
+			}
+			if w := s.submit("ada", "/", newForm("label", "typed with care")); !strings.Contains(w.Body.String(), `value="typed with care"`) {
+				t.Errorf("limiter %s: the form is lost", name)
+			}
+			if got := s.get("b"); !got.IsActive {
+				t.Errorf("limiter %s: a request over the limit changed something", name)
+			}
+			s.want(200, s.api("ada", "GET", "/", ""))
+			s.want(201, s.api("eve", "POST", "/", `{"label":"x"}`))
+			time.Sleep(12 * time.Second)
+			s.want(201, s.api("ada", "POST", "/", `{"label":"x"}`))
+		}
+	})
+}
+
+func TestAudit(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	_, token := s.created(s.api("manager", "POST", "/", `{"label":"x","workspace":"acme"}`))
+	path := "/" + token.ID + "/"
+	s.want(200, s.api("manager", "GET", path, ""))
+	s.want(200, s.api("manager", "PATCH", path, `{"label":"y"}`))
+	_, successor := s.created(s.api("root", "POST", path+"rotate/", `{"grace":60}`))
+	s.want(303, s.submit("root", path+"revoke/", "name=y"))
+	s.want(303, s.submit("root", path+"delete/", "name=y"))
+	var got []string
+	for _, e := range s.told() {
+		got = append(got, fmt.Sprintf("%s %s %s %v", e.Principal.User, e.Action, e.Token.ID, e.Err))
+		if e.Token.Digest != (httpkey.Digest{}) {
+			t.Errorf("%s has a digest", e.Action)
+		}
+	}
+	want := []string{
+		"mary create " + token.ID + " <nil>",
+		"mary update " + token.ID + " <nil>",
+		"ada rotate " + successor.ID + " <nil>",
+		"ada revoke " + token.ID + " <nil>",
+		"ada delete " + token.ID + " <nil>",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
