@@ -190,7 +190,7 @@ func (c *console) newest(ctx context.Context, p Principal, q query) (listing, er
 	return page, nil
 }
 
-// sorted lists in another order: it reads first, and then sorts.
+// sorted lists in another order: it looks at all, and keeps what comes first.
 func (c *console) sorted(ctx context.Context, p Principal, q query) (listing, error) {
 	var (
 		now     = time.Now()
@@ -206,15 +206,26 @@ func (c *console) sorted(ctx context.Context, p Principal, q query) (listing, er
 			break
 		}
 		if q.matches(t, now) && (q.after.ID == "" || q.compare(q.after, t) < 0) {
-			page.tokens = append(page.tokens, t)
+			page.tokens = insert(page.tokens, t, q.perPage+1, q.compare)
 		}
 	}
-	slices.SortFunc(page.tokens, q.compare)
 	if len(page.tokens) > q.perPage {
 		page.tokens = page.tokens[:q.perPage]
 		page.next = q.cursor(page.tokens[q.perPage-1])
 	}
 	return page, nil
+}
+
+// insert puts t into a sorted page of at most so many tokens, if it belongs there.
+func insert(page []httpkey.Token, t httpkey.Token, most int, compare func(a, b httpkey.Token) int) []httpkey.Token {
+	if len(page) == most {
+		if compare(page[most-1], t) <= 0 {
+			return page
+		}
+		page = page[:most-1]
+	}
+	place, _ := slices.BinarySearchFunc(page, t, compare)
+	return slices.Insert(page, place, t)
 }
 
 // merged yields p's tokens after a place, newest first, each once. It reads so

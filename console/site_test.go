@@ -1,7 +1,6 @@
 package console
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -171,5 +170,3 @@ func (s *storeWith) Update(ctx context.Context, t httpkey.Token) error {
 	}
 	return s.TokenStore.Update(ctx, t)
 }
-
-func label(t httpkey.Token) string { return cmp.Or(t.Label, t.ID) }

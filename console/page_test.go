@@ -1,0 +1,360 @@
+package console
+
+import (
+	"html"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/httpkey/httpkey"
+)
+
+var shownSecret = regexp.MustCompile(`<code id="secret"[^>]*>(hk_[ks]_[0-9A-Za-z]{33})</code>`)
+
+// secretOn returns the secret that a page shows.
+func secretOn(t testing.TB, body string) string {
+	t.Helper()
+	found := shownSecret.FindStringSubmatch(body)
+	if found == nil {
+		t.Fatalf("no secret on %s", body)
+	}
+	return found[1]
+}
+
+func TestFormCreatesOneTokenHoweverOftenItIsSent(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	first := s.want(201, s.submit("ada", "/", newForm()))
+	secret := secretOn(t, first.Body.String())
+	token, err := s.guard.Verify(t.Context(), secret)
+	if err != nil || token.Label != "laptop" || token.User != "ada" {
+		t.Fatalf("the secret is of %+v, %v", token, err)
+	}
+	again := s.want(409, s.submit("ada", "/", newForm()))
+	if body := again.Body.String(); strings.Contains(body, secret) || shownSecret.MatchString(body) || !strings.Contains(body, "created already") || !strings.Contains(body, token.ID) {
+		t.Errorf("the second answer: %s", body)
+	}
+	// The same nonce of another user is another token, and says nothing of the first.
+	s.want(201, s.submit("eve", "/", newForm()))
+	if all, _ := s.store.List(t.Context(), httpkey.Filter{}); len(all) != 2 {
+		t.Errorf("there are %d tokens", len(all))
+	}
+	s.want(400, s.submit("ada", "/", newForm("nonce", "")))
+}
+
+func TestFormsSentAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	var (
+		group sync.WaitGroup
+		mu    sync.Mutex
+		count = make(map[int]int)
+	)
+	for range 8 {
+		group.Go(func() {
+			w := s.submit("ada", "/", newForm())
+			mu.Lock()
+			defer mu.Unlock()
+			count[w.Code]++
+		})
+	}
+	group.Wait()
+	if count[201] != 1 || count[409] != 7 {
+		t.Errorf("answered %v", count)
+	}
+}
+
+func TestEveryFormHasItsOwnNonce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	pattern := regexp.MustCompile(`name="nonce" value="([^"]{16,})"`)
+	seen := make(map[string]bool)
+	for range 3 {
+		found := pattern.FindStringSubmatch(s.page("ada", "/new").Body.String())
+		if found == nil || seen[found[1]] {
+			t.Fatalf("nonce %v", found)
+		}
+		seen[found[1]] = true
+	}
+}
+
+func TestRotatingOnThePage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, Options{})
+		old, _ := s.issue(httpkey.Token{ID: "id", Label: "bot", User: "ada"})
+		time.Sleep(time.Minute)
+		w := s.want(201, s.submit("ada", "/id/rotate/", "grace=3600"))
+		secret := secretOn(t, w.Body.String())
+		if !strings.Contains(w.Body.String(), "works until <time") {
+			t.Errorf("it does not tell until when the old key works: %s", w.Body)
+		}
+		s.want(409, s.submit("ada", "/id/rotate/", "grace=3600"))
+		s.want(409, s.page("ada", "/id/rotate/"))
+
+		shows := func(path, text string) {
+			t.Helper()
+			if body := s.page("ada", path).Body.String(); !strings.Contains(body, text) {
+				t.Errorf("%s does not show %q: %s", path, text, body)
+			}
+		}
+		successor, err := s.guard.Verify(t.Context(), secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{"/", "/id/", "/" + successor.ID + "/"} {
+			shows(path, "Rotating until")
+			shows(path, "The old key is not used any more")
+		}
+		time.Sleep(time.Minute)
+		if _, err := s.guard.Verify(t.Context(), old); err != nil {
+			t.Errorf("the old key in its grace: %v", err)
+		}
+		for _, path := range []string{"/", "/id/", "/" + successor.ID + "/"} {
+			shows(path, "The old key is still in use")
+		}
+		time.Sleep(time.Hour)
+		if _, err := s.guard.Verify(t.Context(), old); err == nil {
+			t.Error("the old key works after its grace")
+		}
+		shows("/id/", "Expired")
+	})
+}
+
+func TestRevokingAndDeletingWantTheName(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		label, typed string
+		confirmed    bool
+	}{
+		{"bot", "bot", true},
+		{"bot", " bot ", true},
+		{"two\n words ", "two words", true},
+		{"bot", "", false},
+		{"bot", "Bot", false},
+		{"مفتاح 🔑", "مفتاح+🔑", true},
+		{"", "hint", true},
+		{"", "", false},
+	} {
+		for _, action := range []string{"revoke", "delete"} {
+			s := newSite(t, Options{})
+			_, token := s.issue(httpkey.Token{ID: "id", Label: tt.label, User: "ada"})
+			typed := strings.ReplaceAll(tt.typed, "hint", token.Hint)
+			w := s.submit("ada", "/id/"+action+"/", "name="+typed)
+			after, err := s.store.Get(t.Context(), "id")
+			done := err != nil || !after.IsActive
+			if done != tt.confirmed || (w.Code == http.StatusSeeOther) != tt.confirmed {
+				t.Errorf("%s %q by typing %q: %d, done is %v", action, tt.label, tt.typed, w.Code, done)
+			}
+			if !tt.confirmed && (w.Code != 400 || !strings.Contains(w.Body.String(), "not the name")) {
+				t.Errorf("%s %q by typing %q: %d %s", action, tt.label, tt.typed, w.Code, w.Body)
+			}
+		}
+	}
+}
+
+func TestConfirmationShowsTheLastUse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, Options{})
+		secret, _ := s.issue(httpkey.Token{ID: "id", Label: "bot", User: "ada"})
+		for _, action := range []string{"revoke", "delete", "rotate"} {
+			if body := s.page("ada", "/id/"+action+"/").Body.String(); !strings.Contains(body, "<dt>Last used</dt><dd>Never</dd>") {
+				t.Errorf("%s of an unused token: %s", action, body)
+			}
+		}
+		if _, err := s.guard.Verify(t.Context(), secret); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Hour)
+		for _, action := range []string{"revoke", "delete", "rotate"} {
+			if body := s.page("ada", "/id/"+action+"/").Body.String(); !strings.Contains(body, `<time datetime="2000-01-01T00:00:00Z">1 January 2000, 00:00:00 UTC</time> <span class="quiet">(3 hours ago)`) {
+				t.Errorf("%s: %s", action, body)
+			}
+		}
+	})
+}
+
+// Whatever a label holds is shown as text, apart from the text around it, and
+// comes back from the form as it was.
+func TestLabelsAreText(t *testing.T) {
+	t.Parallel()
+	for _, label := range []string{
+		`<script>alert(1)</script>`,
+		`"><img src=x onerror=alert(1)>`,
+		`</title><b>`,
+		`{{.Secret}} ${x} {{"{{"}}`,
+		strings.Repeat("🔑", 255),
+		strings.Repeat("w", 255),
+		"مفتاح الخادم",
+		"\u202egnp.exe",
+		"a & b &lt;",
+	} {
+		s := newSite(t, Options{})
+		created := s.want(201, s.submit("ada", "/", newForm("label", label, "description", label)))
+		all, err := s.store.List(t.Context(), httpkey.Filter{})
+		if err != nil || len(all) != 1 || all[0].Label != label {
+			t.Fatalf("the store has %v, %v", all, err)
+		}
+		path := "/" + all[0].ID + "/"
+		pages := map[string]string{"secret": created.Body.String()}
+		for _, p := range []string{"/", path, path + "rotate/", path + "revoke/", path + "delete/"} {
+			pages[p] = s.want(200, s.page("ada", p)).Body.String()
+		}
+		for name, body := range pages {
+			if isolated := "<bdi>" + html.EscapeString(label) + "</bdi>"; !strings.Contains(html.UnescapeString(body), "<bdi>"+label+"</bdi>") && !strings.Contains(body, isolated) {
+				t.Errorf("%s does not show %.40q: %s", name, label, body)
+			}
+			for _, tag := range []string{"<script>alert", "<img", "</title><b>"} {
+				if strings.Contains(body, tag) {
+					t.Errorf("%s holds %s", name, tag)
+				}
+			}
+		}
+		s.want(303, s.submit("ada", path, "label="+strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(label, "%", "%25"), "&", "%26"), ";", "%3B"), "+", "%2B")))
+		if got := s.get(all[0].ID).Label; got != label {
+			t.Errorf("after an edit it is %q, want %q", got, label)
+		}
+	}
+}
+
+func TestExpiryOnThePage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { // it is 1 January 2000, 00:00 UTC
+		now := time.Now().UTC()
+		for _, tt := range []struct {
+			policy       time.Duration
+			expiry, date string
+			want         time.Time
+			status       int
+		}{
+			{0, "7", "", now.Add(7 * day), 201},
+			{0, "30", "", now.Add(30 * day), 201},
+			{0, "90", "", now.Add(90 * day), 201},
+			{0, "365", "", now.Add(365 * day), 201},
+			{0, "never", "", time.Time{}, 201},
+			{0, "custom", "2000-02-29", time.Date(2000, 2, 29, 0, 0, 0, 0, time.UTC), 201},
+			{0, "custom", "", time.Time{}, 400},
+			{0, "custom", "2000-02-30", time.Time{}, 400},
+			{0, "custom", "2000-01-01", time.Time{}, 400},
+			{0, "custom", "1999-01-01", time.Time{}, 400},
+			{0, "8", "", time.Time{}, 400},
+			{0, "keep", "", time.Time{}, 400},
+			{0, "", "", time.Time{}, 400},
+			{0, "longest", "", time.Time{}, 400},
+			{60 * day, "30", "", now.Add(30 * day), 201},
+			{60 * day, "90", "", time.Time{}, 400},
+			{60 * day, "never", "", time.Time{}, 400},
+			{60 * day, "longest", "", now.Add(60 * day), 201},
+			{60 * day, "custom", "2000-03-01", now.Add(60 * day), 201},
+			{60 * day, "custom", "2000-03-02", time.Time{}, 400},
+			{time.Hour, "longest", "", now.Add(time.Hour), 201},
+		} {
+			s := newSite(t, Options{MaxLifetime: tt.policy})
+			w := s.submit("ada", "/", newForm("expiry", tt.expiry, "date", tt.date))
+			if w.Code != tt.status {
+				t.Errorf("%+v: status %d: %s", tt, w.Code, w.Body)
+				continue
+			}
+			if tt.status == 400 {
+				if !strings.Contains(w.Body.String(), `aria-describedby="expired_at-error"`) || !strings.Contains(w.Body.String(), `href="#expired_at"`) {
+					t.Errorf("%+v: the page does not say what is wrong: %s", tt, w.Body)
+				}
+				continue
+			}
+			all, _ := s.store.List(t.Context(), httpkey.Filter{})
+			if len(all) != 1 || !all[0].ExpiredAt.Equal(tt.want) {
+				t.Errorf("%+v: created %v", tt, all)
+			}
+		}
+	})
+}
+
+// The form shows the date of each choice before anybody chooses.
+func TestExpiryChoicesShowTheirDates(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		checked := regexp.MustCompile(`value="([^"]*)" required checked`)
+		for _, tt := range []struct {
+			policy     time.Duration
+			chosen     string
+			shows, not []string
+		}{
+			{0, "90", []string{"8 Jan 2000", "31 Jan 2000", "31 Mar 2000", "31 Dec 2000", `value="never"`, `min="2000-01-02"`}, []string{"longest", "max="}},
+			{60 * day, "longest", []string{"8 Jan 2000", "31 Jan 2000", "In 60 days, the longest allowed", "1 Mar 2000", `max="2000-03-01"`}, []string{"31 Mar 2000", `value="never"`}},
+			{90 * day, "90", []string{"31 Mar 2000"}, []string{"longest", `value="365"`, `value="never"`}},
+			{time.Hour, "longest", []string{"In 1 hour, the longest allowed"}, []string{`value="7"`, `value="custom"`}},
+		} {
+			body := newSite(t, Options{MaxLifetime: tt.policy}).page("ada", "/new").Body.String()
+			for _, text := range tt.shows {
+				if !strings.Contains(body, text) {
+					t.Errorf("with a policy of %v the form does not show %q: %s", tt.policy, text, body)
+				}
+			}
+			for _, text := range tt.not {
+				if strings.Contains(body, text) {
+					t.Errorf("with a policy of %v the form shows %q", tt.policy, text)
+				}
+			}
+			if found := checked.FindStringSubmatch(body[strings.Index(body, "expired_at"):]); found == nil || found[1] != tt.chosen {
+				t.Errorf("with a policy of %v %v is chosen, want %s", tt.policy, found, tt.chosen)
+			}
+		}
+	})
+}
+
+func TestEditingOnThePage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, Options{})
+		expiry := time.Now().Add(10 * day)
+		s.issue(httpkey.Token{ID: "id", Label: "a", User: "ada", ExpiredAt: expiry})
+		w := s.want(303, s.submit("ada", "/id/", "label=b&description=c&expiry=keep"))
+		if got := w.Header().Get("Location"); got != "./?done=updated" {
+			t.Errorf("Location is %q", got)
+		}
+		if got := s.get("id"); got.Label != "b" || got.Description != "c" || !got.ExpiredAt.Equal(expiry) {
+			t.Errorf("the store has %+v", got)
+		}
+		s.want(303, s.submit("ada", "/id/", "label=b&expiry=30"))
+		if got := s.get("id"); got.Description != "" || !got.ExpiredAt.Equal(time.Now().Add(30*day)) {
+			t.Errorf("the store has %+v", got)
+		}
+		if w := s.submit("ada", "/id/", "label=&description=kept&expiry=keep"); w.Code != 400 || !strings.Contains(w.Body.String(), ">kept</textarea>") || !strings.Contains(w.Body.String(), `aria-invalid="true"`) {
+			t.Errorf("a blank label: %d %s", w.Code, w.Body)
+		}
+		if body := s.page("ada", "/id/?done=updated").Body.String(); !strings.Contains(body, "Your changes are saved.") {
+			t.Errorf("nothing tells that it is saved: %s", body)
+		}
+		if body := s.page("ada", "/id/?done=%3Cb%3E").Body.String(); strings.Contains(body, `role="status"`) {
+			t.Errorf("anybody can make it say something: %s", body)
+		}
+	})
+}
+
+func TestWhatIsOffered(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	for login, want := range map[string][3]bool{"ada": {false, false, true}, "manager": {true, true, true}} {
+		body := s.page(login, "/new").Body.String()
+		for i, field := range []string{`name="kind"`, `name="workspace"`, `name="scopes"`} {
+			if strings.Contains(body, field) != want[i] {
+				t.Errorf("%s is offered %s: %v", login, field, !want[i])
+			}
+		}
+	}
+	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+	if err := s.guard.Revoke(t.Context(), "id"); err != nil {
+		t.Fatal(err)
+	}
+	body := s.page("ada", "/id/").Body.String()
+	for _, link := range []string{`href="rotate/"`, `href="revoke/"`, `name="expiry"`} {
+		if strings.Contains(body, link) {
+			t.Errorf("a revoked token offers %s", link)
+		}
+	}
+}

@@ -1,0 +1,113 @@
+package console
+
+import (
+	"errors"
+	"io/fs"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/httpkey/httpkey"
+)
+
+func TestFilesAreLaidOver(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{Files: fstest.MapFS{
+		"texts.html":  {Data: []byte(`{{define "product"}}Schlüssel{{end}}{{define "never"}}Nie{{end}}{{define "kind"}}{{if eq . "api_key"}}Persönlich{{end}}{{end}}`)},
+		"layout.html": {Data: []byte(`{{define "header"}}<header><a href="/">Acme & Co.</a> {{.Principal.User}}</header>{{end}}`)},
+		"list.html":   {Data: []byte(`{{define "title"}}Alle {{len .List.Tokens}}{{end}}`)},
+		"style.css":   {Data: []byte(`:root { --accent: hotpink }`)},
+	}})
+	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+	body := s.page("ada", "/").Body.String()
+	for _, text := range []string{"<h1>Schlüssel</h1>", "<title>Alle 1</title>", `<a href="/">Acme & Co.</a> ada`, `data-label="Last used">Nie<`, "Persönlich", "Generate new token"} {
+		if !strings.Contains(body, text) {
+			t.Errorf("the page has no %s: %s", text, body)
+		}
+	}
+	if strings.Contains(body, "Signed in as") {
+		t.Error("the replaced header is there too")
+	}
+	css := s.page("ada", "/"+regexp.MustCompile(`[0-9a-f]{12}-style.css`).FindString(body)).Body.String()
+	if ours, theirs := strings.Index(css, "--accent: #"), strings.Index(css, "hotpink"); ours < 0 || theirs < ours {
+		t.Error("their rules do not follow ours")
+	}
+	if plain := newSite(t, Options{}).page("ada", "/").Body.String(); strings.Contains(plain, "Schlüssel") {
+		t.Error("another console has the texts too")
+	}
+}
+
+// brokenFS cannot be read.
+type brokenFS struct{}
+
+func (brokenFS) Open(string) (fs.File, error) { return nil, errors.New("no disk") }
+
+func TestFilesAreCheckedAtTheStart(t *testing.T) {
+	t.Parallel()
+	login := func(*http.Request) (Principal, error) { return Principal{}, nil }
+	for want, files := range map[string]fs.FS{
+		"no file styles.css":          fstest.MapFS{"styles.css": {}},
+		"no file templates/list.html": fstest.MapFS{"templates/list.html": {}},
+		"list.html":                   fstest.MapFS{"list.html": {Data: []byte(`{{define "main"}}{{if}}{{end}}`)}},
+		"NoSuchField":                 fstest.MapFS{"token.html": {Data: []byte(`{{define "title"}}{{.Token.NoSuchField}}{{end}}`)}},
+		`no such template "nothing"`:  fstest.MapFS{"parts.html": {Data: []byte(`{{define "badge"}}{{template "nothing"}}{{end}}`)}},
+		"can't evaluate field NoUnit": fstest.MapFS{"texts.html": {Data: []byte(`{{define "span"}}{{.NoUnit}}{{end}}`)}},
+		"no disk":                     brokenFS{},
+		"ends in a non-text context":  fstest.MapFS{"list.html": {Data: []byte(`{{define "main"}}<a href="{{end}}`)}},
+	} {
+		err := (&Options{Principal: login, Files: files}).Validate()
+		if !errors.Is(err, httpkey.ErrInvalidOptions) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "Files") {
+			t.Errorf("the error is %v, want Files and %q in it", err, want)
+		}
+	}
+}
+
+func TestAssets(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	for _, name := range []string{"style.css", "script.js", "icon.svg"} {
+		path := "/" + regexp.MustCompile(`[0-9a-f]{12}-`+name).FindString(s.page("", "/").Body.String())
+		w := s.send("", "GET", path, "") // the page that tells to sign in has them too
+		if w.Code != 200 || w.Body.Len() == 0 || w.Header().Get("Cache-Control") != "public, max-age=31536000, immutable" || w.Header().Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s: %d %v", path, w.Code, w.Header())
+		}
+		if w := s.send("", "GET", "/"+name, ""); w.Code == 200 {
+			t.Errorf("%s without its hash: %d", name, w.Code)
+		}
+	}
+}
+
+// Every text that a status, an order, a filter or an action has is there.
+func TestEveryCodeHasAText(t *testing.T) {
+	t.Parallel()
+	own, err := ownLook()
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := own.pages["list"]
+	for name, codes := range map[string][]any{
+		"order":         {"-created_at", "created_at", "label", "-last_used", "last_used", "expired_at"},
+		"status-filter": {"", "works", "care", "ended"},
+		"done":          {"updated", "revoked", "deleted"},
+		"field":         {"label", "description", "kind", "workspace", "scopes", "expired_at", "grace", "name"},
+		"status": {
+			status{State: "active"}, status{State: "expiring"}, status{State: "old"}, status{State: "unused"},
+			status{State: "rotating"}, status{State: "expired"}, status{State: "revoked"},
+		},
+	} {
+		seen := make(map[string]any)
+		for _, code := range codes {
+			var text strings.Builder
+			if err := page.ExecuteTemplate(&text, name, code); err != nil {
+				t.Fatal(err)
+			}
+			got := strings.TrimSpace(text.String())
+			if other, ok := seen[got]; got == "" || ok && got != "Name" {
+				t.Errorf("%s of %v is %q, as of %v", name, code, got, other)
+			}
+			seen[got] = code
+		}
+	}
+}
