@@ -647,3 +647,25 @@ func TestDueAndUnused(t *testing.T) {
 		}
 	})
 }
+
+func TestMasked(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		options httpkey.Options
+		kind    httpkey.Kind
+		want    string
+	}{
+		{httpkey.Options{}, httpkey.APIKey, "hk_k_…"},
+		{httpkey.Options{}, httpkey.ServiceToken, "hk_s_…"},
+		{httpkey.Options{Prefix: "acme_live"}, httpkey.APIKey, "acme_live_k_…"},
+		{httpkey.Options{ImportedMinLength: 20}, httpkey.APIKey, "…"},
+	} {
+		guard := newGuard(&tt.options)
+		secret, token := issue(t, guard, httpkey.Token{Kind: tt.kind})
+		got := guard.Masked(token)
+		beginning, _, _ := strings.Cut(got, "…")
+		if got != tt.want+secret[len(secret)-4:] || !strings.HasPrefix(secret, beginning) {
+			t.Errorf("%s is masked as %s, want %s and its last four characters", secret, got, tt.want)
+		}
+	}
+}

@@ -3,4 +3,66 @@
 //
 //	tokens := console.New(guard, store, &console.Options{Principal: whoIsLoggedIn})
 //	mux.Handle("/settings/api-tokens/", http.StripPrefix("/settings/api-tokens", tokens))
+//
+// Who prefers text/html gets pages, all others JSON. The pages work without
+// JavaScript, but for the buttons that copy and save a new key.
+//
+// # JSON API
+//
+//	GET    /              a page of tokens, newest first
+//	POST   /              create: label, and description, kind, workspace, scopes, expired_at
+//	GET    /{id}/         one token
+//	PATCH  /{id}/         change: label, description, expired_at, is_active
+//	DELETE /{id}/         delete; 204
+//	POST   /{id}/rotate/  rotate: grace, the whole seconds (0 to 604800) for which the old key goes on working
+//
+// Bodies are JSON objects of at most 64 KiB. A token has the properties that the
+// Plane API documents, and ours, as [httpkey.Token] writes them. "token", the secret,
+// is in the 201 of create and of rotate, and nowhere else.
+//
+// A list is {"results": […], "next_cursor": "…", "next_page_results": true}, the names
+// with which the Plane API pages; pass next_cursor on as cursor. The other parameters are
+// per_page (1 to 100, else 50), search, kind, status (works; care: it works, and is
+// old, unused or about to expire; ended) and order_by (-created_at, created_at, label,
+// last_used, -last_used, expired_at). One request looks at 10,000 tokens at most. Where a
+// search finds nothing among them the page is empty, and its cursor leads on; an
+// order other than -created_at is that of the newest 10,000.
+//
+// Errors are {"detail": "…"}, or 400 with a list of sentences for each field:
+//
+//	400  a field that is unknown, cannot be set or does not fit; a body that is no JSON object
+//	401  no login
+//	403  a kind, a workspace or a scope that one may not give; a request of another site
+//	404  no such token, or somebody else's: the two cannot be told apart
+//	405, 413, 415
+//	409  the token has ended, or was rotated already
+//	429  too many changes; Retry-After tells when to try again
+//	503  the store does not answer
+//
+// # Rules
+//
+// What has ended stays ended: a revoked token cannot be made active again, an expired one
+// not be prolonged, and one that was rotated cannot outlive its grace. A new expiry
+// is never later than [Options.MaxLifetime] after the token's creation. Who lacks a
+// scope of a token may not rotate it, as that would show them a key that has it.
+//
+// The answer that shows a secret is that of the POST itself: it is stored nowhere on
+// the way. A form that is sent again, by a reload, say, creates no second token.
+// Every answer but an asset is not to be stored by any cache.
+//
+// As a [httpkey.TokenStore] has no conditional Update, a change that two make to one token
+// in the same instant may be lost: revoke again what still works.
+//
+// # Texts and looks
+//
+// [Options.Files] has files of the names that the directory files of this package has.
+// What an HTML file there defines replaces the definition of the same name, and leaves
+// the others as they are: a texts.html with {{define "product"}}Access keys{{end}} renames
+// the page. A style.css follows ours; most of what there is to change are the custom
+// properties at its beginning:
+//
+//	:root { --accent: #6c2bd9; --font: "Inter", sans-serif; }
+//
+// The Content-Security-Policy lets a page load files of its own origin only, and no
+// inline script or style.
 package console

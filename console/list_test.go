@@ -91,7 +91,7 @@ func TestListsAreMergedAndPaged(t *testing.T) {
 					for _, token := range want {
 						ids = append(ids, token.ID)
 					}
-					if len(ids) < 15 || !slices.Equal(got, ids) {
+					if len(ids) < 10 || !slices.Equal(got, ids) {
 						t.Errorf("%s by %s in pages of %d:\n%v, want\n%v", login, order, size, got, ids)
 					}
 				}

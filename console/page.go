@@ -35,7 +35,7 @@ func (c *console) listPage(w http.ResponseWriter, r *http.Request, p Principal) 
 	for _, t := range page.tokens {
 		// Only one that is about to end can be rotating: the others need no call of the store.
 		var successor *httpkey.Token
-		if mayRotate(t, now) {
+		if mayBeRotating(t, now) {
 			if successor, err = c.successor(r.Context(), p, t); err != nil {
 				return err
 			}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/memstore"
 )
 
 var shownSecret = regexp.MustCompile(`<code id="secret"[^>]*>(hk_[ks]_[0-9A-Za-z]{33})</code>`)
@@ -87,6 +88,9 @@ func TestRotatingOnThePage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, Options{})
 		old, _ := s.issue(httpkey.Token{ID: "id", Label: "bot", User: "ada"})
+		if _, err := s.guard.Verify(t.Context(), old); err != nil {
+			t.Fatal(err)
+		}
 		time.Sleep(time.Minute)
 		w := s.want(201, s.submit("ada", "/id/rotate/", "grace=3600"))
 		secret := secretOn(t, w.Body.String())
@@ -356,5 +360,41 @@ func TestWhatIsOffered(t *testing.T) {
 		if strings.Contains(body, link) {
 			t.Errorf("a revoked token offers %s", link)
 		}
+	}
+}
+
+// Ids show as the names that people have for them; whose a token is, if it is not one's own.
+func TestNamesAreShown(t *testing.T) {
+	t.Parallel()
+	store := memstore.New()
+	guard := httpkey.New(store, httpkey.Unlimited, nil)
+	p := Principal{
+		User: "u-1", Workspaces: []string{"w-1", "w-2"}, Scopes: []string{"s-1"},
+		Names: map[string]string{"u-1": "Ada", "u-2": "Grace", "w-1": "Acme", "s-1": "Read issues"},
+	}
+	s := &site{TB: t, guard: guard, store: store, handler: New(guard, store, &Options{Principal: func(*http.Request) (Principal, error) { return p, nil }})}
+	s.issue(httpkey.Token{ID: "own", Label: "x", User: "u-1"})
+	for _, path := range []string{"/", "/own/", "/own/revoke/"} {
+		if body := s.page("", path).Body.String(); strings.Count(body, "<bdi>Ada</bdi>") != 1 || strings.Contains(body, "Acme") {
+			t.Errorf("%s of an own token: %s", path, body)
+		}
+	}
+	s.issue(httpkey.Token{ID: "other", Label: "x", User: "u-2", Workspace: "w-1", Scopes: []string{"s-1"}})
+	s.issue(httpkey.Token{ID: "unnamed", Label: "x", User: "u-3", Workspace: "w-2"})
+	for path, names := range map[string][]string{
+		"/":              {"Grace", "Acme", "Read issues", "u-3", "w-2"},
+		"/other/":        {"Grace", "Acme", "Read issues"},
+		"/other/delete/": {"Grace", "Acme"},
+		"/unnamed/":      {"u-3", "w-2"},
+	} {
+		body := s.page("", path).Body.String()
+		for _, name := range names {
+			if !strings.Contains(body, "<bdi>"+name+"</bdi>") {
+				t.Errorf("%s does not show %s: %s", path, name, body)
+			}
+		}
+	}
+	if body := s.page("", "/new").Body.String(); !strings.Contains(body, `<option value="w-1">Acme</option>`) || !strings.Contains(body, "<bdi>Read issues</bdi>") {
+		t.Errorf("the form: %s", body)
 	}
 }

@@ -57,7 +57,7 @@ func needsCare(t httpkey.Token, now time.Time) bool {
 	return false
 }
 
-// mayRotate reports whether t can have a successor and still work.
-func mayRotate(t httpkey.Token, now time.Time) bool {
+// mayBeRotating reports whether t can have a successor: no grace is longer, and none lasts for ever.
+func mayBeRotating(t httpkey.Token, now time.Time) bool {
 	return !hasEnded(t, now) && !t.ExpiredAt.IsZero() && t.ExpiredAt.Sub(now) <= maxGrace
 }

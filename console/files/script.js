@@ -26,7 +26,7 @@ if (secret) {
 		link.href = URL.createObjectURL(new Blob([secret.textContent + "\n"], { type: "text/plain" }));
 		link.download = download.dataset.name.replace(/[^\p{L}\p{N}]+/gu, "-").slice(0, 60) + ".txt";
 		link.click();
-		URL.revokeObjectURL(link.href);
+		setTimeout(() => URL.revokeObjectURL(link.href), 1000); // it is read after the click
 	});
 
 	// A browser may keep the page to go back to; the key is not in what it keeps.
