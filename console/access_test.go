@@ -308,7 +308,7 @@ func TestLinksWorkWhereverItIsMounted(t *testing.T) {
 			var body strings.Builder
 			_ = response.Write(&body)
 			_ = response.Body.Close()
-			if response.StatusCode != 200 {
+			if response.StatusCode != http.StatusOK {
 				t.Errorf("%s links to %s: %s", from, target, response.Status)
 			}
 			if !strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") {

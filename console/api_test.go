@@ -1,11 +1,12 @@
 package console
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"slices"
 	"strings"
@@ -48,14 +49,12 @@ func TestJSONHasTheDocumentedProperties(t *testing.T) {
 	assertKeys("the list", list, []string{"next_cursor", "next_page_results", "results"})
 	assertKeys("a token in the list", list["results"].([]any)[0].(map[string]any), properties)
 
-	for what, w := range map[string]interface{ String() string }{
-		"a token":           s.api("ada", "GET", "/"+id+"/", "").Body,
-		"the changed token": s.api("ada", "PATCH", "/"+id+"/", `{"label":"x"}`).Body,
+	for what, w := range map[string]*httptest.ResponseRecorder{
+		"a token":           s.api("ada", "GET", "/"+id+"/", ""),
+		"the changed token": s.api("ada", "PATCH", "/"+id+"/", `{"label":"x"}`),
 	} {
 		object = nil
-		if err := json.Unmarshal([]byte(w.String()), &object); err != nil {
-			t.Fatal(err)
-		}
+		decode(t, w, &object)
 		assertKeys(what, object, properties)
 	}
 	object = nil
@@ -248,6 +247,38 @@ func TestUpdate(t *testing.T) {
 	})
 }
 
+// limiterFunc is a limiter in the time of which something else happens.
+type limiterFunc func()
+
+func (f limiterFunc) Allow(context.Context, string, httpkey.Limit, int) (httpkey.Result, error) {
+	f()
+	return httpkey.Result{Allowed: true}, nil
+}
+
+// A change does not undo a revocation that comes while it is made.
+func TestChangesDoNotUndoARevocation(t *testing.T) {
+	t.Parallel()
+	var s *site
+	s = newSite(t, Options{MaxLifetime: day, Limiter: limiterFunc(func() {
+		if err := s.guard.Revoke(s.Context(), "id"); err != nil {
+			s.Error(err)
+		}
+	})})
+	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+	s.want(200, s.api("ada", "PATCH", "/id/", `{"label":"y"}`))
+	if got := s.get("id"); got.IsActive || got.Label != "y" {
+		t.Errorf("after a change the store has %+v", got)
+	}
+	if err := s.store.Delete(t.Context(), "id"); err != nil {
+		t.Fatal(err)
+	}
+	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+	s.want(409, s.api("ada", "POST", "/id/rotate/", `{"grace":60}`))
+	if got := s.get("id"); got.IsActive {
+		t.Errorf("after a rotation the store has %+v", got)
+	}
+}
+
 // What has ended stays ended.
 func TestNothingIsBroughtBack(t *testing.T) {
 	t.Parallel()
@@ -368,20 +399,15 @@ func TestStoreIsDown(t *testing.T) {
 	store := &storeWith{TokenStore: memstore.New(), update: func() error { return cause }, list: func() error { return cause }}
 	s := newSiteOn(t, store, Options{})
 	s.issue(httpkey.Token{ID: "id", Label: "treasure", User: "ada"})
-	for i, w := range []interface {
-		Result() *http.Response
-	}{
+	for i, w := range []*httptest.ResponseRecorder{
 		s.api("ada", "GET", "/", ""),
 		s.api("ada", "PATCH", "/id/", `{"label":"x"}`),
 		s.api("ada", "PATCH", "/id/", `{"is_active":false}`),
 		s.page("ada", "/"),
 		s.submit("ada", "/id/revoke/", "name=treasure"),
 	} {
-		response := w.Result()
-		var text strings.Builder
-		_ = response.Write(&text)
-		if response.StatusCode != 503 || response.Header.Get("Retry-After") != "1" || strings.Contains(text.String(), cause.Error()) {
-			t.Errorf("answer %d: %s", i, text.String())
+		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" || strings.Contains(fmt.Sprint(w.Header(), w.Body), cause.Error()) {
+			t.Errorf("answer %d: %d %v %s", i, w.Code, w.Header(), w.Body)
 		}
 		if told := s.told(); len(told) < i+1 || !errors.Is(told[len(told)-1].Err, cause) {
 			t.Errorf("answer %d: told %v", i, told)
@@ -404,7 +430,7 @@ func TestChangesAreLimited(t *testing.T) {
 			s.want(200, s.api("ada", "PATCH", "/a/", `{"label":"y"}`))
 			s.want(303, s.submit("ada", "/a/revoke/", "name=y"))
 			s.want(204, s.api("ada", "DELETE", "/a/", ""))
-			for _, w := range []interface{ Result() *http.Response }{
+			for _, w := range []*httptest.ResponseRecorder{
 				s.api("ada", "POST", "/", `{"label":"x"}`),
 				s.api("ada", "POST", "/b/rotate/", `{"grace":60}`),
 				s.api("ada", "PATCH", "/b/", `{"is_active":false}`),
@@ -414,9 +440,8 @@ func TestChangesAreLimited(t *testing.T) {
 				s.submit("ada", "/b/revoke/", "name=treasure"),
 				s.submit("ada", "/b/delete/", "name=treasure"),
 			} {
-				response := w.Result()
-				if response.StatusCode != 429 || response.Header.Get("Retry-After") != "12" {
-					t.Errorf("limiter %s: %s, Retry-After %q", name, response.Status, response.Header.Get("Retry-After"))
+				if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != "12" {
+					t.Errorf("limiter %s: %d, Retry-After %q", name, w.Code, w.Header().Get("Retry-After"))
 				}
 			}
 			if w := s.api("ada", "POST", "/", `{"label":"x"}`); w.Body.String() != `{"detail":"Request was throttled. Expected available in 12 seconds."}` {

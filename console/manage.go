@@ -130,11 +130,28 @@ func (c *console) update(ctx context.Context, p Principal, id string, ch change,
 	if t.Label == before.Label && t.Description == before.Description && t.ExpiredAt.Equal(before.ExpiredAt) {
 		return t, nil
 	}
-	if err := c.store.Update(ctx, t); err != nil {
+	t, err = c.amend(ctx, id, func(now *httpkey.Token) {
+		now.Label, now.Description, now.ExpiredAt = t.Label, t.Description, t.ExpiredAt
+	})
+	if errors.Is(err, httpkey.ErrNotFound) {
+		return httpkey.Token{}, errNotFound
+	}
+	if err != nil {
 		return httpkey.Token{}, c.failed(ctx, Event{Action: ActionUpdate, Principal: p, Token: before, Err: err})
 	}
 	c.audit(ctx, Event{Action: ActionUpdate, Principal: p, Token: t})
 	return t, nil
+}
+
+// amend changes the token of this ID in the store. It reads it anew, right before it
+// writes: since we looked at it, somebody may have revoked it.
+func (c *console) amend(ctx context.Context, id string, change func(*httpkey.Token)) (httpkey.Token, error) {
+	t, err := c.store.Get(ctx, id)
+	if err != nil {
+		return httpkey.Token{}, err
+	}
+	change(&t)
+	return t, c.store.Update(ctx, t)
 }
 
 // checkEnded refuses to bring back what has ended.
@@ -215,8 +232,8 @@ func (c *console) bringIntoPolicy(ctx context.Context, t httpkey.Token) error {
 	if !t.ExpiredAt.IsZero() && !t.ExpiredAt.After(latest) {
 		return nil
 	}
-	t.ExpiredAt = latest
-	return c.store.Update(ctx, t)
+	_, err := c.amend(ctx, t.ID, func(t *httpkey.Token) { t.ExpiredAt = latest })
+	return err
 }
 
 // revoke makes p's token of this ID inactive, for ever.

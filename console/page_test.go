@@ -304,7 +304,8 @@ func TestExpiryChoicesShowTheirDates(t *testing.T) {
 					t.Errorf("with a policy of %v the form shows %q", tt.policy, text)
 				}
 			}
-			if found := checked.FindStringSubmatch(body[strings.Index(body, "expired_at"):]); found == nil || found[1] != tt.chosen {
+			_, choices, _ := strings.Cut(body, `id="expired_at"`)
+			if found := checked.FindStringSubmatch(choices); found == nil || found[1] != tt.chosen {
 				t.Errorf("with a policy of %v %v is chosen, want %s", tt.policy, found, tt.chosen)
 			}
 		}
