@@ -63,6 +63,8 @@
 //
 //	:root { --accent: #6c2bd9; --font: "Inter", sans-serif; }
 //
+// An icon.svg or a script.js takes the place of ours.
+//
 // The Content-Security-Policy lets a page load files of its own origin only, and no
 // inline script or style.
 package console

@@ -39,7 +39,7 @@ type Options struct {
 	Audit func(context.Context, Event)
 
 	// Files are laid over the console's own: the definitions of its templates,
-	// which hold every text, replace ours one by one, and the rules of its
+	// which hold every text, replace ours one by one, and the rules of their
 	// style.css follow ours. See the package documentation. They are read once, in
 	// New. Nil: ours alone.
 	Files fs.FS

@@ -67,7 +67,7 @@ func newLook(layers ...fs.FS) (look, error) {
 		"script.js": "text/javascript; charset=utf-8",
 		"icon.svg":  "image/svg+xml",
 	} {
-		content, err := readAll(layers, name)
+		content, err := readAsset(layers, name)
 		if err != nil {
 			return look{}, err
 		}
@@ -103,18 +103,21 @@ func checkNames(over, own fs.FS) error {
 	})
 }
 
-// readAll returns the content of a file in each layer, one after the other.
-func readAll(layers []fs.FS, name string) ([]byte, error) {
+// readAsset returns the content of a file in the last layer that has it; of a
+// stylesheet that of all layers, as later rules override earlier ones.
+func readAsset(layers []fs.FS, name string) ([]byte, error) {
 	var all []byte
 	for _, layer := range layers {
 		content, err := fs.ReadFile(layer, name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
 			return nil, err
+		case name == "style.css":
+			all = append(all, content...)
+		default:
+			all = content
 		}
-		all = append(all, content...)
 	}
 	return all, nil
 }

@@ -19,6 +19,7 @@ func TestFilesAreLaidOver(t *testing.T) {
 		"layout.html": {Data: []byte(`{{define "header"}}<header><a href="/">Acme & Co.</a> {{.Principal.User}}</header>{{end}}`)},
 		"list.html":   {Data: []byte(`{{define "title"}}Alle {{len .List.Tokens}}{{end}}`)},
 		"style.css":   {Data: []byte(`:root { --accent: hotpink }`)},
+		"icon.svg":    {Data: []byte(`<svg/>`)},
 	}})
 	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
 	body := s.page("ada", "/").Body.String()
@@ -33,6 +34,9 @@ func TestFilesAreLaidOver(t *testing.T) {
 	css := s.page("ada", "/"+regexp.MustCompile(`[0-9a-f]{12}-style.css`).FindString(body)).Body.String()
 	if ours, theirs := strings.Index(css, "--accent: #"), strings.Index(css, "hotpink"); ours < 0 || theirs < ours {
 		t.Error("their rules do not follow ours")
+	}
+	if icon := s.page("ada", "/"+regexp.MustCompile(`[0-9a-f]{12}-icon.svg`).FindString(body)).Body.String(); icon != "<svg/>" {
+		t.Errorf("the icon is %s", icon)
 	}
 	if plain := newSite(t, Options{}).page("ada", "/").Body.String(); strings.Contains(plain, "Schlüssel") {
 		t.Error("another console has the texts too")
