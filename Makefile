@@ -2,6 +2,7 @@
 # make test    every test of every module; needs Go alone
 # make lint    gofmt, go mod tidy, go vet, golangci-lint (with staticcheck)
 # make integration  the stores and limiters on real servers, which it starts: Redis, PostgreSQL, MariaDB
+# make browser  the console in a headless Chromium, which must be installed, as npm
 # make fuzz    each fuzz target for $(FUZZTIME)
 # make bench   the middleware beside its peers; some five minutes on a quiet machine
 # make bench-http  whole processes under wrk, which must be installed
@@ -19,7 +20,7 @@ export REQUIRE_TOOLS
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: demo test integration lint fuzz bench bench-http bench-redis
+.PHONY: demo test integration browser lint fuzz bench bench-http bench-redis
 
 demo:
 	@mkdir -p bin
@@ -43,10 +44,15 @@ integration:
 	go test $$race -shuffle=on -timeout=20m -run=^TestRedis ./... && \
 	go test $$race -shuffle=on -timeout=20m -skip=^TestRedis ./...
 
+browser:
+	@cd internal/browser && \
+	if command -v npm >/dev/null; then npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; fi && \
+	go test -shuffle=on -timeout=20m ./...
+
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w:" $$unformatted >&2; exit 1; }
 	@GOARCH=386 go vet ./... # int has 32 bits there
-	@for module in $(MODULES) internal/integration; do \
+	@for module in $(MODULES) internal/integration internal/browser; do \
 		echo "== $$module" && (cd $$module && go mod tidy -diff && go vet ./... && $(GOLANGCI_LINT) run ./...) || exit 1; \
 	done
 

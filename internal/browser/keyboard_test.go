@@ -1,0 +1,93 @@
+package browser
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+// A token is created and copied by keys alone, and one always sees where one is.
+func TestKeyboard(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b := open(t, start(t), s, "ada")
+	enter := func() { b.arrive(chromedp.KeyEvent(kb.Enter)) }
+
+	b.visit("")
+	b.tabTo("Generate new token")
+	enter()
+	b.tabTo("Name")
+	b.keys("  ") // nothing: it must be told, and be put right
+	b.tabTo("Service token", "API key")
+	b.tabTo("issues:read")
+	b.keys(" ")
+	b.tabTo("In 90 days")
+	b.keys(kb.ArrowUp)
+	b.tabTo("Generate token")
+	enter()
+
+	b.mustRead("may not be blank")
+	b.tabTo("Name: This field may not be blank.")
+	b.keys(kb.Enter) // which leads to the field
+	b.keys(kb.Delete + kb.Delete + "laptop")
+	enter()
+
+	b.tabTo("Copy")
+	b.keys(kb.Enter)
+	run(b, chromedp.Poll[chromedp.Void](`document.body.innerText.includes("Copied")`))
+	key := evaluate[string](b, `navigator.clipboard.readText()`)
+	if status := s.call(t, key); status != 200 {
+		t.Errorf("the API answers the copied key %q with %d", key, status)
+	}
+	b.tabTo("I have copied it")
+	enter()
+	token := s.tokens(t)[0]
+	if got := strings.Join(token.Scopes, " "); token.Label != "laptop" || got != "issues:read" || token.ExpiredAt.Sub(token.CreatedAt).Round(day) != 30*day {
+		t.Errorf("it is %+v", token)
+	}
+	b.tabTo("laptop")
+}
+
+// keys presses keys.
+func (b *tab) keys(keys string) {
+	b.t.Helper()
+	run(b, chromedp.KeyEvent(keys))
+}
+
+// tabTo presses Tab until what has one of these names has the focus, and fails the test if
+// the focus cannot be seen on its way.
+func (b *tab) tabTo(names ...string) {
+	b.t.Helper()
+	type focus struct {
+		Name            string
+		Visible, InView bool
+	}
+	var way []string
+	for range 40 { // more than there are on any page
+		b.keys(kb.Tab)
+		at := evaluate[focus](b, `(() => {
+			const e = document.activeElement, style = getComputedStyle(e), box = e.getBoundingClientRect();
+			return {
+				Name: e === document.body ? "" : (e.labels?.[0] ?? e).innerText || e.ariaLabel,
+				// The button of a date has a ring of the browser's own, which no script sees.
+				Visible: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2 || e.type === "date",
+				InView: box.top >= 0 && box.bottom <= innerHeight && box.left >= 0 && box.right <= innerWidth,
+			};
+		})()`)
+		if at.Name == "" {
+			break // behind the end of the page
+		}
+		if !at.Visible || !at.InView {
+			b.t.Errorf("the focus is not to be seen: %+v, after %q", at, way)
+		}
+		for _, name := range names {
+			if strings.HasPrefix(at.Name, name) {
+				return
+			}
+		}
+		way = append(way, at.Name)
+	}
+	b.t.Fatalf("Tab leads to %q, not to %q", way, names)
+}

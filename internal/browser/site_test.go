@@ -1,0 +1,153 @@
+package browser
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/console"
+	"github.com/httpkey/httpkey/memstore"
+)
+
+const (
+	mount  = "/settings/api-tokens/"
+	apiURL = "/api/v1/users/me/"
+	cookie = "login"
+	day    = 24 * time.Hour
+)
+
+// ada may do all that there is, bob nothing special. The cookie of the made-up
+// login names one of them.
+var people = map[string]console.Principal{
+	"ada": {
+		User:          "ada",
+		Workspaces:    []string{"w1", "w2"},
+		ServiceTokens: true,
+		Scopes:        []string{"issues:read", "issues:write", "members:read"},
+		Names:         map[string]string{"ada": "Ada Lovelace", "bob": "Bob", "w1": "Acme", "w2": "Analytical Engines"},
+	},
+	"bob": {User: "bob", Names: map[string]string{"bob": "Bob"}},
+}
+
+// site is a program that embeds the console, with an API behind keys.
+type site struct {
+	*httptest.Server
+	store *store
+	guard *httpkey.Guard
+}
+
+// store is one that can go down.
+type store struct {
+	httpkey.TokenStore
+	down atomic.Bool
+}
+
+func (s *store) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, error) {
+	if s.down.Load() {
+		return nil, errors.New("down")
+	}
+	return s.TokenStore.List(ctx, f)
+}
+
+func newSite(t testing.TB, change func(*console.Options)) *site {
+	t.Helper()
+	s := &site{store: &store{TokenStore: memstore.New()}}
+	s.guard = httpkey.New(s.store, memstore.NewLimiter(), &httpkey.Options{LastUsedInterval: time.Millisecond})
+	t.Cleanup(func() {
+		if err := s.guard.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	options := &console.Options{Principal: func(r *http.Request) (console.Principal, error) {
+		login, err := r.Cookie(cookie)
+		if err != nil {
+			return console.Principal{}, err
+		}
+		return people[login.Value], nil
+	}}
+	if change != nil {
+		change(options)
+	}
+	mux := http.NewServeMux()
+	mux.Handle(mount, http.StripPrefix(strings.TrimSuffix(mount, "/"), console.New(s.guard, s.store, options)))
+	mux.Handle(apiURL, s.guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, _ := httpkey.FromContext(r.Context())
+		fmt.Fprint(w, token.User)
+	})))
+	s.Server = httptest.NewServer(mux)
+	t.Cleanup(s.Close)
+	return s
+}
+
+// call calls the API with a key and returns the status.
+func (s *site) call(t testing.TB, key string) int {
+	t.Helper()
+	return s.send(t, http.MethodGet, apiURL, "", http.Header{"X-Api-Key": {key}})
+}
+
+// patch changes a token of Ada's through the JSON API of the console.
+func (s *site) patch(t testing.TB, id, body string) int {
+	t.Helper()
+	return s.send(t, http.MethodPatch, mount+id+"/", body, http.Header{"Cookie": {cookie + "=ada"}, "Content-Type": {"application/json"}})
+}
+
+func (s *site) send(t testing.TB, method, path, body string, header http.Header) int {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = header
+	response, err := s.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	_, _ = io.Copy(io.Discard, response.Body)
+	return response.StatusCode
+}
+
+// tokens returns all tokens there are, newest first.
+func (s *site) tokens(t testing.TB) []httpkey.Token {
+	t.Helper()
+	tokens, err := s.store.List(t.Context(), httpkey.Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tokens
+}
+
+// add stores tokens as they are, each one minute older than the one before it
+// where it does not say how old it is.
+func (s *site) add(t testing.TB, tokens ...httpkey.Token) {
+	t.Helper()
+	for i, token := range tokens {
+		if token.ID == "" {
+			token.ID = fmt.Sprintf("id-%d", i)
+		}
+		if token.CreatedAt.IsZero() {
+			token.CreatedAt = time.Now().Add(-time.Duration(i+1) * time.Minute)
+		}
+		if token.Kind == "" {
+			token.Kind = httpkey.APIKey
+		}
+		if token.Hint == "" {
+			token.Hint = fmt.Sprintf("%04d", i)
+		}
+		if token.User == "" {
+			token.User = "ada"
+		}
+		copy(token.Digest[:], token.ID)
+		if err := s.store.Create(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,276 @@
+package browser
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/audits"
+	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// patience bounds every wait for the browser.
+const patience = 30 * time.Second
+
+// tab is a page that is looked at in a browser.
+type tab struct {
+	t    testing.TB
+	ctx  context.Context
+	site *site
+
+	mu         sync.Mutex
+	complaints []string // what the browser had to say against the page
+	hosts      []string // of whom it asked something
+}
+
+// start starts a browser with an empty profile. It ends with the test.
+func start(t testing.TB) context.Context {
+	t.Helper()
+	flags := []chromedp.ExecAllocatorOption{
+		chromedp.ExecPath(chromium(t)),
+		chromedp.Headless,
+		chromedp.DisableGPU,
+		chromedp.NoFirstRun,
+		chromedp.NoDefaultBrowserCheck,
+		chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-dev-shm-usage", true), // it is small in containers
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-sync", true),
+		chromedp.Flag("force-color-profile", "srgb"),
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+		chromedp.Flag("lang", "en-US"),
+	}
+	if os.Geteuid() == 0 {
+		flags = append(flags, chromedp.NoSandbox) // Chromium has none for root
+	}
+	ctx, stop := chromedp.NewExecAllocator(context.Background(), flags...)
+	t.Cleanup(stop)
+	ctx, stop = chromedp.NewContext(ctx)
+	t.Cleanup(stop)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return ctx
+}
+
+// open opens a tab in a browser, with cookies and a history of its own, signed in as
+// a user of the site. Tabs of one browser share its clipboard.
+func open(t testing.TB, in context.Context, s *site, user string) *tab {
+	t.Helper()
+	b := &tab{t: t, site: s}
+	ctx, stop := chromedp.NewContext(in, chromedp.WithNewBrowserContext(), chromedp.WithListener(b.hear))
+	t.Cleanup(stop)
+	if err := chromedp.Do(ctx); err != nil { // it opens here, and closes with ctx
+		t.Fatal(err)
+	}
+	b.ctx = ctx
+	command(b, audits.Enable, cdp.Empty{})
+	command(b, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
+	command(b, network.SetCookie, network.SetCookieParams{Name: cookie, Value: user, URL: s.URL, HTTPOnly: new(true)})
+	b.permit("clipboard-read", browser.PermissionSettingGranted)
+	b.permit("clipboard-write", browser.PermissionSettingGranted)
+	return b
+}
+
+// hear collects what should not happen.
+func (b *tab) hear(event any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	complain := func(format string, args ...any) { b.complaints = append(b.complaints, fmt.Sprintf(format, args...)) }
+	switch event := event.(type) {
+	case *runtime.EventConsoleAPICalled:
+		for _, arg := range event.Args {
+			complain("console.%s: %s %s", event.Type, arg.Value, arg.Description)
+		}
+	case *runtime.EventExceptionThrown:
+		complain("exception: %s", event.ExceptionDetails.Text)
+	case *log.EventEntryAdded:
+		complain("log, %s, %s: %s %s", event.Entry.Level, event.Entry.Source, event.Entry.Text, event.Entry.URL)
+	case *audits.EventIssueAdded:
+		complain("issue: %s", event.Issue.Code)
+	case *network.EventRequestWillBeSent:
+		u, err := url.Parse(event.Request.URL)
+		if err != nil {
+			complain("a request for %s", event.Request.URL)
+			return
+		}
+		if u.Host != "" && !slices.Contains(b.hosts, u.Host) {
+			b.hosts = append(b.hosts, u.Host)
+		}
+	}
+}
+
+// mustBeCalm fails the test if the browser complained, or asked another host.
+func (b *tab) mustBeCalm() {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, complaint := range b.complaints {
+		b.t.Error(complaint)
+	}
+	if own := strings.TrimPrefix(b.site.URL, "http://"); !slices.Equal(b.hosts, []string{own}) {
+		b.t.Errorf("it sent requests to %v, and should to %s alone", b.hosts, own)
+	}
+}
+
+// run returns what an action returns, in time.
+func run[T any](b *tab, action chromedp.Action[T]) T {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	result, err := chromedp.Run(ctx, action)
+	if err != nil {
+		b.t.Fatalf("%v\n%s", err, b.whatIsThere())
+	}
+	return result
+}
+
+// whatIsThere describes the page for a message.
+func (b *tab) whatIsThere() string {
+	ctx, cancel := context.WithTimeout(b.ctx, time.Second)
+	defer cancel()
+	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](`location + "\n" + document.body.innerText`))
+	if err != nil {
+		return err.Error()
+	}
+	return text
+}
+
+func command[P, R any](b *tab, c cdp.Command[P, R], params P) R {
+	b.t.Helper()
+	return run(b, func(ctx context.Context, t *chromedp.Target) (R, error) { return cdp.Call(ctx, t, c, params) })
+}
+
+func (b *tab) permit(name string, setting browser.PermissionSetting) {
+	b.t.Helper()
+	_, err := chromedp.CallBrowser(b.ctx, browser.SetPermission, browser.SetPermissionParams{
+		Permission:       &browser.PermissionDescriptor{Name: name},
+		Setting:          setting,
+		Origin:           b.site.URL,
+		BrowserContextID: chromedp.FromContext(b.ctx).BrowserContextID,
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// evaluate returns the value of an expression; of a promise, what it promises.
+func evaluate[T any](b *tab, expression string) T {
+	b.t.Helper()
+	return run(b, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+}
+
+// visit goes to a path below the console's own and returns the status.
+func (b *tab) visit(path string) int {
+	b.t.Helper()
+	return int(run(b, chromedp.NavigateResponse(b.site.URL+mount+path)).Status)
+}
+
+// reload loads the page again.
+func (b *tab) reload() {
+	b.t.Helper()
+	run(b, chromedp.Reload())
+}
+
+// follow clicks what leads to another page, and returns its status.
+func (b *tab) follow(text string) int {
+	b.t.Helper()
+	return int(b.arrive(chromedp.Click(clickable(text))).Status)
+}
+
+// arrive waits for the page that an action leads to.
+func (b *tab) arrive(action chromedp.Action[chromedp.Void]) *network.Response {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	response, err := chromedp.RunResponse(ctx, action)
+	if err != nil {
+		b.t.Fatalf("%v\n%s", err, b.whatIsThere())
+	}
+	return response
+}
+
+// press clicks what leads nowhere.
+func (b *tab) press(text string) {
+	b.t.Helper()
+	run(b, chromedp.Click(clickable(text)))
+}
+
+// clickable is the link or button of this text.
+func clickable(text string) string {
+	return fmt.Sprintf(`//*[self::a or self::button][normalize-space()=%q]`, text)
+}
+
+// field is the one whose label begins so.
+func field(label string) string {
+	return fmt.Sprintf(`//*[@id=//label[starts-with(normalize-space(), %q)]/@for]`, label)
+}
+
+// fill types into an empty field, or in the place of what is in it.
+func (b *tab) fill(label, text string) {
+	b.t.Helper()
+	run(b, chromedp.Focus(field(label)))
+	run(b, chromedp.Evaluate[chromedp.Void](`document.activeElement.select()`))
+	command(b, input.InsertText, input.InsertTextParams{Text: text})
+}
+
+// choose clicks a radio button or checkbox.
+func (b *tab) choose(label string) {
+	b.t.Helper()
+	run(b, chromedp.Click(field(label)))
+}
+
+// text is all that a person can read on the page.
+func (b *tab) text() string {
+	b.t.Helper()
+	return evaluate[string](b, `document.body.innerText`)
+}
+
+// mustRead fails the test unless the page says each of these now.
+func (b *tab) mustRead(texts ...string) {
+	b.t.Helper()
+	page := b.text()
+	for _, text := range texts {
+		if !strings.Contains(page, text) {
+			b.t.Fatalf("the page should say %q; it says:\n%s", text, page)
+		}
+	}
+}
+
+// mustNotRead fails the test if anything of the page holds a text, seen or not.
+func (b *tab) mustNotRead(text string) {
+	b.t.Helper()
+	if strings.Contains(evaluate[string](b, `document.documentElement.outerHTML`), text) {
+		b.t.Errorf("%s holds %q", evaluate[string](b, `String(location)`), text)
+	}
+}
+
+// eventually asks until there is no error any more.
+func eventually(t testing.TB, ask func() error) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		err := ask()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after %v still: %v", patience, err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
