@@ -14,6 +14,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"html/template"
 	"io"
 	"log/slog"
 	"net"
@@ -87,7 +88,7 @@ func serve(ctx context.Context, listener net.Listener, b *backend, stdout io.Wri
 	if err := announce(ctx, guard, b.store, listener.Addr(), stdout); err != nil {
 		return err
 	}
-	server := &http.Server{Handler: routes(guard), ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: routes(guard, b.store), ReadHeaderTimeout: 5 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	var err error
@@ -134,29 +135,38 @@ func inTime(stop func(context.Context) error) error {
 	return stop(ctx)
 }
 
-func routes(guard *httpkey.Guard) http.Handler {
+func routes(guard *httpkey.Guard, store httpkey.TokenStore) http.Handler {
 	api := http.NewServeMux()
 	api.HandleFunc("GET /api/v1/users/me/{$}", currentUser)
 
 	site := http.NewServeMux()
 	site.Handle("/api/", guard.Handler(api))
 	site.HandleFunc("GET /{$}", startPage)
+	addConsole(site, guard, store)
 	return site
 }
 
+var startTemplate = template.Must(template.New("start").Parse(`<!DOCTYPE html>
+<html lang="en">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>httpkey quickstart</title>
+<h1>httpkey quickstart</h1>
+<p>The server printed an API key and a service token when it first started. Make, rotate and revoke
+keys on the page <a href="/settings/api-tokens/">API tokens</a>. Try them:</p>
+<pre>
+curl -i http://{{.}}/api/v1/users/me/                       401: no key
+curl -i -H 'X-Api-Key: …' http://{{.}}/api/v1/users/me/     200: whose key it is
+</pre>
+<p>The X-RateLimit headers say what is left: an API key has 60 requests a minute,
+a service token 300. The next one is answered 429.</p>
+</html>
+`))
+
 func startPage(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_, _ = fmt.Fprintf(w, `httpkey quickstart
-
-The server printed an API key and a service token when it first started. Try:
-
-    curl -i http://%[1]s/api/v1/users/me/                       401: no key
-    curl -i -H 'X-Api-Key: …' http://%[1]s/api/v1/users/me/     200: whose key it is
-
-The X-RateLimit headers say what is left: an API key has 60 requests a minute,
-a service token 300. The next one is answered 429.
-`, r.Host)
+	_ = startTemplate.Execute(w, r.Host) // it can only fail if the client is gone
 }
 
 // currentUser answers like https://developers.plane.so/api-reference/user/get-current-user.

@@ -155,12 +155,13 @@ func TestWithoutKey(t *testing.T) {
 
 func TestUserWhoIsGone(t *testing.T) {
 	t.Parallel()
-	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+	store := memstore.New()
+	guard := httpkey.New(store, memstore.NewLimiter(), nil)
 	secret, _, err := guard.Issue(t.Context(), httpkey.Token{User: "nobody"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(routes(guard))
+	server := httptest.NewServer(routes(guard, store))
 	defer server.Close()
 	if status, body, _ := get(t, server.URL+"/api/v1/users/me/", secret.Reveal()); status != http.StatusNotFound {
 		t.Errorf("the API answered %d %s", status, body)

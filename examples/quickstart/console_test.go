@@ -1,0 +1,112 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"strings"
+	"testing"
+	"time"
+)
+
+// person is somebody with a browser.
+type person struct {
+	*http.Client
+	t   *testing.T
+	url string
+}
+
+func visit(t *testing.T, url string) *person {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &person{t: t, url: url, Client: &http.Client{Jar: jar, Timeout: 10 * time.Second}}
+}
+
+// send returns the last response, after redirects, and its body.
+func (p *person) send(method, path, body string, header http.Header) (*http.Response, string) {
+	p.t.Helper()
+	r, err := http.NewRequestWithContext(p.t.Context(), method, p.url+path, strings.NewReader(body))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	r.Header = header
+	response, err := p.Do(r)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return response, string(text)
+}
+
+func (p *person) get(path string) (at, text string) {
+	p.t.Helper()
+	response, text := p.send(http.MethodGet, path, "", http.Header{"Accept": {"text/html"}})
+	if response.StatusCode != http.StatusOK {
+		p.t.Fatalf("%s: %s", path, response.Status)
+	}
+	return response.Request.URL.Path, text
+}
+
+// From the start page through the login to the list of one's own keys.
+func TestConsole(t *testing.T) {
+	t.Parallel()
+	demo, _ := start(t, onAnyPort)
+	p := visit(t, demo.url)
+	if _, page := p.get("/"); !strings.Contains(page, `href="/settings/api-tokens/"`) {
+		t.Errorf("the start page has no link to the tokens:\n%s", page)
+	}
+	if at, page := p.get("/settings/api-tokens/"); at != "/sign-in" || !strings.Contains(page, "Sign in as Ada") {
+		t.Fatalf("without a session one comes to %s:\n%s", at, page)
+	}
+	response, page := p.send(http.MethodPost, "/sign-in", "", http.Header{"Accept": {"text/html"}, "Sec-Fetch-Site": {"same-origin"}})
+	if response.Request.URL.Path != "/settings/api-tokens/" || !strings.Contains(page, "Ada Lovelace") || !strings.Contains(page, "quickstart") {
+		t.Fatalf("signed in one comes to %s:\n%s", response.Request.URL, page)
+	}
+	if strings.Contains(page, "hk_s_") {
+		t.Error("Ada sees the service token of the bot")
+	}
+
+	response, body := p.send(http.MethodPost, "/settings/api-tokens/", `{"label":"laptop"}`, http.Header{"Content-Type": {"application/json"}})
+	var created struct{ Token string }
+	if err := json.Unmarshal([]byte(body), &created); err != nil || response.StatusCode != http.StatusCreated {
+		t.Fatalf("%s %s", response.Status, body)
+	}
+	if status, who, _ := get(t, demo.url+"/api/v1/users/me/", created.Token); status != http.StatusOK || !strings.Contains(string(who), ada.ID) {
+		t.Errorf("the API answers the new key with %d %s", status, who)
+	}
+}
+
+func TestLogin(t *testing.T) {
+	t.Parallel()
+	demo, _ := start(t, onAnyPort)
+	p := visit(t, demo.url)
+	p.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	for _, tt := range []struct {
+		name, method, path string
+		header             http.Header
+		want               int
+	}{
+		{"a program without a session", http.MethodGet, "/settings/api-tokens/", http.Header{"Accept": {"application/json"}}, http.StatusUnauthorized},
+		{"a change without a session", http.MethodPost, "/settings/api-tokens/", http.Header{"Accept": {"text/html"}}, http.StatusUnauthorized},
+		{"a session that is made up", http.MethodGet, "/settings/api-tokens/", http.Header{"Cookie": {"demo_session=ada"}}, http.StatusUnauthorized},
+		{"a login from another site", http.MethodPost, "/sign-in", http.Header{"Sec-Fetch-Site": {"cross-site"}}, http.StatusForbidden},
+	} {
+		response, body := p.send(tt.method, tt.path, "", tt.header)
+		if response.StatusCode != tt.want || len(response.Cookies()) > 0 {
+			t.Errorf("%s: %s %s, cookies %v", tt.name, response.Status, body, response.Cookies())
+		}
+	}
+	response, _ := p.send(http.MethodPost, "/sign-in", "", nil)
+	cookies := response.Cookies()
+	if len(cookies) != 1 || !cookies[0].HttpOnly || cookies[0].SameSite != http.SameSiteLaxMode || len(cookies[0].Value) < 26 {
+		t.Errorf("the login set %v", cookies)
+	}
+}
