@@ -3,6 +3,7 @@
 # make lint    gofmt, go mod tidy, go vet, golangci-lint (with staticcheck)
 # make integration  the stores and limiters on real servers, which it starts: Redis, PostgreSQL, MariaDB
 # make browser  the console in a headless Chromium, which must be installed, as npm
+# make pictures  those of the README, from the same page
 # make fuzz    each fuzz target for $(FUZZTIME)
 # make bench   the middleware beside its peers; some five minutes on a quiet machine
 # make bench-http  whole processes under wrk, which must be installed
@@ -15,12 +16,12 @@ FUZZTIME ?= 30s
 # where it works, RACE=-race, as in CI, fails where it does not, RACE= leaves it out.
 RACE     ?= auto
 
-# REQUIRE_TOOLS=1 fails the tests that are otherwise skipped where wrk or a server is missing.
+# REQUIRE_TOOLS=1 fails the tests that are otherwise skipped where wrk, a server or Chromium is missing.
 export REQUIRE_TOOLS
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: demo test integration browser lint fuzz bench bench-http bench-redis
+.PHONY: demo test integration browser pictures lint fuzz bench bench-http bench-redis
 
 demo:
 	@mkdir -p bin
@@ -48,6 +49,9 @@ browser:
 	@cd internal/browser && \
 	if command -v npm >/dev/null; then npm ci --ignore-scripts --no-audit --no-fund --loglevel=error; fi && \
 	go test -shuffle=on -timeout=20m ./...
+
+pictures:
+	@cd internal/browser && REQUIRE_TOOLS=1 go test -count=1 -run=^TestReadmePictures$$ . -update
 
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w:" $$unformatted >&2; exit 1; }

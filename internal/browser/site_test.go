@@ -80,7 +80,7 @@ func newSite(t testing.TB, change func(*console.Options)) *site {
 	mux.Handle(mount, http.StripPrefix(strings.TrimSuffix(mount, "/"), console.New(s.guard, s.store, options)))
 	mux.Handle(apiURL, s.guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, _ := httpkey.FromContext(r.Context())
-		fmt.Fprint(w, token.User)
+		fmt.Fprintf(w, "%s", token.User)
 	})))
 	s.Server = httptest.NewServer(mux)
 	t.Cleanup(s.Close)
