@@ -236,9 +236,10 @@ func (b *tab) back() {
 	was := evaluate[string](b, `String(location)`)
 	run(b, chromedp.Evaluate[chromedp.Void](`history.back()`))
 	eventually(b.t, func() error {
-		if now := evaluate[string](b, `String(location) + document.readyState`); now == was+"complete" || !strings.HasSuffix(now, "complete") {
-			return fmt.Errorf("it is still at %s", now)
+		now, err := attempt(b, chromedp.Evaluate[string](`String(location) + " " + document.readyState`)) // fails between two pages
+		if err == nil && (now == was+" complete" || !strings.HasSuffix(now, " complete")) {
+			err = fmt.Errorf("it is still at %s", now)
 		}
-		return nil
+		return err
 	})
 }

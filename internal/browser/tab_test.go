@@ -127,12 +127,17 @@ func (b *tab) mustBeCalm() {
 	}
 }
 
-// run returns what an action returns, in time.
-func run[T any](b *tab, action chromedp.Action[T]) T {
-	b.t.Helper()
+// attempt returns what an action returns, in time.
+func attempt[T any](b *tab, action chromedp.Action[T]) (T, error) {
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
-	result, err := chromedp.Run(ctx, action)
+	return chromedp.Run(ctx, action)
+}
+
+// run returns what an action returns that must not fail.
+func run[T any](b *tab, action chromedp.Action[T]) T {
+	b.t.Helper()
+	result, err := attempt(b, action)
 	if err != nil {
 		b.t.Fatalf("%v\n%s", err, b.whatIsThere())
 	}
