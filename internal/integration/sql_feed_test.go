@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -151,9 +152,47 @@ func testFeedManyWriters(t *testing.T, b *sqlBackend) {
 	}
 }
 
+// What is more than one poll reads comes all the same, and nothing twice.
+func testFeedManyAtOnce(t *testing.T, b *sqlBackend) {
+	const many = 2000 // two full batches
+	tables := b.newTables(t)
+	db := tables.open(t)
+	f := tables.follow(t)
+	tx, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	insert := "INSERT INTO httpkey_changes (revision, digest) VALUES (?, ?)"
+	if b.driver == "pgx" {
+		insert = "INSERT INTO httpkey_changes (revision, digest) VALUES ($1, $2)"
+	}
+	if _, err := tx.Exec(tables.named(fmt.Sprint("UPDATE httpkey_revision SET revision = revision + ", many))); err != nil {
+		t.Fatal(err)
+	}
+	for n := range many {
+		digest := sqlToken(n).Digest
+		if _, err := tx.Exec(tables.named(insert), n+1, digest[:]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := sqlstore.New(db, tables.dialect).Create(t.Context(), sqlToken(many)); err != nil {
+		t.Fatal(err)
+	}
+	f.wants(t, sqlToken(many).Digest, 1, "the last change")
+	for n := range many {
+		f.wants(t, sqlToken(n).Digest, 1, fmt.Sprint("change ", n))
+	}
+}
+
 // A feed that cannot know what it missed ends, and starts well anew.
 func testFeedBreaks(t *testing.T, b *sqlBackend) {
-	for what, statement := range map[string]string{
+	for what, statements := range map[string]string{
+		"a gap before a change": "UPDATE httpkey_revision SET revision = revision + 2; " +
+			"INSERT INTO httpkey_changes (revision, digest) SELECT r.revision, t.digest FROM httpkey_revision AS r, httpkey_tokens AS t",
 		"changes that are forgotten already":    "UPDATE httpkey_revision SET revision = revision + 5",
 		"a database that lost its last changes": "UPDATE httpkey_revision SET revision = revision - 1",
 		"no table":                              "DROP TABLE httpkey_changes",
@@ -165,7 +204,16 @@ func testFeedBreaks(t *testing.T, b *sqlBackend) {
 			t.Fatal(err)
 		}
 		f := tables.follow(t)
-		if _, err := db.Exec(tables.named(statement)); err != nil {
+		tx, err := db.Begin() // so that no poll comes between
+		if err != nil {
+			t.Fatal(err)
+		}
+		for statement := range strings.SplitSeq(tables.named(statements), "; ") {
+			if _, err := tx.Exec(statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := tx.Commit(); err != nil {
 			t.Fatal(err)
 		}
 		select {
