@@ -56,6 +56,19 @@ func (f *sqlFeed) wants(t *testing.T, d httpkey.Digest, times int, what string) 
 	}
 }
 
+// breaks waits until the feed ends.
+func (f *sqlFeed) breaks(t *testing.T, what string) {
+	t.Helper()
+	select {
+	case err := <-f.end:
+		if err == nil {
+			t.Errorf("%s: the feed ended without a reason", what)
+		}
+	case <-time.After(10 * time.Second):
+		t.Errorf("%s: the feed went on", what)
+	}
+}
+
 func testFeedTells(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
 	store := sqlstore.New(tables.open(t), tables.dialect)
@@ -183,8 +196,12 @@ func testFeedManyAtOnce(t *testing.T, b *sqlBackend) {
 		t.Fatal(err)
 	}
 	f.wants(t, sqlToken(many).Digest, 1, "the last change")
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for n := range many {
-		f.wants(t, sqlToken(n).Digest, 1, fmt.Sprint("change ", n))
+		if times := f.seen[sqlToken(n).Digest]; times != 1 {
+			t.Fatalf("change %d was reported %d times", n, times)
+		}
 	}
 }
 
@@ -216,14 +233,7 @@ func testFeedBreaks(t *testing.T, b *sqlBackend) {
 		if err := tx.Commit(); err != nil {
 			t.Fatal(err)
 		}
-		select {
-		case err := <-f.end:
-			if err == nil {
-				t.Errorf("%s: the feed ended without a reason", what)
-			}
-		case <-time.After(10 * time.Second):
-			t.Errorf("%s: the feed went on", what)
-		}
+		f.breaks(t, what)
 	}
 }
 
