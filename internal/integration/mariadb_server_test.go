@@ -28,7 +28,7 @@ func startMariaDB(t testing.TB, options ...string) *sqlBackend {
 		missing(t, "mariadb-install-db", "mariadb-server")
 	}
 	name, credential := account(t, "mysql")
-	server := &sqlServer{directory: directoryOf(t, credential), port: freePort(t)}
+	server := &sqlServer{directory: directoryOf(t, credential), port: freePort(t), quit: syscall.SIGTERM}
 	data := filepath.Join(server.directory, "data")
 	as := func(command *exec.Cmd) *exec.Cmd {
 		command.Dir = server.directory
@@ -60,12 +60,17 @@ func startMariaDB(t testing.TB, options ...string) *sqlBackend {
 		return err
 	}
 	server.start(t)
-	t.Cleanup(func() { server.stop(syscall.SIGTERM) })
+	t.Cleanup(func() { server.stop(server.quit) })
 	return &sqlBackend{
-		dialect: sqlstore.MySQL,
-		driver:  "mysql",
-		server:  server,
-		dsn:     func(testing.TB) string { return dsn("httpkey") },
-		zones:   []string{"&time_zone='%2B00:00'", "&time_zone='%2B13:00'&parseTime=true&loc=Local", "&time_zone='-09:30'"},
+		dialect:     sqlstore.MySQL,
+		driver:      "mysql",
+		server:      server,
+		dsn:         func(testing.TB) string { return dsn("httpkey") },
+		outage:      "&timeout=1s",
+		readOnly:    "SET GLOBAL read_only = ON",
+		readWrite:   "SET GLOBAL read_only = OFF",
+		superuser:   "root",
+		connections: "SELECT count(*) FROM information_schema.processlist WHERE command <> 'Daemon'",
+		zones:       []string{"&time_zone='%2B00:00'", "&time_zone='%2B13:00'&parseTime=true&loc=Local", "&time_zone='-09:30'"},
 	}
 }

@@ -19,7 +19,7 @@ func startPostgreSQL(t testing.TB, options ...string) *sqlBackend {
 	t.Helper()
 	postgres := postgreSQLProgram(t, "postgres")
 	_, credential := account(t, "postgres")
-	server := &sqlServer{directory: directoryOf(t, credential), port: freePort(t)}
+	server := &sqlServer{directory: directoryOf(t, credential), port: freePort(t), quit: syscall.SIGINT}
 	data := filepath.Join(server.directory, "data")
 	as := func(command *exec.Cmd) *exec.Cmd {
 		command.Dir = server.directory
@@ -38,7 +38,12 @@ func startPostgreSQL(t testing.TB, options ...string) *sqlBackend {
 		dsn: func(t testing.TB) string {
 			return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", server.port)
 		},
-		zones: []string{"&timezone=UTC", "&timezone=Asia/Kathmandu", "&timezone=America/St_Johns"},
+		outage:      "&connect_timeout=1",
+		readOnly:    "ALTER SYSTEM SET default_transaction_read_only = on; SELECT pg_reload_conf()",
+		readWrite:   "ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf()",
+		superuser:   "postgres",
+		connections: "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'",
+		zones:       []string{"&timezone=UTC", "&timezone=Asia/Kathmandu", "&timezone=America/St_Johns"},
 	}
 	server.ping = func() error {
 		db, err := sql.Open(backend.driver, backend.dsn(t))
@@ -49,7 +54,7 @@ func startPostgreSQL(t testing.TB, options ...string) *sqlBackend {
 		return db.Ping()
 	}
 	server.start(t)
-	t.Cleanup(func() { server.stop(syscall.SIGINT) })
+	t.Cleanup(func() { server.stop(server.quit) })
 	return backend
 }
 

@@ -21,6 +21,7 @@ type proxy struct {
 	delay  atomic.Int64 // of each reply
 	close  atomic.Bool  // instead of the reply to a script, the connection is closed
 	reset  atomic.Bool  // or reset
+	cuts   atomic.Bool  // instead of any reply, it is closed
 	silent atomic.Bool  // nothing is passed on
 	jammed sync.Mutex   // held while nobody is let in
 
@@ -121,7 +122,7 @@ func (p *proxy) replies(toScript bool) bool {
 	if delay := time.Duration(p.delay.Load()); delay > 0 {
 		<-time.After(delay)
 	}
-	return !toScript || !p.close.Load() && !p.reset.Load()
+	return !p.cuts.Load() && (!toScript || !p.close.Load() && !p.reset.Load())
 }
 
 func (p *proxy) drop(conns ...net.Conn) {

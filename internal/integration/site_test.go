@@ -12,33 +12,38 @@ import (
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/cachestore"
 	"github.com/httpkey/httpkey/redisstore"
-	"github.com/redis/go-redis/v9"
 )
 
-// site is what one process of a fleet has: the middleware over a cache over Redis.
+// site is what one process of a fleet has: the middleware over a cache over a store.
 type site struct {
 	*httpkey.Guard
-	client  *redis.Client
 	cache   *cachestore.Store
 	handler http.Handler
 
 	mu   sync.Mutex
-	told []httpkey.EventType // what changed for Redis
+	told []httpkey.EventType // what changed for the store and the limiter
 }
 
-// newSite returns a site on the server, or proxy, at an address.
+// newSite returns a site on the Redis, or proxy, at an address.
 func newSite(t testing.TB, address string, newLimiter newLimiter, cached cachestore.Options) *site {
 	t.Helper()
 	return newSiteOver(t, address, newLimiter, cached, func(s *redisstore.Store) httpkey.TokenStore { return s })
 }
 
-// newSiteOver returns a site whose store is what wrap makes of it.
+// newSiteOver returns one whose store is what wrap makes of it.
 func newSiteOver(t testing.TB, address string, newLimiter newLimiter, cached cachestore.Options, wrap func(*redisstore.Store) httpkey.TokenStore) *site {
 	t.Helper()
-	s := &site{client: connect(t, address, advisedDial)}
+	client := connect(t, address, advisedDial)
+	return newSiteOn(t, wrap(redisstore.New(client, nil)), newLimiter(client, nil), cached)
+}
+
+// newSiteOn returns a site with a store and a limiter.
+func newSiteOn(t testing.TB, store httpkey.TokenStore, limiter httpkey.Limiter, cached cachestore.Options) *site {
+	t.Helper()
+	s := &site{}
 	cached.Observer = s
-	s.cache = cachestore.New(wrap(redisstore.New(s.client, nil)), &cached)
-	s.Guard = httpkey.New(s.cache, newLimiter(s.client, nil), &httpkey.Options{Observer: s})
+	s.cache = cachestore.New(store, &cached)
+	s.Guard = httpkey.New(s.cache, limiter, &httpkey.Options{Observer: s})
 	s.handler = s.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -52,6 +53,19 @@ func (f *sqlFeed) wants(t *testing.T, d httpkey.Digest, times int, what string) 
 	}
 	if n != times {
 		t.Fatalf("%s was reported %d times, want %d", what, n, times)
+	}
+}
+
+// breaks waits until the feed ends.
+func (f *sqlFeed) breaks(t *testing.T, what string) {
+	t.Helper()
+	select {
+	case err := <-f.end:
+		if err == nil {
+			t.Errorf("%s: the feed ended without a reason", what)
+		}
+	case <-time.After(10 * time.Second):
+		t.Errorf("%s: the feed went on", what)
 	}
 }
 
@@ -151,9 +165,51 @@ func testFeedManyWriters(t *testing.T, b *sqlBackend) {
 	}
 }
 
+// What is more than one poll reads comes all the same, and nothing twice.
+func testFeedManyAtOnce(t *testing.T, b *sqlBackend) {
+	const many = 2000 // two full batches
+	tables := b.newTables(t)
+	db := tables.open(t)
+	f := tables.follow(t)
+	tx, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	insert := "INSERT INTO httpkey_changes (revision, digest) VALUES (?, ?)"
+	if b.driver == "pgx" {
+		insert = "INSERT INTO httpkey_changes (revision, digest) VALUES ($1, $2)"
+	}
+	if _, err := tx.Exec(tables.named(fmt.Sprint("UPDATE httpkey_revision SET revision = revision + ", many))); err != nil {
+		t.Fatal(err)
+	}
+	for n := range many {
+		digest := sqlToken(n).Digest
+		if _, err := tx.Exec(tables.named(insert), n+1, digest[:]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := sqlstore.New(db, tables.dialect).Create(t.Context(), sqlToken(many)); err != nil {
+		t.Fatal(err)
+	}
+	f.wants(t, sqlToken(many).Digest, 1, "the last change")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for n := range many {
+		if times := f.seen[sqlToken(n).Digest]; times != 1 {
+			t.Fatalf("change %d was reported %d times", n, times)
+		}
+	}
+}
+
 // A feed that cannot know what it missed ends, and starts well anew.
 func testFeedBreaks(t *testing.T, b *sqlBackend) {
-	for what, statement := range map[string]string{
+	for what, statements := range map[string]string{
+		"a gap before a change": "UPDATE httpkey_revision SET revision = revision + 2; " +
+			"INSERT INTO httpkey_changes (revision, digest) SELECT r.revision, t.digest FROM httpkey_revision AS r, httpkey_tokens AS t",
 		"changes that are forgotten already":    "UPDATE httpkey_revision SET revision = revision + 5",
 		"a database that lost its last changes": "UPDATE httpkey_revision SET revision = revision - 1",
 		"no table":                              "DROP TABLE httpkey_changes",
@@ -165,17 +221,19 @@ func testFeedBreaks(t *testing.T, b *sqlBackend) {
 			t.Fatal(err)
 		}
 		f := tables.follow(t)
-		if _, err := db.Exec(tables.named(statement)); err != nil {
+		tx, err := db.Begin() // so that no poll comes between
+		if err != nil {
 			t.Fatal(err)
 		}
-		select {
-		case err := <-f.end:
-			if err == nil {
-				t.Errorf("%s: the feed ended without a reason", what)
+		for statement := range strings.SplitSeq(tables.named(statements), "; ") {
+			if _, err := tx.Exec(statement); err != nil {
+				t.Fatal(err)
 			}
-		case <-time.After(10 * time.Second):
-			t.Errorf("%s: the feed went on", what)
 		}
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		f.breaks(t, what)
 	}
 }
 

@@ -91,6 +91,9 @@ func testKillProgram(t *testing.T, b *sqlBackend) {
 	})
 }
 
+// The servers of these tests hand what they acknowledge to the kernel, and do not wait until it is on
+// the disk: SIGKILL ends a process, and leaves the kernel with what it has. A power cut is for the
+// server's own tests.
 func testKillServer(t *testing.T, b *sqlBackend) {
 	if b.server == nil {
 		t.Skip("there is no server")

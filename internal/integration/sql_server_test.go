@@ -2,11 +2,13 @@ package integration
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -18,6 +20,7 @@ type sqlServer struct {
 	port      int
 	command   func() *exec.Cmd
 	ping      func() error
+	quit      syscall.Signal // ends it in order, whoever is connected
 	running   *exec.Cmd
 	exited    chan struct{}
 }
@@ -81,6 +84,33 @@ func (s *sqlServer) stop(signal syscall.Signal) {
 		<-s.exited
 	}
 }
+
+// stall stops the server's processes, but leaves its connections open, until resume.
+func (s *sqlServer) stall(t testing.TB) { s.signal(t, syscall.SIGSTOP) }
+
+func (s *sqlServer) resume(t testing.TB) { s.signal(t, syscall.SIGCONT) }
+
+// signal sends a signal to the server's first process, and then to those that this has
+// started, which are as many as PostgreSQL has connections.
+func (s *sqlServer) signal(t testing.TB, signal syscall.Signal) {
+	t.Helper()
+	first := s.running.Process.Pid
+	if err := syscall.Kill(first, signal); err != nil {
+		t.Fatal(err)
+	}
+	list, err := exec.Command("ps", "-A", "-o", "pid=,ppid=").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(list)) {
+		var pid, parent int
+		if _, err := fmt.Sscan(line, &pid, &parent); err == nil && parent == first {
+			_ = syscall.Kill(pid, signal) // unless it has just ended
+		}
+	}
+}
+
+func (s *sqlServer) address() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
 
 func (s *sqlServer) log() string {
 	text, _ := os.ReadFile(filepath.Join(s.directory, "log"))

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -23,6 +24,11 @@ type sqlBackend struct {
 	server  *sqlServer                // nil for SQLite
 	dsn     func(t testing.TB) string // of a database, for SQLite a new one; options may be appended
 	zones   []string                  // options that set a time zone
+	outage  string                    // options that make the driver give up in time
+
+	readOnly, readWrite string // make the server refuse to write, and end that
+	superuser           string // as a data source name has it
+	connections         string // counts those to the server
 }
 
 // The servers do not wait for the disk: when they are killed they lose nothing
@@ -53,6 +59,8 @@ var sqlTests = []struct {
 	{"Queries", testQueries},
 	{"Plans", testPlans},
 	{"MigrateTogether", testMigrateTogether},
+	{"UpgradeTogether", testUpgradeTogether},
+	{"MigrateUnprivileged", testMigrateUnprivileged},
 	{"MigrateKilled", testMigrateKilled},
 	{"MigrateHalfDone", testMigrateHalfDone},
 	{"MigrateByHand", testMigrateByHand},
@@ -62,11 +70,14 @@ var sqlTests = []struct {
 	{"FeedTells", testFeedTells},
 	{"FeedLateCommit", testFeedLateCommit},
 	{"FeedManyWriters", testFeedManyWriters},
+	{"FeedManyAtOnce", testFeedManyAtOnce},
 	{"FeedBreaks", testFeedBreaks},
 	{"FeedEnds", testFeedEnds},
 	{"FeedIsBounded", testFeedIsBounded},
 	{"TouchTogether", testTouchTogether},
 	{"WritersTogether", testWritersTogether},
+	{"Outages", testSQLOutages},
+	{"Unwritable", testUnwritable},
 	{"KillProgram", testKillProgram},
 	{"KillServer", testKillServer},
 }
@@ -103,6 +114,9 @@ func (b *sqlBackend) noTables(t testing.TB) *sqlTables {
 	return &sqlTables{b, b.dialect.WithPrefix(prefix), prefix, b.dsn(t)}
 }
 
+// sqlConnections is what sqlstore/README.md advises.
+const sqlConnections = 16
+
 // open returns a pool of connections of its own.
 func (b *sqlTables) open(t testing.TB, options ...string) *sql.DB {
 	t.Helper()
@@ -114,10 +128,30 @@ func (b *sqlTables) open(t testing.TB, options ...string) *sql.DB {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db.SetMaxOpenConns(16)
-	db.SetMaxIdleConns(16)
+	db.SetMaxOpenConns(sqlConnections)
+	db.SetMaxIdleConns(sqlConnections)
 	t.Cleanup(func() { _ = db.Close() })
 	return db
+}
+
+// asUser returns the tables as somebody sees them who may read and write their rows, and no more.
+func (b *sqlTables) asUser(t testing.TB) *sqlTables {
+	t.Helper()
+	user := *b
+	if b.server == nil {
+		return &user
+	}
+	db, name := b.open(t), b.prefix+"user"
+	quoted := name
+	if b.driver == "mysql" {
+		quoted += "@'%'"
+	}
+	b.must(t, db, "CREATE USER "+quoted)
+	for _, table := range []string{"tokens", "changes", "revision", "buckets", "migrations"} {
+		b.must(t, db, "GRANT SELECT, INSERT, UPDATE, DELETE ON "+b.prefix+table+" TO "+quoted)
+	}
+	user.dsn = strings.Replace(b.dsn, b.superuser+"@", name+"@", 1)
+	return &user
 }
 
 // pools returns a function that returns one of four pools in turn.

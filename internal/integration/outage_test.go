@@ -1,0 +1,227 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/cachestore"
+)
+
+// budget is what a request may wait, by default, and leeway what the rest of it may take.
+const budget, leeway = 100 * time.Millisecond, 50 * time.Millisecond
+
+// slowly is a limit of which nothing comes back during a test: 20,000 in a hundred days.
+var slowly = httpkey.Limit{Rate: 20_000, Period: 2400 * time.Hour}
+
+// outage is one of a server, and the site that has to live through it.
+type outage struct {
+	site    *site
+	proxy   *proxy             // between the two
+	limiter httpkey.Limiter    // the site's, but that it asks the server itself
+	warm    func()             // makes as many connections as the site may have
+	down    func() (up func()) // makes the server fail, and it
+	answers bool               // if late, so that for the store that is no outage
+	lasts   time.Duration      // 0: two seconds
+	leaks   func() error       // what is left of it after it
+}
+
+func inOutage(t *testing.T, o *outage, callers int) {
+	s := o.site
+	once, known, stranger := s.issue(t, callers, slowly), s.issue(t, callers, slowly), strangers()
+	o.warm()
+	for i := range callers {
+		s.expect(t, once[i].key, http.StatusOK)
+		s.expect(t, known[i].key, http.StatusOK)
+	}
+	goroutines := func() int { return runtime.NumGoroutine() - int(o.proxy.passing.Load()) }
+	before := goroutines()
+
+	stop := measureLateness()
+	up := o.down()
+	var herd timings
+	each(callers, func(i int) { herd.add(s.expect(t, once[i].key, http.StatusOK)) })
+	var unknown timings
+	each(callers, func(int) { unknown.add(s.expect(t, stranger(), http.StatusServiceUnavailable)) })
+	s.load(t, callers, max(o.lasts, 2*time.Second), func(i int) {
+		herd.add(s.expect(t, known[i].key, http.StatusOK))
+		unknown.add(s.expect(t, stranger(), http.StatusServiceUnavailable))
+	})
+	// Now each breaker is open.
+	var afterwards, afterwardsUnknown timings
+	for range 300 {
+		afterwards.add(s.expect(t, known[0].key, http.StatusOK))
+		if !o.answers {
+			afterwardsUnknown.add(s.expect(t, stranger(), http.StatusServiceUnavailable))
+		}
+	}
+
+	late := stop()
+	up()
+	limits := eventually(t, 10*time.Second, func() error {
+		s.get(known[0].key)
+		if s.times(httpkey.EventLimiterUp) == 0 {
+			return fmt.Errorf("limits do not come from the server again")
+		}
+		return nil
+	})
+	keys := limits + eventually(t, 10*time.Second, func() error {
+		if status := s.get(stranger()); status != http.StatusUnauthorized {
+			return fmt.Errorf("an unknown key is answered %d", status)
+		}
+		return nil
+	})
+	t.Logf("quote | known %v | unknown %v | the machine was late by up to %v | open: known %v, unknown %v | limits back %v, keys back %v",
+		&herd, &unknown, late.Round(time.Microsecond), afterwards.median(), afterwardsUnknown.median(), limits.Round(time.Millisecond), keys.Round(time.Millisecond))
+
+	if recovery := max(limits, keys); recovery > 2*time.Second {
+		t.Errorf("all was as before only %v after the server was back", recovery)
+	}
+	for what, got := range map[string]*timings{"known keys": &herd, "unknown keys": &unknown} {
+		// Late twice: who waits for the store is told by another goroutine, whose time is over.
+		if most := budget + leeway + 2*late; got.quantile(1000) > most {
+			t.Errorf("%s: %v, more than %v", what, got, most)
+		}
+	}
+	if afterwards.median() > time.Millisecond || afterwardsUnknown.median() > time.Millisecond {
+		t.Errorf("after the breaker opened a request took %v, and with an unknown key %v", afterwards.median(), afterwardsUnknown.median())
+	}
+	eventually(t, 5*time.Second, func() error { // a change is told just after it shows
+		stores := s.times(cachestore.EventStoreDown)
+		if limiterDown, limiterUp := s.times(httpkey.EventLimiterDown), s.times(httpkey.EventLimiterUp); limiterDown != 1 || limiterUp != 1 ||
+			stores != s.times(cachestore.EventStoreUp) || stores != 1 && !o.answers {
+			return fmt.Errorf("told were %v", s.told)
+		}
+		return nil
+	})
+	checkCharges(t, o, once)
+	eventually(t, 20*time.Second, func() error { // pgx gives a connection 15 s to end well
+		if n := goroutines(); n > before {
+			return fmt.Errorf("%d goroutines, %d before", n, before)
+		}
+		if o.leaks != nil {
+			return o.leaks()
+		}
+		return nil
+	})
+}
+
+// checkCharges checks what the buckets have lost on the server, now that it is back: of those
+// who asked once before and once in the outage, at most twice, and of one who comes now, once.
+func checkCharges(t *testing.T, o *outage, once []holder) {
+	t.Helper()
+	charged := func(h holder) int {
+		var r httpkey.Result
+		eventually(t, 5*time.Second, func() (err error) {
+			r, err = o.limiter.Allow(t.Context(), h.id, slowly, 0)
+			return err
+		})
+		return r.Limit.Burst - r.Remaining
+	}
+	counts := make(map[int]int)
+	for _, h := range once {
+		counts[charged(h)]++
+	}
+	if counts[1]+counts[2] != len(once) {
+		t.Errorf("of those who asked twice, this many were charged as often: %v", counts)
+	}
+	now := o.site.issue(t, 1, slowly)[0]
+	o.site.expect(t, now.key, http.StatusOK)
+	if got := charged(now); got != 1 {
+		t.Errorf("back again, a request was charged %d times", got)
+	}
+}
+
+// expect sends a request and returns how long it took.
+func (s *site) expect(t *testing.T, key string, status int) time.Duration {
+	t.Helper()
+	start := time.Now()
+	got := s.get(key)
+	took := time.Since(start)
+	if got != status {
+		t.Errorf("answered %d, want %d", got, status)
+	}
+	return took
+}
+
+// each calls f for each caller, all at once.
+func each(callers int, f func(i int)) {
+	var group sync.WaitGroup
+	for i := range callers {
+		group.Go(func() { f(i) })
+	}
+	group.Wait()
+}
+
+// load has callers call f every 50 ms, so that what is measured is the wait and not the CPU.
+func (s *site) load(t *testing.T, callers int, duration time.Duration, f func(i int)) {
+	ctx, cancel := context.WithTimeout(t.Context(), duration)
+	defer cancel()
+	each(callers, func(i int) {
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			f(i)
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+}
+
+// measureLateness begins to look how late this process gets to run, on a machine that does
+// other things too, and returns what tells the most that it was late.
+func measureLateness() (stop func() time.Duration) {
+	ctx, cancel := context.WithCancel(context.Background())
+	latest := make(chan time.Duration)
+	go func() {
+		most := time.Duration(0)
+		for ctx.Err() == nil {
+			start := time.Now()
+			<-time.After(time.Millisecond)
+			most = max(most, time.Since(start)-time.Millisecond)
+		}
+		latest <- most
+	}()
+	return func() time.Duration {
+		cancel()
+		return <-latest
+	}
+}
+
+// timings are what requests took.
+type timings struct {
+	mu  sync.Mutex
+	all []time.Duration
+}
+
+func (l *timings) add(took time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, took)
+}
+
+// quantile returns what this many of a thousand did not exceed.
+func (l *timings) quantile(perMille int) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.all) == 0 {
+		return 0
+	}
+	slices.Sort(l.all)
+	return l.all[min(len(l.all)*perMille/1000, len(l.all)-1)].Round(time.Microsecond)
+}
+
+func (l *timings) median() time.Duration { return l.quantile(500) }
+
+func (l *timings) String() string {
+	return fmt.Sprintf("%d requests, median %v, p99 %v, max %v", len(l.all), l.median(), l.quantile(990), l.quantile(1000))
+}

@@ -1,0 +1,229 @@
+package integration
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/cachestore"
+	"github.com/httpkey/httpkey/sqlstore"
+)
+
+// sqlOutages are the ways in which a server fails to answer. down makes it fail, and returns
+// what ends that.
+var sqlOutages = []struct {
+	name   string
+	direct bool          // without the proxy
+	lasts  time.Duration // 0: as usual
+	down   func(t *testing.T, s *sqlServer, db *sql.DB, p *proxy) (up func())
+}{
+	{"refused", true, 0, func(t *testing.T, s *sqlServer, _ *sql.DB, _ *proxy) func() {
+		s.stop(s.quit)
+		return func() { s.start(t) }
+	}},
+	{"stopped, warm pool", true, 0, func(t *testing.T, s *sqlServer, _ *sql.DB, _ *proxy) func() {
+		s.stall(t)
+		return func() { s.resume(t) }
+	}},
+	{"stopped, cold pool", true, 0, func(t *testing.T, s *sqlServer, db *sql.DB, _ *proxy) func() {
+		db.SetMaxIdleConns(-1)
+		db.SetMaxIdleConns(sqlConnections)
+		s.stall(t)
+		return func() { s.resume(t) }
+	}},
+	{"black hole, accepting", false, 0, func(_ *testing.T, _ *sqlServer, _ *sql.DB, p *proxy) func() {
+		p.silent.Store(true)
+		return func() {
+			p.silent.Store(false)
+			p.cut() // what it swallowed does not come back
+		}
+	}},
+	// The kernel tries to connect after 1, 3, 7 and 15 s: a program must not wait for that.
+	{"black hole, not accepting", false, 8 * time.Second, func(_ *testing.T, _ *sqlServer, _ *sql.DB, p *proxy) func() { return p.jam() }},
+	{"cut in the middle of a query", false, 0, func(_ *testing.T, _ *sqlServer, _ *sql.DB, p *proxy) func() {
+		p.cuts.Store(true)
+		return func() { p.cuts.Store(false) }
+	}},
+	{"pool exhausted", true, 0, func(t *testing.T, _ *sqlServer, db *sql.DB, _ *proxy) func() { return holdAll(t, db) }},
+}
+
+// holdAll takes every connection that a pool may have, until it is called what it returns.
+func holdAll(t testing.TB, db *sql.DB) (release func()) {
+	t.Helper()
+	conns := make([]*sql.Conn, sqlConnections)
+	for i := range conns {
+		conn, err := db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns[i] = conn
+	}
+	return func() {
+		for _, conn := range conns {
+			if err := conn.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// An outage of the database is not one of the program, as with Redis.
+func testSQLOutages(t *testing.T, b *sqlBackend) {
+	if b.server == nil {
+		t.Skip("there is no server")
+	}
+	for _, o := range sqlOutages {
+		for _, callers := range []int{1, 100} {
+			t.Run(fmt.Sprintf("%s/%d", o.name, callers), func(t *testing.T) {
+				tables := b.newTables(t)
+				p := startProxy(t, b.server.address())
+				aside := tables.open(t)
+				if !o.direct {
+					tables.dsn = strings.Replace(tables.dsn, b.server.address(), p.address(), 1)
+				}
+				connections := func() (n int) {
+					if err := aside.QueryRow(b.connections).Scan(&n); err != nil {
+						t.Error(err)
+					}
+					return n
+				}
+				others := connections()
+				db := tables.open(t, b.outage)
+				store := &readyStore{Store: sqlstore.New(db, tables.dialect), ready: make(chan struct{})}
+				s := newSiteOn(t, store, sqlstore.NewLimiter(db, tables.dialect), cachestore.Options{TTL: 500 * time.Millisecond})
+				inOutage(t, &outage{
+					site:    s,
+					proxy:   p,
+					limiter: sqlstore.NewLimiter(aside, tables.dialect),
+					warm: func() {
+						s.follow(t)
+						<-store.ready // it would make the cache drop what it has, later
+						holdAll(t, db)()
+					},
+					lasts: o.lasts,
+					down:  func() func() { return o.down(t, b.server, db, p) },
+					leaks: func() error {
+						if stats, n := db.Stats(), connections(); stats.InUse > 0 || stats.OpenConnections > sqlConnections || n > others+stats.OpenConnections {
+							return fmt.Errorf("the server has %d connections, %d of others; the pool has %+v", n, others, stats)
+						}
+						return nil
+					},
+				}, callers)
+			})
+		}
+	}
+}
+
+// readyStore tells when its feed has begun.
+type readyStore struct {
+	*sqlstore.Store
+	ready chan struct{}
+	once  sync.Once
+}
+
+func (s *readyStore) Changes(ctx context.Context, ready func(), changed func(httpkey.Digest)) error {
+	return s.Store.Changes(ctx, func() {
+		ready()
+		s.once.Do(func() { close(s.ready) })
+	}, changed)
+}
+
+// unwritable are the ways in which a database answers, but takes nothing. down makes it so, by
+// way of another pool than the site's, and returns what ends that, or nil if nothing does.
+var unwritable = []struct {
+	name    string
+	server  bool
+	options string // of the site's data source name
+	down    func(t *testing.T, tables *sqlTables, aside *sql.DB) (up func())
+}{
+	{"read-only server", true, "", func(t *testing.T, tables *sqlTables, aside *sql.DB) func() {
+		tables.must(t, aside, tables.readOnly)
+		return func() { tables.must(t, aside, tables.readWrite) }
+	}},
+	{"locked by another writer", false, "", func(t *testing.T, tables *sqlTables, aside *sql.DB) func() {
+		tx, err := aside.Begin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func() { _ = tx.Rollback() }
+	}},
+	{"read-only file", false, "&mode=ro", func(*testing.T, *sqlTables, *sql.DB) func() { return nil }},
+}
+
+// Where nothing can be written, as on a replica or with a full disk, keys are known as before,
+// those too that no cache has. Each process limits by itself, and last_used is written when it can be.
+func testUnwritable(t *testing.T, b *sqlBackend) {
+	for _, u := range unwritable {
+		if u.server != (b.server != nil) {
+			continue
+		}
+		t.Run(u.name, func(t *testing.T) {
+			tables := b.newTables(t)
+			aside := tables.open(t)
+			holders := newSiteOn(t, sqlstore.New(aside, tables.dialect), httpkey.Unlimited, cachestore.Options{}).issue(t, 20, slowly)
+			db := tables.asUser(t).open(t, b.outage, u.options)
+			s := newSiteOn(t, sqlstore.New(db, tables.dialect), sqlstore.NewLimiter(db, tables.dialect), cachestore.Options{TTL: 500 * time.Millisecond})
+			for _, h := range holders[:10] { // the cache knows these
+				s.expect(t, h.key, http.StatusOK)
+			}
+			begin, up := time.Now(), u.down(t, tables, aside)
+			eventually(t, 10*time.Second, func() error { // PostgreSQL's processes hear of it in their own time
+				ctx, cancel := context.WithTimeout(t.Context(), budget)
+				defer cancel()
+				if _, err := db.ExecContext(ctx, tables.named("UPDATE httpkey_tokens SET label = label")); err == nil {
+					return errors.New("it can be written")
+				}
+				return nil
+			})
+			stop := measureLateness()
+			var known, unknown timings
+			stranger := strangers()
+			s.load(t, len(holders), 2*time.Second, func(i int) {
+				known.add(s.expect(t, holders[i].key, http.StatusOK))
+				unknown.add(s.expect(t, stranger(), http.StatusUnauthorized))
+			})
+			late := stop()
+			t.Logf("quote | known %v | unknown %v | the machine was late by up to %v", &known, &unknown, late.Round(time.Microsecond))
+			for what, got := range map[string]*timings{"known keys": &known, "unknown keys": &unknown} {
+				if most := budget + leeway + 2*late; got.quantile(1000) > most {
+					t.Errorf("%s: %v, more than %v", what, got, most)
+				}
+			}
+			if s.times(httpkey.EventLimiterDown) == 0 || s.times(cachestore.EventStoreDown) > 0 {
+				t.Errorf("told were %v", s.told)
+			}
+			if up == nil {
+				return
+			}
+			up()
+			store := sqlstore.New(aside, tables.dialect)
+			back := eventually(t, 10*time.Second, func() error {
+				for _, h := range holders {
+					if got, err := store.Get(t.Context(), h.id); err != nil || got.LastUsed.Before(begin.Truncate(time.Microsecond)) {
+						return fmt.Errorf("last_used is %v, %v", got.LastUsed, err)
+					}
+				}
+				return nil
+			})
+			if back > 2*time.Second {
+				t.Errorf("last_used was written only %v after it could be", back)
+			}
+		})
+	}
+}
+
+func (b *sqlTables) must(t testing.TB, db *sql.DB, statements string) {
+	t.Helper()
+	for statement := range strings.SplitSeq(statements, "; ") {
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+}
