@@ -8,6 +8,7 @@
 # make bench   the middleware beside its peers; some five minutes on a quiet machine
 # make bench-http  whole processes under wrk, which must be installed
 # make bench-redis  keys and limits in a redis-server, which must be installed
+# make bench-sql  keys and limits in PostgreSQL and MariaDB, which must be installed, and SQLite; some four minutes
 
 MODULES  := . examples internal/bench
 FUZZTIME ?= 30s
@@ -21,7 +22,7 @@ export REQUIRE_TOOLS
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: demo test integration browser pictures lint fuzz bench bench-http bench-redis
+.PHONY: demo test integration browser pictures lint fuzz bench bench-http bench-redis bench-sql
 
 demo:
 	@mkdir -p bin
@@ -73,3 +74,6 @@ bench-http:
 
 bench-redis:
 	@cd internal/bench && go run . -redis
+
+bench-sql:
+	@cd internal/integration && go test -run='^$$' -bench='^BenchmarkSQL$$' -benchtime=1x .

@@ -226,7 +226,8 @@ ON DUPLICATE KEY UPDATE
 }
 
 // chargeSQLite looks first, which does not wait for the one writer: a denial is
-// a read. There is no way over a network to be saved.
+// a read. There is no way over a network to be saved. Those who are to write take turns
+// here, because SQLite has them sleep, ever longer, until they find its lock free.
 func chargeSQLite(db database, d Dialect) charger {
 	look := newLook(db, d)
 	owed := d.engine.owed("", "excluded.as_of", "?")
@@ -238,10 +239,17 @@ ON CONFLICT (id) DO UPDATE SET
 	full_at = max(as_of, excluded.as_of) + (`+owed+` + excluded.debt - 1) / ? + 1
 WHERE `+owed+` <= ?
 RETURNING debt - ?`)
+	turn := make(chan struct{}, 1) // holds a value while somebody writes
 	return func(ctx context.Context, b bucket) (debt int64, decided bool, err error) {
 		debt, decided, err = look.owed(ctx, b)
 		if err != nil || b.cost == 0 || debt > b.room {
 			return debt, decided, err
+		}
+		select {
+		case turn <- struct{}{}:
+			defer func() { <-turn }()
+		case <-ctx.Done():
+			return 0, false, ctx.Err()
 		}
 		now := time.Now().UnixMicro()
 		err = charge.row(ctx, []any{b.id, b.cost, now, now + ceilDiv(b.cost, b.rate),
