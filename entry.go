@@ -27,7 +27,10 @@ type Entry struct {
 	ends      [lastText]uint32
 	state     entryState
 	createdAt int64
-	successor *Entry // set before lastUsed is replaced
+
+	// latest is set before lastUsed is replaced. All that a token was and is share it:
+	// an Entry that somebody still has must not keep those between in memory.
+	latest *atomic.Pointer[Entry]
 }
 
 // rare is what few tokens have.
@@ -60,7 +63,7 @@ const (
 
 const (
 	null     = math.MinInt64 // stands for the zero [time.Time], and lies before all others
-	replaced = math.MaxInt64 // what is meant is with the successor
+	replaced = math.MaxInt64 // what is meant is with the latest
 )
 
 // NewEntry returns an Entry of t, whose times it keeps to the microsecond. It
@@ -149,8 +152,17 @@ func (e *Entry) Slot() *Slot { return &e.slot }
 func (e *Entry) Replace(next *Entry, t Token) {
 	t.Digest, t.LastUsed = e.digest, time.Time{}
 	next.Init(t)
-	e.successor = next
-	next.touch(e.lastUsed.Swap(replaced))
+	if e.latest == nil {
+		e.latest = new(atomic.Pointer[Entry])
+	}
+	next.latest = e.latest
+	e.latest.Store(next)
+	for last := e.lastUsed.Load(); ; last = e.lastUsed.Load() {
+		next.touch(last)
+		if e.lastUsed.CompareAndSwap(last, replaced) {
+			return
+		}
+	}
 }
 
 // Format prints the token, the digest redacted.
@@ -163,7 +175,7 @@ func (e *Entry) touch(micros int64) {
 		}
 	}
 	if e.lastUsed.Load() == replaced {
-		e.successor.touch(micros)
+		e.latest.Load().touch(micros)
 	}
 }
 
@@ -179,7 +191,7 @@ func (e *Entry) touchCoarsely(micros int64) {
 func (e *Entry) latestUse() int64 {
 	last := e.lastUsed.Load()
 	if last == replaced {
-		return e.successor.latestUse()
+		return e.latest.Load().latestUse()
 	}
 	return last
 }

@@ -25,6 +25,7 @@ const (
 // longest refill time in it, all in it are full, and it goes as a whole. That
 // takes no goroutine, no scan and no pause, and gives the memory back.
 type buckets[S any] struct {
+	id     *identity
 	start  time.Time
 	seed   maphash.Seed
 	turnAt atomic.Int64               // microseconds since start: the first use from then on turns the generations
@@ -39,9 +40,13 @@ type buckets[S any] struct {
 
 // generation is the buckets that were used in a certain time.
 type generation struct {
-	limiter any          // the *buckets that they are in
+	limiter *identity
 	refill  atomic.Int64 // the longest refill time in it, in microseconds
 }
+
+// identity tells one limiter's buckets from another's, by its address. It is not the
+// limiter itself, which a token's bucket would keep in memory.
+type identity struct{ _ byte }
 
 // membership is what a bucket has in common with others.
 type membership struct {
@@ -67,7 +72,7 @@ type bucket[S any] struct {
 }
 
 func newBuckets[S any]() *buckets[S] {
-	b := &buckets[S]{start: time.Now(), seed: maphash.MakeSeed()}
+	b := &buckets[S]{id: new(identity), start: time.Now(), seed: maphash.MakeSeed()}
 	b.begin(b.newGeneration())
 	return b
 }
@@ -159,7 +164,7 @@ func (b *buckets[S]) turnGenerations() {
 	b.turnAt.Store(b.now() + max(old.refill.Load(), minGeneration.Microseconds()))
 }
 
-func (b *buckets[S]) newGeneration() *generation { return &generation{limiter: b} }
+func (b *buckets[S]) newGeneration() *generation { return &generation{limiter: b.id} }
 
 func (b *buckets[S]) begin(young *generation) {
 	// Before the shards do: a bucket that is found to be of the young generation

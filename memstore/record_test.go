@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/big"
 	"math/rand/v2"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -126,4 +128,58 @@ func TestBucketBesideTheTokenIsTakenOnce(t *testing.T) {
 			t.Fatalf("taken: %v", taken)
 		}
 	}
+}
+
+// What a token was before it was updated is let go, however often that happens while
+// its key is in use.
+func TestUpdatesOfATokenInUseKeepNoMemory(t *testing.T) {
+	// Not parallel: it looks at the heap.
+	store, limiter := New(), NewLimiter()
+	token := httpkey.Token{ID: "token", Description: strings.Repeat("a", 4096)}
+	if err := store.Create(t.Context(), token); err != nil {
+		t.Fatal(err)
+	}
+	before := heap()
+	for range 2000 {
+		entry, _ := store.Find(httpkey.Digest{})
+		if _, err := limiter.AllowSlot(entry.Slot(), "token", httpkey.PerHour(1), 0, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Update(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if grown := heap() - before; grown > 100<<10 {
+		t.Errorf("%d KB are kept of what a token was", grown>>10)
+	}
+	runtime.KeepAlive(store)
+	runtime.KeepAlive(limiter)
+}
+
+// The bucket of a token does not keep a limiter in memory that nobody has any more.
+func TestTokensKeepNoLimiter(t *testing.T) {
+	t.Parallel()
+	store := New()
+	if err := store.Create(t.Context(), httpkey.Token{ID: "token"}); err != nil {
+		t.Fatal(err)
+	}
+	entry, _ := store.Find(httpkey.Digest{})
+	gone := make(chan struct{})
+	func() {
+		limiter := NewLimiter()
+		runtime.AddCleanup(limiter.buckets, func(struct{}) { close(gone) }, struct{}{})
+		if _, err := limiter.AllowSlot(entry.Slot(), "token", httpkey.PerHour(1), 0, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	for range 100 {
+		runtime.GC()
+		select {
+		case <-gone:
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	t.Error("the limiter is still in memory")
+	runtime.KeepAlive(store)
 }

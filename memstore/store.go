@@ -25,9 +25,10 @@ import (
 type Store struct {
 	byDigest *index // read without the lock
 
-	mu     sync.RWMutex
-	byID   map[string]*httpkey.Entry
-	oldest []*httpkey.Entry // oldest first, so that a new token is appended; List reads it backwards
+	mu      sync.RWMutex
+	byID    map[string]*httpkey.Entry
+	all     byAge
+	rotated map[string]byAge // by RotatedFrom
 }
 
 // record is a token and the bucket that a [Limiter] may take for it, side by side: a
@@ -51,7 +52,7 @@ func newEntry(fill func(*httpkey.Entry)) *httpkey.Entry {
 
 // New returns an empty Store.
 func New() *Store {
-	return &Store{byDigest: newIndex(), byID: make(map[string]*httpkey.Entry)}
+	return &Store{byDigest: newIndex(), byID: make(map[string]*httpkey.Entry), rotated: make(map[string]byAge)}
 }
 
 // Create implements [httpkey.TokenStore].
@@ -92,13 +93,17 @@ func (s *Store) Get(_ context.Context, id string) (httpkey.Token, error) {
 func (s *Store) List(_ context.Context, f httpkey.Filter) ([]httpkey.Token, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	next := len(s.oldest)
+	list := s.all
+	if f.RotatedFrom != "" {
+		list = s.rotated[f.RotatedFrom]
+	}
+	next := len(list)
 	if f.After != (httpkey.Cursor{}) {
-		next, _ = s.position(f.After)
+		next, _ = list.position(f.After)
 	}
 	var page []httpkey.Token
 	for next--; next >= 0 && len(page) < f.PageSize(); next-- {
-		if t := s.oldest[next].Token(); f.Matches(&t) {
+		if t := list[next].Token(); f.Matches(&t) {
 			page = append(page, t)
 		}
 	}
@@ -150,19 +155,44 @@ func (s *Store) Touch(_ context.Context, used map[string]time.Time) error {
 func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "memstore.Store") }
 
 func (s *Store) insert(entry *httpkey.Entry) {
-	i, _ := s.position(entry.Cursor())
-	s.oldest = slices.Insert(s.oldest, i, entry)
-}
-
-func (s *Store) remove(entry *httpkey.Entry) {
-	if i, ok := s.position(entry.Cursor()); ok {
-		s.oldest = slices.Delete(s.oldest, i, i+1)
+	s.all.insert(entry)
+	if from := entry.Token().RotatedFrom; from != "" {
+		list := s.rotated[from]
+		list.insert(entry)
+		s.rotated[from] = list
 	}
 }
 
-// position returns the index of the token at c in s.oldest, or the one at which it would be.
-func (s *Store) position(c httpkey.Cursor) (int, bool) {
-	return slices.BinarySearchFunc(s.oldest, c, func(e *httpkey.Entry, c httpkey.Cursor) int {
+func (s *Store) remove(entry *httpkey.Entry) {
+	s.all.remove(entry)
+	if from := entry.Token().RotatedFrom; from != "" {
+		list := s.rotated[from]
+		if list.remove(entry); len(list) == 0 {
+			delete(s.rotated, from)
+		} else {
+			s.rotated[from] = list
+		}
+	}
+}
+
+// byAge is a list of tokens, oldest first, so that a new one is appended; List reads
+// it backwards.
+type byAge []*httpkey.Entry
+
+func (l *byAge) insert(entry *httpkey.Entry) {
+	i, _ := l.position(entry.Cursor())
+	*l = slices.Insert(*l, i, entry)
+}
+
+func (l *byAge) remove(entry *httpkey.Entry) {
+	if i, ok := l.position(entry.Cursor()); ok {
+		*l = slices.Delete(*l, i, i+1)
+	}
+}
+
+// position returns the index of the token at c, or the one at which it would be.
+func (l *byAge) position(c httpkey.Cursor) (int, bool) {
+	return slices.BinarySearchFunc(*l, c, func(e *httpkey.Entry, c httpkey.Cursor) int {
 		return c.Compare(e.Cursor())
 	})
 }
