@@ -22,7 +22,7 @@
 //
 // A list is {"results": […], "next_cursor": "…", "next_page_results": true}, the names
 // with which the Plane API pages; pass next_cursor on as cursor. The other parameters are
-// per_page (1 to 100, else 50), search, kind, status (works; care: it works, and is
+// per_page (1 to 100; 50 without it), search, kind, status (works; care: it works, and is
 // old, unused or about to expire; ended) and order_by (-created_at, created_at, label,
 // last_used, -last_used, expired_at). One request looks at 10,000 tokens at most. Where a
 // search finds nothing among them the page is empty, and its cursor leads on; an

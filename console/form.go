@@ -119,7 +119,8 @@ func (c *console) offerExpiries(f *form, created, now time.Time) {
 func (f *form) fill(values url.Values) {
 	f.Nonce = values.Get("nonce")
 	f.Label = strings.TrimSpace(values.Get("label"))
-	f.Description = strings.TrimSpace(values.Get("description"))
+	// A form sends line breaks as CR LF, whatever they were.
+	f.Description = strings.TrimSpace(strings.ReplaceAll(values.Get("description"), "\r\n", "\n"))
 	f.Kind = httpkey.Kind(values.Get("kind"))
 	f.Workspace = values.Get("workspace")
 	f.Scopes = values["scopes"]

@@ -21,13 +21,19 @@ func setSecurityHeaders(h http.Header) {
 	// without Sec-Fetch-Site, as on plain HTTP, they would be refused.
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
-	h.Set("Vary", "Accept")
+	h.Add("Vary", "Accept")
 }
+
+// maxAccept bounds what is parsed before anybody is logged in; browsers send some 150 bytes.
+const maxAccept = 4096
 
 // prefersHTML reports whether the sender would rather have a page than JSON
 // (RFC 9110, section 12.5.1). Who does not care gets JSON.
 func prefersHTML(h http.Header) bool {
 	accept := strings.Join(h.Values("Accept"), ",")
+	if len(accept) > maxAccept {
+		return false
+	}
 	return quality(accept, "text", "html") > quality(accept, "application", "json")
 }
 

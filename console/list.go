@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/httpkey/httpkey"
 )
@@ -23,6 +24,10 @@ const (
 	// maxScan bounds how many tokens one request looks at. A store can only list the
 	// newest first, so any other order is that of the newest ones that we looked at.
 	maxScan = 10_000
+	// scanPage is how many are read at a time where few of them may be asked for.
+	scanPage = 1000
+
+	maxSearch = 255 // characters
 )
 
 // query is what of p's tokens is asked for, and in which order. The zero values
@@ -30,9 +35,10 @@ const (
 type query struct {
 	Status string // works, care or ended
 	Kind   httpkey.Kind
-	Search string // in label, description, user, workspace, scopes and hint, whatever the case
+	Search string // in label, description, user, workspace, scopes and hint, by ID or name, whatever the case
 	Order  string // a key of orders
 
+	search  string        // Search in lower case
 	after   httpkey.Token // the token that the page before ended with, as far as Order looks at it
 	perPage int
 }
@@ -91,7 +97,11 @@ func parseQuery(values url.Values) (query, error) {
 		Order:   cmp.Or(values.Get("order_by"), newestFirst),
 		perPage: defaultPage,
 	}
+	q.search = strings.ToLower(q.Search)
 	wrong := problems{}
+	if utf8.RuneCountInString(q.Search) > maxSearch {
+		wrong.add("search", "Ensure this field has no more than %d characters.", maxSearch)
+	}
 	choice := func(field, value string, ok bool) {
 		if !ok {
 			wrong.add(field, "%q is not a valid choice.", value)
@@ -117,8 +127,8 @@ func parseQuery(values url.Values) (query, error) {
 	return q, wrong.asError()
 }
 
-// matches reports whether t is asked for.
-func (q query) matches(t httpkey.Token, now time.Time) bool {
+// matches reports whether t, one of p's, is asked for.
+func (q query) matches(p Principal, t httpkey.Token, now time.Time) bool {
 	if q.Kind != "" && t.Kind != q.Kind {
 		return false
 	}
@@ -136,11 +146,11 @@ func (q query) matches(t httpkey.Token, now time.Time) bool {
 			return false
 		}
 	}
-	if q.Search == "" {
+	if q.search == "" {
 		return true
 	}
-	text := strings.Join(append([]string{t.Label, t.Description, t.User, t.Workspace, t.Hint}, t.Scopes...), "\n")
-	return strings.Contains(strings.ToLower(text), strings.ToLower(q.Search))
+	texts := append([]string{t.Label, t.Description, t.User, p.name(t.User), t.Workspace, p.name(t.Workspace), t.Hint}, t.Scopes...)
+	return strings.Contains(strings.ToLower(strings.Join(texts, "\n")), q.search)
 }
 
 // listing is a page of tokens.
@@ -170,18 +180,22 @@ func (c *console) newest(ctx context.Context, p Principal, q query) (listing, er
 		page    = listing{all: true}
 		last    httpkey.Token // that was looked at
 		scanned int
+		atATime = q.perPage + 1
 	)
-	for t, err := range c.merged(ctx, p, q.after.Cursor(), q.perPage+1) {
+	if q.Status != "" || q.search != "" {
+		atATime = scanPage
+	}
+	for t, err := range c.merged(ctx, p, q.Kind, q.after.Cursor(), atATime) {
 		switch {
 		case err != nil:
 			return listing{}, err
-		case len(page.tokens) == q.perPage && q.matches(t, now):
+		case len(page.tokens) == q.perPage && q.matches(p, t, now):
 			page.next = q.cursor(page.tokens[len(page.tokens)-1])
 			return page, nil
 		case scanned == maxScan:
 			page.next, page.all = q.cursor(last), false
 			return page, nil
-		case q.matches(t, now):
+		case q.matches(p, t, now):
 			page.tokens = append(page.tokens, t)
 		}
 		last = t
@@ -197,7 +211,7 @@ func (c *console) sorted(ctx context.Context, p Principal, q query) (listing, er
 		page    = listing{all: true}
 		scanned int
 	)
-	for t, err := range c.merged(ctx, p, httpkey.Cursor{}, 1000) {
+	for t, err := range c.merged(ctx, p, q.Kind, httpkey.Cursor{}, scanPage) {
 		if err != nil {
 			return listing{}, err
 		}
@@ -205,7 +219,7 @@ func (c *console) sorted(ctx context.Context, p Principal, q query) (listing, er
 			page.all = false
 			break
 		}
-		if q.matches(t, now) && (q.after.ID == "" || q.compare(q.after, t) < 0) {
+		if q.matches(p, t, now) && (q.after.ID == "" || q.compare(q.after, t) < 0) {
 			page.tokens = insert(page.tokens, t, q.perPage+1, q.compare)
 		}
 	}
@@ -228,12 +242,18 @@ func insert(page []httpkey.Token, t httpkey.Token, most int, compare func(a, b h
 	return slices.Insert(page, place, t)
 }
 
-// merged yields p's tokens after a place, newest first, each once. It reads so
-// many at a time. An error of the store is yielded last.
-func (c *console) merged(ctx context.Context, p Principal, after httpkey.Cursor, atATime int) iter.Seq2[httpkey.Token, error] {
+// merged yields p's tokens of a kind, or of all, after a place, newest first, each
+// once. It reads so many at a time, or less: of many workspaces not more than it may
+// look at. An error of the store is yielded last.
+func (c *console) merged(ctx context.Context, p Principal, kind httpkey.Kind, after httpkey.Cursor, atATime int) iter.Seq2[httpkey.Token, error] {
 	return func(yield func(httpkey.Token, error) bool) {
 		var sources []*source
-		for _, filter := range p.filters() {
+		filters := p.filters()
+		atATime = min(atATime, max(maxScan/max(len(filters), 1), 1))
+		for _, filter := range filters {
+			if filter.Kind == "" {
+				filter.Kind = kind
+			}
 			filter.After, filter.Limit = after, atATime
 			sources = append(sources, &source{filter: filter})
 		}

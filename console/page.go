@@ -106,6 +106,9 @@ func (c *console) tokenPage(w http.ResponseWriter, r *http.Request, p Principal)
 	}
 	v.Form = c.changeForm(t, time.Now())
 	v.Done = r.URL.Query().Get("done")
+	if v.Done == "revoked" && t.IsActive { // the link is old, or somebody's who would have us believe it
+		v.Done = ""
+	}
 	return c.render(w, r, p, http.StatusOK, "token", v)
 }
 

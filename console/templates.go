@@ -166,6 +166,11 @@ func (c *console) render(w http.ResponseWriter, r *http.Request, p Principal, st
 }
 
 func (a asset) serve(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
 	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 	w.Header().Set("Content-Type", a.contentType)
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(a.content))

@@ -99,7 +99,7 @@ func newFailureView(f *failure) *failureView {
 	if f.inTheWay != "" {
 		v.InTheWay = url.PathEscape(f.inTheWay)
 	}
-	for _, field := range []string{"label", "description", "kind", "workspace", "scopes", "expired_at", "grace", "name", "status", "order_by", "per_page", "cursor"} {
+	for _, field := range []string{"search", "label", "description", "kind", "workspace", "scopes", "expired_at", "grace", "name", "status", "order_by", "per_page", "cursor"} {
 		for _, text := range f.fields[field] {
 			v.Problems = append(v.Problems, problem{field, text})
 		}

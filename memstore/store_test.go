@@ -27,3 +27,29 @@ func TestCursorIsAPlace(t *testing.T) {
 		}
 	}
 }
+
+// A successor that is deleted, or is one no more, is not found by what it succeeded.
+func TestSuccessorsThatAreGone(t *testing.T) {
+	t.Parallel()
+	store := New()
+	for _, id := range []string{"a", "b", "c"} {
+		if err := store.Create(t.Context(), httpkey.Token{ID: id, Digest: httpkey.Digest{id[0]}, RotatedFrom: "old"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.Delete(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Update(t.Context(), httpkey.Token{ID: "b"}); err != nil {
+		t.Fatal(err)
+	}
+	for want := range []int{1, 0} {
+		found, err := store.List(t.Context(), httpkey.Filter{RotatedFrom: "old"})
+		if err != nil || len(found) != 1-want {
+			t.Errorf("%v, %v", found, err)
+		}
+		if err := store.Delete(t.Context(), "c"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -12,13 +12,14 @@ if (secret) {
 	document.getElementById("secret-actions").hidden = false;
 
 	copy.addEventListener("click", async () => {
+		let done = true;
 		try {
 			await navigator.clipboard.writeText(secret.textContent);
 		} catch { // plain HTTP, or not allowed
 			getSelection().selectAllChildren(secret);
-			document.execCommand("copy");
+			done = document.execCommand("copy");
 		}
-		copied.textContent = copy.dataset.done;
+		copied.textContent = done ? copy.dataset.done : copy.dataset.failed;
 	});
 
 	download.addEventListener("click", () => {

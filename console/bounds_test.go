@@ -1,0 +1,145 @@
+package console
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/memstore"
+)
+
+// A list that finds little reads many tokens at a time, whatever the size of its pages.
+func TestSearchesReadManyAtATime(t *testing.T) {
+	t.Parallel()
+	calls := 0
+	store := &storeWith{TokenStore: memstore.New()}
+	s := newSiteOn(t, store, Options{})
+	for range 500 {
+		s.issue(httpkey.Token{Label: "x", User: "ada"})
+	}
+	store.list = func() error { calls++; return nil }
+	for _, parameters := range []string{"search=needle", "status=ended"} {
+		calls = 0
+		s.want(200, s.api("ada", "GET", "/?per_page=1&"+parameters, ""))
+		if calls != 1 {
+			t.Errorf("%s: %d calls of List", parameters, calls)
+		}
+	}
+}
+
+// A store is asked for the kind that is wanted, not for all, and for no more tokens
+// of all workspaces together than one request looks at, and a few.
+func TestListsAskForNoMoreThanIsLookedAt(t *testing.T) {
+	t.Parallel()
+	p := Principal{User: "u", ServiceTokens: true}
+	for n := range 200 {
+		p.Workspaces = append(p.Workspaces, fmt.Sprint(n))
+	}
+	store := &asked{Store: memstore.New()}
+	c := New(httpkey.New(store, httpkey.Unlimited, nil), store, &Options{
+		Principal: func(*http.Request) (Principal, error) { return p, nil },
+	}).(*console)
+	if _, err := c.sorted(t.Context(), p, query{Order: "label", Kind: httpkey.ServiceToken, perPage: 10}); err != nil {
+		t.Fatal(err)
+	}
+	sum := 0
+	for _, f := range store.filters {
+		if sum += f.Limit; f.Kind != httpkey.ServiceToken {
+			t.Errorf("asked for %+v", f)
+		}
+	}
+	if sum == 0 || sum > maxScan {
+		t.Errorf("asked for %d tokens", sum)
+	}
+}
+
+func TestWhatIsSearchedForIsBounded(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	for search, want := range map[string]int{strings.Repeat("ä", maxSearch): 200, strings.Repeat("a", maxSearch+1): 400} {
+		if w := s.api("ada", "GET", "/?search="+url.QueryEscape(search), ""); w.Code != want || want == 400 && !strings.Contains(w.Body.String(), `"search"`) {
+			t.Errorf("%d characters: %d %s", len([]rune(search)), w.Code, w.Body)
+		}
+	}
+}
+
+// Names are what a page shows, so they are what people search for.
+func TestNamesAreFound(t *testing.T) {
+	t.Parallel()
+	p := Principal{User: "u-1", Names: map[string]string{"u-2": "Grace Hopper", "w-1": "Harvard"}}
+	token := httpkey.Token{User: "u-2", Workspace: "w-1", IsActive: true}
+	for search, want := range map[string]bool{"grace": true, "harvard": true, "w-1": true, "ada": false} {
+		if got := (query{search: search}).matches(p, token, time.Now()); got != want {
+			t.Errorf("%s is found: %v", search, got)
+		}
+	}
+}
+
+// A page does not say that a token is revoked which is not, whoever made the link.
+func TestPagesSayWhatIsTrue(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	_, token := s.issue(httpkey.Token{Label: "x", User: "ada"})
+	const sentence = `role="status"`
+	if body := s.page("ada", "/"+token.ID+"/?done=revoked").Body.String(); strings.Contains(body, sentence) {
+		t.Error("an active token is said to be revoked")
+	}
+	if err := s.guard.Revoke(t.Context(), token.ID); err != nil {
+		t.Fatal(err)
+	}
+	if body := s.page("ada", "/"+token.ID+"/?done=revoked").Body.String(); !strings.Contains(body, sentence) {
+		t.Error("a revoked token is not said to be revoked")
+	}
+}
+
+// To save a form again changes nothing, and is no event.
+func TestLineBreaksOfFormsAreThoseOfPrograms(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	_, token := s.issue(httpkey.Token{Label: "x", Description: "a\nb", User: "ada"})
+	s.want(303, s.submit("ada", "/"+token.ID+"/", url.Values{"label": {"x"}, "description": {"a\r\nb"}, "expiry": {"keep"}}.Encode()))
+	if got := s.get(token.ID).Description; got != "a\nb" || len(s.told()) != 0 {
+		t.Errorf("%q, %v", got, s.told())
+	}
+}
+
+// What a handler around this one has set stays; an asset is only to be read; and nobody
+// has a long header parsed before they are logged in.
+func TestHeadersAroundTheConsole(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	within := s.handler
+	s.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Vary", "Accept-Encoding")
+		within.ServeHTTP(w, r)
+	})
+	if w := s.page("ada", "/"); strings.Join(w.Header()["Vary"], ",") != "Accept-Encoding,Accept" {
+		t.Errorf("Vary: %v", w.Header()["Vary"])
+	}
+	for path := range within.(*console).look.assets {
+		if w := s.send("ada", http.MethodDelete, path, ""); w.Code != 405 || w.Header().Get("Allow") != "GET, HEAD" {
+			t.Errorf("DELETE %s: %d", path, w.Code)
+		}
+		s.want(200, s.send("", http.MethodHead, path, ""))
+	}
+	long := strings.Repeat("text/html,", 1000)
+	if w := s.send("ada", http.MethodGet, "/", "", "Accept", long); w.Header().Get("Content-Type") != "application/json" {
+		t.Errorf("a long Accept: %d %s", w.Code, w.Header().Get("Content-Type"))
+	}
+}
+
+// asked is a store that notes what it is asked for.
+type asked struct {
+	*memstore.Store
+	filters []httpkey.Filter
+}
+
+func (a *asked) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, error) {
+	a.filters = append(a.filters, f)
+	return a.Store.List(ctx, f)
+}
