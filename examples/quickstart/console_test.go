@@ -26,8 +26,15 @@ func visit(t *testing.T, url string) *person {
 	return &person{t: t, url: url, Client: &http.Client{Jar: jar, Timeout: 10 * time.Second}}
 }
 
-// send returns the last response, after redirects, and its body.
-func (p *person) send(method, path, body string, header http.Header) (*http.Response, string) {
+// answer is the last one, after redirects.
+type answer struct {
+	status  int
+	path    string
+	cookies []*http.Cookie
+	text    string
+}
+
+func (p *person) send(method, path, body string, header http.Header) answer {
 	p.t.Helper()
 	r, err := http.NewRequestWithContext(p.t.Context(), method, p.url+path, strings.NewReader(body))
 	if err != nil {
@@ -43,16 +50,16 @@ func (p *person) send(method, path, body string, header http.Header) (*http.Resp
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return response, string(text)
+	return answer{response.StatusCode, response.Request.URL.Path, response.Cookies(), string(text)}
 }
 
-func (p *person) get(path string) (at, text string) {
+func (p *person) get(path string) answer {
 	p.t.Helper()
-	response, text := p.send(http.MethodGet, path, "", http.Header{"Accept": {"text/html"}})
-	if response.StatusCode != http.StatusOK {
-		p.t.Fatalf("%s: %s", path, response.Status)
+	page := p.send(http.MethodGet, path, "", http.Header{"Accept": {"text/html"}})
+	if page.status != http.StatusOK {
+		p.t.Fatalf("%s: %d", path, page.status)
 	}
-	return response.Request.URL.Path, text
+	return page
 }
 
 // From the start page through the login to the list of one's own keys.
@@ -60,24 +67,24 @@ func TestConsole(t *testing.T) {
 	t.Parallel()
 	demo, _ := start(t, onAnyPort)
 	p := visit(t, demo.url)
-	if _, page := p.get("/"); !strings.Contains(page, `href="/settings/api-tokens/"`) {
-		t.Errorf("the start page has no link to the tokens:\n%s", page)
+	if page := p.get("/"); !strings.Contains(page.text, `href="/settings/api-tokens/"`) {
+		t.Errorf("the start page has no link to the tokens:\n%s", page.text)
 	}
-	if at, page := p.get("/settings/api-tokens/"); at != "/sign-in" || !strings.Contains(page, "Sign in as Ada") {
-		t.Fatalf("without a session one comes to %s:\n%s", at, page)
+	if page := p.get("/settings/api-tokens/"); page.path != "/sign-in" || !strings.Contains(page.text, "Sign in as Ada") {
+		t.Fatalf("without a session one comes to %s:\n%s", page.path, page.text)
 	}
-	response, page := p.send(http.MethodPost, "/sign-in", "", http.Header{"Accept": {"text/html"}, "Sec-Fetch-Site": {"same-origin"}})
-	if response.Request.URL.Path != "/settings/api-tokens/" || !strings.Contains(page, "Ada Lovelace") || !strings.Contains(page, "quickstart") {
-		t.Fatalf("signed in one comes to %s:\n%s", response.Request.URL, page)
+	page := p.send(http.MethodPost, "/sign-in", "", http.Header{"Accept": {"text/html"}, "Sec-Fetch-Site": {"same-origin"}})
+	if page.path != "/settings/api-tokens/" || !strings.Contains(page.text, "Ada Lovelace") || !strings.Contains(page.text, "quickstart") {
+		t.Fatalf("signed in one comes to %s:\n%s", page.path, page.text)
 	}
-	if strings.Contains(page, "hk_s_") {
+	if strings.Contains(page.text, "hk_s_") {
 		t.Error("Ada sees the service token of the bot")
 	}
 
-	response, body := p.send(http.MethodPost, "/settings/api-tokens/", `{"label":"laptop"}`, http.Header{"Content-Type": {"application/json"}})
+	response := p.send(http.MethodPost, "/settings/api-tokens/", `{"label":"laptop"}`, http.Header{"Content-Type": {"application/json"}})
 	var created struct{ Token string }
-	if err := json.Unmarshal([]byte(body), &created); err != nil || response.StatusCode != http.StatusCreated {
-		t.Fatalf("%s %s", response.Status, body)
+	if err := json.Unmarshal([]byte(response.text), &created); err != nil || response.status != http.StatusCreated {
+		t.Fatalf("%d %s", response.status, response.text)
 	}
 	if status, who, _ := get(t, demo.url+"/api/v1/users/me/", created.Token); status != http.StatusOK || !strings.Contains(string(who), ada.ID) {
 		t.Errorf("the API answers the new key with %d %s", status, who)
@@ -99,13 +106,12 @@ func TestLogin(t *testing.T) {
 		{"a session that is made up", http.MethodGet, "/settings/api-tokens/", http.Header{"Cookie": {"demo_session=ada"}}, http.StatusUnauthorized},
 		{"a login from another site", http.MethodPost, "/sign-in", http.Header{"Sec-Fetch-Site": {"cross-site"}}, http.StatusForbidden},
 	} {
-		response, body := p.send(tt.method, tt.path, "", tt.header)
-		if response.StatusCode != tt.want || len(response.Cookies()) > 0 {
-			t.Errorf("%s: %s %s, cookies %v", tt.name, response.Status, body, response.Cookies())
+		response := p.send(tt.method, tt.path, "", tt.header)
+		if response.status != tt.want || len(response.cookies) > 0 {
+			t.Errorf("%s: %d %s, cookies %v", tt.name, response.status, response.text, response.cookies)
 		}
 	}
-	response, _ := p.send(http.MethodPost, "/sign-in", "", nil)
-	cookies := response.Cookies()
+	cookies := p.send(http.MethodPost, "/sign-in", "", nil).cookies
 	if len(cookies) != 1 || !cookies[0].HttpOnly || cookies[0].SameSite != http.SameSiteLaxMode || len(cookies[0].Value) < 26 {
 		t.Errorf("the login set %v", cookies)
 	}
