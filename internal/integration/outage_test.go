@@ -26,8 +26,8 @@ type outage struct {
 	proxy   *proxy             // between the two
 	limiter httpkey.Limiter    // the site's, but that it asks the server itself
 	warm    func()             // makes as many connections as the site may have
-	down    func() (up func()) // makes the server fail, and it
-	answers bool               // if late, so that for the store that is no outage
+	down    func() (up func()) // makes the server fail; what it returns ends that
+	answers bool               // the store does, if late, so that for it that is no outage
 	lasts   time.Duration      // 0: two seconds
 	leaks   func() error       // what is left of it after it
 }

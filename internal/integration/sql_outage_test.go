@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,7 +55,7 @@ var sqlOutages = []struct {
 	{"pool exhausted", true, 0, func(t *testing.T, _ *sqlServer, db *sql.DB, _ *proxy) func() { return holdAll(t, db) }},
 }
 
-// holdAll takes every connection that a pool may have, until it is called what it returns.
+// holdAll takes every connection that a pool may have, until what it returns is called.
 func holdAll(t testing.TB, db *sql.DB) (release func()) {
 	t.Helper()
 	conns := make([]*sql.Conn, sqlConnections)
@@ -121,6 +122,51 @@ func testSQLOutages(t *testing.T, b *sqlBackend) {
 	}
 }
 
+// Without a cache in front there is nothing to answer from, but no request waits beyond its budget, and
+// no connection that was given up is used again.
+func testOutageWithoutCache(t *testing.T, b *sqlBackend) {
+	if b.server == nil {
+		t.Skip("there is no server")
+	}
+	tables := b.newTables(t)
+	db := tables.open(t, b.outage)
+	guard := httpkey.New(sqlstore.New(db, tables.dialect), httpkey.Unlimited, nil)
+	secret, _, err := guard.Issue(t.Context(), httpkey.Token{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	verify := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), budget)
+		defer cancel()
+		_, err := guard.Verify(ctx, secret.Reveal())
+		return err
+	}
+	if err := verify(); err != nil {
+		t.Fatal(err)
+	}
+	stop := measureLateness()
+	b.server.stall(t)
+	defer time.AfterFunc(10*time.Second, func() { b.server.resume(t) }).Stop() // who waits for more than its deadline
+	var took timings
+	each(100, func(int) {
+		start := time.Now()
+		if err := verify(); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v, want the deadline's error", err)
+		}
+		took.add(time.Since(start))
+	})
+	late := stop()
+	b.server.resume(t)
+	back := eventually(t, 10*time.Second, verify)
+	t.Logf("quote | without a cache: %v | the machine was late by up to %v | back %v", &took, late.Round(time.Microsecond), back.Round(time.Millisecond))
+	if most := budget + leeway + 2*late; took.quantile(1000) > most {
+		t.Errorf("%v, more than %v", &took, most)
+	}
+	if back > 2*time.Second {
+		t.Errorf("it works only %v after the server does", back)
+	}
+}
+
 // readyStore tells when its feed has begun.
 type readyStore struct {
 	*sqlstore.Store
@@ -145,7 +191,9 @@ var unwritable = []struct {
 }{
 	{"read-only server", true, "", func(t *testing.T, tables *sqlTables, aside *sql.DB) func() {
 		tables.must(t, aside, tables.readOnly)
-		return func() { tables.must(t, aside, tables.readWrite) }
+		up := func() { tables.must(t, aside, tables.readWrite) }
+		t.Cleanup(up) // whatever comes between: other tests are to write
+		return up
 	}},
 	{"locked by another writer", false, "", func(t *testing.T, tables *sqlTables, aside *sql.DB) func() {
 		tx, err := aside.Begin()
@@ -183,13 +231,28 @@ func testUnwritable(t *testing.T, b *sqlBackend) {
 				return nil
 			})
 			stop := measureLateness()
-			var known, unknown timings
+			var (
+				known, unknown timings
+				timedOut       atomic.Int64
+			)
 			stranger := strangers()
 			s.load(t, len(holders), 2*time.Second, func(i int) {
 				known.add(s.expect(t, holders[i].key, http.StatusOK))
-				unknown.add(s.expect(t, stranger(), http.StatusUnauthorized))
+				start := time.Now()
+				status := s.get(stranger())
+				took := time.Since(start)
+				unknown.add(took)
+				switch {
+				case status == http.StatusServiceUnavailable && took >= budget: // the machine is busy
+					timedOut.Add(1)
+				case status != http.StatusUnauthorized:
+					t.Errorf("answered %d after %v, want 401", status, took)
+				}
 			})
 			late := stop()
+			if n := int(timedOut.Load()); n > len(unknown.all)/20 {
+				t.Errorf("%d of %d unknown keys were not answered in time", n, len(unknown.all))
+			}
 			t.Logf("quote | known %v | unknown %v | the machine was late by up to %v", &known, &unknown, late.Round(time.Microsecond))
 			for what, got := range map[string]*timings{"known keys": &known, "unknown keys": &unknown} {
 				if most := budget + leeway + 2*late; got.quantile(1000) > most {

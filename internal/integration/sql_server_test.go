@@ -85,8 +85,11 @@ func (s *sqlServer) stop(signal syscall.Signal) {
 	}
 }
 
-// stall stops the server's processes, but leaves its connections open, until resume.
-func (s *sqlServer) stall(t testing.TB) { s.signal(t, syscall.SIGSTOP) }
+// stall stops the server's processes, but leaves its connections open, until resume or the test's end.
+func (s *sqlServer) stall(t testing.TB) {
+	t.Cleanup(func() { s.resume(t) })
+	s.signal(t, syscall.SIGSTOP)
+}
 
 func (s *sqlServer) resume(t testing.TB) { s.signal(t, syscall.SIGCONT) }
 

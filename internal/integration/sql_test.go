@@ -77,6 +77,7 @@ var sqlTests = []struct {
 	{"TouchTogether", testTouchTogether},
 	{"WritersTogether", testWritersTogether},
 	{"Outages", testSQLOutages},
+	{"OutageWithoutCache", testOutageWithoutCache},
 	{"Unwritable", testUnwritable},
 	{"KillProgram", testKillProgram},
 	{"KillServer", testKillServer},
