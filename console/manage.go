@@ -88,37 +88,53 @@ type change struct {
 	expiredAt          *time.Time // zero: never
 }
 
-// update changes p's token of this ID. wrong is what reading ch has found already.
-//
-// What has ended stays ended: neither a revoked nor an expired token can be brought
-// back, as its key may be in the wrong hands, and one that was rotated cannot
-// outlive its grace.
-func (c *console) update(ctx context.Context, p Principal, id string, ch change, wrong problems) (httpkey.Token, error) {
-	t, err := c.find(ctx, p, id)
-	if err != nil {
-		return httpkey.Token{}, err
-	}
-	before := t
+// apply changes t as ch asks for, and nothing else: t may have become another since
+// it was checked, as before. An expiry was allowed for the one that it had then.
+func (ch change) apply(before httpkey.Token, t *httpkey.Token) error {
 	if ch.label != nil {
 		t.Label = *ch.label
 	}
 	if ch.description != nil {
 		t.Description = *ch.description
 	}
+	if ch.expiredAt == nil || ch.expiredAt.Equal(before.ExpiredAt) {
+		return nil
+	}
+	if !t.ExpiredAt.Equal(before.ExpiredAt) {
+		return conflict("The expiry of this token was changed by somebody else. Look at it again.", "")
+	}
+	t.ExpiredAt = *ch.expiredAt
+	return nil
+}
+
+// update changes p's token of this ID. wrong is what reading ch has found already.
+//
+// What has ended stays ended: neither a revoked nor an expired token can be brought
+// back, as its key may be in the wrong hands, and one that was rotated cannot
+// outlive its grace. All of it is looked at after the limiter was asked, which takes
+// its time.
+func (c *console) update(ctx context.Context, p Principal, id string, ch change, wrong problems) (httpkey.Token, error) {
+	if err := c.spend(ctx, p); err != nil {
+		return httpkey.Token{}, err
+	}
+	t, err := c.find(ctx, p, id)
+	if err != nil {
+		return httpkey.Token{}, err
+	}
+	before := t
+	if err := ch.apply(before, &t); err != nil {
+		return httpkey.Token{}, err
+	}
 	if t.Label != before.Label || t.Description != before.Description {
 		checkTexts(t, wrong)
 	}
-	if ch.expiredAt != nil && !ch.expiredAt.Equal(before.ExpiredAt) {
-		t.ExpiredAt = *ch.expiredAt
+	if !t.ExpiredAt.Equal(before.ExpiredAt) {
 		c.checkExpiry(t.ExpiredAt, t.CreatedAt, wrong)
 	}
 	if err := wrong.asError(); err != nil {
 		return httpkey.Token{}, err
 	}
 	if err := c.checkEnded(ctx, p, before, t, ch); err != nil {
-		return httpkey.Token{}, err
-	}
-	if err := c.spend(ctx, p); err != nil {
 		return httpkey.Token{}, err
 	}
 	if ch.isActive != nil && !*ch.isActive {
@@ -130,28 +146,38 @@ func (c *console) update(ctx context.Context, p Principal, id string, ch change,
 	if t.Label == before.Label && t.Description == before.Description && t.ExpiredAt.Equal(before.ExpiredAt) {
 		return t, nil
 	}
-	t, err = c.amend(ctx, id, func(now *httpkey.Token) {
-		now.Label, now.Description, now.ExpiredAt = t.Label, t.Description, t.ExpiredAt
-	})
-	if errors.Is(err, httpkey.ErrNotFound) {
-		return httpkey.Token{}, errNotFound
-	}
+	t, err = c.amend(ctx, id, func(now *httpkey.Token) error { return ch.apply(before, now) })
 	if err != nil {
-		return httpkey.Token{}, c.failed(ctx, Event{Action: ActionUpdate, Principal: p, Token: before, Err: err})
+		return httpkey.Token{}, c.unchanged(ctx, Event{Action: ActionUpdate, Principal: p, Token: before, Err: err})
 	}
 	c.audit(ctx, Event{Action: ActionUpdate, Principal: p, Token: t})
 	return t, nil
 }
 
 // amend changes the token of this ID in the store. It reads it anew, right before it
-// writes: since we looked at it, somebody may have revoked it.
-func (c *console) amend(ctx context.Context, id string, change func(*httpkey.Token)) (httpkey.Token, error) {
+// writes: since we looked at it, somebody may have revoked it, or ended it. change
+// refuses with a *failure.
+func (c *console) amend(ctx context.Context, id string, change func(*httpkey.Token) error) (httpkey.Token, error) {
 	t, err := c.store.Get(ctx, id)
+	if err == nil {
+		err = change(&t)
+	}
 	if err != nil {
 		return httpkey.Token{}, err
 	}
-	change(&t)
 	return t, c.store.Update(ctx, t)
+}
+
+// unchanged is the answer where amend has failed, with e's error.
+func (c *console) unchanged(ctx context.Context, e Event) error {
+	var refused *failure
+	switch {
+	case errors.As(e.Err, &refused):
+		return refused
+	case errors.Is(e.Err, httpkey.ErrNotFound):
+		return errNotFound
+	}
+	return c.failed(ctx, e)
 }
 
 // checkEnded refuses to bring back what has ended.
@@ -178,6 +204,9 @@ func (c *console) checkEnded(ctx context.Context, p Principal, before, after htt
 // rotate issues a successor of p's token of this ID. The successor comes with
 // an error only in the Event: the old key then works on, as its expiry tells.
 func (c *console) rotate(ctx context.Context, p Principal, id string, grace time.Duration) (httpkey.Created, error) {
+	if err := c.spend(ctx, p); err != nil {
+		return httpkey.Created{}, err
+	}
 	t, err := c.find(ctx, p, id)
 	if err != nil {
 		return httpkey.Created{}, err
@@ -185,11 +214,8 @@ func (c *console) rotate(ctx context.Context, p Principal, id string, grace time
 	if err := c.checkRotatable(ctx, p, t); err != nil {
 		return httpkey.Created{}, err
 	}
-	if err := c.spend(ctx, p); err != nil {
-		return httpkey.Created{}, err
-	}
 	if err := c.bringIntoPolicy(ctx, t); err != nil {
-		return httpkey.Created{}, c.failed(ctx, Event{Action: ActionRotate, Principal: p, Token: t, Err: err})
+		return httpkey.Created{}, c.unchanged(ctx, Event{Action: ActionRotate, Principal: p, Token: t, Err: err})
 	}
 	secret, successor, err := c.guard.Rotate(ctx, id, grace)
 	switch {
@@ -229,10 +255,16 @@ func (c *console) bringIntoPolicy(ctx context.Context, t httpkey.Token) error {
 		return nil
 	}
 	latest := stored(time.Now().Add(c.options.MaxLifetime))
-	if !t.ExpiredAt.IsZero() && !t.ExpiredAt.After(latest) {
+	livesTooLong := func(t httpkey.Token) bool { return t.ExpiredAt.IsZero() || t.ExpiredAt.After(latest) }
+	if !livesTooLong(t) {
 		return nil
 	}
-	_, err := c.amend(ctx, t.ID, func(t *httpkey.Token) { t.ExpiredAt = latest })
+	_, err := c.amend(ctx, t.ID, func(t *httpkey.Token) error {
+		if livesTooLong(*t) {
+			t.ExpiredAt = latest
+		}
+		return nil
+	})
 	return err
 }
 
