@@ -15,6 +15,7 @@ type console struct {
 	store   httpkey.TokenStore
 	options Options // without open defaults
 	standIn httpkey.Limiter
+	turns   *turns
 	look    look
 	mux     http.ServeMux
 	origins http.CrossOriginProtection
@@ -46,6 +47,7 @@ func New(guard *httpkey.Guard, store httpkey.TokenStore, opts *Options) http.Han
 		store:   store,
 		options: opts.withDefaults(),
 		standIn: memstore.NewLimiter(),
+		turns:   newTurns(),
 	}
 	c.look, _ = lookOf(opts.Files) // Validate has seen to the error
 	for pattern, route := range c.routes() {

@@ -50,8 +50,10 @@
 // the way. A form that is sent again, by a reload, say, creates no second token.
 // Every answer but an asset is not to be stored by any cache.
 //
-// As a [httpkey.TokenStore] has no conditional Update, a change that two make to one token
-// in the same instant may be lost: revoke again what still works.
+// Changes of one token are made one after the other in this process. Between processes
+// they are not, as a [httpkey.TokenStore] has no conditional Update: of two that are made in
+// the same instant one may be lost, and two rotations may make two successors. Revoke
+// what still works.
 //
 // # Texts and looks
 //

@@ -117,6 +117,11 @@ func (c *console) update(ctx context.Context, p Principal, id string, ch change,
 	if err := c.spend(ctx, p); err != nil {
 		return httpkey.Token{}, err
 	}
+	ctx, done, err := c.begin(ctx, id, Event{Action: ActionUpdate, Principal: p})
+	if err != nil {
+		return httpkey.Token{}, err
+	}
+	defer done()
 	t, err := c.find(ctx, p, id)
 	if err != nil {
 		return httpkey.Token{}, err
@@ -207,6 +212,11 @@ func (c *console) rotate(ctx context.Context, p Principal, id string, grace time
 	if err := c.spend(ctx, p); err != nil {
 		return httpkey.Created{}, err
 	}
+	ctx, done, err := c.begin(ctx, id, Event{Action: ActionRotate, Principal: p})
+	if err != nil {
+		return httpkey.Created{}, err
+	}
+	defer done()
 	t, err := c.find(ctx, p, id)
 	if err != nil {
 		return httpkey.Created{}, err
@@ -273,10 +283,15 @@ func (c *console) revoke(ctx context.Context, p Principal, t httpkey.Token) erro
 	if err := c.spend(ctx, p); err != nil {
 		return err
 	}
+	ctx, done, err := c.begin(ctx, t.ID, Event{Action: ActionRevoke, Principal: p, Token: t})
+	if err != nil {
+		return err
+	}
+	defer done()
 	return c.end(ctx, p, t)
 }
 
-// end is revoke without a cost. Revoking twice is no error and no event.
+// end is revoke without a cost, in a turn that was taken. Revoking twice is no error and no event.
 func (c *console) end(ctx context.Context, p Principal, t httpkey.Token) error {
 	if !t.IsActive {
 		return nil
@@ -298,6 +313,11 @@ func (c *console) remove(ctx context.Context, p Principal, t httpkey.Token) erro
 	if err := c.spend(ctx, p); err != nil {
 		return err
 	}
+	ctx, done, err := c.begin(ctx, t.ID, Event{Action: ActionDelete, Principal: p, Token: t})
+	if err != nil {
+		return err
+	}
+	defer done()
 	if err := c.store.Delete(ctx, t.ID); err != nil {
 		return c.failed(ctx, Event{Action: ActionDelete, Principal: p, Token: t, Err: err})
 	}

@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"testing"
@@ -65,5 +66,73 @@ func TestChangesDoNotProlongWhatOthersEnd(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// slowStore takes its time to create and to delete.
+type slowStore struct {
+	httpkey.TokenStore
+	takes time.Duration
+}
+
+func (s *slowStore) Create(ctx context.Context, t httpkey.Token) error {
+	time.Sleep(s.takes)
+	return s.TokenStore.Create(ctx, t)
+}
+
+func (s *slowStore) Delete(ctx context.Context, id string) error {
+	time.Sleep(s.takes)
+	return s.TokenStore.Delete(ctx, id)
+}
+
+func TestOfTwoRotationsAtOnceOneIsRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &slowStore{TokenStore: memstore.New()}
+		s := newSiteOn(t, store, Options{})
+		s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+		store.takes = time.Second
+		statuses := make(chan int, 2)
+		for range cap(statuses) {
+			go func() { statuses <- s.api("ada", "POST", "/id/rotate/", `{"grace":60}`).Code }()
+		}
+		if first, second := <-statuses, <-statuses; first != 201 || second != 409 {
+			t.Errorf("answered %d and %d, want 201 and 409", first, second)
+		}
+		if successors, _ := store.List(t.Context(), httpkey.Filter{RotatedFrom: "id"}); len(successors) != 1 {
+			t.Errorf("there are %d successors", len(successors))
+		}
+	})
+}
+
+// Who waits for a store that hangs for somebody else is told so, and nothing hangs for ever.
+func TestNobodyWaitsForLongForATurn(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*site) *httptest.ResponseRecorder{
+		"update": func(s *site) *httptest.ResponseRecorder { return s.api("ada", "PATCH", "/id/", `{"label":"y"}`) },
+		"rotate": func(s *site) *httptest.ResponseRecorder { return s.api("ada", "POST", "/id/rotate/", `{"grace":60}`) },
+		"revoke": func(s *site) *httptest.ResponseRecorder { return s.submit("ada", "/id/revoke/", "name=x") },
+		"delete": func(s *site) *httptest.ResponseRecorder { return s.api("ada", "DELETE", "/id/", "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &slowStore{TokenStore: memstore.New()}
+				s := newSiteOn(t, store, Options{})
+				s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+				store.takes = time.Minute
+				go s.api("ada", "DELETE", "/id/", "")
+				synctest.Wait()
+				start := time.Now()
+				s.want(503, change(s))
+				if waited := time.Since(start); waited != changeTimeout {
+					t.Errorf("it was answered after %v, want %v", waited, changeTimeout)
+				}
+				if told := s.told(); len(told) != 1 || string(told[0].Action) != name || !errors.Is(told[0].Err, context.DeadlineExceeded) {
+					t.Errorf("told %+v", told)
+				}
+				time.Sleep(time.Minute)
+				s.want(404, s.api("ada", "PATCH", "/id/", `{"label":"y"}`)) // the turn was given back
+			})
+		})
 	}
 }
