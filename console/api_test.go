@@ -464,7 +464,7 @@ func TestChangesAreLimited(t *testing.T) {
 func TestAudit(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
-	_, token := s.created(s.api("manager", "POST", "/", `{"label":"x","workspace":"acme"}`))
+	_, token := s.created(s.api("manager", "POST", "/", `{"label":"x","workspace":"acme","kind":"service_token"}`))
 	path := "/" + token.ID + "/"
 	s.want(200, s.api("manager", "GET", path, ""))
 	s.want(200, s.api("manager", "PATCH", path, `{"label":"y"}`))

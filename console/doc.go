@@ -32,7 +32,7 @@
 //
 //	400  a field that is unknown, cannot be set or does not fit; a body that is no JSON object
 //	401  no login
-//	403  a kind, a workspace or a scope that one may not give; a request of another site
+//	403  a kind, a workspace or a scope that one may not give; a rotation of another person's key; a request of another site
 //	404  no such token, or somebody else's: the two cannot be told apart
 //	405, 413, 415
 //	409  the token has ended, or was rotated already
@@ -44,7 +44,9 @@
 // What has ended stays ended: a revoked token cannot be made active again, an expired one
 // not be prolonged, and one that was rotated cannot outlive its grace. A new expiry
 // is never later than [Options.MaxLifetime] after the token's creation. Who lacks a
-// scope of a token may not rotate it, as that would show them a key that has it.
+// scope of a token may not rotate it, as that would show them a key that has it; nor may
+// anybody rotate another person's API key, which acts for that person. One's own key may
+// be rotated in a workspace that one does not administer: that gives nothing new.
 //
 // The answer that shows a secret is that of the POST itself: it is stored nowhere on
 // the way. A form that is sent again, by a reload, say, creates no second token.

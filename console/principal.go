@@ -7,13 +7,17 @@ import (
 )
 
 // Principal is a person who is logged in, and what they may manage: their own
-// tokens, and all of their workspaces. Every other token is to them as one that
-// does not exist.
+// tokens, and all of the workspaces that they administer. Every other token is to
+// them as one that does not exist.
 type Principal struct {
 	User          string   // who it is, as in [httpkey.Token]; never empty
-	Workspaces    []string // whose tokens they may manage, as in [httpkey.Token]
 	ServiceTokens bool     // whether they may see and manage service tokens, too
 	Scopes        []string // what they may give to a token; nil: no scopes
+
+	// Workspaces are those that they administer, as in [httpkey.Token]; not those
+	// that they are but a member of. They see, change, revoke and delete every token
+	// there, whosever it is, and rotate service tokens.
+	Workspaces []string
 
 	// Names are what people call a user, a workspace or a scope, by its ID. What
 	// has none is shown by its ID.
