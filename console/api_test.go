@@ -113,6 +113,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"POST", "/", `{"label":"x","user":"eve","rate_limit":null,` + tomorrow + `}`, 400, `{"rate_limit":["This field cannot be set."],"user":["This field cannot be set."]}`},
 		{"POST", "/", `{"label":"x","id":"1","is_active":true,"token":"t",` + tomorrow + `}`, 400, `"token":["This field cannot be set."]`},
 		{"POST", "/", `{"label":"x","kind":"master",` + tomorrow + `}`, 400, `{"kind":["\"master\" is not a valid choice."]}`},
+		{"POST", "/", `{"label":"x","scopes":["` + strings.Join(manyScopes(101), `","`) + `"],` + tomorrow + `}`, 400, `{"scopes":["Ensure this field has no more than 100 elements."]}`},
 		{"POST", "/", `{"label":"x","scopes":"read",` + tomorrow + `}`, 400, `{"scopes":["Not a list of strings."]}`},
 		{"POST", "/", `{"label":"x","kind":"service_token",` + tomorrow + `}`, 403, `{"detail":"You may not create service tokens."}`},
 		{"POST", "/", `{"label":"x","workspace":"acme",` + tomorrow + `}`, 403, `{"detail":"You may not create tokens in this workspace."}`},
@@ -169,6 +170,29 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	}
 	if again := s.api("ada", "GET", "/?cursor="+(query{Order: "label"}).cursor(httpkey.Token{ID: "x"}), ""); again.Code != 400 {
 		t.Errorf("the cursor of another order: %d", again.Code)
+	}
+}
+
+func manyScopes(n int) []string {
+	var scopes []string
+	for i := range n {
+		scopes = append(scopes, fmt.Sprint("scope", i))
+	}
+	return scopes
+}
+
+// What a token cannot have is the sender's fault, and no failure to tell of.
+func TestWhatNoTokenCanHave(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	_, token := s.created(s.api("ada", "POST", "/", `{"label":"x","scopes":["write",`+strings.Repeat(`"read",`, 100)+`"write"]}`))
+	if !slices.Equal(token.Scopes, []string{"write", "read"}) {
+		t.Errorf("the scopes are %q", token.Scopes)
+	}
+	s.want(400, s.api("odd", "POST", "/", `{"label":"x","scopes":["no scope"]}`))
+	s.want(400, s.submit("ada", "/", newForm("kind", "master")))
+	if told := s.told(); len(told) != 1 {
+		t.Errorf("told %v", told)
 	}
 }
 

@@ -117,9 +117,7 @@ func (o *object) boolean(field string) (value bool) {
 
 func (o *object) kind(field string) httpkey.Kind {
 	kind := httpkey.APIKey
-	if o.take(field, &kind, "Not a valid string.") && kind != httpkey.APIKey && kind != httpkey.ServiceToken {
-		o.wrong.add(field, "%q is not a valid choice.", kind)
-	}
+	o.take(field, &kind, "Not a valid string.")
 	return kind
 }
 

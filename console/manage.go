@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -19,6 +20,7 @@ const (
 
 	maxLabel       = 255 // characters, as in httpkey.Token
 	maxDescription = 4096
+	maxScopes      = 100
 
 	day = 24 * time.Hour
 )
@@ -53,8 +55,13 @@ func (c *console) successor(ctx context.Context, p Principal, t httpkey.Token) (
 // create issues a token with the properties of t to p. wrong is what reading t
 // has found already.
 func (c *console) create(ctx context.Context, p Principal, t httpkey.Token, wrong problems) (httpkey.Created, error) {
+	t.Scopes = unique(t.Scopes)
 	checkTexts(t, wrong)
+	checkKind(t.Kind, wrong)
 	c.checkExpiry(t.ExpiredAt, time.Now(), wrong)
+	if len(t.Scopes) > maxScopes {
+		wrong.add("scopes", "Ensure this field has no more than %d elements.", maxScopes)
+	}
 	if err := wrong.asError(); err != nil {
 		return httpkey.Created{}, err
 	}
@@ -73,6 +80,9 @@ func (c *console) create(ctx context.Context, p Principal, t httpkey.Token, wron
 	secret, issued, err := c.guard.Issue(ctx, t)
 	if errors.Is(err, httpkey.ErrConflict) {
 		return httpkey.Created{}, conflict("This token was created already. Its key was shown then and cannot be shown again.", t.ID)
+	}
+	if errors.Is(err, httpkey.ErrInvalidToken) {
+		return httpkey.Created{}, malformed("No token can have these properties.")
 	}
 	if err != nil {
 		return httpkey.Created{}, c.failed(ctx, Event{Action: ActionCreate, Principal: p, Token: t, Err: err})
@@ -381,6 +391,25 @@ func checkTexts(t httpkey.Token, wrong problems) {
 			wrong.add(text.field, "Null characters are not allowed.")
 		}
 	}
+}
+
+// checkKind lets none be given, which is an API key.
+func checkKind(kind httpkey.Kind, wrong problems) {
+	if kind != "" && kind != httpkey.APIKey && kind != httpkey.ServiceToken {
+		wrong.add("kind", "%q is not a valid choice.", kind)
+	}
+}
+
+// unique returns the scopes in the same order, each once; of too many, no more than
+// show that they are.
+func unique(scopes []string) []string {
+	var once []string
+	for _, scope := range scopes {
+		if len(once) <= maxScopes && !slices.Contains(once, scope) {
+			once = append(once, scope)
+		}
+	}
+	return once
 }
 
 // checkExpiry checks the expiry of a token that is created at a moment.

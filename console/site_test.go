@@ -22,6 +22,7 @@ var people = map[string]Principal{
 	"manager": {User: "mary", Workspaces: []string{"acme"}, ServiceTokens: true, Scopes: []string{"read", "write"}},
 	"rival":   {User: "rick", Workspaces: []string{"evil", ""}, ServiceTokens: true, Scopes: []string{"read", "write"}},
 	"root":    {User: "ada", Workspaces: []string{"acme", "lab", "acme"}, ServiceTokens: true, Scopes: []string{"read", "write"}},
+	"odd":     {User: "odo", Scopes: []string{"no scope"}},
 	"nobody":  {},
 }
 
