@@ -74,7 +74,7 @@ func (c *console) create(ctx context.Context, p Principal, t httpkey.Token, wron
 	case !p.mayGrant(t.Scopes):
 		return httpkey.Created{}, forbidden("You may not create tokens with scopes that you do not have.")
 	}
-	if err := c.spend(ctx, p); err != nil {
+	if err := c.spend(ctx, p, ActionCreate); err != nil {
 		return httpkey.Created{}, err
 	}
 	secret, issued, err := c.guard.Issue(ctx, t)
@@ -124,7 +124,7 @@ func (ch change) apply(before httpkey.Token, t *httpkey.Token) error {
 // outlive its grace. All of it is looked at after the limiter was asked, which takes
 // its time.
 func (c *console) update(ctx context.Context, p Principal, id string, ch change, wrong problems) (httpkey.Token, error) {
-	if err := c.spend(ctx, p); err != nil {
+	if err := c.spend(ctx, p, ActionUpdate); err != nil {
 		return httpkey.Token{}, err
 	}
 	ctx, done, err := c.begin(ctx, id, Event{Action: ActionUpdate, Principal: p})
@@ -219,7 +219,7 @@ func (c *console) checkEnded(ctx context.Context, p Principal, before, after htt
 // rotate issues a successor of p's token of this ID. The successor comes with
 // an error only in the Event: the old key then works on, as its expiry tells.
 func (c *console) rotate(ctx context.Context, p Principal, id string, grace time.Duration) (httpkey.Created, error) {
-	if err := c.spend(ctx, p); err != nil {
+	if err := c.spend(ctx, p, ActionRotate); err != nil {
 		return httpkey.Created{}, err
 	}
 	ctx, done, err := c.begin(ctx, id, Event{Action: ActionRotate, Principal: p})
@@ -296,7 +296,7 @@ func (c *console) bringIntoPolicy(ctx context.Context, t httpkey.Token) error {
 
 // revoke makes p's token of this ID inactive, for ever.
 func (c *console) revoke(ctx context.Context, p Principal, t httpkey.Token) error {
-	if err := c.spend(ctx, p); err != nil {
+	if err := c.spend(ctx, p, ActionRevoke); err != nil {
 		return err
 	}
 	ctx, done, err := c.begin(ctx, t.ID, Event{Action: ActionRevoke, Principal: p, Token: t})
@@ -326,7 +326,7 @@ func (c *console) end(ctx context.Context, p Principal, t httpkey.Token) error {
 
 // remove deletes p's token t.
 func (c *console) remove(ctx context.Context, p Principal, t httpkey.Token) error {
-	if err := c.spend(ctx, p); err != nil {
+	if err := c.spend(ctx, p, ActionDelete); err != nil {
 		return err
 	}
 	ctx, done, err := c.begin(ctx, t.ID, Event{Action: ActionDelete, Principal: p, Token: t})
@@ -346,14 +346,10 @@ func (c *console) remove(ctx context.Context, p Principal, t httpkey.Token) erro
 const limiterTimeout = 500 * time.Millisecond
 
 // spend takes a change from what p may do.
-func (c *console) spend(ctx context.Context, p Principal) error {
-	key := "console:" + p.User
-	result, err := c.askLimiter(ctx, key)
+func (c *console) spend(ctx context.Context, p Principal, action Action) error {
+	result, err := c.askLimiter(ctx, p, action)
 	if err != nil {
-		result, err = c.standIn.Allow(ctx, key, c.options.Limit, 1)
-	}
-	if err != nil {
-		return c.failed(ctx, Event{Action: ActionRead, Principal: p, Err: err})
+		return c.failed(ctx, Event{Action: action, Principal: p, Err: err})
 	}
 	if !result.Allowed {
 		return throttled(result.RetryAfter)
@@ -361,13 +357,19 @@ func (c *console) spend(ctx context.Context, p Principal) error {
 	return nil
 }
 
-func (c *console) askLimiter(ctx context.Context, key string) (httpkey.Result, error) {
-	if c.options.Limiter == nil {
-		return c.standIn.Allow(ctx, key, c.options.Limit, 1)
+// askLimiter asks the stand-in where the limiter fails, and tells of that.
+func (c *console) askLimiter(ctx context.Context, p Principal, action Action) (httpkey.Result, error) {
+	key := "console:" + p.User
+	if c.options.Limiter != nil {
+		waiting, cancel := context.WithTimeout(ctx, limiterTimeout)
+		defer cancel()
+		result, err := c.options.Limiter.Allow(waiting, key, c.options.Limit, 1)
+		if err == nil {
+			return result, nil
+		}
+		c.audit(ctx, Event{Action: action, Principal: p, Err: err})
 	}
-	ctx, cancel := context.WithTimeout(ctx, limiterTimeout)
-	defer cancel()
-	return c.options.Limiter.Allow(ctx, key, c.options.Limit, 1)
+	return c.standIn.Allow(ctx, key, c.options.Limit, 1)
 }
 
 // failed tells of an error, which the sender of the request is not told.

@@ -136,3 +136,39 @@ func TestNobodyWaitsForLongForATurn(t *testing.T) {
 		})
 	}
 }
+
+// failingLimiter is a limiter that is down.
+type failingLimiter struct{ err error }
+
+func (l failingLimiter) Allow(context.Context, string, httpkey.Limit, int) (httpkey.Result, error) {
+	return httpkey.Result{}, l.err
+}
+
+func TestLimiterThatFailsIsToldOfOnce(t *testing.T) {
+	t.Parallel()
+	down, standInDown := errors.New("down"), errors.New("stand-in down")
+	for action, change := range map[Action]func(*site) *httptest.ResponseRecorder{
+		ActionCreate: func(s *site) *httptest.ResponseRecorder { return s.api("ada", "POST", "/", `{"label":"y"}`) },
+		ActionUpdate: func(s *site) *httptest.ResponseRecorder { return s.api("ada", "PATCH", "/id/", `{"label":"y"}`) },
+		ActionRotate: func(s *site) *httptest.ResponseRecorder { return s.api("ada", "POST", "/id/rotate/", `{"grace":60}`) },
+		ActionRevoke: func(s *site) *httptest.ResponseRecorder { return s.submit("ada", "/id/revoke/", "name=x") },
+		ActionDelete: func(s *site) *httptest.ResponseRecorder { return s.api("ada", "DELETE", "/id/", "") },
+	} {
+		for _, standIn := range []error{nil, standInDown} {
+			s := newSite(t, Options{Limiter: failingLimiter{down}})
+			want := error(nil)
+			if standIn != nil {
+				s.handler.(*console).standIn, want = failingLimiter{standIn}, standIn
+			}
+			s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+			w := change(s)
+			if failed := w.Code == 503; failed != (standIn != nil) {
+				t.Errorf("%s: %d %s", action, w.Code, w.Body)
+			}
+			told := s.told()
+			if len(told) != 2 || told[0].Action != action || !errors.Is(told[0].Err, down) || told[1].Action != action || !errors.Is(told[1].Err, want) {
+				t.Errorf("%s: told %+v", action, told)
+			}
+		}
+	}
+}
