@@ -206,7 +206,7 @@ func (c *console) checkEnded(ctx context.Context, p Principal, before, after htt
 	if hasEnded(before, time.Now()) {
 		return conflict("The expiry of a token that is revoked or expired cannot be changed. Create a new one.", "")
 	}
-	if !after.ExpiredAt.IsZero() && !before.ExpiredAt.IsZero() && after.ExpiredAt.Before(before.ExpiredAt) {
+	if !after.ExpiredAt.IsZero() && (before.ExpiredAt.IsZero() || after.ExpiredAt.Before(before.ExpiredAt)) {
 		return nil
 	}
 	successor, err := c.successor(ctx, p, before)

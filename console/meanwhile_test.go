@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -135,6 +136,53 @@ func TestNobodyWaitsForLongForATurn(t *testing.T) {
 			})
 		})
 	}
+}
+
+// hangingUp is a store that heeds the context, and whose client hangs up once a token is created.
+type hangingUp struct {
+	httpkey.TokenStore
+	hangUp context.CancelFunc
+}
+
+func (s *hangingUp) Create(ctx context.Context, t httpkey.Token) error {
+	defer s.hangUp()
+	return s.TokenStore.Create(ctx, t)
+}
+
+func (s *hangingUp) Update(ctx context.Context, t httpkey.Token) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.TokenStore.Update(ctx, t)
+}
+
+func TestClientThatHangsUpLeavesNoHalfRotation(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	store := &hangingUp{memstore.New(), func() {}}
+	s := newSiteOn(t, store, Options{})
+	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+	store.hangUp = cancel
+	r := httptest.NewRequestWithContext(ctx, "POST", "/id/rotate/", strings.NewReader(`{"grace":0}`))
+	r.Header.Set("Login", "ada")
+	r.Header.Set("Content-Type", "application/json")
+	s.handler.ServeHTTP(httptest.NewRecorder(), r)
+	if got := s.get("id"); ctx.Err() == nil || !got.Expired(time.Now()) {
+		t.Errorf("the old key lives until %v", got.ExpiredAt)
+	}
+}
+
+// A key that never expires may have a successor all the same, where it could not be
+// ended: then it can be later.
+func TestWhatWasRotatedCanBeEnded(t *testing.T) {
+	t.Parallel()
+	store := &storeWith{TokenStore: memstore.New(), update: func() error { return errors.New("down") }}
+	s := newSiteOn(t, store, Options{})
+	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+	s.created(s.api("ada", "POST", "/id/rotate/", `{"grace":0}`))
+	store.update = nil
+	s.want(200, s.api("ada", "PATCH", "/id/", `{"expired_at":"`+time.Now().Add(time.Hour).Format(time.RFC3339)+`"}`))
+	s.want(409, s.api("ada", "PATCH", "/id/", `{"expired_at":null}`))
 }
 
 // failingLimiter is a limiter that is down.

@@ -43,7 +43,8 @@ func (t *turns) take(ctx context.Context, id string) (release func(), err error)
 
 // begin waits for the turn of the token of this ID, and returns the context in
 // which it is to be changed. done must be called after that. e is what is told
-// where the turn does not come.
+// where the turn does not come. Who hangs up while they wait has changed nothing; what
+// has begun goes on to its end, so that no rotation is left half done.
 func (c *console) begin(ctx context.Context, id string, e Event) (change context.Context, done func(), err error) {
 	waiting, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
@@ -52,6 +53,6 @@ func (c *console) begin(ctx context.Context, id string, e Event) (change context
 		e.Err = err
 		return nil, nil, c.failed(ctx, e)
 	}
-	change, cancel = context.WithTimeout(ctx, changeTimeout)
+	change, cancel = context.WithTimeout(context.WithoutCancel(ctx), changeTimeout)
 	return change, func() { cancel(); release() }, nil
 }
