@@ -1,6 +1,7 @@
 package console
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -146,6 +147,21 @@ func TestWhoMayDoWhat(t *testing.T) {
 					t.Errorf("a token of others differs from one that does not exist:\n%v %s\n%v %s", w.Header(), w.Body, missing.Header(), missing.Body)
 				}
 			})
+		}
+	}
+}
+
+// A login that does not answer is not the same as none.
+func TestLoginIsDown(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	s.issue(httpkey.Token{ID: "id", Label: "treasure", User: "ada"})
+	for i, w := range []*httptest.ResponseRecorder{s.api("down", "GET", "/id/", ""), s.page("down", "/id/")} {
+		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || strings.Contains(w.Body.String(), "treasure") || strings.Contains(w.Body.String(), "sessions") {
+			t.Errorf("answered %d %v %s", w.Code, w.Header(), w.Body)
+		}
+		if told := s.told(); len(told) != 2 || !errors.Is(told[i].Err, httpkey.ErrUnavailable) || told[i].Principal.User != "" {
+			t.Errorf("told %+v", told)
 		}
 	}
 }

@@ -30,7 +30,7 @@ type Event struct {
 	// where none is known.
 	Token httpkey.Token
 
-	// Err is why it failed: an error of the store, the limiter or a template. Nil:
+	// Err is why it failed: an error of the login, the store, the limiter or a template. Nil:
 	// it was done. A rotation with an Err and a successor is done, but that the
 	// old key could not be ended. An Err of the limiter is told with the action that
 	// asked it, which goes on with the limiter in memory: what becomes of it is told after.

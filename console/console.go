@@ -1,6 +1,7 @@
 package console
 
 import (
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -133,6 +134,9 @@ func (c *console) admit(r *http.Request) (Principal, error) {
 		return Principal{}, errCrossOrigin
 	}
 	p, err := c.options.Principal(r)
+	if errors.Is(err, httpkey.ErrUnavailable) {
+		return Principal{}, c.failed(r.Context(), Event{Action: ActionRead, Err: err})
+	}
 	if err != nil || p.User == "" {
 		return Principal{}, errNoLogin
 	}

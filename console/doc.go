@@ -37,7 +37,7 @@
 //	405, 413, 415
 //	409  the token has ended, or was rotated already
 //	429  too many changes; Retry-After tells when to try again
-//	503  the store does not answer
+//	503  the store or the login does not answer
 //
 // # Rules
 //

@@ -14,7 +14,9 @@ import (
 // is its default.
 type Options struct {
 	// Principal is your login: it tells who sent a request and what they may
-	// manage. An error, and a Principal without a User, are answered 401. It is
+	// manage. An error, and a Principal without a User, are answered 401; an error that
+	// wraps [httpkey.ErrUnavailable], where your sessions cannot be read now, is answered
+	// 503, and told to Audit. It is
 	// called for every request but those for the stylesheet, the script and the
 	// icon, and from many goroutines at once. It must be set.
 	Principal func(*http.Request) (Principal, error)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -44,6 +45,9 @@ func newSite(t testing.TB, opts Options) *site {
 func newSiteOn(t testing.TB, store httpkey.TokenStore, opts Options) *site {
 	s := &site{TB: t, store: store, guard: httpkey.New(store, httpkey.Unlimited, nil)}
 	opts.Principal = func(r *http.Request) (Principal, error) {
+		if r.Header.Get("Login") == "down" {
+			return people["ada"], fmt.Errorf("sessions: %w", httpkey.ErrUnavailable)
+		}
 		p, ok := people[r.Header.Get("Login")]
 		if !ok {
 			return Principal{User: "should not matter"}, errors.New("no session")
