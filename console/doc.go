@@ -39,7 +39,14 @@
 //	429  too many changes; Retry-After tells when to try again
 //	503  the store or the login does not answer
 //
+// No page of another origin can use the API: it sends no CORS headers, and a request that
+// changes something is refused if Sec-Fetch-Site or Origin tell that it comes from there
+// ([http.CrossOriginProtection]). There is no CSRF token to send.
+//
 // # Rules
+//
+// Nothing limits how many tokens one user may have but [Options.Limit], which is how often
+// they may change some; a request to change or rotate a token counts even if it is then refused.
 //
 // What has ended stays ended: a revoked token cannot be made active again, an expired one
 // not be prolonged, and one that was rotated cannot outlive its grace. A new expiry

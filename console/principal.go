@@ -16,7 +16,8 @@ type Principal struct {
 
 	// Workspaces are those that they administer, as in [httpkey.Token]; not those
 	// that they are but a member of. They see, change, revoke and delete every token
-	// there, whosever it is, and rotate service tokens.
+	// there, whosever it is, and rotate service tokens. To list makes at
+	// least one query of the store for each of them, beside the one for the user.
 	Workspaces []string
 
 	// Names are what people call a user, a workspace or a scope, by its ID. What
