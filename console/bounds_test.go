@@ -143,3 +143,27 @@ func (a *asked) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, er
 	a.filters = append(a.filters, f)
 	return a.Store.List(ctx, f)
 }
+
+// A page offers no rotation that would be refused.
+func TestRotationIsOfferedToWhoMay(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	for name, tt := range map[string]struct {
+		token httpkey.Token
+		want  bool
+	}{
+		"one's own":           {httpkey.Token{Label: "x", User: "mary"}, true},
+		"beyond one's rights": {httpkey.Token{Label: "x", User: "mary", Scopes: []string{"admin"}}, false},
+		"a colleague's":       {httpkey.Token{Label: "x", User: "ada", Workspace: "acme"}, false},
+		"a service's":         {httpkey.Token{Label: "x", User: "ada", Workspace: "acme", Kind: httpkey.ServiceToken}, true},
+	} {
+		_, token := s.issue(tt.token)
+		body := s.want(200, s.page("manager", "/"+token.ID+"/")).Body.String()
+		if got := strings.Contains(body, `href="rotate/"`); got != tt.want {
+			t.Errorf("%s: offered: %v", name, got)
+		}
+		if status := s.page("manager", "/"+token.ID+"/rotate/").Code; (status == 200) != tt.want {
+			t.Errorf("%s: status %d", name, status)
+		}
+	}
+}

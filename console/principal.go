@@ -44,6 +44,12 @@ func (p Principal) mayGrant(scopes []string) bool {
 	return !slices.ContainsFunc(scopes, func(scope string) bool { return !slices.Contains(p.Scopes, scope) })
 }
 
+// mayRotate reports whether p may see a new key of t: one that acts for nobody else,
+// and can do no more than p may give.
+func (p Principal) mayRotate(t httpkey.Token) bool {
+	return (t.Kind == httpkey.ServiceToken || t.User == p.User) && p.mayGrant(t.Scopes)
+}
+
 // filters select p's tokens in a store; a token may be selected by several. None
 // of them is empty, which would select everybody's.
 func (p Principal) filters() []httpkey.Filter {

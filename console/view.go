@@ -26,30 +26,32 @@ type view struct {
 // tokenView is a token as a page shows it.
 type tokenView struct {
 	httpkey.Token
-	Path     string // its ID in a URL
-	Name     string // its label or, without one, its hint; people confirm with it
-	Key      string // what may be shown of the secret
-	Owner    string // the user, if it is another than who looks at it
-	Place    string // the workspace
-	Created  moment
-	Used     moment
-	Expires  moment
-	Status   status
-	HasEnded bool
+	Path      string // its ID in a URL
+	Name      string // its label or, without one, its hint; people confirm with it
+	Key       string // what may be shown of the secret
+	Owner     string // the user, if it is another than who looks at it
+	Place     string // the workspace
+	Created   moment
+	Used      moment
+	Expires   moment
+	Status    status
+	HasEnded  bool
+	MayRotate bool // who looks at it may
 }
 
 func (c *console) tokenView(p Principal, t httpkey.Token, successor *httpkey.Token, now time.Time) *tokenView {
 	v := &tokenView{
-		Token:    t,
-		Path:     url.PathEscape(t.ID),
-		Name:     nameOf(t),
-		Key:      c.guard.Masked(t),
-		Place:    p.name(t.Workspace),
-		Created:  moment{t.CreatedAt, now},
-		Used:     moment{t.LastUsed, now},
-		Expires:  moment{t.ExpiredAt, now},
-		Status:   statusOf(t, successor, now),
-		HasEnded: hasEnded(t, now),
+		Token:     t,
+		Path:      url.PathEscape(t.ID),
+		Name:      nameOf(t),
+		Key:       c.guard.Masked(t),
+		Place:     p.name(t.Workspace),
+		Created:   moment{t.CreatedAt, now},
+		Used:      moment{t.LastUsed, now},
+		Expires:   moment{t.ExpiredAt, now},
+		Status:    statusOf(t, successor, now),
+		HasEnded:  hasEnded(t, now),
+		MayRotate: p.mayRotate(t),
 	}
 	if t.User != p.User {
 		v.Owner = p.name(t.User)
