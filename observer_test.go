@@ -15,6 +15,8 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
+// What sleeps in this file is in a bubble of synctest, where no time passes.
+
 // Every outcome is told, with its reason.
 func TestEveryOutcomeIsObserved(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,8 @@ import (
 	"time"
 )
 
+// What sleeps in this file is in a bubble of synctest, where no time passes.
+
 // An older use does not replace a newer one, as when a failed write is put back.
 func TestOnlyTheLatestUseIsPending(t *testing.T) {
 	t.Parallel()

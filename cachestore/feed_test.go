@@ -11,6 +11,8 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
+// What sleeps in this file is in a bubble of synctest, where no time passes.
+
 func TestRunWithoutFeed(t *testing.T) {
 	t.Parallel()
 	if err := New(memstore.New(), nil).Run(t.Context()); !errors.Is(err, errors.ErrUnsupported) {

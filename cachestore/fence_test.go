@@ -11,6 +11,8 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
+// What sleeps in this file is in a bubble of synctest, where no time passes.
+
 // changesTo are all the ways in which the cache learns of a change, and what
 // the token of digest(1), "old" or absent before, is afterwards.
 var changesTo = []struct {

@@ -12,6 +12,8 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
+// What sleeps in this file is in a bubble of synctest, where no time passes.
+
 // held returns a backend whose Lookups wait, once they have read, until release is closed.
 func held() (b *backend, release chan struct{}) {
 	b, release = newBackend(), make(chan struct{})

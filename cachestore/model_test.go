@@ -14,6 +14,8 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
+// What sleeps in this file is in a bubble of synctest, where no time passes.
+
 // Through one cache, whatever is done to it in whatever order, and whatever is
 // evicted and expires meanwhile, every answer is that of a plain store.
 func TestAnswersLikeAPlainStore(t *testing.T) {

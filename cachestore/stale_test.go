@@ -10,6 +10,8 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
+// What sleeps in this file is in a bubble of synctest, where no time passes.
+
 func down(context.Context, httpkey.Digest) error { return errDown }
 
 // stalled waits for as long as it may.

@@ -18,6 +18,8 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
+// What sleeps in this file is in a bubble of synctest, where no time passes.
+
 // The properties of a token in the Plane documentation, and ours.
 var (
 	documented = []string{"created_at", "description", "expired_at", "id", "is_active", "label", "last_used", "user", "workspace"}

@@ -99,10 +99,10 @@ func (c *console) routes() map[string]route {
 			api:  methods{http.MethodPost: c.apiRotate},
 		},
 		"/{id}/revoke/{$}": {
-			page: methods{http.MethodGet: c.revokePage, http.MethodPost: c.submitRevoke},
+			page: methods{http.MethodGet: c.confirmPage("revoke"), http.MethodPost: c.submitConfirmed("revoke", c.revoke, "../?done=revoked")},
 		},
 		"/{id}/delete/{$}": {
-			page: methods{http.MethodGet: c.deletePage, http.MethodPost: c.submitDelete},
+			page: methods{http.MethodGet: c.confirmPage("delete"), http.MethodPost: c.submitConfirmed("delete", c.remove, "../../?done=deleted")},
 		},
 		"/{id}":          {page: addSlash, api: addSlash},
 		"/{id}/{action}": {page: addSlash, api: addSlash},

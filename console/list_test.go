@@ -13,6 +13,8 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
+// What sleeps in this file is in a bubble of synctest, where no time passes.
+
 // pages walks through a list by its cursors and returns the IDs; between is called
 // after each page.
 func (s *site) pages(login, parameters string, between func(page []httpkey.Token)) (ids []string) {

@@ -14,6 +14,8 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
+// What sleeps in this file is in a bubble of synctest, where no time passes.
+
 // storeMeanwhile is a store in which others do something, once, right before a call of Get.
 type storeMeanwhile struct {
 	httpkey.TokenStore

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -180,44 +181,31 @@ func (c *console) submitRotate(w http.ResponseWriter, r *http.Request, p Princip
 	return c.render(w, r, p, http.StatusCreated, "secret", v)
 }
 
-func (c *console) revokePage(w http.ResponseWriter, r *http.Request, p Principal) error {
-	t, err := c.find(r.Context(), p, r.PathValue("id"))
-	if err != nil {
-		return err
+// confirmPage returns the handler of a page on which a change is confirmed.
+func (c *console) confirmPage(name string) handler {
+	return func(w http.ResponseWriter, r *http.Request, p Principal) error {
+		t, err := c.find(r.Context(), p, r.PathValue("id"))
+		if err != nil {
+			return err
+		}
+		return c.confirm(w, r, p, t, nil, name)
 	}
-	return c.confirm(w, r, p, t, nil, "revoke")
 }
 
-func (c *console) submitRevoke(w http.ResponseWriter, r *http.Request, p Principal) error {
-	t, err := c.confirmed(w, r, p)
-	if err == nil {
-		err = c.revoke(r.Context(), p, t)
+// submitConfirmed returns the handler of what such a page sends: it makes the change
+// and goes on to another page.
+func (c *console) submitConfirmed(name string, change func(context.Context, Principal, httpkey.Token) error, location string) handler {
+	return func(w http.ResponseWriter, r *http.Request, p Principal) error {
+		t, err := c.confirmed(w, r, p)
+		if err == nil {
+			err = change(r.Context(), p, t)
+		}
+		if err != nil {
+			return c.confirm(w, r, p, t, err, name)
+		}
+		redirect(w, http.StatusSeeOther, location)
+		return nil
 	}
-	if err != nil {
-		return c.confirm(w, r, p, t, err, "revoke")
-	}
-	redirect(w, http.StatusSeeOther, "../?done=revoked")
-	return nil
-}
-
-func (c *console) deletePage(w http.ResponseWriter, r *http.Request, p Principal) error {
-	t, err := c.find(r.Context(), p, r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	return c.confirm(w, r, p, t, nil, "delete")
-}
-
-func (c *console) submitDelete(w http.ResponseWriter, r *http.Request, p Principal) error {
-	t, err := c.confirmed(w, r, p)
-	if err == nil {
-		err = c.remove(r.Context(), p, t)
-	}
-	if err != nil {
-		return c.confirm(w, r, p, t, err, "delete")
-	}
-	redirect(w, http.StatusSeeOther, "../../?done=deleted")
-	return nil
 }
 
 // confirmed returns the token that a form is about, and an error unless its name

@@ -14,6 +14,8 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
+// What sleeps in this file is in a bubble of synctest, where no time passes.
+
 var shownSecret = regexp.MustCompile(`<code id="secret"[^>]*>(hk_[ks]_[0-9A-Za-z]{33})</code>`)
 
 // secretOn returns the secret that a page shows.

@@ -9,6 +9,8 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
+// What sleeps in this file is in a bubble of synctest, where no time passes.
+
 func TestStatus(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -14,6 +14,8 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
+// What sleeps in this file is in a bubble of synctest, where no time passes.
+
 // Buckets are let go only when that makes no difference: over hours, with pauses
 // of every length, a limiter that forgets answers like a model that does not.
 func TestForgettingMakesNoDifference(t *testing.T) {

@@ -14,6 +14,8 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
+// What sleeps in this file is in a bubble of synctest, where no time passes.
+
 // The bucket beside a token is as good as any other: whichever of several
 // limiters takes it, for whichever limit, over updates of the token and long
 // pauses, each limiter answers like a model of its own.

@@ -11,6 +11,8 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
+// What sleeps in this file is in a bubble of synctest, where no time passes.
+
 // asked counts how often Redis is asked, which decides as told after a round trip.
 type asked struct {
 	times  int
