@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/httpkey/httpkey"
 )
@@ -234,7 +236,8 @@ func TestShownOnce(t *testing.T) {
 func (b *tab) back() {
 	b.t.Helper()
 	was := evaluate[string](b, `String(location)`)
-	run(b, chromedp.Evaluate[chromedp.Void](`history.back()`))
+	history := command(b, page.GetNavigationHistory, cdp.Empty{})
+	command(b, page.NavigateToHistoryEntry, page.NavigateToHistoryEntryParams{EntryID: history.Entries[history.CurrentIndex-1].ID})
 	eventually(b.t, func() error {
 		now, err := attempt(b, chromedp.Evaluate[string](`String(location) + " " + document.readyState`)) // fails between two pages
 		if err == nil && (now == was+" complete" || !strings.HasSuffix(now, " complete")) {

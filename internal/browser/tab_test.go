@@ -148,7 +148,7 @@ func run[T any](b *tab, action chromedp.Action[T]) T {
 func (b *tab) whatIsThere() string {
 	ctx, cancel := context.WithTimeout(b.ctx, time.Second)
 	defer cancel()
-	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](`location + "\n" + document.body.innerText`))
+	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](`location + "\n" + document.body?.innerText`))
 	if err != nil {
 		return err.Error()
 	}
