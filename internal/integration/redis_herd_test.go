@@ -79,19 +79,13 @@ func TestRedisFloodOfMadeUpKeys(t *testing.T) {
 	use(&quiet)
 	used, before := heapInUse(), store.lookups.Load()
 	count := flood(t)
-	var left, late atomic.Int64
+	var left atomic.Int64
 	left.Store(int64(count))
 	var group sync.WaitGroup
 	for range workers {
 		group.Go(func() {
 			for left.Add(-1) >= 0 {
-				switch status := s.get(stranger()); status {
-				case http.StatusUnauthorized:
-				case http.StatusServiceUnavailable: // a machine that is busy makes some late
-					late.Add(1)
-				default:
-					t.Errorf("a made-up key is answered %d", status)
-				}
+				s.expect(t, stranger(), http.StatusUnauthorized)
 			}
 		})
 	}
@@ -103,8 +97,8 @@ func TestRedisFloodOfMadeUpKeys(t *testing.T) {
 	group.Wait()
 	grown := heapInUse() - used
 	lookups := store.lookups.Load() - before
-	t.Logf("quote | %d made-up keys: %d Lookups, %d were answered 503, the heap grew by %d KB | valid keys quiet: %v | in the flood: %v",
-		count, lookups, late.Load(), grown>>10, &quiet, &flooded)
+	t.Logf("quote | %d made-up keys: %d Lookups, the heap grew by %d KB | valid keys quiet: %v | in the flood: %v",
+		count, lookups, grown>>10, &quiet, &flooded)
 	if lookups > int64(count)+valid*ttls {
 		t.Errorf("%d Lookups", lookups)
 	}
@@ -113,9 +107,6 @@ func TestRedisFloodOfMadeUpKeys(t *testing.T) {
 	}
 	if flooded.quantile(990) > budget {
 		t.Errorf("valid keys in the flood: %v", &flooded)
-	}
-	if n := late.Load(); n > int64(count/20) {
-		t.Errorf("%d made-up keys were answered 503", n)
 	}
 	runtime.KeepAlive(holders)
 }

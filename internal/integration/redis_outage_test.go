@@ -75,7 +75,7 @@ func TestRedisOutages(t *testing.T) {
 					}
 					client := connect(t, address, advisedDial)
 					inOutage(t, &outage{
-						site:    newSiteOn(t, redisstore.New(client, nil), l.new(client, nil), cachestore.Options{TTL: 500 * time.Millisecond}),
+						site:    newSiteOn(t, redisstore.New(client, nil), l.new(client, nil), cachestore.Options{TTL: 500 * time.Millisecond}, budget),
 						proxy:   p,
 						limiter: l.new(connect(t, server.address(), patientDial), &redisstore.Options{AskAlways: true}),
 						warm: func() {
@@ -104,7 +104,8 @@ func TestRedisIsDownAtTheStart(t *testing.T) {
 			server.must("SAVE")
 			server.end()
 
-			s := newSite(t, server.address(), l.new, cachestore.Options{})
+			client := connect(t, server.address(), advisedDial)
+			s := newSiteOn(t, redisstore.New(client, nil), l.new(client, nil), cachestore.Options{}, budget)
 			s.follow(t)
 			stranger := strangers()
 			var took timings

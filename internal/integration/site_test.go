@@ -24,26 +24,29 @@ type site struct {
 	told []httpkey.EventType // what changed for the store and the limiter
 }
 
-// newSite returns a site on the Redis, or proxy, at an address.
+// unhurried is a budget for tests of what is answered. Those of how soon it is have the default.
+const unhurried = 5 * time.Second
+
+// newSite returns an unhurried site on the Redis, or proxy, at an address.
 func newSite(t testing.TB, address string, newLimiter newLimiter, cached cachestore.Options) *site {
 	t.Helper()
 	return newSiteOver(t, address, newLimiter, cached, func(s *redisstore.Store) httpkey.TokenStore { return s })
 }
 
-// newSiteOver returns one whose store is what wrap makes of it.
+// newSiteOver returns one, unhurried too, whose store is what wrap makes of it.
 func newSiteOver(t testing.TB, address string, newLimiter newLimiter, cached cachestore.Options, wrap func(*redisstore.Store) httpkey.TokenStore) *site {
 	t.Helper()
-	client := connect(t, address, advisedDial)
-	return newSiteOn(t, wrap(redisstore.New(client, nil)), newLimiter(client, nil), cached)
+	client := connect(t, address, patientDial)
+	return newSiteOn(t, wrap(redisstore.New(client, nil)), newLimiter(client, nil), cached, unhurried)
 }
 
-// newSiteOn returns a site with a store and a limiter.
-func newSiteOn(t testing.TB, store httpkey.TokenStore, limiter httpkey.Limiter, cached cachestore.Options) *site {
+// newSiteOn returns a site with a store and a limiter, for which a request waits so long.
+func newSiteOn(t testing.TB, store httpkey.TokenStore, limiter httpkey.Limiter, cached cachestore.Options, timeout time.Duration) *site {
 	t.Helper()
 	s := &site{}
 	cached.Observer = s
 	s.cache = cachestore.New(store, &cached)
-	s.Guard = httpkey.New(s.cache, limiter, &httpkey.Options{Observer: s})
+	s.Guard = httpkey.New(s.cache, limiter, &httpkey.Options{Observer: s, Timeout: timeout})
 	s.handler = s.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())

@@ -98,7 +98,7 @@ func testSQLOutages(t *testing.T, b *sqlBackend) {
 				others := connections()
 				db := tables.open(t, b.outage)
 				store := &readyStore{Store: sqlstore.New(db, tables.dialect), ready: make(chan struct{})}
-				s := newSiteOn(t, store, sqlstore.NewLimiter(db, tables.dialect), cachestore.Options{TTL: 500 * time.Millisecond})
+				s := newSiteOn(t, store, sqlstore.NewLimiter(db, tables.dialect), cachestore.Options{TTL: 500 * time.Millisecond}, budget)
 				inOutage(t, &outage{
 					site:    s,
 					proxy:   p,
@@ -215,9 +215,9 @@ func testUnwritable(t *testing.T, b *sqlBackend) {
 		t.Run(u.name, func(t *testing.T) {
 			tables := b.newTables(t)
 			aside := tables.open(t)
-			holders := newSiteOn(t, sqlstore.New(aside, tables.dialect), httpkey.Unlimited, cachestore.Options{}).issue(t, 20, slowly)
+			holders := newSiteOn(t, sqlstore.New(aside, tables.dialect), httpkey.Unlimited, cachestore.Options{}, unhurried).issue(t, 20, slowly)
 			db := tables.asUser(t).open(t, b.outage, u.options)
-			s := newSiteOn(t, sqlstore.New(db, tables.dialect), sqlstore.NewLimiter(db, tables.dialect), cachestore.Options{TTL: 500 * time.Millisecond})
+			s := newSiteOn(t, sqlstore.New(db, tables.dialect), sqlstore.NewLimiter(db, tables.dialect), cachestore.Options{TTL: 500 * time.Millisecond}, budget)
 			for _, h := range holders[:10] { // the cache knows these
 				s.expect(t, h.key, http.StatusOK)
 			}
