@@ -131,7 +131,8 @@ func (l *Limit) UnmarshalJSON(text []byte) error {
 //   - keep buckets of keys that differ in any byte apart.
 //
 // An error means that there was no decision: it is neither yes nor no. After several
-// in a row a Guard asks with an n of 0, from a goroutine of its own, until there is none.
+// in a row a Guard takes 1 from a bucket that is no token's, that of a key of theirs and
+// another limit, from a goroutine of its own, until there is none.
 // Implementations are safe for concurrent use. The package storetest proves
 // these rules for an implementation of your own.
 type Limiter interface {

@@ -80,8 +80,9 @@ type Options struct {
 	// all pass.
 	//
 	// A limiter is down when it has failed several times in a row. From then on
-	// no request waits for it: twice a second it is asked in the background
-	// whether it is back.
+	// no request waits for it: twice a second it is tried in the background, on a
+	// bucket that is no token's, until it is back. So one that can be read and not
+	// written stays down.
 	Fallback Limiter
 
 	// ErrorHandler answers every refused request. Nil: [WriteError].
