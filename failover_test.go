@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -291,6 +292,44 @@ func TestTimeoutIsShared(t *testing.T) {
 				t.Errorf("observed %+v", e)
 			}
 		}
+	})
+}
+
+// emptyCache is a store that has a memory, which knows no token yet.
+type emptyCache struct{ contextStore }
+
+func (*emptyCache) Find(httpkey.Digest) (*httpkey.Entry, bool) { return nil, false }
+
+func (c *emptyCache) Self() httpkey.TokenStore { return c }
+
+// The timeout bounds all that is waited for the store, under the previous peppers too,
+// also where the limiter is in memory, or not asked.
+func TestTimeoutOfTheStoreAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		slow := contextStore{memstore.New(), func(ctx context.Context) {
+			select {
+			case <-time.After(60 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		}}
+		key, _ := issue(t, httpkey.New(slow, httpkey.Unlimited, nil), httpkey.Token{})
+		for name, store := range map[string]httpkey.TokenStore{"store": slow, "cache": &emptyCache{slow}} {
+			guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{
+				Pepper:          httpkey.Secret(strings.Repeat("p", 32)),
+				PreviousPeppers: []httpkey.Secret{""},
+			})
+			for what, ask := range map[string]func(){
+				"a request": func() { get(guard.Handler(ok), key) },
+				"Verify":    func() { _, _ = guard.Verify(t.Context(), key) },
+			} {
+				start := time.Now()
+				if ask(); time.Since(start) != 100*time.Millisecond {
+					t.Errorf("%s: %s took %v, want 100ms", name, what, time.Since(start))
+				}
+			}
+		}
+		time.Sleep(time.Minute) // the uses are written
 	})
 }
 
