@@ -109,8 +109,11 @@ func (l *Limit) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, &wire); err != nil {
 		return fmt.Errorf("httpkey: read a limit: %w", err)
 	}
-	seconds := time.Duration(math.Round(wire.Period*1e6)) * time.Microsecond
-	*l = Limit{Rate: wire.Rate, Burst: wire.Burst, Period: seconds}
+	if math.Abs(wire.Period) >= time.Duration(math.MaxInt64).Seconds() {
+		return fmt.Errorf("httpkey: read a limit: the period is %v seconds, it must be less than 292 years", wire.Period)
+	}
+	period := time.Duration(math.Round(wire.Period*1e6)) * time.Microsecond
+	*l = Limit{Rate: wire.Rate, Burst: wire.Burst, Period: period}
 	return nil
 }
 
