@@ -131,7 +131,7 @@ func (g *Guard) Verify(ctx context.Context, secret string) (Token, error) {
 // work. Call it when the server has shut down. A Guard goes on answering after
 // it; calling Close again writes what came in between. The error is the
 // store's, or that of ctx if it ends first: a write that is under way then ends
-// when the store lets it.
+// when the store lets it. It also tells of uses that were lost before.
 func (g *Guard) Close(ctx context.Context) error { return g.lastUsed.close(ctx) }
 
 // Format keeps the store, and what it may hold, out of a printed Guard.
