@@ -134,8 +134,9 @@ func (l *Limit) UnmarshalJSON(text []byte) error {
 //   - keep buckets of keys that differ in any byte apart.
 //
 // An error means that there was no decision: it is neither yes nor no. After several
-// in a row a Guard takes 1 from a bucket that is no token's, that of a key of theirs and
-// another limit, from a goroutine of its own, until there is none.
+// a Guard tries it in a goroutine of its own, on a bucket that is no token's (the key of
+// one, 1,009 a second), until there is none.
+//
 // Implementations are safe for concurrent use. The package storetest proves
 // these rules for an implementation of your own.
 type Limiter interface {

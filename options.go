@@ -80,10 +80,10 @@ type Options struct {
 	// counts in the memory of this process, or else [FailClosed]. [Unlimited] lets
 	// all pass.
 	//
-	// A limiter is down when it has failed several times in a row. From then on
-	// no request waits for it: twice a second it is tried in the background, on a
-	// bucket that is no token's, until it is back. So one that can be read and not
-	// written stays down.
+	// A limiter is down when it has failed several times and admitted nothing in
+	// between. From then on no request waits for it: twice a second it is tried in
+	// the background, on a bucket that is no token's, until it is back. So one that
+	// can be read and not written stays down.
 	Fallback Limiter
 
 	// ErrorHandler answers every refused request. Nil: [WriteError].
