@@ -369,16 +369,18 @@ func TestRemainingCountsDown(t *testing.T) {
 // A store that returns a neighbor's token must not let anybody in.
 func TestDigestIsComparedAgain(t *testing.T) {
 	t.Parallel()
-	store := newSpyStore()
-	guard := httpkey.New(wrongNeighbor{store}, memstore.NewLimiter(), nil)
-	issue(t, guard, httpkey.Token{})
-	stranger := newGuard(nil)
-	key, _ := issue(t, stranger, httpkey.Token{})
-	if w := get(guard.Handler(ok), key); w.Code != http.StatusUnauthorized {
-		t.Errorf("status %d, want 401", w.Code)
-	}
-	if _, err := guard.Verify(t.Context(), key); !errors.Is(err, httpkey.ErrInvalidKey) {
-		t.Errorf("Verify returned %v, want ErrInvalidKey", err)
+	neighbor := wrongNeighbor{newSpyStore()}
+	for name, store := range map[string]httpkey.TokenStore{"by Lookup": neighbor, "by Find": wrongMemory{neighbor}} {
+		guard := httpkey.New(store, memstore.NewLimiter(), nil)
+		issue(t, guard, httpkey.Token{})
+		stranger := newGuard(nil)
+		key, _ := issue(t, stranger, httpkey.Token{})
+		if w := get(guard.Handler(ok), key); w.Code != http.StatusUnauthorized {
+			t.Errorf("%s: status %d, want 401", name, w.Code)
+		}
+		if _, err := guard.Verify(t.Context(), key); !errors.Is(err, httpkey.ErrInvalidKey) {
+			t.Errorf("%s: Verify returned %v, want ErrInvalidKey", name, err)
+		}
 	}
 }
 
@@ -391,6 +393,16 @@ func (s wrongNeighbor) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.To
 	page[0].Digest[31] ^= 1
 	return page[0], err
 }
+
+// wrongMemory finds the same without being asked by Lookup.
+type wrongMemory struct{ wrongNeighbor }
+
+func (m wrongMemory) Find(d httpkey.Digest) (*httpkey.Entry, bool) {
+	token, err := m.Lookup(context.Background(), d)
+	return httpkey.NewEntry(token), err == nil
+}
+
+func (m wrongMemory) Self() httpkey.TokenStore { return m }
 
 // Stores may wrap what they answer.
 func TestWrappedNotFoundIsNotFound(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -76,9 +77,11 @@ func inOutage(t *testing.T, opts httpkey.Options, test func(o outage)) {
 }
 
 // changes are the events of the limiter's state.
-func (o outage) changes() []httpkey.EventType {
+func (e *events) changes() []httpkey.EventType {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	var types []httpkey.EventType
-	for _, e := range o.seen.all {
+	for _, e := range e.all {
 		if e.Type == httpkey.EventLimiterDown || e.Type == httpkey.EventLimiterUp {
 			types = append(types, e.Type)
 		}
@@ -146,18 +149,17 @@ func TestFallback(t *testing.T) {
 					t.Errorf("it was asked %d times in 11 s", calls-4)
 				}
 				o.limiter.set(nil)
-				taken := o.limiter.taken.Load()
 				o.get(0) // the one that has it asked
 				synctest.Wait()
-				if o.limiter.taken.Load() != taken {
-					t.Error("to ask whether it is back takes from a bucket")
+				taken := o.limiter.taken.Load()
+				if w := o.get(0); w.Header().Get("X-RateLimit-Remaining") != "59" {
+					t.Errorf("to ask whether it is back took from the key's bucket: %v", w.Header())
 				}
-				o.get(0)
 				if o.limiter.taken.Load() != taken+1 {
 					t.Error("a limiter that is back is not asked")
 				}
 				want := []httpkey.EventType{httpkey.EventLimiterDown, httpkey.EventLimiterUp}
-				if got := o.changes(); !slices.Equal(got, want) {
+				if got := o.seen.changes(); !slices.Equal(got, want) {
 					t.Errorf("observed %v, want %v", got, want)
 				}
 			})
@@ -177,7 +179,7 @@ func TestSingleFailuresAreNoOutage(t *testing.T) {
 				t.Errorf("status %d", w.Code)
 			}
 		}
-		if got := o.changes(); len(got) > 0 {
+		if got := o.seen.changes(); len(got) > 0 {
 			t.Errorf("observed %v", got)
 		}
 	})
@@ -212,7 +214,7 @@ func TestCallersAreNoOutage(t *testing.T) {
 			send(ctx, "/")
 			cancel()
 		}
-		if got := o.changes(); len(got) > 0 {
+		if got := o.seen.changes(); len(got) > 0 {
 			t.Errorf("observed %v", got)
 		}
 	})
@@ -293,6 +295,44 @@ func TestTimeoutIsShared(t *testing.T) {
 	})
 }
 
+// emptyCache is a store that has a memory, which knows no token yet.
+type emptyCache struct{ contextStore }
+
+func (*emptyCache) Find(httpkey.Digest) (*httpkey.Entry, bool) { return nil, false }
+
+func (c *emptyCache) Self() httpkey.TokenStore { return c }
+
+// The timeout bounds all that is waited for the store, under the previous peppers too,
+// also where the limiter is in memory, or not asked.
+func TestTimeoutOfTheStoreAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		slow := contextStore{memstore.New(), func(ctx context.Context) {
+			select {
+			case <-time.After(60 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		}}
+		key, _ := issue(t, httpkey.New(slow, httpkey.Unlimited, nil), httpkey.Token{})
+		for name, store := range map[string]httpkey.TokenStore{"store": slow, "cache": &emptyCache{slow}} {
+			guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{
+				Pepper:          httpkey.Secret(strings.Repeat("p", 32)),
+				PreviousPeppers: []httpkey.Secret{""},
+			})
+			for what, ask := range map[string]func(){
+				"a request": func() { get(guard.Handler(ok), key) },
+				"Verify":    func() { _, _ = guard.Verify(t.Context(), key) },
+			} {
+				start := time.Now()
+				if ask(); time.Since(start) != 100*time.Millisecond {
+					t.Errorf("%s: %s took %v, want 100ms", name, what, time.Since(start))
+				}
+			}
+		}
+		time.Sleep(time.Minute) // the uses are written
+	})
+}
+
 // A limiter that hangs, and heeds no context, holds one goroutine at most beside
 // the requests that asked it before it was down.
 func TestProbesDoNotPileUp(t *testing.T) {
@@ -341,7 +381,111 @@ func TestLimiterThatIsBack(t *testing.T) {
 			o.get(0)
 		}
 		want := []httpkey.EventType{httpkey.EventLimiterDown, httpkey.EventLimiterUp}
-		if got := o.changes(); !slices.Equal(got, want) {
+		if got := o.seen.changes(); !slices.Equal(got, want) {
+			t.Errorf("observed %v, want %v", got, want)
+		}
+	})
+}
+
+// unwritable is a limiter that can be read and not written, as one in a replica: to take
+// nothing, and to see that a bucket is empty, takes no write.
+type unwritable struct {
+	own   httpkey.Limiter
+	write atomic.Pointer[func(context.Context) error] // nil: it can be written
+}
+
+func (l *unwritable) Allow(ctx context.Context, key string, limit httpkey.Limit, n int) (httpkey.Result, error) {
+	look, err := l.own.Allow(ctx, key, limit, 0)
+	if write := l.write.Load(); write != nil && err == nil && 0 < n && n <= look.Remaining {
+		return httpkey.Result{}, (*write)(ctx)
+	}
+	return l.own.Allow(ctx, key, limit, n)
+}
+
+// A limiter that can be read and not written is told to be down once, however many are
+// denied or pay nothing, and to be back within a second.
+func TestLimiterThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	for name, write := range map[string]func(context.Context) error{"refused": refused, "hangs": hang} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var seen events
+				limiter := &unwritable{own: memstore.NewLimiter()}
+				guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{
+					Observer: &seen,
+					Fallback: httpkey.Unlimited,
+					Cost:     func(_ *http.Request, token httpkey.Token) int { return len(token.Label) },
+				})
+				handler := guard.Handler(ok)
+				free, _ := issue(t, guard, httpkey.Token{})
+				paying, _ := issue(t, guard, httpkey.Token{Label: "1", Limit: httpkey.PerSecond(1000)})
+				denied, _ := issue(t, guard, httpkey.Token{Label: "1", Limit: httpkey.Limit{Rate: 1, Period: 24 * time.Hour}})
+				get(handler, denied)
+
+				limiter.write.Store(&write)
+				waited := 0
+				for range 1000 { // 20 s
+					time.Sleep(20 * time.Millisecond)
+					for _, key := range []string{free, denied, paying} {
+						start := time.Now()
+						if get(handler, key); time.Since(start) > 0 {
+							waited++
+						}
+					}
+					synctest.Wait()
+				}
+				if got, want := seen.changes(), []httpkey.EventType{httpkey.EventLimiterDown}; !slices.Equal(got, want) || waited > 3 {
+					t.Errorf("observed %v, want %v; %d requests waited, want 3 at most", got, want, waited)
+				}
+				limiter.write.Store(nil)
+				for range 50 {
+					time.Sleep(20 * time.Millisecond)
+					get(handler, paying)
+					synctest.Wait()
+				}
+				if got, want := seen.changes(), []httpkey.EventType{httpkey.EventLimiterDown, httpkey.EventLimiterUp}; !slices.Equal(got, want) {
+					t.Errorf("observed %v, want %v", got, want)
+				}
+			})
+		})
+	}
+}
+
+type observerFunc func(context.Context, httpkey.Event)
+
+func (f observerFunc) Observe(ctx context.Context, e httpkey.Event) { f(ctx, e) }
+
+// Who hears that the limiter is up hears it before it can be down again.
+func TestChangesAreToldInTheirOrder(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var (
+			seen    events
+			handler http.Handler
+			key     string
+			limiter = &remoteLimiter{own: memstore.NewLimiter()}
+		)
+		guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Observer: observerFunc(func(ctx context.Context, e httpkey.Event) {
+			if e.Type == httpkey.EventLimiterUp {
+				limiter.set(refused)
+				for range 3 {
+					get(handler, key)
+				}
+			}
+			seen.Observe(ctx, e)
+		})})
+		handler = guard.Handler(ok)
+		key, _ = issue(t, guard, httpkey.Token{})
+		limiter.set(refused)
+		for range 3 {
+			get(handler, key)
+		}
+		limiter.set(nil)
+		time.Sleep(time.Second)
+		get(handler, key)
+		synctest.Wait()
+		if got, want := seen.changes(), []httpkey.EventType{httpkey.EventLimiterDown, httpkey.EventLimiterUp}; !slices.Equal(got, want) {
 			t.Errorf("observed %v, want %v", got, want)
 		}
 	})
@@ -378,7 +522,7 @@ func TestHerdInAnOutage(t *testing.T) {
 		}
 		callers.Wait()
 		o.get(0)
-		if got := o.changes(); !slices.Equal(got, []httpkey.EventType{httpkey.EventLimiterDown}) {
+		if got := o.seen.changes(); !slices.Equal(got, []httpkey.EventType{httpkey.EventLimiterDown}) {
 			t.Errorf("observed %v", got)
 		}
 	})

@@ -158,6 +158,9 @@ func (l *lastUsed) flush(ctx context.Context, stop func() bool) error {
 		}
 	}
 	l.keepAll(pending)
+	if lost := l.dropped.Swap(0); lost > 0 {
+		return fmt.Errorf("httpkey: %d uses are lost, of more tokens than Options.LastUsedInterval bears", lost)
+	}
 	return nil
 }
 

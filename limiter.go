@@ -109,8 +109,11 @@ func (l *Limit) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, &wire); err != nil {
 		return fmt.Errorf("httpkey: read a limit: %w", err)
 	}
-	seconds := time.Duration(math.Round(wire.Period*1e6)) * time.Microsecond
-	*l = Limit{Rate: wire.Rate, Burst: wire.Burst, Period: seconds}
+	if math.Abs(wire.Period) >= time.Duration(math.MaxInt64).Seconds() {
+		return fmt.Errorf("httpkey: read a limit: the period is %v seconds, it must be less than 292 years", wire.Period)
+	}
+	period := time.Duration(math.Round(wire.Period*1e6)) * time.Microsecond
+	*l = Limit{Rate: wire.Rate, Burst: wire.Burst, Period: period}
 	return nil
 }
 
@@ -131,7 +134,9 @@ func (l *Limit) UnmarshalJSON(text []byte) error {
 //   - keep buckets of keys that differ in any byte apart.
 //
 // An error means that there was no decision: it is neither yes nor no. After several
-// in a row a Guard asks with an n of 0, from a goroutine of its own, until there is none.
+// a Guard tries it in a goroutine of its own, on a bucket that is no token's (the key of
+// one, 1,009 a second), until there is none.
+//
 // Implementations are safe for concurrent use. The package storetest proves
 // these rules for an implementation of your own.
 type Limiter interface {

@@ -16,7 +16,7 @@ type Guard struct {
 	entries EntryStore // store, if it is one
 	limiter Limiter
 	slots   SlotLimiter // limiter, if it is one
-	waits   bool        // store or limiter may let a request wait
+	waits   bool        // the limiter may let a request wait
 	options Options     // without open defaults, and without peppers
 
 	format    secretFormat
@@ -50,8 +50,6 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 	}
 	if entries, ok := store.(EntryStore); ok && entries.Self() == store {
 		g.entries = entries
-	} else {
-		g.waits = true
 	}
 	if slots, ok := limiter.(SlotLimiter); ok && slots.Self() == limiter {
 		g.slots = slots
@@ -102,8 +100,9 @@ func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bo
 }
 
 // Verify returns the token of a secret that came by another way than a request
-// header, over gRPC, say. It takes no quota; it does count as a use. The error
-// is an [Error] that matches [ErrMissingKey], [ErrInvalidKey] or [ErrUnavailable].
+// header, over gRPC, say. It takes no quota; it does count as a use, and waits for the
+// store for [Options.Timeout] at most. The error is an [Error] that matches
+// [ErrMissingKey], [ErrInvalidKey] or [ErrUnavailable].
 func (g *Guard) Verify(ctx context.Context, secret string) (Token, error) {
 	var (
 		refusal Error
@@ -132,7 +131,7 @@ func (g *Guard) Verify(ctx context.Context, secret string) (Token, error) {
 // work. Call it when the server has shut down. A Guard goes on answering after
 // it; calling Close again writes what came in between. The error is the
 // store's, or that of ctx if it ends first: a write that is under way then ends
-// when the store lets it.
+// when the store lets it. It also tells of uses that were lost before.
 func (g *Guard) Close(ctx context.Context) error { return g.lastUsed.close(ctx) }
 
 // Format keeps the store, and what it may hold, out of a printed Guard.
@@ -146,7 +145,7 @@ func (g *Guard) admit(w http.ResponseWriter, r *http.Request, refusal *Error) *E
 		return nil
 	}
 	ctx := r.Context()
-	if g.waits {
+	if g.waits { // else the store alone does, where it has to be asked
 		budget := newBudget(ctx, g.options.Timeout)
 		defer budget.end()
 		ctx = budget
@@ -194,13 +193,17 @@ func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
 // authenticate finds the valid token of key, and when it did.
 func (g *Guard) authenticate(ctx context.Context, key string, refusal *Error) (*Entry, instant) {
-	entry, err := g.lookup(ctx, key)
+	entry, known := g.recall(key)
+	var err error
+	if !known {
+		entry, err = g.lookup(ctx, key)
+	}
 	now := g.clock.now()
 	switch {
-	case errors.Is(err, ErrNotFound):
-		refusal.reason = ReasonUnknown
 	case err != nil:
 		*refusal = failure(ctx, ReasonStore, err)
+	case entry == nil:
+		refusal.reason = ReasonUnknown
 	case !entry.isActive():
 		refusal.reason = ReasonInactive
 	case entry.expired(now.unixMicro()):
@@ -209,37 +212,42 @@ func (g *Guard) authenticate(ctx context.Context, key string, refusal *Error) (*
 	return entry, now
 }
 
-// lookup finds the token of key under the current pepper or a previous one.
-func (g *Guard) lookup(ctx context.Context, key string) (*Entry, error) {
+// recall finds the token of key under the current pepper or a previous one, nil if there
+// is none, in memory; if it is not known there, the store has to be asked.
+func (g *Guard) recall(key string) (entry *Entry, known bool) {
+	if g.entries == nil {
+		return nil, false
+	}
 	for _, digest := range g.digesters {
 		d := digest(key)
-		entry, err := g.find(ctx, d)
-		if err != nil {
-			return nil, err
-		}
-		// A store that folds case or compares prefixes must not let a wrong key in.
-		if entry != nil && entry.digest.equal(&d) {
-			return entry, nil
+		entry, known := g.entries.Find(d)
+		if !known || entry != nil && entry.digest.equal(&d) {
+			return entry, known
 		}
 	}
-	return nil, ErrNotFound
+	return nil, true
 }
 
-// find returns the token of a digest, nil if there is none.
-func (g *Guard) find(ctx context.Context, d Digest) (*Entry, error) {
-	if g.entries != nil {
-		if entry, known := g.entries.Find(d); known {
-			return entry, nil
+// lookup finds it in the store, within the timeout.
+func (g *Guard) lookup(ctx context.Context, key string) (*Entry, error) {
+	if _, isBounded := ctx.(*budget); !isBounded {
+		budget := newBudget(ctx, g.options.Timeout)
+		defer budget.end()
+		ctx = budget
+	}
+	for _, digest := range g.digesters {
+		d := digest(key)
+		token, err := g.store.Lookup(ctx, d)
+		switch {
+		case errors.Is(err, ErrNotFound):
+		case err != nil:
+			return nil, err
+		// A store that folds case or compares prefixes must not let a wrong key in.
+		case token.Digest.equal(&d):
+			return NewCopy(token), nil
 		}
 	}
-	token, err := g.store.Lookup(ctx, d)
-	switch {
-	case err == nil:
-		return NewCopy(token), nil
-	case errors.Is(err, ErrNotFound):
-		return nil, nil
-	}
-	return nil, err
+	return nil, nil
 }
 
 // spend takes the request's cost from its bucket, notes the use, and sets the

@@ -29,7 +29,7 @@ const (
 	EventRevoked     EventType = "revoked"      // Token
 	EventLimiterDown EventType = "limiter_down" // from now on the fallback decides; Err
 	EventLimiterUp   EventType = "limiter_up"   // the limiter decides again
-	EventFlushFailed EventType = "flush_failed" // last_used could not be written and is kept for the next time; Err
+	EventFlushFailed EventType = "flush_failed" // last_used could not be written and is kept for the next time, or lost; Err
 )
 
 // Event is what an [Observer] is told. Fields that do not apply are zero.

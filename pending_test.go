@@ -3,6 +3,7 @@ package httpkey
 import (
 	"context"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,14 +22,22 @@ func TestOnlyTheLatestUseIsPending(t *testing.T) {
 	}
 }
 
+// More tokens than may wait in an interval lose uses, which is told also if the store is well.
 func TestPendingBound(t *testing.T) {
 	t.Parallel()
-	l := newLastUsed(time.Hour, nil, nil)
+	written := 0
+	l := newLastUsed(time.Hour, func(_ context.Context, used map[string]time.Time) error {
+		written += len(used)
+		return nil
+	}, nil)
 	for n := range 300_000 {
 		l.keep(strconv.Itoa(n), 1)
 	}
-	if got := len(l.take()); got != 131_072 {
-		t.Errorf("%d tokens wait, want 131,072", got)
+	if err := l.close(t.Context()); err == nil || !strings.Contains(err.Error(), "168928 uses are lost") || written != 131_072 {
+		t.Errorf("%d uses were written, want 131,072 (%v)", written, err)
+	}
+	if err := l.close(t.Context()); err != nil {
+		t.Errorf("told twice: %v", err)
 	}
 }
 

@@ -92,6 +92,18 @@ func TestLimitJSONRoundTrip(t *testing.T) {
 	}
 }
 
+// A period that no Duration can hold is an error, and not another period.
+func TestLimitJSONBeyondADuration(t *testing.T) {
+	t.Parallel()
+	for _, period := range []string{"2e10", "-2e10", "9223372037", "1e300"} {
+		var got httpkey.Limit
+		err := json.Unmarshal([]byte(`{"rate":1,"burst":1,"period":`+period+`}`), &got)
+		if err == nil || !strings.HasPrefix(err.Error(), "httpkey: ") {
+			t.Errorf("a period of %s seconds became %v (%v)", period, got.Period, err)
+		}
+	}
+}
+
 func TestTokenTimesHaveFourDigitYears(t *testing.T) {
 	t.Parallel()
 	late := time.Date(9999, 12, 31, 23, 30, 0, 0, time.FixedZone("", -3600)) // year 10000 in UTC

@@ -259,7 +259,7 @@ func testUnwritable(t *testing.T, b *sqlBackend) {
 					t.Errorf("%s: %v, more than %v", what, got, most)
 				}
 			}
-			if s.times(httpkey.EventLimiterDown) == 0 || s.times(cachestore.EventStoreDown) > 0 {
+			if s.times(httpkey.EventLimiterDown) != 1 || s.times(httpkey.EventLimiterUp) > 0 || s.times(cachestore.EventStoreDown) > 0 {
 				t.Errorf("told were %v", s.told)
 			}
 			if up == nil {
@@ -277,6 +277,19 @@ func testUnwritable(t *testing.T, b *sqlBackend) {
 			})
 			if back > 2*time.Second {
 				t.Errorf("last_used was written only %v after it could be", back)
+			}
+			limits := back + eventually(t, 10*time.Second, func() error {
+				s.get(holders[0].key)
+				if s.times(httpkey.EventLimiterUp) == 0 {
+					return errors.New("limits do not come from the database again")
+				}
+				return nil
+			})
+			if limits > 2*time.Second {
+				t.Errorf("limits came from the database only %v after it could be written", limits)
+			}
+			if s.times(httpkey.EventLimiterDown) != 1 || s.times(httpkey.EventLimiterUp) != 1 {
+				t.Errorf("told were %v", s.told)
 			}
 		})
 	}
