@@ -251,14 +251,14 @@ func TestRefusals(t *testing.T) {
 		{"ada", "GET", "/no/", 404, `{"detail":"Not found."}`, "Content-Type", "application/json"},
 		{"ada", "GET", "/a/b/c/", 404, `{"detail":"Not found."}`, "", ""},
 		{"ada", "GET", "/id/revoke/", 404, `{"detail":"Not found."}`, "", ""},
-		{"ada", "PUT", "/id/", 405, `{"detail":"Method \"PUT\" not allowed."}`, "Allow", "DELETE, GET, PATCH"},
+		{"ada", "PUT", "/id/", 405, `{"detail":"Method \"PUT\" not allowed."}`, "Allow", "DELETE, GET, HEAD, PATCH"},
 		{"ada", "PATCH", "/id", 307, "", "Location", "./id/"},
 		{"ada", "POST", "/id/rotate", 307, "", "Location", "./rotate/"},
-		{"ada", "PUT", "/id", 405, `{"detail":"Method \"PUT\" not allowed."}`, "Allow", "DELETE, GET, PATCH"},
+		{"ada", "PUT", "/id", 405, `{"detail":"Method \"PUT\" not allowed."}`, "Allow", "DELETE, GET, HEAD, PATCH"},
 		{"ada", "GET", "/id/rotate", 405, `{"detail":"Method \"GET\" not allowed."}`, "Allow", "POST"},
 		{"ada", "GET", "/id/revoke", 404, `{"detail":"Not found."}`, "", ""},
 		{"ada", "GET", "/id/nothing", 404, `{"detail":"Not found."}`, "", ""},
-		{"ada", "DELETE", "/", 405, `{"detail":"Method \"DELETE\" not allowed."}`, "Allow", "GET, POST"},
+		{"ada", "DELETE", "/", 405, `{"detail":"Method \"DELETE\" not allowed."}`, "Allow", "GET, HEAD, POST"},
 	} {
 		w := s.api(tt.login, tt.method, tt.path, "")
 		if w.Code != tt.status || w.Body.String() != tt.body || tt.header != "" && w.Header().Get(tt.header) != tt.value {

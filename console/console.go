@@ -168,5 +168,15 @@ func (m methods) serve(w http.ResponseWriter, r *http.Request, p Principal) erro
 	case len(m) == 0:
 		return errNotFound
 	}
-	return notAllowed(r.Method, slices.Sorted(maps.Keys(m)))
+	return notAllowed(r.Method, m.names())
+}
+
+// names are the methods that m answers, as an Allow header lists them.
+func (m methods) names() []string {
+	names := slices.Collect(maps.Keys(m))
+	if m[http.MethodGet] != nil {
+		names = append(names, http.MethodHead)
+	}
+	slices.Sort(names)
+	return names
 }
