@@ -133,8 +133,11 @@ func (f *form) fill(values url.Values) {
 func (f *form) expiry(wrong problems) time.Time {
 	if f.Expiry == "custom" {
 		at, err := time.Parse(dateOnly, f.Date)
-		if err != nil {
+		switch {
+		case err != nil:
 			wrong.add("expired_at", "Choose the day on which the token expires.")
+		case at.IsZero(): // long past, and not never
+			wrong.add("expired_at", notInFuture)
 		}
 		return at
 	}

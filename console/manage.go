@@ -414,6 +414,8 @@ func unique(scopes []string) []string {
 	return once
 }
 
+const notInFuture = "The expiry must be in the future."
+
 // checkExpiry checks the expiry of a token that is created at a moment.
 func (c *console) checkExpiry(at, created time.Time, wrong problems) {
 	latest := created.Add(c.options.MaxLifetime)
@@ -423,7 +425,7 @@ func (c *console) checkExpiry(at, created time.Time, wrong problems) {
 		wrong.add("expired_at", "A token may not live for ever. Give a time no later than %s.", latest.UTC().Format(time.RFC3339))
 	case at.IsZero():
 	case !at.After(time.Now()):
-		wrong.add("expired_at", "The expiry must be in the future.")
+		wrong.add("expired_at", notInFuture)
 	case limited && at.After(latest):
 		wrong.add("expired_at", "The expiry must be no later than %s.", latest.UTC().Format(time.RFC3339))
 	}

@@ -248,6 +248,8 @@ func TestExpiryOnThePage(t *testing.T) {
 			{0, "custom", "2000-02-30", time.Time{}, 400},
 			{0, "custom", "2000-01-01", time.Time{}, 400},
 			{0, "custom", "1999-01-01", time.Time{}, 400},
+			{0, "custom", "0001-01-01", time.Time{}, 400},
+			{60 * day, "custom", "0001-01-01", time.Time{}, 400},
 			{0, "8", "", time.Time{}, 400},
 			{0, "keep", "", time.Time{}, 400},
 			{0, "", "", time.Time{}, 400},
@@ -269,6 +271,9 @@ func TestExpiryOnThePage(t *testing.T) {
 			if tt.status == 400 {
 				if !strings.Contains(w.Body.String(), `aria-describedby="expired_at-error"`) || !strings.Contains(w.Body.String(), `href="#expired_at"`) {
 					t.Errorf("%+v: the page does not say what is wrong: %s", tt, w.Body)
+				}
+				if tt.date == "0001-01-01" && !strings.Contains(w.Body.String(), "must be in the future") {
+					t.Errorf("%+v: the page does not say that it is past: %s", tt, w.Body)
 				}
 				continue
 			}
