@@ -95,7 +95,7 @@ func (c *console) offerExpiries(f *form, created, now time.Time) {
 	lifetime := c.options.MaxLifetime
 	latest := created.Add(lifetime)
 	for _, days := range presets {
-		at := now.AddDate(0, 0, days)
+		at := now.Add(time.Duration(days) * day) // not AddDate, whose days have 23 to 25 hours, as the clock here is put
 		if lifetime == 0 || !at.After(latest) {
 			f.Expiries = append(f.Expiries, expiryChoice{strconv.Itoa(days), moment{at, now}, span{days, "day"}})
 		}

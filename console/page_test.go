@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	_ "time/tzdata" // for TestExpiryChoicesAreNotMovedByTheClock, wherever it runs
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/memstore"
@@ -317,6 +318,25 @@ func TestExpiryChoicesShowTheirDates(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A policy of 90 days has room for 90 days where a clock is put back, too.
+func TestExpiryChoicesAreNotMovedByTheClock(t *testing.T) {
+	t.Parallel()
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newSite(t, Options{MaxLifetime: 90 * day}).handler.(*console)
+	for _, now := range []time.Time{time.Date(2026, 9, 1, 12, 0, 0, 0, berlin), time.Date(2026, 3, 1, 12, 0, 0, 0, berlin)} {
+		var offered []string
+		for _, choice := range c.newForm(people["ada"], now).Expiries {
+			offered = append(offered, choice.Value)
+		}
+		if got := strings.Join(offered, " "); got != "7 30 90 custom" {
+			t.Errorf("on %v there are %s", now, got)
+		}
+	}
 }
 
 func TestEditingOnThePage(t *testing.T) {
