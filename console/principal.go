@@ -50,23 +50,24 @@ func (p Principal) mayRotate(t httpkey.Token) bool {
 	return (t.Kind == httpkey.ServiceToken || t.User == p.User) && p.mayGrant(t.Scopes)
 }
 
-// filters select p's tokens in a store; a token may be selected by several. None
-// of them is empty, which would select everybody's.
-func (p Principal) filters() []httpkey.Filter {
+// filters select p's tokens of a kind, or of all, in a store; a token may be selected
+// by several. None of them is empty, which would select everybody's.
+func (p Principal) filters(kind httpkey.Kind) []httpkey.Filter {
+	if !p.ServiceTokens {
+		if kind == httpkey.ServiceToken {
+			return nil
+		}
+		kind = httpkey.APIKey
+	}
 	var filters []httpkey.Filter
 	if p.User != "" {
-		filters = append(filters, httpkey.Filter{User: p.User})
+		filters = append(filters, httpkey.Filter{User: p.User, Kind: kind})
 	}
 	seen := map[string]bool{"": true}
 	for _, workspace := range p.Workspaces {
 		if !seen[workspace] {
 			seen[workspace] = true
-			filters = append(filters, httpkey.Filter{Workspace: workspace})
-		}
-	}
-	if !p.ServiceTokens {
-		for i := range filters {
-			filters[i].Kind = httpkey.APIKey
+			filters = append(filters, httpkey.Filter{Workspace: workspace, Kind: kind})
 		}
 	}
 	return filters
