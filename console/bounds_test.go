@@ -86,6 +86,11 @@ func TestPagesSayWhatIsTrue(t *testing.T) {
 	s := newSite(t, Options{})
 	_, token := s.issue(httpkey.Token{Label: "x", User: "ada"})
 	const sentence = `role="status"`
+	for _, path := range []string{"/?done=revoked", "/?done=updated", "/" + token.ID + "/?done=deleted"} {
+		if body := s.page("ada", path).Body.String(); strings.Contains(body, sentence) {
+			t.Errorf("%s says that something was done", path)
+		}
+	}
 	if body := s.page("ada", "/"+token.ID+"/?done=revoked").Body.String(); strings.Contains(body, sentence) {
 		t.Error("an active token is said to be revoked")
 	}
