@@ -69,8 +69,9 @@
 // [Options.Files] has files of the names that the directory files of this package has.
 // What an HTML file there defines replaces the definition of the same name, and leaves
 // the others as they are: a texts.html with {{define "product"}}Access keys{{end}} renames
-// the page. A style.css follows ours; most of what there is to change are the custom
-// properties at its beginning:
+// the page. One that is empty replaces nothing, a rule of [text/template]: what is to show
+// nothing holds {{""}}. A style.css follows ours; most of what there is to change are the
+// custom properties at its beginning:
 //
 //	:root { --accent: #6c2bd9; --font: "Inter", sans-serif; }
 //
