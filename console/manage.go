@@ -252,17 +252,11 @@ func (c *console) rotate(ctx context.Context, p Principal, id string, grace time
 
 var errEnded = conflict("A token that is revoked or expired cannot be rotated. Create a new one.", "")
 
-// checkRotatable refuses to rotate what has ended or was rotated before, and what
-// would show p a key that acts for another person, or that has scopes which they may
-// not give to anybody. One's own key may be rotated in a workspace that one does not
-// manage, where one could not create it: it gives its owner nothing that they do not
-// have, and who cannot rotate a key that has leaked goes on using it.
+// checkRotatable refuses to rotate what p may not, what has ended, and what was rotated
+// before.
 func (c *console) checkRotatable(ctx context.Context, p Principal, t httpkey.Token) error {
-	if t.Kind != httpkey.ServiceToken && t.User != p.User {
-		return forbidden("You may not rotate another person's API key, as you would see a key that acts for them. Revoke it instead.")
-	}
-	if !p.mayGrant(t.Scopes) {
-		return forbidden("You may not rotate a token with scopes that you do not have.")
+	if err := p.mayRotate(t); err != nil {
+		return err
 	}
 	if hasEnded(t, time.Now()) {
 		return errEnded
