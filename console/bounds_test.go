@@ -71,9 +71,9 @@ func TestWhatIsSearchedForIsBounded(t *testing.T) {
 // Names are what a page shows, so they are what people search for.
 func TestNamesAreFound(t *testing.T) {
 	t.Parallel()
-	p := Principal{User: "u-1", Names: map[string]string{"u-2": "Grace Hopper", "w-1": "Harvard"}}
-	token := httpkey.Token{User: "u-2", Workspace: "w-1", IsActive: true}
-	for search, want := range map[string]bool{"grace": true, "harvard": true, "w-1": true, "ada": false} {
+	p := Principal{User: "u-1", Names: map[string]string{"u-2": "Grace Hopper", "w-1": "Harvard", "s-1": "Read issues"}}
+	token := httpkey.Token{User: "u-2", Workspace: "w-1", Scopes: []string{"s-1", "s-2"}, IsActive: true}
+	for search, want := range map[string]bool{"grace": true, "harvard": true, "w-1": true, "read issues": true, "s-1": true, "s-2": true, "ada": false} {
 		if got := (query{search: search}).matches(p, token, time.Now()); got != want {
 			t.Errorf("%s is found: %v", search, got)
 		}

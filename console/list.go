@@ -146,7 +146,10 @@ func (q query) matches(p Principal, t httpkey.Token, now time.Time) bool {
 	if q.search == "" {
 		return true
 	}
-	texts := append([]string{t.Label, t.Description, t.User, p.name(t.User), t.Workspace, p.name(t.Workspace), t.Hint}, t.Scopes...)
+	texts := []string{t.Label, t.Description, t.Hint}
+	for _, id := range append([]string{t.User, t.Workspace}, t.Scopes...) {
+		texts = append(texts, id, p.name(id))
+	}
 	return strings.Contains(strings.ToLower(strings.Join(texts, "\n")), q.search)
 }
 
