@@ -198,8 +198,22 @@ func TestWhatNoTokenCanHave(t *testing.T) {
 	}
 	s.want(400, s.api("odd", "POST", "/", `{"label":"x","scopes":["no scope"]}`))
 	s.want(400, s.submit("ada", "/", newForm("kind", "master")))
+	if w := s.want(400, s.submit("ada", "/", newForm("label", "\xff"))); !strings.Contains(w.Body.String(), "Not a valid string.") {
+		t.Errorf("of what is not UTF-8 the page says %s", w.Body)
+	}
 	if told := s.told(); len(told) != 1 {
 		t.Errorf("told %v", told)
+	}
+}
+
+// A change is not refused for what it leaves as it is.
+func TestTokenWithoutALabelCanBeChanged(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	s.issue(httpkey.Token{ID: "id", User: "ada"})
+	s.want(200, s.api("ada", "PATCH", "/id/", `{"description":"y"}`))
+	if got := s.get("id"); got.Description != "y" {
+		t.Errorf("the store has %+v", got)
 	}
 }
 

@@ -56,7 +56,8 @@ func (c *console) successor(ctx context.Context, p Principal, t httpkey.Token) (
 // has found already.
 func (c *console) create(ctx context.Context, p Principal, t httpkey.Token, wrong problems) (httpkey.Created, error) {
 	t.Scopes = unique(t.Scopes)
-	checkTexts(t, wrong)
+	checkLabel(t.Label, wrong)
+	checkDescription(t.Description, wrong)
 	checkKind(t.Kind, wrong)
 	c.checkExpiry(t.ExpiredAt, time.Now(), wrong)
 	if len(t.Scopes) > maxScopes {
@@ -140,8 +141,11 @@ func (c *console) update(ctx context.Context, p Principal, id string, ch change,
 	if err := ch.apply(before, &t); err != nil {
 		return httpkey.Token{}, err
 	}
-	if t.Label != before.Label || t.Description != before.Description {
-		checkTexts(t, wrong)
+	if t.Label != before.Label {
+		checkLabel(t.Label, wrong)
+	}
+	if t.Description != before.Description {
+		checkDescription(t.Description, wrong)
 	}
 	if !t.ExpiredAt.Equal(before.ExpiredAt) {
 		c.checkExpiry(t.ExpiredAt, t.CreatedAt, wrong)
@@ -372,20 +376,25 @@ func (c *console) failed(ctx context.Context, e Event) error {
 	return errUnavailable
 }
 
-func checkTexts(t httpkey.Token, wrong problems) {
-	if strings.TrimSpace(t.Label) == "" && wrong["label"] == nil {
+func checkLabel(label string, wrong problems) {
+	if strings.TrimSpace(label) == "" && wrong["label"] == nil {
 		wrong.add("label", "This field may not be blank.")
 	}
-	for _, text := range []struct {
-		field, value string
-		most         int
-	}{{"label", t.Label, maxLabel}, {"description", t.Description, maxDescription}} {
-		if utf8.RuneCountInString(text.value) > text.most {
-			wrong.add(text.field, "Ensure this field has no more than %d characters.", text.most)
-		}
-		if !utf8.ValidString(text.value) || strings.ContainsRune(text.value, 0) {
-			wrong.add(text.field, "Null characters are not allowed.")
-		}
+	checkText("label", label, maxLabel, wrong)
+}
+
+func checkDescription(description string, wrong problems) {
+	checkText("description", description, maxDescription, wrong)
+}
+
+func checkText(field, text string, most int, wrong problems) {
+	switch {
+	case !utf8.ValidString(text):
+		wrong.add(field, "Not a valid string.")
+	case strings.ContainsRune(text, 0):
+		wrong.add(field, "Null characters are not allowed.")
+	case utf8.RuneCountInString(text) > most:
+		wrong.add(field, "Ensure this field has no more than %d characters.", most)
 	}
 }
 
