@@ -412,6 +412,13 @@ func TestRotationBringsIntoPolicy(t *testing.T) {
 			if !successor.ExpiredAt.Equal(want) {
 				t.Errorf("%s: the successor expires %v, want %v", name, successor.ExpiredAt, want)
 			}
+			told := s.told()
+			if last := told[len(told)-1]; last.Action != ActionRotate || last.Token.ID != successor.ID {
+				t.Errorf("%s: told last %+v", name, last)
+			}
+			if brought := len(told) == 2 && told[0].Action == ActionUpdate && told[0].Token.ID == "id" && told[0].Token.ExpiredAt.Equal(want); brought != (expiry != 10*day) {
+				t.Errorf("%s: told %+v", name, told)
+			}
 		})
 	}
 }

@@ -238,7 +238,7 @@ func (c *console) rotate(ctx context.Context, p Principal, id string, grace time
 	if err := c.checkRotatable(ctx, p, t); err != nil {
 		return httpkey.Created{}, err
 	}
-	if err := c.bringIntoPolicy(ctx, t); err != nil {
+	if err := c.bringIntoPolicy(ctx, p, t); err != nil {
 		return httpkey.Created{}, c.unchanged(ctx, Event{Action: ActionRotate, Principal: p, Token: t, Err: err})
 	}
 	secret, successor, err := c.guard.Rotate(ctx, id, grace)
@@ -273,8 +273,9 @@ func (c *console) checkRotatable(ctx context.Context, p Principal, t httpkey.Tok
 }
 
 // bringIntoPolicy sees to it that a successor of t, which gets its expiry, does
-// not live for longer than the policy has it: t may be older than that.
-func (c *console) bringIntoPolicy(ctx context.Context, t httpkey.Token) error {
+// not live for longer than the policy has it: t may be older than that. It is a change
+// of its own, as the rotation may yet fail.
+func (c *console) bringIntoPolicy(ctx context.Context, p Principal, t httpkey.Token) error {
 	if c.options.MaxLifetime == 0 {
 		return nil
 	}
@@ -283,13 +284,17 @@ func (c *console) bringIntoPolicy(ctx context.Context, t httpkey.Token) error {
 	if !livesTooLong(t) {
 		return nil
 	}
-	_, err := c.amend(ctx, t.ID, func(t *httpkey.Token) error {
+	t, err := c.amend(ctx, t.ID, func(t *httpkey.Token) error {
 		if livesTooLong(*t) {
 			t.ExpiredAt = latest
 		}
 		return nil
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	c.audit(ctx, Event{Action: ActionUpdate, Principal: p, Token: t})
+	return nil
 }
 
 // revoke makes p's token of this ID inactive, for ever.
