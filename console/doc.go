@@ -16,6 +16,7 @@
 //	DELETE /{id}/         delete; 204
 //	POST   /{id}/rotate/  rotate: grace, the whole seconds (0 to 604800) for which the old key goes on working
 //
+// Without its final slash, a path is answered 307, which sends on to the one with it.
 // Bodies are JSON objects of at most 64 KiB. A token has the properties that the
 // Plane API documents, and ours, as [httpkey.Token] writes them. "token", the secret,
 // is in the 201 of create and of rotate, and nowhere else.
