@@ -65,6 +65,7 @@ fuzz:
 	go test -run='^$$' -fuzz=FuzzSecretParser -fuzztime=$(FUZZTIME) .
 	go test -run='^$$' -fuzz=FuzzHeaderPath -fuzztime=$(FUZZTIME) .
 	go test -run='^$$' -fuzz=FuzzLimiters -fuzztime=$(FUZZTIME) ./memstore
+	go test -run='^$$' -fuzz=FuzzCursor -fuzztime=$(FUZZTIME) ./console
 
 bench:
 	@cd internal/bench && go run . -svg uniform.svg

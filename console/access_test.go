@@ -42,9 +42,17 @@ var requests = []request{
 	{"/{id}/delete/{$}", "GET", true, "", 200},
 	{"/{id}/delete/{$}", "POST", true, "name=treasure", 303},
 	{"/{id}", "GET", false, "", 307},
+	{"/{id}", "PATCH", false, `{"label":"changed"}`, 307},
+	{"/{id}", "DELETE", false, "", 307},
+	{"/{id}/rotate", "POST", false, `{"grace":60}`, 307},
 	{"/{id}", "GET", true, "", 307},
-	{"/{id}/{action}", "GET", false, "", 307},
-	{"/{id}/{action}", "GET", true, "", 307},
+	{"/{id}", "POST", true, "label=changed&expiry=keep", 307},
+	{"/{id}/rotate", "GET", true, "", 307},
+	{"/{id}/rotate", "POST", true, "grace=3600", 307},
+	{"/{id}/revoke", "GET", true, "", 307},
+	{"/{id}/revoke", "POST", true, "name=treasure", 307},
+	{"/{id}/delete", "GET", true, "", 307},
+	{"/{id}/delete", "POST", true, "name=treasure", 307},
 }
 
 func (q request) String() string {
@@ -58,7 +66,7 @@ func (q request) String() string {
 func (q request) aboutToken() bool { return strings.HasPrefix(q.pattern, "/{id}/") && q.ok != 307 }
 
 func (q request) send(s *site, login, id string, headers ...string) *httptest.ResponseRecorder {
-	path := strings.NewReplacer("{$}", "", "{id}", url.PathEscape(id), "{action}", "rotate").Replace(q.pattern)
+	path := strings.NewReplacer("{$}", "", "{id}", url.PathEscape(id)).Replace(q.pattern)
 	if q.page {
 		headers = append(headers, "Accept", browserAccept, "Content-Type", "application/x-www-form-urlencoded")
 	} else {
@@ -214,11 +222,12 @@ func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 	}
 	for name, w := range answers {
 		for header, want := range map[string]string{
-			"Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-			"X-Content-Type-Options":  "nosniff",
-			"Referrer-Policy":         "same-origin",
-			"Cache-Control":           "no-store",
-			"Vary":                    "Accept",
+			"Content-Security-Policy":      "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+			"X-Content-Type-Options":       "nosniff",
+			"Cross-Origin-Resource-Policy": "same-origin",
+			"Referrer-Policy":              "same-origin",
+			"Cache-Control":                "no-store",
+			"Vary":                         "Accept",
 		} {
 			if got := w.Header().Get(header); got != want {
 				t.Errorf("%s: %s is %q, want %q", name, header, got, want)
@@ -243,8 +252,14 @@ func TestRefusals(t *testing.T) {
 		{"ada", "GET", "/no/", 404, `{"detail":"Not found."}`, "Content-Type", "application/json"},
 		{"ada", "GET", "/a/b/c/", 404, `{"detail":"Not found."}`, "", ""},
 		{"ada", "GET", "/id/revoke/", 404, `{"detail":"Not found."}`, "", ""},
-		{"ada", "PUT", "/id/", 405, `{"detail":"Method \"PUT\" not allowed."}`, "Allow", "DELETE, GET, PATCH"},
-		{"ada", "DELETE", "/", 405, `{"detail":"Method \"DELETE\" not allowed."}`, "Allow", "GET, POST"},
+		{"ada", "PUT", "/id/", 405, `{"detail":"Method \"PUT\" not allowed."}`, "Allow", "DELETE, GET, HEAD, PATCH"},
+		{"ada", "PATCH", "/id", 307, "", "Location", "./id/"},
+		{"ada", "POST", "/id/rotate", 307, "", "Location", "./rotate/"},
+		{"ada", "PUT", "/id", 405, `{"detail":"Method \"PUT\" not allowed."}`, "Allow", "DELETE, GET, HEAD, PATCH"},
+		{"ada", "GET", "/id/rotate", 405, `{"detail":"Method \"GET\" not allowed."}`, "Allow", "POST"},
+		{"ada", "GET", "/id/revoke", 404, `{"detail":"Not found."}`, "", ""},
+		{"ada", "GET", "/id/nothing", 404, `{"detail":"Not found."}`, "", ""},
+		{"ada", "DELETE", "/", 405, `{"detail":"Method \"DELETE\" not allowed."}`, "Allow", "GET, HEAD, POST"},
 	} {
 		w := s.api(tt.login, tt.method, tt.path, "")
 		if w.Code != tt.status || w.Body.String() != tt.body || tt.header != "" && w.Header().Get(tt.header) != tt.value {

@@ -43,9 +43,9 @@ func (c *console) apiCreate(w http.ResponseWriter, r *http.Request, p Principal)
 		Label:       body.text("label"),
 		Description: body.text("description"),
 		Kind:        body.kind("kind"),
-		Workspace:   orZero(body.nullableText("workspace")),
+		Workspace:   body.nullableText("workspace"),
 		Scopes:      body.texts("scopes"),
-		ExpiredAt:   orZero(body.nullableTime("expired_at")),
+		ExpiredAt:   body.expiry("expired_at"),
 	}
 	body.refuseRest()
 	created, err := c.create(r.Context(), p, t, body.wrong)
@@ -81,7 +81,7 @@ func (c *console) apiUpdate(w http.ResponseWriter, r *http.Request, p Principal)
 		ch.isActive = pointer(body.boolean("is_active"))
 	}
 	if body.has("expired_at") {
-		ch.expiredAt = pointer(orZero(body.nullableTime("expired_at")))
+		ch.expiredAt = pointer(body.expiry("expired_at"))
 	}
 	body.refuseRest()
 	t, err := c.update(r.Context(), p, r.PathValue("id"), ch, body.wrong)
@@ -146,10 +146,3 @@ func writeJSON(w http.ResponseWriter, status int, value any) {
 }
 
 func pointer[T any](value T) *T { return &value }
-
-func orZero[T any](value *T) (zero T) {
-	if value == nil {
-		return zero
-	}
-	return *value
-}

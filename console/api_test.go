@@ -123,6 +123,9 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"POST", "/", `{"label":"x"}`, 400, `{"expired_at":["A token may not live for ever. Give a time no later than `},
 		{"POST", "/", `{"label":"x","expired_at":null}`, 400, `{"expired_at":["A token may not live for ever.`},
 		{"POST", "/", `{"label":"x","expired_at":"2001-01-01T00:00:00Z"}`, 400, `{"expired_at":["The expiry must be in the future."]}`},
+		{"POST", "/", `{"label":"x","expired_at":"0001-01-01T00:00:00Z"}`, 400, `{"expired_at":["The expiry must be in the future."]}`},
+		{"POST", "/", `{"label":"x","expired_at":"0001-01-01T00:00:00+01:00"}`, 400, `{"expired_at":["The expiry must be in the future."]}`},
+		{"POST", "/", `{"label":"x","expired_at":"0001-01-01T00:00:00.000000999Z"}`, 400, `{"expired_at":["The expiry must be in the future."]}`},
 		{"POST", "/", `{"label":"x","expired_at":"2099-01-01T00:00:00Z"}`, 400, `{"expired_at":["The expiry must be no later than `},
 		{"POST", "/", `{"label":"x","expired_at":"tomorrow"}`, 400, `{"expired_at":["Datetime has wrong format.`},
 		{"POST", "/", `{"label":"x","expired_at":"9999-12-31T23:59:59-10:00"}`, 400, `{"expired_at":["Datetime has wrong format.`},
@@ -143,6 +146,8 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"PATCH", "/mine/", `{"is_active":null}`, 400, `{"is_active":["This field may not be null."]}`},
 		{"PATCH", "/mine/", `{"label":""}`, 400, `{"label":["This field may not be blank."]}`},
 		{"PATCH", "/mine/", `{"expired_at":"2001-01-01T00:00:00Z"}`, 400, `{"expired_at":["The expiry must be in the future."]}`},
+		{"PATCH", "/mine/", `{"expired_at":"0001-01-01T00:00:00Z"}`, 400, `{"expired_at":["The expiry must be in the future."]}`},
+		{"PATCH", "/mine/", `{"expired_at":"0000-12-31T00:00:00Z"}`, 400, `{"expired_at":["The expiry must be in the future."]}`},
 		{"PATCH", "/mine/", `{"expired_at":"2099-01-01T00:00:00Z"}`, 400, `{"expired_at":["The expiry must be no later than `},
 		{"POST", "/mine/rotate/", `{}`, 400, `{"grace":["This field is required."]}`},
 		{"POST", "/mine/rotate/", `{"grace":-1}`, 400, `{"grace":["Ensure this value is from 0 to 604800 seconds."]}`},
@@ -193,8 +198,22 @@ func TestWhatNoTokenCanHave(t *testing.T) {
 	}
 	s.want(400, s.api("odd", "POST", "/", `{"label":"x","scopes":["no scope"]}`))
 	s.want(400, s.submit("ada", "/", newForm("kind", "master")))
+	if w := s.want(400, s.submit("ada", "/", newForm("label", "\xff"))); !strings.Contains(w.Body.String(), "Not a valid string.") {
+		t.Errorf("of what is not UTF-8 the page says %s", w.Body)
+	}
 	if told := s.told(); len(told) != 1 {
 		t.Errorf("told %v", told)
+	}
+}
+
+// A change is not refused for what it leaves as it is.
+func TestTokenWithoutALabelCanBeChanged(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	s.issue(httpkey.Token{ID: "id", User: "ada"})
+	s.want(200, s.api("ada", "PATCH", "/id/", `{"description":"y"}`))
+	if got := s.get("id"); got.Description != "y" {
+		t.Errorf("the store has %+v", got)
 	}
 }
 
@@ -392,6 +411,13 @@ func TestRotationBringsIntoPolicy(t *testing.T) {
 			}
 			if !successor.ExpiredAt.Equal(want) {
 				t.Errorf("%s: the successor expires %v, want %v", name, successor.ExpiredAt, want)
+			}
+			told := s.told()
+			if last := told[len(told)-1]; last.Action != ActionRotate || last.Token.ID != successor.ID {
+				t.Errorf("%s: told last %+v", name, last)
+			}
+			if brought := len(told) == 2 && told[0].Action == ActionUpdate && told[0].Token.ID == "id" && told[0].Token.ExpiredAt.Equal(want); brought != (expiry != 10*day) {
+				t.Errorf("%s: told %+v", name, told)
 			}
 		})
 	}

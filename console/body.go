@@ -98,11 +98,11 @@ func (o *object) text(field string) (value string) {
 	return strings.TrimSpace(value)
 }
 
-func (o *object) nullableText(field string) *string {
-	if !o.has(field) || o.isNull(field) {
-		return nil
+func (o *object) nullableText(field string) string {
+	if o.isNull(field) {
+		return ""
 	}
-	return pointer(o.text(field))
+	return o.text(field)
 }
 
 func (o *object) texts(field string) (values []string) {
@@ -121,22 +121,24 @@ func (o *object) kind(field string) httpkey.Kind {
 	return kind
 }
 
-// nullableTime reads RFC 3339, as JSON has it everywhere else.
-func (o *object) nullableTime(field string) *time.Time {
-	if !o.has(field) || o.isNull(field) {
-		return nil
+// expiry reads RFC 3339, as JSON has it everywhere else, or null: zero, which is never.
+func (o *object) expiry(field string) (at time.Time) {
+	if o.isNull(field) {
+		return at
 	}
 	const mismatch = "Datetime has wrong format. Use RFC 3339, as in 2027-01-31T12:00:00Z, or null."
 	var text string
 	if !o.take(field, &text, mismatch) {
-		return nil
+		return at
 	}
 	at, err := time.Parse(time.RFC3339, text)
-	if at = stored(at); err != nil || at.Year() < 1 || at.Year() > 9999 || at.IsZero() {
+	switch at = stored(at); {
+	case err != nil || at.Year() > 9999:
 		o.wrong.add(field, mismatch)
-		return nil
+	case at.IsZero(): // long past, and not never
+		o.wrong.add(field, notInFuture)
 	}
-	return &at
+	return at
 }
 
 // grace reads whole seconds; it is required, so that nobody ends a key by leaving it out.

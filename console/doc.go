@@ -16,6 +16,7 @@
 //	DELETE /{id}/         delete; 204
 //	POST   /{id}/rotate/  rotate: grace, the whole seconds (0 to 604800) for which the old key goes on working
 //
+// Without its final slash, a path is answered 307, which sends on to the one with it.
 // Bodies are JSON objects of at most 64 KiB. A token has the properties that the
 // Plane API documents, and ours, as [httpkey.Token] writes them. "token", the secret,
 // is in the 201 of create and of rotate, and nowhere else.
@@ -69,8 +70,9 @@
 // [Options.Files] has files of the names that the directory files of this package has.
 // What an HTML file there defines replaces the definition of the same name, and leaves
 // the others as they are: a texts.html with {{define "product"}}Access keys{{end}} renames
-// the page. A style.css follows ours; most of what there is to change are the custom
-// properties at its beginning:
+// the page. One that is empty replaces nothing, a rule of [text/template]: what is to show
+// nothing holds {{""}}. A style.css follows ours; most of what there is to change are the
+// custom properties at its beginning:
 //
 //	:root { --accent: #6c2bd9; --font: "Inter", sans-serif; }
 //

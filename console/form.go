@@ -95,7 +95,7 @@ func (c *console) offerExpiries(f *form, created, now time.Time) {
 	lifetime := c.options.MaxLifetime
 	latest := created.Add(lifetime)
 	for _, days := range presets {
-		at := now.AddDate(0, 0, days)
+		at := now.Add(time.Duration(days) * day) // not AddDate, whose days have 23 to 25 hours, as the clock here is put
 		if lifetime == 0 || !at.After(latest) {
 			f.Expiries = append(f.Expiries, expiryChoice{strconv.Itoa(days), moment{at, now}, span{days, "day"}})
 		}
@@ -133,8 +133,11 @@ func (f *form) fill(values url.Values) {
 func (f *form) expiry(wrong problems) time.Time {
 	if f.Expiry == "custom" {
 		at, err := time.Parse(dateOnly, f.Date)
-		if err != nil {
+		switch {
+		case err != nil:
 			wrong.add("expired_at", "Choose the day on which the token expires.")
+		case at.IsZero(): // long past, and not never
+			wrong.add("expired_at", notInFuture)
 		}
 		return at
 	}

@@ -127,11 +127,8 @@ func parseQuery(values url.Values) (query, error) {
 	return q, wrong.asError()
 }
 
-// matches reports whether t, one of p's, is asked for.
+// matches reports whether q asks for t, which is p's and of q's Kind.
 func (q query) matches(p Principal, t httpkey.Token, now time.Time) bool {
-	if q.Kind != "" && t.Kind != q.Kind {
-		return false
-	}
 	switch q.Status {
 	case "works":
 		if hasEnded(t, now) {
@@ -149,7 +146,10 @@ func (q query) matches(p Principal, t httpkey.Token, now time.Time) bool {
 	if q.search == "" {
 		return true
 	}
-	texts := append([]string{t.Label, t.Description, t.User, p.name(t.User), t.Workspace, p.name(t.Workspace), t.Hint}, t.Scopes...)
+	texts := []string{t.Label, t.Description, t.Hint}
+	for _, id := range append([]string{t.User, t.Workspace}, t.Scopes...) {
+		texts = append(texts, id, p.name(id))
+	}
 	return strings.Contains(strings.ToLower(strings.Join(texts, "\n")), q.search)
 }
 
@@ -248,12 +248,9 @@ func insert(page []httpkey.Token, t httpkey.Token, most int, compare func(a, b h
 func (c *console) merged(ctx context.Context, p Principal, kind httpkey.Kind, after httpkey.Cursor, atATime int) iter.Seq2[httpkey.Token, error] {
 	return func(yield func(httpkey.Token, error) bool) {
 		var sources []*source
-		filters := p.filters()
+		filters := p.filters(kind)
 		atATime = min(atATime, max(maxScan/max(len(filters), 1), 1))
 		for _, filter := range filters {
-			if filter.Kind == "" {
-				filter.Kind = kind
-			}
 			filter.After, filter.Limit = after, atATime
 			sources = append(sources, &source{filter: filter})
 		}

@@ -279,9 +279,11 @@ func TestListReadsNoMoreThanItMust(t *testing.T) {
 func TestListNeverAsksForAll(t *testing.T) {
 	t.Parallel()
 	for _, p := range []Principal{{}, {User: "u"}, {Workspaces: []string{"", "w", ""}}, {User: "u", Workspaces: []string{""}, ServiceTokens: true}} {
-		for _, filter := range p.filters() {
-			if filter.User == "" && filter.Workspace == "" {
-				t.Errorf("%+v selects %+v", p, filter)
+		for _, kind := range kinds {
+			for _, filter := range p.filters(kind) {
+				if filter.User == "" && filter.Workspace == "" || filter.Kind == "" && !p.ServiceTokens {
+					t.Errorf("%+v selects %+v", p, filter)
+				}
 			}
 		}
 	}

@@ -56,7 +56,8 @@ func (c *console) successor(ctx context.Context, p Principal, t httpkey.Token) (
 // has found already.
 func (c *console) create(ctx context.Context, p Principal, t httpkey.Token, wrong problems) (httpkey.Created, error) {
 	t.Scopes = unique(t.Scopes)
-	checkTexts(t, wrong)
+	checkLabel(t.Label, wrong)
+	checkDescription(t.Description, wrong)
 	checkKind(t.Kind, wrong)
 	c.checkExpiry(t.ExpiredAt, time.Now(), wrong)
 	if len(t.Scopes) > maxScopes {
@@ -140,8 +141,11 @@ func (c *console) update(ctx context.Context, p Principal, id string, ch change,
 	if err := ch.apply(before, &t); err != nil {
 		return httpkey.Token{}, err
 	}
-	if t.Label != before.Label || t.Description != before.Description {
-		checkTexts(t, wrong)
+	if t.Label != before.Label {
+		checkLabel(t.Label, wrong)
+	}
+	if t.Description != before.Description {
+		checkDescription(t.Description, wrong)
 	}
 	if !t.ExpiredAt.Equal(before.ExpiredAt) {
 		c.checkExpiry(t.ExpiredAt, t.CreatedAt, wrong)
@@ -234,7 +238,7 @@ func (c *console) rotate(ctx context.Context, p Principal, id string, grace time
 	if err := c.checkRotatable(ctx, p, t); err != nil {
 		return httpkey.Created{}, err
 	}
-	if err := c.bringIntoPolicy(ctx, t); err != nil {
+	if err := c.bringIntoPolicy(ctx, p, t); err != nil {
 		return httpkey.Created{}, c.unchanged(ctx, Event{Action: ActionRotate, Principal: p, Token: t, Err: err})
 	}
 	secret, successor, err := c.guard.Rotate(ctx, id, grace)
@@ -252,17 +256,11 @@ func (c *console) rotate(ctx context.Context, p Principal, id string, grace time
 
 var errEnded = conflict("A token that is revoked or expired cannot be rotated. Create a new one.", "")
 
-// checkRotatable refuses to rotate what has ended or was rotated before, and what
-// would show p a key that acts for another person, or that has scopes which they may
-// not give to anybody. One's own key may be rotated in a workspace that one does not
-// manage, where one could not create it: it gives its owner nothing that they do not
-// have, and who cannot rotate a key that has leaked goes on using it.
+// checkRotatable refuses to rotate what p may not, what has ended, and what was rotated
+// before.
 func (c *console) checkRotatable(ctx context.Context, p Principal, t httpkey.Token) error {
-	if t.Kind != httpkey.ServiceToken && t.User != p.User {
-		return forbidden("You may not rotate another person's API key, as you would see a key that acts for them. Revoke it instead.")
-	}
-	if !p.mayGrant(t.Scopes) {
-		return forbidden("You may not rotate a token with scopes that you do not have.")
+	if err := p.mayRotate(t); err != nil {
+		return err
 	}
 	if hasEnded(t, time.Now()) {
 		return errEnded
@@ -275,8 +273,9 @@ func (c *console) checkRotatable(ctx context.Context, p Principal, t httpkey.Tok
 }
 
 // bringIntoPolicy sees to it that a successor of t, which gets its expiry, does
-// not live for longer than the policy has it: t may be older than that.
-func (c *console) bringIntoPolicy(ctx context.Context, t httpkey.Token) error {
+// not live for longer than the policy has it: t may be older than that. It is a change
+// of its own, as the rotation may yet fail.
+func (c *console) bringIntoPolicy(ctx context.Context, p Principal, t httpkey.Token) error {
 	if c.options.MaxLifetime == 0 {
 		return nil
 	}
@@ -285,13 +284,17 @@ func (c *console) bringIntoPolicy(ctx context.Context, t httpkey.Token) error {
 	if !livesTooLong(t) {
 		return nil
 	}
-	_, err := c.amend(ctx, t.ID, func(t *httpkey.Token) error {
+	t, err := c.amend(ctx, t.ID, func(t *httpkey.Token) error {
 		if livesTooLong(*t) {
 			t.ExpiredAt = latest
 		}
 		return nil
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	c.audit(ctx, Event{Action: ActionUpdate, Principal: p, Token: t})
+	return nil
 }
 
 // revoke makes p's token of this ID inactive, for ever.
@@ -378,20 +381,25 @@ func (c *console) failed(ctx context.Context, e Event) error {
 	return errUnavailable
 }
 
-func checkTexts(t httpkey.Token, wrong problems) {
-	if strings.TrimSpace(t.Label) == "" && wrong["label"] == nil {
+func checkLabel(label string, wrong problems) {
+	if strings.TrimSpace(label) == "" && wrong["label"] == nil {
 		wrong.add("label", "This field may not be blank.")
 	}
-	for _, text := range []struct {
-		field, value string
-		most         int
-	}{{"label", t.Label, maxLabel}, {"description", t.Description, maxDescription}} {
-		if utf8.RuneCountInString(text.value) > text.most {
-			wrong.add(text.field, "Ensure this field has no more than %d characters.", text.most)
-		}
-		if !utf8.ValidString(text.value) || strings.ContainsRune(text.value, 0) {
-			wrong.add(text.field, "Null characters are not allowed.")
-		}
+	checkText("label", label, maxLabel, wrong)
+}
+
+func checkDescription(description string, wrong problems) {
+	checkText("description", description, maxDescription, wrong)
+}
+
+func checkText(field, text string, most int, wrong problems) {
+	switch {
+	case !utf8.ValidString(text):
+		wrong.add(field, "Not a valid string.")
+	case strings.ContainsRune(text, 0):
+		wrong.add(field, "Null characters are not allowed.")
+	case utf8.RuneCountInString(text) > most:
+		wrong.add(field, "Ensure this field has no more than %d characters.", most)
 	}
 }
 
@@ -414,6 +422,8 @@ func unique(scopes []string) []string {
 	return once
 }
 
+const notInFuture = "The expiry must be in the future."
+
 // checkExpiry checks the expiry of a token that is created at a moment.
 func (c *console) checkExpiry(at, created time.Time, wrong problems) {
 	latest := created.Add(c.options.MaxLifetime)
@@ -423,7 +433,7 @@ func (c *console) checkExpiry(at, created time.Time, wrong problems) {
 		wrong.add("expired_at", "A token may not live for ever. Give a time no later than %s.", latest.UTC().Format(time.RFC3339))
 	case at.IsZero():
 	case !at.After(time.Now()):
-		wrong.add("expired_at", "The expiry must be in the future.")
+		wrong.add("expired_at", notInFuture)
 	case limited && at.After(latest):
 		wrong.add("expired_at", "The expiry must be no later than %s.", latest.UTC().Format(time.RFC3339))
 	}

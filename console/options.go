@@ -42,8 +42,8 @@ type Options struct {
 
 	// Files are laid over the console's own: the definitions of its templates,
 	// which hold every text, replace ours one by one, and the rules of their
-	// style.css follow ours. See the package documentation. They are read once, in
-	// New. Nil: ours alone.
+	// style.css follow ours. See the package documentation. They are read in New, and
+	// not after it. Nil: ours alone.
 	Files fs.FS
 }
 

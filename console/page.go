@@ -43,7 +43,11 @@ func (c *console) listPage(w http.ResponseWriter, r *http.Request, p Principal) 
 		}
 		list.Tokens = append(list.Tokens, c.tokenView(p, t, successor, now))
 	}
-	return c.render(w, r, p, http.StatusOK, "list", view{List: list, Done: values.Get("done")})
+	v := view{List: list}
+	if values.Get("done") == "deleted" {
+		v.Done = "deleted"
+	}
+	return c.render(w, r, p, http.StatusOK, "list", v)
 }
 
 // linkTo is the list with the same parameters at another place.
@@ -106,9 +110,9 @@ func (c *console) tokenPage(w http.ResponseWriter, r *http.Request, p Principal)
 		return err
 	}
 	v.Form = c.changeForm(t, time.Now())
-	v.Done = r.URL.Query().Get("done")
-	if v.Done == "revoked" && t.IsActive { // the link is old, or somebody's who would have us believe it
-		v.Done = ""
+	// A link may be old, or of somebody who would have us believe it.
+	if done := r.URL.Query().Get("done"); done == "updated" || done == "revoked" && !t.IsActive {
+		v.Done = done
 	}
 	return c.render(w, r, p, http.StatusOK, "token", v)
 }

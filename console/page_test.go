@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	_ "time/tzdata" // for TestExpiryChoicesAreNotMovedByTheClock, wherever it runs
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/memstore"
@@ -248,6 +249,8 @@ func TestExpiryOnThePage(t *testing.T) {
 			{0, "custom", "2000-02-30", time.Time{}, 400},
 			{0, "custom", "2000-01-01", time.Time{}, 400},
 			{0, "custom", "1999-01-01", time.Time{}, 400},
+			{0, "custom", "0001-01-01", time.Time{}, 400},
+			{60 * day, "custom", "0001-01-01", time.Time{}, 400},
 			{0, "8", "", time.Time{}, 400},
 			{0, "keep", "", time.Time{}, 400},
 			{0, "", "", time.Time{}, 400},
@@ -269,6 +272,9 @@ func TestExpiryOnThePage(t *testing.T) {
 			if tt.status == 400 {
 				if !strings.Contains(w.Body.String(), `aria-describedby="expired_at-error"`) || !strings.Contains(w.Body.String(), `href="#expired_at"`) {
 					t.Errorf("%+v: the page does not say what is wrong: %s", tt, w.Body)
+				}
+				if tt.date == "0001-01-01" && !strings.Contains(w.Body.String(), "must be in the future") {
+					t.Errorf("%+v: the page does not say that it is past: %s", tt, w.Body)
 				}
 				continue
 			}
@@ -312,6 +318,25 @@ func TestExpiryChoicesShowTheirDates(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A policy of 90 days has room for 90 days where a clock is put back, too.
+func TestExpiryChoicesAreNotMovedByTheClock(t *testing.T) {
+	t.Parallel()
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newSite(t, Options{MaxLifetime: 90 * day}).handler.(*console)
+	for _, now := range []time.Time{time.Date(2026, 9, 1, 12, 0, 0, 0, berlin), time.Date(2026, 3, 1, 12, 0, 0, 0, berlin)} {
+		var offered []string
+		for _, choice := range c.newForm(people["ada"], now).Expiries {
+			offered = append(offered, choice.Value)
+		}
+		if got := strings.Join(offered, " "); got != "7 30 90 custom" {
+			t.Errorf("on %v there are %s", now, got)
+		}
+	}
 }
 
 func TestEditingOnThePage(t *testing.T) {

@@ -44,29 +44,38 @@ func (p Principal) mayGrant(scopes []string) bool {
 	return !slices.ContainsFunc(scopes, func(scope string) bool { return !slices.Contains(p.Scopes, scope) })
 }
 
-// mayRotate reports whether p may see a new key of t: one that acts for nobody else,
-// and can do no more than p may give.
-func (p Principal) mayRotate(t httpkey.Token) bool {
-	return (t.Kind == httpkey.ServiceToken || t.User == p.User) && p.mayGrant(t.Scopes)
+// mayRotate refuses to let p see a new key of t if that acts for another person, or has
+// scopes that p may not give to anybody. One's own key may be rotated in a workspace that
+// one does not manage, where one could not create it: it gives its owner nothing that they
+// do not have, and who cannot rotate a key that has leaked goes on using it.
+func (p Principal) mayRotate(t httpkey.Token) error {
+	switch {
+	case t.Kind != httpkey.ServiceToken && t.User != p.User:
+		return forbidden("You may not rotate another person's API key, as you would see a key that acts for them. Revoke it instead.")
+	case !p.mayGrant(t.Scopes):
+		return forbidden("You may not rotate a token with scopes that you do not have.")
+	}
+	return nil
 }
 
-// filters select p's tokens in a store; a token may be selected by several. None
-// of them is empty, which would select everybody's.
-func (p Principal) filters() []httpkey.Filter {
+// filters select p's tokens of a kind, or of all, in a store; a token may be selected
+// by several. None of them is empty, which would select everybody's.
+func (p Principal) filters(kind httpkey.Kind) []httpkey.Filter {
+	if !p.ServiceTokens {
+		if kind == httpkey.ServiceToken {
+			return nil
+		}
+		kind = httpkey.APIKey
+	}
 	var filters []httpkey.Filter
 	if p.User != "" {
-		filters = append(filters, httpkey.Filter{User: p.User})
+		filters = append(filters, httpkey.Filter{User: p.User, Kind: kind})
 	}
 	seen := map[string]bool{"": true}
 	for _, workspace := range p.Workspaces {
 		if !seen[workspace] {
 			seen[workspace] = true
-			filters = append(filters, httpkey.Filter{Workspace: workspace})
-		}
-	}
-	if !p.ServiceTokens {
-		for i := range filters {
-			filters[i].Kind = httpkey.APIKey
+			filters = append(filters, httpkey.Filter{Workspace: workspace, Kind: kind})
 		}
 	}
 	return filters

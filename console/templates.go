@@ -77,8 +77,8 @@ func newLook(layers ...fs.FS) (look, error) {
 	}
 	for _, name := range pageNames {
 		page := template.New(name).Funcs(template.FuncMap{"asset": func(name string) string { return urls[name] }})
-		for _, file := range []string{"layout.html", "texts.html", "parts.html", name + ".html"} {
-			if err := parse(page, layers, file); err != nil {
+		for _, layer := range layers {
+			if err := parse(page, layer, "layout.html", "texts.html", "parts.html", name+".html"); err != nil {
 				return look{}, err
 			}
 		}
@@ -122,9 +122,9 @@ func readAsset(layers []fs.FS, name string) ([]byte, error) {
 	return all, nil
 }
 
-// parse adds the definitions of a file; those of a later layer replace the former.
-func parse(page *template.Template, layers []fs.FS, name string) error {
-	for _, layer := range layers {
+// parse adds the definitions of a layer's files to a page; they replace those that it has.
+func parse(page *template.Template, layer fs.FS, names ...string) error {
+	for _, name := range names {
 		content, err := fs.ReadFile(layer, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

@@ -43,6 +43,21 @@ func TestFilesAreLaidOver(t *testing.T) {
 	}
 }
 
+// A definition is replaced whichever file has the new one.
+func TestAnyFileMayReplaceADefinition(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{Files: fstest.MapFS{
+		"texts.html": {Data: []byte(`{{define "badge"}}<b>{{.State}}</b>{{end}}{{define "header"}}<header>Acme</header>{{end}}`)},
+	}})
+	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+	body := s.page("ada", "/").Body.String()
+	for _, text := range []string{"<b>active</b>", "<header>Acme</header>"} {
+		if !strings.Contains(body, text) {
+			t.Errorf("the page has no %s: %s", text, body)
+		}
+	}
+}
+
 // brokenFS cannot be read.
 type brokenFS struct{}
 

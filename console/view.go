@@ -17,8 +17,8 @@ type view struct {
 	Failure   *failureView
 	List      *listView
 	Token     *tokenView
-	Successor *tokenView // token, rotate: what the token was rotated into
-	Old       *tokenView // secret: the token that it succeeds
+	Successor *tokenView // token: what the token was rotated into
+	Old       *tokenView // token, secret: the token that it succeeds
 	Secret    httpkey.Secret
 	Form      *form
 }
@@ -51,7 +51,7 @@ func (c *console) tokenView(p Principal, t httpkey.Token, successor *httpkey.Tok
 		Expires:   moment{t.ExpiredAt, now},
 		Status:    statusOf(t, successor, now),
 		HasEnded:  hasEnded(t, now),
-		MayRotate: p.mayRotate(t),
+		MayRotate: p.mayRotate(t) == nil,
 	}
 	if t.User != p.User {
 		v.Owner = p.name(t.User)

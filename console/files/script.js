@@ -8,8 +8,9 @@ if (secret) {
 	const copied = document.getElementById("copied");
 	const copy = document.getElementById("copy");
 	const download = document.getElementById("download");
+	const actions = document.getElementById("secret-actions");
 
-	document.getElementById("secret-actions").hidden = false;
+	actions.hidden = false;
 
 	copy.addEventListener("click", async () => {
 		let done = true;
@@ -30,8 +31,13 @@ if (secret) {
 		setTimeout(() => URL.revokeObjectURL(link.href), 1000); // it is read after the click
 	});
 
-	// A browser may keep the page to go back to; the key is not in what it keeps.
-	addEventListener("pagehide", () => secret.remove());
+	// A browser may keep the page to go back to. The key is not in what it keeps: not on
+	// the page, and not where a button would find it.
+	addEventListener("pagehide", () => {
+		secret.textContent = "";
+		secret.remove();
+		actions.remove();
+	});
 }
 
 for (const form of document.querySelectorAll("form[method=post]")) {

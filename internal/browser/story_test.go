@@ -232,6 +232,31 @@ func TestShownOnce(t *testing.T) {
 	}
 }
 
+// A browser may keep the page whole, to go back to: what it keeps neither shows the key
+// nor has a button that copies it.
+func TestKeptPageHasNoKey(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b := open(t, start(t), s, "ada")
+	b.visit("new")
+	b.fill("Name", "laptop")
+	b.follow("Generate token")
+	key := b.copied()
+	clipboard := evaluate[string](b, `(async () => {
+		await navigator.clipboard.writeText("");
+		const copy = document.getElementById("copy");
+		dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
+		copy.click();
+		return navigator.clipboard.readText();
+	})()`)
+	if clipboard == key {
+		t.Error("the button copies the key")
+	}
+	b.mustNotRead(key)
+	b.mustNotRead("Download")
+	b.mustRead("it will not be shown again")
+}
+
 // back is the browser's button.
 func (b *tab) back() {
 	b.t.Helper()
