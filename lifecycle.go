@@ -65,7 +65,8 @@ func (g *Guard) Import(ctx context.Context, secret Secret, t Token) (Token, erro
 // others make in the same instant, a revocation even, can be overwritten. Revoke
 // a key that has leaked, rather than rotating it.
 //
-// Errors wrap [ErrNotFound], [ErrInactive] or the store's.
+// Errors wrap [ErrNotFound], [ErrInactive], [ErrInvalidToken] if the store has what no
+// Guard would put there, or the store's.
 func (g *Guard) Rotate(ctx context.Context, id string, grace time.Duration) (Secret, Token, error) {
 	if grace < 0 {
 		return "", Token{}, fmt.Errorf("httpkey: rotate: the grace is %v, it must not be negative", grace)
