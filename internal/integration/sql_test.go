@@ -26,6 +26,8 @@ type sqlBackend struct {
 	zones   []string                  // options that set a time zone
 	outage  string                    // options that make the driver give up in time
 
+	serializable string // options that isolate transactions as much as can be
+
 	readOnly, readWrite string // make the server refuse to write, and end that
 	superuser           string // as a data source name has it
 	connections         string // counts those to the server
@@ -60,6 +62,7 @@ var sqlTests = []struct {
 	{"Plans", testPlans},
 	{"MigrateTogether", testMigrateTogether},
 	{"UpgradeTogether", testUpgradeTogether},
+	{"MigrateNowhere", testMigrateNowhere},
 	{"MigrateUnprivileged", testMigrateUnprivileged},
 	{"MigrateKilled", testMigrateKilled},
 	{"MigrateHalfDone", testMigrateHalfDone},
