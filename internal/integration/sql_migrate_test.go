@@ -197,7 +197,7 @@ func (b *sqlTables) works(t *testing.T) {
 	t.Helper()
 	db := b.open(t)
 	store, limiter := sqlstore.New(db, b.dialect), sqlstore.NewLimiter(db, b.dialect)
-	token := sqlToken(rand.Int())
+	token := sqlToken(rand.IntN(1 << 30))
 	if err := store.Create(t.Context(), token); err != nil {
 		t.Fatal(err)
 	}

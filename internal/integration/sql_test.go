@@ -55,6 +55,7 @@ var sqlTests = []struct {
 	{"LimiterSweeps", testLimiterSweeps},
 	{"LimiterZones", testLimiterZones},
 	{"HostileKeys", testHostileKeys},
+	{"InvalidTokens", testInvalidTokens},
 	{"TimeZones", testTimeZones},
 	{"PagesAreStable", testPagesAreStable},
 	{"Prefixes", testPrefixes},
