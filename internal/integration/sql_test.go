@@ -184,7 +184,7 @@ func testSQLLimiter(t *testing.T, b *sqlBackend) {
 			pool := tables.pools(t)
 			return func() httpkey.Limiter { return sqlstore.NewLimiter(pool(), tables.dialect) }
 		},
-		Wait: time.Sleep,
+		Wait: time.Sleep, // the server's clock is real
 	}
 	if b.server == nil {
 		factory.Wait = nil // the clock is ours, so that all rules are exact
