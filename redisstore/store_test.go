@@ -281,6 +281,20 @@ func TestDigestIsComparedAgain(t *testing.T) {
 	}
 }
 
+// A digest that leads to no token, as a write that was cut short left it, is free.
+func TestDigestOfNoTokenIsFree(t *testing.T) {
+	t.Parallel()
+	server := newServer(t)
+	store, want := redisstore.New(newClient(t, server), nil), token(1)
+	server.HSet("httpkey:{tokens}:digests", string(want.Digest[:]), "gone")
+	if err := store.Create(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := store.Lookup(t.Context(), want.Digest); err != nil || found.ID != want.ID {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
 func TestInvalidTokensAreRefused(t *testing.T) {
 	t.Parallel()
 	store := redisstore.New(newClient(t, newServer(t)), nil)
