@@ -36,7 +36,8 @@ import (
 //
 // With Options.Lease, a process takes permits ahead where a bucket is asked for often, and spends
 // them without asking Redis, before they would have come back: Redis admits nothing more for it, so no stretch
-// of time has more than without. What it does not spend is lost: to other processes, and to
+// of time has more than without. If Redis has no room for that much, it is asked once more,
+// for the request alone. What it does not spend is lost: to other processes, and to
 // a request for more than it holds. Remaining and ResetAfter count what this process holds as not taken, and what
 // others took since it last asked not at all. That takes some 3 MB more.
 //

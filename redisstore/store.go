@@ -121,18 +121,25 @@ func (s *Store) get(ctx context.Context, id string) (t httpkey.Token, text strin
 	return s.one(getScript.Run(ctx, s.rdb, []string{s.keys.tokens, s.keys.used}, id))
 }
 
+// errOdd says that a server, or what stands before it, has not run the script that it was sent.
+var errOdd = errors.New("httpkey: an odd reply from Redis: is it a server that runs scripts as Redis does?")
+
 // one reads the reply that is a record and a last use.
 func (s *Store) one(reply *redis.Cmd) (t httpkey.Token, text string, err error) {
 	values, err := reply.Slice()
-	if err != nil && !errors.Is(err, redis.Nil) {
+	switch {
+	case errors.Is(err, redis.Nil):
+		return t, "", httpkey.ErrNotFound
+	case err != nil:
 		return t, "", fmt.Errorf("httpkey: read a token from Redis: %w", err)
-	}
-	if len(values) != 2 {
+	case len(values) != 2:
+		return t, "", errOdd
+	case values[0] == nil:
 		return t, "", httpkey.ErrNotFound
 	}
 	text, ok := values[0].(string)
 	if !ok {
-		return t, "", httpkey.ErrNotFound
+		return t, "", errOdd
 	}
 	t, err = decode(text, values[1])
 	return t, text, err
@@ -181,11 +188,12 @@ func (s *Store) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, er
 func readChunk(reply []any) (places []string, tokens []httpkey.Token, err error) {
 	var columns [3][]any
 	for i := range columns {
-		if len(reply) == len(columns) {
-			columns[i], _ = reply[i].([]any)
+		ok := len(reply) == len(columns)
+		if ok {
+			columns[i], ok = reply[i].([]any)
 		}
-		if len(columns[i]) != len(columns[0]) || len(reply) != len(columns) {
-			return nil, nil, errors.New("httpkey: list tokens in Redis: an odd reply")
+		if !ok || len(columns[i]) != len(columns[0]) {
+			return nil, nil, errOdd
 		}
 	}
 	for i, place := range columns[0] {

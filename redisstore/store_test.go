@@ -226,6 +226,46 @@ func TestDamagedTokensAreErrors(t *testing.T) {
 	}
 }
 
+// oddReplies is a server, or what stands before one, that answers scripts in its own way.
+type oddReplies struct{ value any }
+
+func (oddReplies) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (o oddReplies) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if script, ok := cmd.(*redis.Cmd); ok {
+			script.SetVal(o.value)
+			return nil
+		}
+		return next(ctx, cmd)
+	}
+}
+func (oddReplies) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// A reply that no script gives does not say that there is no token.
+func TestOddRepliesAreErrors(t *testing.T) {
+	t.Parallel()
+	for _, reply := range []any{
+		"OK", []any{}, []any{"{}"}, []any{nil}, []any{nil, nil, nil}, []any{int64(1), nil}, []any{[]any{}, nil},
+	} {
+		client := newClient(t, newServer(t))
+		client.AddHook(oddReplies{reply})
+		store := redisstore.New(client, nil)
+		_, lookup := store.Lookup(t.Context(), token(1).Digest)
+		_, get := store.Get(t.Context(), token(1).ID)
+		_, list := store.List(t.Context(), httpkey.Filter{})
+		for what, err := range map[string]error{
+			"Lookup": lookup, "Get": get, "List": list,
+			"Update": store.Update(t.Context(), token(1)), "Delete": store.Delete(t.Context(), token(1).ID),
+		} {
+			if err == nil || errors.Is(err, httpkey.ErrNotFound) || !strings.HasPrefix(err.Error(), "httpkey: ") {
+				t.Errorf("%s, answered %#v: the error %v", what, reply, err)
+			}
+		}
+	}
+}
+
 // A digest that leads to a token of another digest leads to none.
 func TestDigestIsComparedAgain(t *testing.T) {
 	t.Parallel()
@@ -237,6 +277,20 @@ func TestDigestIsComparedAgain(t *testing.T) {
 	other := token(2).Digest
 	server.HSet("httpkey:{tokens}:digests", string(other[:]), token(1).ID)
 	if found, err := store.Lookup(t.Context(), other); !errors.Is(err, httpkey.ErrNotFound) {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// A digest that leads to no token, as a write that was cut short left it, is free.
+func TestDigestOfNoTokenIsFree(t *testing.T) {
+	t.Parallel()
+	server := newServer(t)
+	store, want := redisstore.New(newClient(t, server), nil), token(1)
+	server.HSet("httpkey:{tokens}:digests", string(want.Digest[:]), "gone")
+	if err := store.Create(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := store.Lookup(t.Context(), want.Digest); err != nil || found.ID != want.ID {
 		t.Errorf("%+v, %v", found, err)
 	}
 }

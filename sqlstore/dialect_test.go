@@ -92,8 +92,8 @@ func TestUnreachable(t *testing.T) {
 		_, look := limiter.Allow(ctx, "key", httpkey.PerMinute(60), 0)
 		for what, err := range map[string]error{
 			"Lookup": lookup, "Get": get, "List": list, "Allow": allow, "Allow of 0": look,
-			"Create":  store.Create(ctx, httpkey.Token{ID: "id"}),
-			"Update":  store.Update(ctx, httpkey.Token{ID: "id"}),
+			"Create":  store.Create(ctx, httpkey.Token{ID: "id", Kind: httpkey.APIKey}),
+			"Update":  store.Update(ctx, httpkey.Token{ID: "id", Kind: httpkey.APIKey}),
 			"Delete":  store.Delete(ctx, "id"),
 			"Changes": store.Changes(ctx, func() { t.Error("ready") }, func(httpkey.Digest) {}),
 			"Migrate": Migrate(ctx, db, dialect),

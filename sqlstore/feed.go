@@ -21,8 +21,9 @@ import (
 // do not.
 //
 // That there are no gaps tells a reader whether it missed something, also where
-// httpkey_changes has forgotten the oldest, or the database lost its latest
-// transactions in a failover.
+// httpkey_changes has forgotten the oldest. A database that lost its latest
+// transactions in a failover it finds out too, unless as many have come since: what it
+// missed then, a cache forgets with its TTL.
 
 // keptChanges is how many changes a reader may be behind. Each change removes
 // the one that is this much older, so the table does not grow.

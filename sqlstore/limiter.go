@@ -23,8 +23,8 @@ import (
 // a way to it: there it is the machine's, and to admit takes two statements.) A
 // denial changes no row.
 //
-// In PostgreSQL the buckets are an unlogged table: a crash of the server, but not
-// a restart, makes all of them full.
+// In PostgreSQL the buckets are an unlogged table: a crash of the server, or a replica
+// that takes over, but not a restart, makes all of them full.
 //
 // A bucket that is full again is the same as none. Nobody need remove them: every
 // 256th call of Allow starts a goroutine, which looks at up to 512 of them,

@@ -183,7 +183,8 @@ func discard(conn *sql.Conn) { _ = conn.Raw(func(any) error { return driver.ErrB
 // The locks go with the connection: nobody waits for the dead.
 
 func lockPostgreSQL(ctx context.Context, conn *sql.Conn, name string) error {
-	_, err := conn.ExecContext(ctx, "BEGIN")
+	// Above this level the wait for the lock would end with a view of the tables from before it.
+	_, err := conn.ExecContext(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED")
 	if err == nil {
 		_, err = conn.ExecContext(ctx, "SELECT pg_advisory_xact_lock(hashtext($1))", name)
 	}
@@ -200,8 +201,9 @@ func lockSQLite(ctx context.Context, conn *sql.Conn, _ string) error {
 const mySQLLockSeconds = 600
 
 func lockMySQL(ctx context.Context, conn *sql.Conn, name string) error {
-	// Locks are the whole server's, and their names have up to 64 characters.
-	const lock = "SELECT GET_LOCK(SHA1(CONCAT(DATABASE(), '.', ?)), ?)"
+	// Locks are the whole server's, and their names have up to 64 characters. That there is no
+	// database, the first table will tell.
+	const lock = "SELECT GET_LOCK(SHA1(CONCAT(COALESCE(DATABASE(), ''), '.', ?)), ?)"
 	var locked sql.Null[int]
 	err := conn.QueryRowContext(ctx, lock, name, mySQLLockSeconds).Scan(&locked)
 	if err == nil && locked.V != 1 {

@@ -62,8 +62,12 @@ func mustHave(db *sql.DB, dialect Dialect) {
 	dialect.mustBeOne()
 }
 
-// Create implements [httpkey.TokenStore].
+// Create implements [httpkey.TokenStore]. It refuses a token that
+// [httpkey.Token.Validate] refuses.
 func (s *Store) Create(ctx context.Context, t httpkey.Token) error {
+	if err := t.Validate(); err != nil {
+		return err // some databases would cut off what is too long
+	}
 	r, err := rowOf(&t)
 	if err != nil {
 		return err
@@ -183,8 +187,12 @@ func conditions(f httpkey.Filter) (string, []any) {
 	return " WHERE " + strings.Join(where, " AND "), args
 }
 
-// Update implements [httpkey.TokenStore].
+// Update implements [httpkey.TokenStore]. It refuses a token that
+// [httpkey.Token.Validate] refuses.
 func (s *Store) Update(ctx context.Context, t httpkey.Token) error {
+	if err := t.Validate(); err != nil {
+		return err
+	}
 	r, err := rowOf(&t)
 	if err != nil {
 		return err

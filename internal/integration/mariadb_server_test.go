@@ -62,15 +62,16 @@ func startMariaDB(t testing.TB, options ...string) *sqlBackend {
 	server.start(t)
 	t.Cleanup(func() { server.stop(server.quit) })
 	return &sqlBackend{
-		dialect:     sqlstore.MySQL,
-		driver:      "mysql",
-		server:      server,
-		dsn:         func(testing.TB) string { return dsn("httpkey") },
-		outage:      "&timeout=1s",
-		readOnly:    "SET GLOBAL read_only = ON",
-		readWrite:   "SET GLOBAL read_only = OFF",
-		superuser:   "root",
-		connections: "SELECT count(*) FROM information_schema.processlist WHERE command <> 'Daemon'",
-		zones:       []string{"&time_zone='%2B00:00'", "&time_zone='%2B13:00'&parseTime=true&loc=Local", "&time_zone='-09:30'"},
+		dialect:      sqlstore.MySQL,
+		driver:       "mysql",
+		server:       server,
+		dsn:          func(testing.TB) string { return dsn("httpkey") },
+		outage:       "&timeout=1s",
+		serializable: "&tx_isolation='SERIALIZABLE'",
+		readOnly:     "SET GLOBAL read_only = ON",
+		readWrite:    "SET GLOBAL read_only = OFF",
+		superuser:    "root",
+		connections:  "SELECT count(*) FROM information_schema.processlist WHERE command <> 'Daemon'",
+		zones:        []string{"&time_zone='%2B00:00'", "&time_zone='%2B13:00'&parseTime=true&loc=Local", "&time_zone='-09:30'"},
 	}
 }

@@ -38,12 +38,13 @@ func startPostgreSQL(t testing.TB, options ...string) *sqlBackend {
 		dsn: func(t testing.TB) string {
 			return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", server.port)
 		},
-		outage:      "&connect_timeout=1",
-		readOnly:    "ALTER SYSTEM SET default_transaction_read_only = on; SELECT pg_reload_conf()",
-		readWrite:   "ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf()",
-		superuser:   "postgres",
-		connections: "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'",
-		zones:       []string{"&timezone=UTC", "&timezone=Asia/Kathmandu", "&timezone=America/St_Johns"},
+		outage:       "&connect_timeout=1",
+		serializable: "&default_transaction_isolation=serializable",
+		readOnly:     "ALTER SYSTEM SET default_transaction_read_only = on; SELECT pg_reload_conf()",
+		readWrite:    "ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf()",
+		superuser:    "postgres",
+		connections:  "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'",
+		zones:        []string{"&timezone=UTC", "&timezone=Asia/Kathmandu", "&timezone=America/St_Johns"},
 	}
 	server.ping = func() error {
 		db, err := sql.Open(backend.driver, backend.dsn(t))

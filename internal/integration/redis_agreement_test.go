@@ -15,6 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// What sleeps in this file is in a bubble of synctest, where no time passes.
+
 // clock is a client whose scripts read the time from it instead of the server's TIME.
 type clock struct {
 	redis.Scripter

@@ -68,14 +68,17 @@ func (c *redisCluster) whole(ctx context.Context, node *redisServer) error {
 	return err
 }
 
+func (c *redisCluster) addresses() (all []string) {
+	for _, node := range c.nodes {
+		all = append(all, node.address())
+	}
+	return all
+}
+
 // client returns a client with the other options that package redisstore advises.
 func (c *redisCluster) client(t testing.TB, dial time.Duration) *redis.ClusterClient {
-	var addresses []string
-	for _, node := range c.nodes {
-		addresses = append(addresses, node.address())
-	}
 	client := redis.NewClusterClient(&redis.ClusterOptions{
-		Addrs: addresses, MaxRetries: -1, ContextTimeoutEnabled: true, DialTimeout: dial, DialerRetries: 1,
+		Addrs: c.addresses(), MaxRetries: -1, ContextTimeoutEnabled: true, DialTimeout: dial, DialerRetries: 1,
 		ClusterStateReloadInterval: time.Second,
 	})
 	t.Cleanup(func() { _ = client.Close() })

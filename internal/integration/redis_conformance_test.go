@@ -72,7 +72,7 @@ func limiterConforms(t *testing.T, window bool, open func(*testing.T, *redisstor
 			opts := emptied()
 			return func() httpkey.Limiter { return open(t, opts) }
 		},
-		Wait:   time.Sleep,
+		Wait:   time.Sleep, // the server's clock is real
 		Window: window,
 	})
 }

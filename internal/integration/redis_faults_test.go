@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -125,6 +126,73 @@ func TestRedisRefusals(t *testing.T) {
 				check("Lookup", err)
 			}
 		})
+	}
+}
+
+// A user with the ACL that README.md shows may do all that is asked of Redis, and nothing beside it.
+func TestRedisACL(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../redisstore/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(readme), "An ACL needs")
+	quoted := strings.Split(text, "`")
+	rules, onCluster := strings.Fields(quoted[1]), strings.Fields(quoted[3])
+	allow := func(server *redisServer, rules ...string) {
+		setUser := []any{"ACL", "SETUSER", "app", "on", ">secret"}
+		for _, rule := range rules {
+			setUser = append(setUser, rule)
+		}
+		server.must(setUser...)
+	}
+	standalone, cluster := startRedis(t), startRedisCluster(t)
+	allow(standalone, rules...)
+	for _, node := range cluster.nodes {
+		allow(node, append(rules, onCluster...)...)
+	}
+	for name, address := range map[string][]string{"standalone": {standalone.address()}, "cluster": cluster.addresses()} {
+		t.Run(name, func(t *testing.T) {
+			client := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: address, Username: "app", Password: "secret", MaxRetries: -1})
+			t.Cleanup(func() { _ = client.Close() })
+			doAll(t, client)
+			for _, command := range [][]any{{"GET", "another"}, {"FLUSHALL"}, {"CONFIG", "GET", "*"}, {"KEYS", "*"}} {
+				if err := client.Do(t.Context(), command...).Err(); err == nil || !strings.HasPrefix(err.Error(), "NOPERM") {
+					t.Errorf("%v: %v", command, err)
+				}
+			}
+		})
+	}
+}
+
+// doAll calls all that there is.
+func doAll(t *testing.T, client redis.UniversalClient) {
+	t.Helper()
+	store, token, ctx := redisstore.New(client, nil), feedToken(1), t.Context()
+	f := listen(t, store)
+	next(t, f.ready)
+	if err := store.Create(ctx, token); err != nil {
+		t.Fatal(err)
+	}
+	next(t, f.changed)
+	_, lookup := store.Lookup(ctx, token.Digest)
+	_, get := store.Get(ctx, token.ID)
+	_, list := store.List(ctx, httpkey.Filter{})
+	for what, err := range map[string]error{
+		"Lookup": lookup, "Get": get, "List": list, "Update": store.Update(ctx, token),
+		"Touch": store.Touch(ctx, map[string]time.Time{token.ID: time.Now()}), "Delete": store.Delete(ctx, token.ID),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for _, l := range redisLimiters {
+		limiter, soon := l.new(client, &redisstore.Options{AskAlways: true}), httpkey.Limit{Rate: 1, Period: time.Microsecond}
+		for _, n := range []int{1, 1, 0} {
+			if _, err := limiter.Allow(ctx, "key", soon, n); err != nil {
+				t.Errorf("%s, asked for %d: %v", l.name, n, err)
+			}
+		}
 	}
 }
 

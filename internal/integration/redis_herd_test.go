@@ -38,7 +38,7 @@ func TestRedisHerdForOneKey(t *testing.T) {
 	})
 	key := s.issue(t, 1, slowly)[0].key
 	s.expect(t, key, http.StatusOK)
-	<-time.After(ttl)
+	<-time.After(ttl)                           // the cache's clock is real
 	p.delay.Store(int64(20 * time.Millisecond)) // so that all come while it is under way
 	before := store.lookups.Load()
 	each(callers, func(int) { s.expect(t, key, http.StatusOK) })

@@ -52,7 +52,7 @@ func TestRedisFleetLeasingMember(t *testing.T) {
 		if a.Answered = time.Now(); r.Allowed {
 			admitted = append(admitted, a)
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // or denials from memory would take all of the CPU
 	}
 	text, err := json.Marshal(admitted)
 	if err != nil {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -40,7 +42,7 @@ func testHostileKeys(t *testing.T, b *sqlBackend) {
 		if got, err := store.Get(t.Context(), id); !errors.Is(err, httpkey.ErrNotFound) {
 			t.Errorf("Get(%q): %+v, %v", id, got, err)
 		}
-		if err := store.Update(t.Context(), httpkey.Token{ID: id, Kind: httpkey.APIKey}); !errors.Is(err, httpkey.ErrNotFound) {
+		if err := store.Update(t.Context(), httpkey.Token{ID: id, Kind: httpkey.APIKey}); !errors.Is(err, httpkey.ErrNotFound) && !errors.Is(err, httpkey.ErrInvalidToken) {
 			t.Errorf("Update of %q: %v", id, err)
 		}
 		if err := store.Delete(t.Context(), id); err != nil {
@@ -59,6 +61,42 @@ func testHostileKeys(t *testing.T, b *sqlBackend) {
 		}
 	}
 	if got, err := store.Get(t.Context(), token.ID); err != nil || !got.LastUsed.IsZero() || got.User != "ann" {
+		t.Errorf("the token is now %+v, %v", got, err)
+	}
+}
+
+// What a database would cut off, refuse or never find again is refused, whichever it is and
+// however lax.
+func testInvalidTokens(t *testing.T, b *sqlBackend) {
+	tables := b.newTables(t)
+	options := ""
+	if b.driver == "mysql" {
+		options = "&sql_mode=''"
+	}
+	store := sqlstore.New(tables.open(t, options), tables.dialect)
+	if err := store.Create(t.Context(), sqlToken(1)); err != nil {
+		t.Fatal(err)
+	}
+	for what, invalidate := range map[string]func(*httpkey.Token){
+		"a long user":            func(t *httpkey.Token) { t.User = strings.Repeat("a", 256) },
+		"a label with a NUL":     func(t *httpkey.Token) { t.Label = "a\x00b" },
+		"a kind of its own":      func(t *httpkey.Token) { t.Kind = "admin" },
+		"a limit of no period":   func(t *httpkey.Token) { t.Limit = httpkey.Limit{Rate: 60} },
+		"a limit of nanoseconds": func(t *httpkey.Token) { t.Limit = httpkey.Limit{Rate: 60, Period: 1500} },
+	} {
+		changed, created := sqlToken(1), sqlToken(2)
+		invalidate(&changed)
+		invalidate(&created)
+		for call, err := range map[string]error{"Create": store.Create(t.Context(), created), "Update": store.Update(t.Context(), changed)} {
+			if !errors.Is(err, httpkey.ErrInvalidToken) {
+				t.Errorf("%s of %s: the error %v", call, what, err)
+			}
+		}
+		if err := store.Delete(t.Context(), created.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := store.Get(t.Context(), sqlToken(1).ID); err != nil || !reflect.DeepEqual(got, sqlToken(1)) {
 		t.Errorf("the token is now %+v, %v", got, err)
 	}
 }

@@ -46,12 +46,15 @@ func (b *sqlTables) follow(t *testing.T) *sqlFeed {
 func (f *sqlFeed) wants(t *testing.T, d httpkey.Digest, times int, what string) {
 	t.Helper()
 	n := 0
-	for deadline := time.Now().Add(10 * time.Second); n < times && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	eventually(t, 10*time.Second, func() error {
 		f.mu.Lock()
-		n = f.seen[d]
-		f.mu.Unlock()
-	}
-	if n != times {
+		defer f.mu.Unlock()
+		if n = f.seen[d]; n < times {
+			return fmt.Errorf("%s was reported %d times, want %d", what, n, times)
+		}
+		return nil
+	})
+	if n > times {
 		t.Fatalf("%s was reported %d times, want %d", what, n, times)
 	}
 }

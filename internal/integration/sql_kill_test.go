@@ -38,7 +38,7 @@ func useChild(t *testing.T, db *sql.DB, d sqlstore.Dialect) {
 			return
 		}
 		fmt.Println("used", at.UnixMicro())
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // and leaves the CPU to the one that creates
 	}
 }
 
@@ -54,7 +54,7 @@ func testKill(t *testing.T, b *sqlBackend, kill func(create, use *sqlChild) (cre
 		create, use := tables.spawn(t, "create"), tables.spawn(t, "use")
 		create.next(t, "created ")
 		use.next(t, "used ")
-		time.Sleep(time.Second)
+		time.Sleep(2 * useInterval) // so that last_used has been written, and is due again
 		created, used := kill(create, use)
 		if len(created) == 0 || len(used) == 0 {
 			t.Fatalf("%d were created and %d used", len(created), len(used))

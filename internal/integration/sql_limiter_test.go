@@ -17,6 +17,8 @@ import (
 	"github.com/httpkey/httpkey/sqlstore"
 )
 
+// What sleeps in this file is in a bubble of synctest, where no time passes.
+
 // contested is used up by any process that tries.
 var contested = httpkey.Limit{Rate: 50, Burst: 30, Period: time.Second}
 

@@ -47,12 +47,27 @@ func testMigrateTogether(t *testing.T, b *sqlBackend) {
 
 // So do those that find an older schema: none goes by what another has changed since.
 func testUpgradeTogether(t *testing.T, b *sqlBackend) {
-	tables := b.newTables(t)
-	tables.must(t, tables.open(t), tables.named("DROP TABLE httpkey_buckets; DELETE FROM httpkey_migrations WHERE version > 1"))
-	atOnce(t, 8, func(int) error { return sqlstore.Migrate(t.Context(), tables.open(t), tables.dialect) })
-	tables.works(t)
-	if n := tables.count(t, "httpkey_migrations"); n != 2 {
-		t.Errorf("%d migrations are recorded, want 2", n)
+	for _, isolation := range []string{"", b.serializable} {
+		tables := b.newTables(t)
+		tables.must(t, tables.open(t), tables.named("DROP TABLE httpkey_buckets; DELETE FROM httpkey_migrations WHERE version > 1"))
+		atOnce(t, 8, func(int) error { return sqlstore.Migrate(t.Context(), tables.open(t, isolation), tables.dialect) })
+		tables.works(t)
+		if n := tables.count(t, "httpkey_migrations"); n != 2 {
+			t.Errorf("%d migrations are recorded, want 2", n)
+		}
+	}
+}
+
+// Who forgot to name a database in the DSN is told that.
+func testMigrateNowhere(t *testing.T, b *sqlBackend) {
+	if b.driver != "mysql" {
+		t.Skip("a connection is always to a database here")
+	}
+	tables := b.noTables(t)
+	tables.dsn = strings.Replace(tables.dsn, "/httpkey?", "/?", 1)
+	err := sqlstore.Migrate(t.Context(), tables.open(t), tables.dialect)
+	if err == nil || !strings.Contains(err.Error(), "No database selected") {
+		t.Errorf("the error %v", err)
 	}
 }
 
@@ -182,7 +197,7 @@ func (b *sqlTables) works(t *testing.T) {
 	t.Helper()
 	db := b.open(t)
 	store, limiter := sqlstore.New(db, b.dialect), sqlstore.NewLimiter(db, b.dialect)
-	token := sqlToken(rand.Int())
+	token := sqlToken(rand.IntN(1 << 30))
 	if err := store.Create(t.Context(), token); err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func (s *sqlServer) start(t testing.TB) {
 			if s.ping() == nil {
 				return
 			}
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(50 * time.Millisecond) // between two pings
 		}
 		if time.Now().After(deadline) {
 			s.stop(syscall.SIGKILL)

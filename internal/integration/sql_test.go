@@ -26,6 +26,8 @@ type sqlBackend struct {
 	zones   []string                  // options that set a time zone
 	outage  string                    // options that make the driver give up in time
 
+	serializable string // options that isolate transactions as much as can be
+
 	readOnly, readWrite string // make the server refuse to write, and end that
 	superuser           string // as a data source name has it
 	connections         string // counts those to the server
@@ -53,6 +55,7 @@ var sqlTests = []struct {
 	{"LimiterSweeps", testLimiterSweeps},
 	{"LimiterZones", testLimiterZones},
 	{"HostileKeys", testHostileKeys},
+	{"InvalidTokens", testInvalidTokens},
 	{"TimeZones", testTimeZones},
 	{"PagesAreStable", testPagesAreStable},
 	{"Prefixes", testPrefixes},
@@ -60,6 +63,7 @@ var sqlTests = []struct {
 	{"Plans", testPlans},
 	{"MigrateTogether", testMigrateTogether},
 	{"UpgradeTogether", testUpgradeTogether},
+	{"MigrateNowhere", testMigrateNowhere},
 	{"MigrateUnprivileged", testMigrateUnprivileged},
 	{"MigrateKilled", testMigrateKilled},
 	{"MigrateHalfDone", testMigrateHalfDone},
@@ -180,7 +184,7 @@ func testSQLLimiter(t *testing.T, b *sqlBackend) {
 			pool := tables.pools(t)
 			return func() httpkey.Limiter { return sqlstore.NewLimiter(pool(), tables.dialect) }
 		},
-		Wait: time.Sleep,
+		Wait: time.Sleep, // the server's clock is real
 	}
 	if b.server == nil {
 		factory.Wait = nil // the clock is ours, so that all rules are exact

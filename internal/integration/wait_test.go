@@ -18,6 +18,6 @@ func eventually(t testing.TB, within time.Duration, ask func() error) time.Durat
 		if took > within {
 			t.Fatalf("after %v still: %v", took.Round(time.Millisecond), err)
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond) // between two questions
 	}
 }
