@@ -116,7 +116,7 @@ func newSQLBench(b *testing.B, backend *sqlBackend) *sqlBench {
 	return bench
 }
 
-var benchOptions = &httpkey.Options{ImportedMinLength: 16}
+var benchOptions = &httpkey.Options{ImportedMinLength: 16, Timeout: unhurried}
 
 func benchKey(n int) httpkey.Secret {
 	return httpkey.Secret(fmt.Sprintf("a-key-for-benchmarks-%06d", n))
