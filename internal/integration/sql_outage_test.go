@@ -136,14 +136,10 @@ func testOutageWithoutCache(t *testing.T, b *sqlBackend) {
 		t.Fatal(err)
 	}
 	verify := func() error {
-		ctx, cancel := context.WithTimeout(t.Context(), budget)
-		defer cancel()
-		_, err := guard.Verify(ctx, secret.Reveal())
+		_, err := guard.Verify(t.Context(), secret.Reveal())
 		return err
 	}
-	if err := verify(); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, 5*time.Second, verify)
 	stop := measureLateness()
 	b.server.stall(t)
 	defer time.AfterFunc(10*time.Second, func() { b.server.resume(t) }).Stop() // who waits for more than its deadline
@@ -219,7 +215,7 @@ func testUnwritable(t *testing.T, b *sqlBackend) {
 			db := tables.asUser(t).open(t, b.outage, u.options)
 			s := newSiteOn(t, sqlstore.New(db, tables.dialect), sqlstore.NewLimiter(db, tables.dialect), cachestore.Options{TTL: 500 * time.Millisecond}, budget)
 			for _, h := range holders[:10] { // the cache knows these
-				s.expect(t, h.key, http.StatusOK)
+				s.enter(t, h.key)
 			}
 			begin, up := time.Now(), u.down(t, tables, aside)
 			eventually(t, 10*time.Second, func() error { // PostgreSQL's processes hear of it in their own time
@@ -235,23 +231,26 @@ func testUnwritable(t *testing.T, b *sqlBackend) {
 				known, unknown timings
 				timedOut       atomic.Int64
 			)
+			ask := func(took *timings, key string, want int) {
+				start := time.Now()
+				status := s.get(key)
+				waited := time.Since(start)
+				took.add(waited)
+				switch {
+				case status == http.StatusServiceUnavailable && waited >= budget: // the machine is busy
+					timedOut.Add(1)
+				case status != want:
+					t.Errorf("answered %d after %v, want %d", status, waited, want)
+				}
+			}
 			stranger := strangers()
 			s.load(t, len(holders), 2*time.Second, func(i int) {
-				known.add(s.expect(t, holders[i].key, http.StatusOK))
-				start := time.Now()
-				status := s.get(stranger())
-				took := time.Since(start)
-				unknown.add(took)
-				switch {
-				case status == http.StatusServiceUnavailable && took >= budget: // the machine is busy
-					timedOut.Add(1)
-				case status != http.StatusUnauthorized:
-					t.Errorf("answered %d after %v, want 401", status, took)
-				}
+				ask(&known, holders[i].key, http.StatusOK)
+				ask(&unknown, stranger(), http.StatusUnauthorized)
 			})
 			late := stop()
-			if n := int(timedOut.Load()); n > len(unknown.all)/20 {
-				t.Errorf("%d of %d unknown keys were not answered in time", n, len(unknown.all))
+			if n, all := int(timedOut.Load()), len(known.all)+len(unknown.all); n > all/40 {
+				t.Errorf("%d of %d requests were not answered in time", n, all)
 			}
 			t.Logf("quote | known %v | unknown %v | the machine was late by up to %v", &known, &unknown, late.Round(time.Microsecond))
 			for what, got := range map[string]*timings{"known keys": &known, "unknown keys": &unknown} {
