@@ -244,7 +244,7 @@ func (oddReplies) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 }
 
 // A reply that no script gives does not say that there is no token.
-func TestOddRepliesAreErrors(t *testing.T) {
+func TestOddRepliesAreNotAbsence(t *testing.T) {
 	t.Parallel()
 	for _, reply := range []any{
 		"OK", []any{}, []any{"{}"}, []any{nil}, []any{nil, nil, nil}, []any{int64(1), nil}, []any{[]any{}, nil},

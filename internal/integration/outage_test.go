@@ -132,7 +132,7 @@ func checkCharges(t *testing.T, o *outage, once []holder) {
 		t.Errorf("of those who asked twice, this many were charged as often: %v", counts)
 	}
 	now := o.site.issue(t, 1, slowly)[0]
-	o.site.enter(t, now.key)
+	o.site.expect(t, now.key, http.StatusOK)
 	if got := charged(now); got != 1 {
 		t.Errorf("back again, a request was charged %d times", got)
 	}

@@ -83,11 +83,9 @@ func TestRedisChangesAreTold(t *testing.T) {
 					<-f.changed
 				}
 			}
-			stop := measureLateness()
 			latencies := revocations(t, store, f)
-			late := stop()
-			t.Logf("200 changes were told: median %v, p99 %v | the machine was late by up to %v", latencies[100], latencies[198], late)
-			if latencies[198] > 100*time.Millisecond+2*late {
+			t.Logf("200 changes were told: median %v, p99 %v", latencies[100], latencies[198])
+			if latencies[198] > 100*time.Millisecond {
 				t.Errorf("p99 is %v", latencies[198])
 			}
 			f.cancel()

@@ -53,7 +53,6 @@ func TestRedisRevocationElsewhere(t *testing.T) {
 	s.follow(t)
 	revoke := startRevoker(t, server.address())
 	var took timings
-	stop := measureLateness()
 	for _, h := range s.issue(t, 200, slowly) {
 		s.expect(t, h.key, http.StatusOK)
 		start := time.Now()
@@ -68,10 +67,9 @@ func TestRedisRevocationElsewhere(t *testing.T) {
 		}
 		took.add(time.Since(start))
 	}
-	late := stop()
-	t.Logf("quote | from the order to revoke to the first 401: %v | the machine was late by up to %v", &took, late)
-	if p99 := took.quantile(990); p99 > 100*time.Millisecond+2*late {
-		t.Errorf("p99 is %v", p99)
+	t.Logf("quote | from the order to revoke to the first 401: %v", &took)
+	if took.quantile(990) > 100*time.Millisecond {
+		t.Errorf("p99 is %v", took.quantile(990))
 	}
 }
 
