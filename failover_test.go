@@ -140,11 +140,11 @@ func TestFallback(t *testing.T) {
 					t.Errorf("a limiter that is down was asked %d times, want 3", calls-1)
 				}
 				for range 10 { // it stays down: a look at it each half second, and no request waits
-					time.Sleep(time.Second)
+					elapse(time.Second)
 					o.get(0)
 					synctest.Wait()
 				}
-				time.Sleep(time.Second)
+				elapse(time.Second)
 				if calls := o.limiter.calls.Load(); calls > 14 {
 					t.Errorf("it was asked %d times in 11 s", calls-4)
 				}
@@ -275,7 +275,7 @@ func TestTimeoutIsShared(t *testing.T) {
 		for pause, want := range map[time.Duration]int64{29 * time.Millisecond: 5, 31 * time.Millisecond: 0} {
 			limiter.calls.Store(0)
 			store.failWith(func(string, int) error {
-				time.Sleep(pause)
+				elapse(pause)
 				return nil
 			})
 			for range 5 {
@@ -329,7 +329,7 @@ func TestTimeoutOfTheStoreAlone(t *testing.T) {
 				}
 			}
 		}
-		time.Sleep(time.Minute) // the uses are written
+		elapse(time.Minute) // the uses are written
 	})
 }
 
@@ -350,7 +350,7 @@ func TestProbesDoNotPileUp(t *testing.T) {
 		before := runtime.NumGoroutine()
 		var requests sync.WaitGroup
 		for range 100 {
-			time.Sleep(time.Second)
+			elapse(time.Second)
 			for range 10 {
 				requests.Go(func() { o.get(0) })
 			}
@@ -373,7 +373,7 @@ func TestLimiterThatIsBack(t *testing.T) {
 			o.get(0)
 		}
 		o.limiter.set(func(context.Context) error { return httpkey.ErrInvalidLimit })
-		time.Sleep(time.Second)
+		elapse(time.Second)
 		o.get(0)
 		synctest.Wait()
 		o.limiter.set(refused)
@@ -426,7 +426,7 @@ func TestLimiterThatCannotBeWritten(t *testing.T) {
 				limiter.write.Store(&write)
 				waited := 0
 				for range 1000 { // 20 s
-					time.Sleep(20 * time.Millisecond)
+					elapse(20 * time.Millisecond)
 					for _, key := range []string{free, denied, paying} {
 						start := time.Now()
 						if get(handler, key); time.Since(start) > 0 {
@@ -440,7 +440,7 @@ func TestLimiterThatCannotBeWritten(t *testing.T) {
 				}
 				limiter.write.Store(nil)
 				for range 50 {
-					time.Sleep(20 * time.Millisecond)
+					elapse(20 * time.Millisecond)
 					get(handler, paying)
 					synctest.Wait()
 				}
@@ -482,7 +482,7 @@ func TestChangesAreToldInTheirOrder(t *testing.T) {
 			get(handler, key)
 		}
 		limiter.set(nil)
-		time.Sleep(time.Second)
+		elapse(time.Second)
 		get(handler, key)
 		synctest.Wait()
 		if got, want := seen.changes(), []httpkey.EventType{httpkey.EventLimiterDown, httpkey.EventLimiterUp}; !slices.Equal(got, want) {
@@ -501,7 +501,7 @@ func TestHowOftenALimiterIsAskedWhetherItIsBack(t *testing.T) {
 		}
 		o.limiter.calls.Store(0)
 		for range 1000 {
-			time.Sleep(10 * time.Millisecond)
+			elapse(10 * time.Millisecond)
 			o.get(0)
 			synctest.Wait()
 		}

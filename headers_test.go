@@ -40,7 +40,7 @@ func TestIETFHeaders(t *testing.T) {
 				for range tt.requests - 1 {
 					get(guard.Handler(ok), key)
 				}
-				time.Sleep(tt.pause) // on the bubble's clock
+				elapse(tt.pause) // on the bubble's clock
 				h := get(guard.Handler(ok), key).Header()
 				if got := h.Get("RateLimit-Policy"); got != tt.policy {
 					t.Errorf("RateLimit-Policy: %s, want %s", got, tt.policy)

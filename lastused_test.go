@@ -21,9 +21,6 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// Where these tests sleep, they are in a bubble of synctest: the bubble's clock
-// moves, and no time passes.
-
 // 100 tokens under 20,000 requests: each is written at most once per interval,
 // and in the end the time of its last request is in the store.
 func TestLastUsedIsCoalesced(t *testing.T) {
@@ -54,7 +51,7 @@ func TestLastUsedIsCoalesced(t *testing.T) {
 			n := random.IntN(tokens)
 			get(handler, keys[n])
 			last[ids[n]] = time.Now()
-			time.Sleep(time.Duration(random.IntN(1000)) * time.Microsecond) // 10 s in all
+			elapse(time.Duration(random.IntN(1000)) * time.Microsecond) // 10 s in all
 		}
 		if err := guard.Close(t.Context()); err != nil {
 			t.Fatal(err)
@@ -93,12 +90,12 @@ func TestThrottledRequestsMoveLastUsed(t *testing.T) {
 				guard := httpkey.New(store, memstore.NewLimiter(), nil)
 				key, token := issue(t, guard, httpkey.Token{Limit: httpkey.PerHour(1)})
 				get(guard.Handler(ok), key)
-				time.Sleep(10 * time.Second)
+				elapse(10 * time.Second)
 				if w := get(guard.Handler(ok), key); w.Code != http.StatusTooManyRequests {
 					t.Fatalf("status %d", w.Code)
 				}
 				throttled := time.Now()
-				time.Sleep(time.Second)
+				elapse(time.Second)
 				synctest.Wait()
 				if got, _ := store.Get(t.Context(), token.ID); !got.LastUsed.Equal(throttled) {
 					t.Errorf("last_used is %v, the throttled request came at %v", got.LastUsed, throttled)
@@ -116,7 +113,7 @@ func TestUsesAreNotedInPlace(t *testing.T) {
 		guard := httpkey.New(store, httpkey.Unlimited, nil)
 		key, token := issue(t, guard, httpkey.Token{})
 		for _, pause := range []time.Duration{0, time.Millisecond, 300 * time.Microsecond, 699 * time.Microsecond, time.Microsecond, time.Hour} {
-			time.Sleep(pause)
+			elapse(pause)
 			get(guard.Handler(ok), key)
 			if got, _ := store.Get(t.Context(), token.ID); time.Since(got.LastUsed) >= time.Millisecond {
 				t.Errorf("%v after the one before, a request came at %v, but last_used is %v", pause, time.Now(), got.LastUsed)
@@ -160,7 +157,7 @@ func TestFailedWritesAreRepeated(t *testing.T) {
 		get(guard.Handler(ok), key)
 		first := time.Now()
 		for range 5 {
-			time.Sleep(time.Second)
+			elapse(time.Second)
 			get(guard.Handler(ok), other)
 		}
 		last := time.Now()
@@ -178,7 +175,7 @@ func TestFailedWritesAreRepeated(t *testing.T) {
 			t.Errorf("%d failures observed of %d", failures, store.count("Touch"))
 		}
 		store.failWith(nil)
-		time.Sleep(2 * time.Second)
+		elapse(2 * time.Second)
 		synctest.Wait()
 		for id, want := range map[string]time.Time{token.ID: first, otherToken.ID: last} {
 			if got, _ := store.Get(t.Context(), id); !got.LastUsed.Equal(want) {
@@ -194,16 +191,16 @@ func TestUsesDuringAFlushAreWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newSpyStore()
 		store.touch = func(ctx context.Context, used map[string]time.Time) error {
-			time.Sleep(100 * time.Millisecond)
+			elapse(100 * time.Millisecond)
 			return store.Store.Touch(ctx, used)
 		}
 		guard := httpkey.New(store, httpkey.Unlimited, nil)
 		key, token := issue(t, guard, httpkey.Token{})
 		get(guard.Handler(ok), key)
-		time.Sleep(1050 * time.Millisecond)
+		elapse(1050 * time.Millisecond)
 		get(guard.Handler(ok), key)
 		last := time.Now()
-		time.Sleep(2 * time.Second)
+		elapse(2 * time.Second)
 		synctest.Wait()
 		if got, _ := store.Get(t.Context(), token.ID); !got.LastUsed.Equal(last) || store.count("Touch") != 2 {
 			t.Errorf("last_used is %v after %d writes, want %v", got.LastUsed, store.count("Touch"), last)
@@ -222,7 +219,7 @@ func TestCloseBeforeUse(t *testing.T) {
 		}
 		key, _ := issue(t, guard, httpkey.Token{})
 		get(guard.Handler(ok), key)
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		synctest.Wait()
 		if n := store.count("Touch"); n != 0 {
 			t.Errorf("%d writes in the background", n)
@@ -255,7 +252,7 @@ func TestHangingTouchDelaysNoRequest(t *testing.T) {
 					if took := time.Since(asked); took != 0 { // in the bubble, time passes only where somebody waits
 						t.Fatalf("a request waited %v", took)
 					}
-					time.Sleep(300 * time.Millisecond)
+					elapse(300 * time.Millisecond)
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
@@ -291,11 +288,11 @@ func TestPendingUsesAreBounded(t *testing.T) {
 				}
 				before := heap()
 				use(0, 5*room/4)
-				time.Sleep(1500 * time.Millisecond) // the first flush fails, or hangs
+				elapse(1500 * time.Millisecond) // the first flush fails, or hangs
 				use(5*room/4, 5*room/2)
 				full := heap()
 				use(5*room/2, 11*room/4)
-				time.Sleep(time.Millisecond)
+				elapse(time.Millisecond)
 				if grown := heap() - full; grown > 1<<20 {
 					t.Errorf("beyond the bound, the heap grew by %d KB more", grown>>10)
 				}
@@ -365,13 +362,13 @@ func TestCloseStopsTheBackground(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(1500 * time.Millisecond) // the first of twenty batches is being written
+		elapse(1500 * time.Millisecond) // the first of twenty batches is being written
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := guard.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Close returned %v", err)
 		}
-		time.Sleep(time.Hour)
+		elapse(time.Hour)
 		if n := store.batches.Load(); n != 1 {
 			t.Errorf("%d batches were written, want the one that was under way", n)
 		}
@@ -389,7 +386,7 @@ type slowToken struct {
 
 func (s *slowToken) Touch(context.Context, map[string]time.Time) error {
 	s.batches.Add(1)
-	time.Sleep(4 * time.Second)
+	elapse(4 * time.Second)
 	return nil
 }
 
@@ -421,11 +418,11 @@ func TestCloseFlushesAndIsIdempotent(t *testing.T) {
 		if got, _ := store.Get(t.Context(), token.ID); !got.LastUsed.Equal(used) || store.count("Touch") != 1 {
 			t.Errorf("last_used is %v after %d writes, want %v after 1", got.LastUsed, store.count("Touch"), used)
 		}
-		time.Sleep(10 * time.Second)
+		elapse(10 * time.Second)
 		if w := get(guard.Handler(ok), key); w.Code != http.StatusOK {
 			t.Errorf("after Close, a request got %d", w.Code)
 		}
-		time.Sleep(10 * time.Second)
+		elapse(10 * time.Second)
 		synctest.Wait()
 		if n := store.count("Touch"); n != 1 {
 			t.Errorf("after Close, the background wrote: %d writes", n)

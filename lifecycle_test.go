@@ -15,8 +15,6 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// What sleeps in this file is in a bubble of synctest, where no time passes.
-
 func TestIssueFillsWhatIsItsToSet(t *testing.T) {
 	t.Parallel()
 	store := memstore.New()
@@ -99,7 +97,7 @@ func TestTimesAreStoredToTheMicrosecond(t *testing.T) {
 		if _, _, err := newGuard(nil).Issue(t.Context(), httpkey.Token{ExpiredAt: time.Now()}); !errors.Is(err, httpkey.ErrInvalidToken) {
 			t.Errorf("a token that expires now: %v", err)
 		}
-		time.Sleep(1500) // nanoseconds: no whole microsecond
+		elapse(1500) // nanoseconds: no whole microsecond
 		store := memstore.New()
 		guard := httpkey.New(store, memstore.NewLimiter(), nil)
 		expiry := time.Now().Add(time.Hour).In(time.FixedZone("", 3600))
@@ -233,7 +231,7 @@ func TestRotate(t *testing.T) {
 			Kind: httpkey.ServiceToken, Label: "deploy", Description: "from CI", User: "u-1", Workspace: "w-1",
 			Scopes: []string{"a", "b"}, Limit: httpkey.PerSecond(5), ExpiredAt: time.Now().Add(90 * 24 * time.Hour),
 		})
-		time.Sleep(time.Hour)
+		elapse(time.Hour)
 		secret, successor, err := guard.Rotate(t.Context(), old.ID, time.Hour)
 		if err != nil {
 			t.Fatal(err)
@@ -247,11 +245,11 @@ func TestRotate(t *testing.T) {
 		if status(oldKey) != 200 || status(secret.Reveal()) != 200 {
 			t.Error("during the grace, both keys must be valid")
 		}
-		time.Sleep(time.Hour - time.Microsecond)
+		elapse(time.Hour - time.Microsecond)
 		if status(oldKey) != 200 {
 			t.Error("the old key ended before its grace")
 		}
-		time.Sleep(time.Microsecond)
+		elapse(time.Microsecond)
 		if status(oldKey) != 401 || status(secret.Reveal()) != 200 {
 			t.Error("after the grace, only the successor must be valid")
 		}
@@ -306,7 +304,7 @@ func TestRotateRefusesWhatIsOver(t *testing.T) {
 		if err := guard.Revoke(t.Context(), revoked.ID); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
+		elapse(time.Second)
 		for id, want := range map[string]error{revoked.ID: httpkey.ErrInactive, expired.ID: httpkey.ErrInactive, "none": httpkey.ErrNotFound} {
 			if secret, _, err := guard.Rotate(t.Context(), id, 0); !errors.Is(err, want) || secret != "" {
 				t.Errorf("Rotate returned %v, want %v", err, want)
@@ -361,7 +359,7 @@ func TestRotateFollowsTheNewestSuccessor(t *testing.T) {
 			if err := store.Update(t.Context(), successor); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Minute)
+			elapse(time.Minute)
 		}
 		if _, last, err := guard.Rotate(t.Context(), old.ID, 0); err != nil || !last.ExpiredAt.Equal(want) {
 			t.Errorf("the last successor expires at %v (%v), want %v", last.ExpiredAt, err, want)
@@ -566,9 +564,9 @@ func TestDueAndUnused(t *testing.T) {
 		if err := guard.Revoke(t.Context(), "revoked"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(30 * day)
+		elapse(30 * day)
 		issue(t, guard, httpkey.Token{ID: "younger", User: "ann"})
-		time.Sleep(60*day - time.Microsecond)
+		elapse(60*day - time.Microsecond)
 
 		list := func(f func() ([]string, error)) string {
 			ids, err := f()
@@ -603,7 +601,7 @@ func TestDueAndUnused(t *testing.T) {
 		if got := list(due(ann, 0)); got != "" {
 			t.Errorf("a microsecond before 90 days, due are %s", got)
 		}
-		time.Sleep(time.Microsecond)
+		elapse(time.Microsecond)
 		get(guard.Handler(ok), old)
 		if err := guard.Close(t.Context()); err != nil {
 			t.Fatal(err)

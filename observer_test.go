@@ -15,8 +15,6 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// What sleeps in this file is in a bubble of synctest, where no time passes.
-
 // Every outcome is told, with its reason.
 func TestEveryOutcomeIsObserved(t *testing.T) {
 	t.Parallel()
@@ -56,7 +54,7 @@ func TestEveryOutcomeIsObserved(t *testing.T) {
 			t.Fatal(err)
 		}
 		want("Rotate", httpkey.EventRotated, "", successor.ID)
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		get(handler, key)
 		want("expired", httpkey.EventRefused, httpkey.ReasonExpired, token.ID)
 		key, token = issue(t, guard, httpkey.Token{})
@@ -104,7 +102,7 @@ func TestRevokedComesBeforeExpired(t *testing.T) {
 		if err := guard.Revoke(t.Context(), token.ID); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		get(guard.Handler(ok), key)
 		if e := seen.last(t); e.Reason != httpkey.ReasonInactive {
 			t.Errorf("observed %q", e.Reason)

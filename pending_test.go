@@ -9,8 +9,6 @@ import (
 	"time"
 )
 
-// What sleeps in this file is in a bubble of synctest, where no time passes.
-
 // An older use does not replace a newer one, as when a failed write is put back.
 func TestOnlyTheLatestUseIsPending(t *testing.T) {
 	t.Parallel()
@@ -55,7 +53,7 @@ func TestTimerIsSetOnlyWhileUsesArePending(t *testing.T) {
 		}
 		busy := newLastUsed(time.Second, touch, nil)
 		busy.record("a", 1)
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		synctest.Wait()
 		if busy.armed.Load() {
 			t.Error("a timer is set while nothing is pending")

@@ -186,3 +186,6 @@ func sendRaw(t *testing.T, address, request string) int {
 	_ = response.Body.Close()
 	return response.StatusCode
 }
+
+// elapse lets d of a bubble's time elapse, which takes none: every caller is in [synctest.Test].
+func elapse(d time.Duration) { time.Sleep(d) }

@@ -11,9 +11,6 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// Where these tests sleep, they are in a bubble of synctest: the bubble's clock
-// moves, and no time passes.
-
 func TestExpiryIsExactToTheMicrosecond(t *testing.T) {
 	t.Parallel()
 	for offset, want := range map[time.Duration]int{
@@ -26,7 +23,7 @@ func TestExpiryIsExactToTheMicrosecond(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				guard := newGuard(nil)
 				key, _ := issue(t, guard, httpkey.Token{ExpiredAt: time.Now().Add(time.Hour)})
-				time.Sleep(time.Hour + offset)
+				elapse(time.Hour + offset)
 				if got := get(guard.Handler(ok), key).Code; got != want {
 					t.Errorf("%v from the expiry: status %d, want %d", offset, got, want)
 				}
@@ -52,7 +49,7 @@ func TestDefaultLimits(t *testing.T) {
 				if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != "1" {
 					t.Errorf("request %d: status %d, Retry-After %s", limit+1, w.Code, w.Header().Get("Retry-After"))
 				}
-				time.Sleep(time.Minute)
+				elapse(time.Minute)
 				if got := get(guard.Handler(ok), key).Header().Get("X-RateLimit-Remaining"); got != fmt.Sprint(limit-1) {
 					t.Errorf("a minute later, Remaining is %s", got)
 				}
@@ -75,7 +72,7 @@ func TestRetryAfterIsRoundedUp(t *testing.T) {
 			guard := newGuard(nil)
 			key, _ := issue(t, guard, httpkey.Token{Limit: httpkey.Limit{Rate: 1, Period: 10 * time.Second}})
 			get(guard.Handler(ok), key)
-			time.Sleep(passed)
+			elapse(passed)
 			w := get(guard.Handler(ok), key)
 			number, _, _ := strings.Cut(want, " ")
 			if w.Header().Get("Retry-After") != number || !strings.Contains(w.Body.String(), " "+want+".") {
@@ -92,7 +89,7 @@ func TestResetIsNeverEarly(t *testing.T) {
 	for _, start := range []time.Duration{0, time.Microsecond, 500 * time.Millisecond, 999_999 * time.Microsecond} {
 		for _, limit := range []httpkey.Limit{httpkey.PerMinute(60), httpkey.PerMinute(7), httpkey.PerSecond(3)} {
 			synctest.Test(t, func(t *testing.T) {
-				time.Sleep(start)
+				elapse(start)
 				guard := newGuard(nil)
 				key, _ := issue(t, guard, httpkey.Token{Limit: limit})
 				get(guard.Handler(ok), key)
@@ -108,7 +105,7 @@ func TestResetIsNeverEarly(t *testing.T) {
 				if wait < owed || wait >= owed+time.Second+time.Microsecond {
 					t.Errorf("%+v from %v: Reset is %v away, the quota %v", limit, start, wait, owed)
 				}
-				time.Sleep(wait)
+				elapse(wait)
 				if got := get(guard.Handler(ok), key).Header().Get("X-RateLimit-Remaining"); got != fmt.Sprint(limit.Rate-1) {
 					t.Errorf("%+v from %v: after Reset, Remaining is %s", limit, start, got)
 				}

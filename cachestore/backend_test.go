@@ -208,3 +208,6 @@ func (e *events) take() string {
 	e.all = nil
 	return text
 }
+
+// elapse lets d of a bubble's time elapse, which takes none: every caller is in [synctest.Test].
+func elapse(d time.Duration) { time.Sleep(d) }

@@ -57,16 +57,15 @@ func TestConformsThroughFeed(t *testing.T) {
 // follow has s follow b until the test ends, and returns when it does.
 func follow(t *testing.T, s *Store, b *backend) {
 	t.Helper()
-	// This looks again and again, outside of a bubble of synctest. All else that
-	// sleeps in this package's tests is in one, where no time passes.
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	before := b.followedBy()
 	go func() { ended <- s.Run(ctx) }()
-	for deadline := time.Now().Add(10 * time.Second); b.followedBy() == before; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); b.followedBy() == before; {
 		if time.Now().After(deadline) {
 			t.Fatal("nobody follows the feed")
 		}
+		time.Sleep(time.Millisecond) // between two looks, outside of a bubble
 	}
 	t.Cleanup(func() {
 		cancel()

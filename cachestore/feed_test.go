@@ -11,8 +11,6 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// What sleeps in this file is in a bubble of synctest, where no time passes.
-
 func TestRunWithoutFeed(t *testing.T) {
 	t.Parallel()
 	if err := New(memstore.New(), nil).Run(t.Context()); !errors.Is(err, errors.ErrUnsupported) {
@@ -47,7 +45,7 @@ func TestFeed(t *testing.T) {
 		synctest.Wait()
 		update("2")
 		expect(t, s, b, digest(1), "1", nil, 0) // nobody told
-		time.Sleep(minFeedPause)
+		elapse(minFeedPause)
 		synctest.Wait()
 		expect(t, s, b, digest(1), "2", nil, 1)
 		if got := seen.take(); got != "feed_down: the feed is broken, feed_up" {
@@ -59,11 +57,11 @@ func TestFeed(t *testing.T) {
 		synctest.Wait()
 		update("3")
 		start := time.Now()
-		time.Sleep(30*time.Second - minFeedPause - 1)
+		elapse(30*time.Second - minFeedPause - 1)
 		expect(t, s, b, digest(1), "2", nil, 0)
-		time.Sleep(minFeedPause + 1)
+		elapse(minFeedPause + 1)
 		expect(t, s, b, digest(1), "3", nil, 1) // by the TTL
-		time.Sleep(10*time.Minute - time.Since(start))
+		elapse(10*time.Minute - time.Since(start))
 		synctest.Wait()
 		b.mu.Lock()
 		calls := b.calls
@@ -78,14 +76,14 @@ func TestFeed(t *testing.T) {
 		expect(t, s, b, digest(1), "3", nil, 1)
 		update("4")
 		b.cut(nil)
-		time.Sleep(maxFeedPause)
+		elapse(maxFeedPause)
 		synctest.Wait()
 		expect(t, s, b, digest(1), "4", nil, 1)
 		if got := seen.take(); got != "feed_up" {
 			t.Errorf("observed %q", got)
 		}
 		b.cut(nil)
-		time.Sleep(minFeedPause) // short again after one that worked
+		elapse(minFeedPause) // short again after one that worked
 		synctest.Wait()
 		if b.followedBy() != 1 {
 			t.Error("the pause did not become short again")

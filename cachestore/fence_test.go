@@ -11,8 +11,6 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// What sleeps in this file is in a bubble of synctest, where no time passes.
-
 // changesTo are all the ways in which the cache learns of a change, and what
 // the token of digest(1), "old" or absent before, is afterwards.
 var changesTo = []struct {
@@ -53,12 +51,12 @@ var changesTo = []struct {
 	}, "new", nil},
 	{"flush", true, true, func(ctx context.Context, _ *Store, b *backend) error {
 		b.cut(nil)
-		defer time.Sleep(minFeedPause)
+		defer elapse(minFeedPause)
 		return b.Update(ctx, labeled(token(1), "new"))
 	}, "new", nil},
 	{"flush of what was absent", false, true, func(ctx context.Context, _ *Store, b *backend) error {
 		b.cut(nil)
-		defer time.Sleep(minFeedPause)
+		defer elapse(minFeedPause)
 		return b.Create(ctx, labeled(token(1), "new"))
 	}, "new", nil},
 	{"Update whose answer is lost", true, false, func(ctx context.Context, s *Store, b *backend) error {

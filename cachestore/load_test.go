@@ -12,8 +12,6 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// What sleeps in this file is in a bubble of synctest, where no time passes.
-
 // held returns a backend whose Lookups wait, once they have read, until release is closed.
 func held() (b *backend, release chan struct{}) {
 	b, release = newBackend(), make(chan struct{})
@@ -39,7 +37,7 @@ func TestHerdMakesOneLookup(t *testing.T) {
 					create(t, b, token(1))
 				}
 				if errors.Is(want, errDown) {
-					b.before = func(context.Context, httpkey.Digest) error { time.Sleep(time.Millisecond); return errDown }
+					b.before = func(context.Context, httpkey.Digest) error { elapse(time.Millisecond); return errDown }
 				}
 				s := New(b, nil)
 				var wg sync.WaitGroup
@@ -133,7 +131,7 @@ func TestCallersLeave(t *testing.T) {
 		late, cancelLate := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancelLate()
 		first, second, patient := ask(canceled), ask(late), ask(t.Context())
-		time.Sleep(50 * time.Millisecond)
+		elapse(50 * time.Millisecond)
 		cancel()
 		if got := <-first; got != (answer{"", context.Canceled, 50 * time.Millisecond}) {
 			t.Errorf("who canceled got %+v", got)

@@ -14,8 +14,6 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// What sleeps in this file is in a bubble of synctest, where no time passes.
-
 // Through one cache, whatever is done to it in whatever order, and whatever is
 // evicted and expires meanwhile, every answer is that of a plain store.
 func TestAnswersLikeAPlainStore(t *testing.T) {
@@ -48,7 +46,7 @@ func TestAnswersLikeAPlainStore(t *testing.T) {
 						got, err = cache.List(t.Context(), httpkey.Filter{})
 						want, wantErr = model.List(t.Context(), httpkey.Filter{})
 					case 5:
-						time.Sleep(time.Duration(random.Int64N(int64(10 * time.Second))))
+						elapse(time.Duration(random.Int64N(int64(10 * time.Second))))
 					default:
 						got, err = cache.Lookup(t.Context(), made.Digest)
 						want, wantErr = model.Lookup(t.Context(), made.Digest)

@@ -10,8 +10,6 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// What sleeps in this file is in a bubble of synctest, where no time passes.
-
 func down(context.Context, httpkey.Digest) error { return errDown }
 
 // stalled waits for as long as it may.
@@ -26,7 +24,7 @@ func TestTTL(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBackend()
-		b.after = func(context.Context, httpkey.Digest) error { time.Sleep(200 * time.Millisecond); return nil }
+		b.after = func(context.Context, httpkey.Digest) error { elapse(200 * time.Millisecond); return nil }
 		s := New(b, nil)
 		create(t, b, labeled(token(1), "old"))
 		expect(t, s, b, digest(1), "old", nil, 1)
@@ -34,12 +32,12 @@ func TestTTL(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 297 {
-			time.Sleep(100 * time.Millisecond)
+			elapse(100 * time.Millisecond)
 			expect(t, s, b, digest(1), "old", nil, 0)
 		}
-		time.Sleep(100*time.Millisecond - 1)
+		elapse(100*time.Millisecond - 1)
 		expect(t, s, b, digest(1), "old", nil, 0)
-		time.Sleep(time.Nanosecond)
+		elapse(time.Nanosecond)
 		expect(t, s, b, digest(1), "new", nil, 1)
 	})
 }
@@ -54,9 +52,9 @@ func TestAbsenceTTL(t *testing.T) {
 			s := New(b, &Options{TTL: ttl})
 			expect(t, s, b, digest(1), "", httpkey.ErrNotFound, 1)
 			create(t, b, labeled(token(1), "new"))
-			time.Sleep(want - 1)
+			elapse(want - 1)
 			expect(t, s, b, digest(1), "", httpkey.ErrNotFound, 0)
-			time.Sleep(time.Nanosecond)
+			elapse(time.Nanosecond)
 			expect(t, s, b, digest(1), "new", nil, 1)
 		})
 	}
@@ -74,18 +72,18 @@ func TestStaleIfError(t *testing.T) {
 			expect(t, s, b, digest(1), "old", nil, 1)
 			b.before = down
 			end := time.Now().Add(30*time.Second + want)
-			time.Sleep(30 * time.Second)
+			elapse(30 * time.Second)
 			for time.Until(end) > retryAfter {
 				expect(t, s, b, digest(1), "old", nil, 1)
 				expect(t, s, b, digest(1), "old", nil, 0) // it has just failed
-				time.Sleep(retryAfter - 1)
+				elapse(retryAfter - 1)
 				expect(t, s, b, digest(1), "old", nil, 0)
-				time.Sleep(time.Nanosecond)
+				elapse(time.Nanosecond)
 			}
-			if time.Sleep(time.Until(end) - 1); want > 0 {
+			if elapse(time.Until(end) - 1); want > 0 {
 				expect(t, s, b, digest(1), "old", nil, 1)
 			}
-			time.Sleep(time.Nanosecond)
+			elapse(time.Nanosecond)
 			expect(t, s, b, digest(1), "", errDown, 1)
 			b.before = nil
 			expect(t, s, b, digest(1), "old", nil, 1)
@@ -104,9 +102,9 @@ func TestGoneTokenIsNotStale(t *testing.T) {
 		if err := b.Delete(t.Context(), token(1).ID); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(30 * time.Second)
+		elapse(30 * time.Second)
 		expect(t, s, b, digest(1), "", httpkey.ErrNotFound, 1)
-		time.Sleep(absentTTL)
+		elapse(absentTTL)
 		b.before = down
 		expect(t, s, b, digest(1), "", errDown, 1)
 	})
@@ -120,7 +118,7 @@ func TestRecovery(t *testing.T) {
 		s := New(b, nil)
 		create(t, b, labeled(token(1), "old"))
 		expect(t, s, b, digest(1), "old", nil, 1)
-		time.Sleep(30 * time.Second)
+		elapse(30 * time.Second)
 		b.before = down
 		expect(t, s, b, digest(1), "old", nil, 1)
 		b.before = nil
@@ -128,7 +126,7 @@ func TestRecovery(t *testing.T) {
 			t.Fatal(err)
 		}
 		expect(t, s, b, digest(1), "old", nil, 0)
-		time.Sleep(retryAfter)
+		elapse(retryAfter)
 		expect(t, s, b, digest(1), "new", nil, 1)
 	})
 }
@@ -142,7 +140,7 @@ func TestStaleAtDeadline(t *testing.T) {
 		s := New(b, nil)
 		create(t, b, token(1))
 		expect(t, s, b, digest(1), "", nil, 1)
-		time.Sleep(30 * time.Second)
+		elapse(30 * time.Second)
 		b.before = stalled
 		ask := func(after time.Duration, cancel bool) (time.Duration, error) {
 			ctx, stop := context.WithTimeout(t.Context(), after)
@@ -166,7 +164,7 @@ func TestStaleAtDeadline(t *testing.T) {
 				t.Errorf("the next got %v after %v", err, took)
 			}
 		}
-		time.Sleep(5 * time.Second)
+		elapse(5 * time.Second)
 		if took, err := ask(time.Minute, false); err != nil || took != time.Second {
 			t.Errorf("the store's failure: %v after %v", err, took)
 		}
@@ -185,11 +183,11 @@ func TestSlowStoreIsNoOutage(t *testing.T) {
 		if err := b.Update(t.Context(), labeled(token(1), "new")); err != nil {
 			t.Fatal(err)
 		}
-		b.after = func(context.Context, httpkey.Digest) error { time.Sleep(200 * time.Millisecond); return nil }
-		time.Sleep(30 * time.Second)
+		b.after = func(context.Context, httpkey.Digest) error { elapse(200 * time.Millisecond); return nil }
+		elapse(30 * time.Second)
 		expect(t, s, b, digest(1), "new", nil, 1)
 
-		time.Sleep(30 * time.Second)
+		elapse(30 * time.Second)
 		if err := b.Update(t.Context(), labeled(token(1), "newer")); err != nil {
 			t.Fatal(err)
 		}
@@ -198,7 +196,7 @@ func TestSlowStoreIsNoOutage(t *testing.T) {
 		if _, err := s.Lookup(late, digest(1)); err != nil {
 			t.Errorf("a late caller: %v", err)
 		}
-		time.Sleep(200 * time.Millisecond)
+		elapse(200 * time.Millisecond)
 		synctest.Wait()
 		expect(t, s, b, digest(1), "newer", nil, 0)
 	})
@@ -218,7 +216,7 @@ func TestOutage(t *testing.T) {
 			create(t, b, token(n))
 			expect(t, s, b, digest(n), "", nil, 1)
 		}
-		time.Sleep(30 * time.Second)
+		elapse(30 * time.Second)
 		b.before = stalled
 		b.lookups.Store(0)
 		start := time.Now()
@@ -239,7 +237,7 @@ func TestOutage(t *testing.T) {
 			t.Errorf("with %d unknown keys it took %v and %d Lookups", known, took, n)
 		}
 		for range 10 {
-			time.Sleep(retryAfter)
+			elapse(retryAfter)
 			b.lookups.Store(0)
 			go func() { _, _ = s.Lookup(t.Context(), digest(2*known)) }()
 			synctest.Wait()
@@ -247,7 +245,7 @@ func TestOutage(t *testing.T) {
 			if _, err := s.Lookup(t.Context(), digest(2*known+1)); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 0 {
 				t.Errorf("while one finds out, another got %v after %v", err, time.Since(start))
 			}
-			time.Sleep(timeout)
+			elapse(timeout)
 			if n := b.lookups.Load(); n != 1 {
 				t.Errorf("%d find out", n)
 			}
@@ -256,7 +254,7 @@ func TestOutage(t *testing.T) {
 			t.Errorf("observed %q", got)
 		}
 		b.before = nil
-		time.Sleep(retryAfter)
+		elapse(retryAfter)
 		for n := range known {
 			expect(t, s, b, digest(10*known+n), "", httpkey.ErrNotFound, 1)
 		}

@@ -18,8 +18,6 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// What sleeps in this file is in a bubble of synctest, where no time passes.
-
 // The properties of a token in the Plane documentation, and ours.
 var (
 	documented = []string{"created_at", "description", "expired_at", "id", "is_active", "label", "last_used", "user", "workspace"}
@@ -255,7 +253,7 @@ func TestUpdate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, Options{MaxLifetime: 90 * day})
 		secret, before := s.issue(httpkey.Token{ID: "id", Label: "a", User: "ada", Workspace: "acme", Scopes: []string{"read"}, Limit: httpkey.PerHour(7), ExpiredAt: time.Now().Add(10 * day)})
-		time.Sleep(5 * day)
+		elapse(5 * day)
 		if _, err := s.guard.Verify(t.Context(), secret); err != nil {
 			t.Fatal(err)
 		}
@@ -335,7 +333,7 @@ func TestNothingIsBroughtBack(t *testing.T) {
 		if err := s.guard.Revoke(t.Context(), "revoked"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Hour)
+		elapse(time.Hour)
 		s.want(201, s.api("ada", "POST", "/rotated/rotate/", `{"grace":3600}`))
 		grace := s.get("rotated").ExpiredAt
 		later := `{"expired_at":"` + time.Now().Add(2*time.Hour).Format(time.RFC3339) + `"}`
@@ -387,7 +385,7 @@ func TestRotate(t *testing.T) {
 					t.Errorf("step %d: valid is %v, want %v", step, err == nil, valid)
 				}
 			}
-			time.Sleep(5 * time.Second)
+			elapse(5 * time.Second)
 		}
 	})
 }
@@ -403,7 +401,7 @@ func TestRotationBringsIntoPolicy(t *testing.T) {
 				old.ExpiredAt = time.Now().Add(expiry)
 			}
 			s.issue(old)
-			time.Sleep(day)
+			elapse(day)
 			_, successor := s.created(s.api("ada", "POST", "/id/rotate/", `{"grace":0}`))
 			want := time.Now().Add(90 * day)
 			if expiry == 10*day {
@@ -507,7 +505,7 @@ func TestChangesAreLimited(t *testing.T) {
 			}
 			s.want(200, s.api("ada", "GET", "/", ""))
 			s.want(201, s.api("eve", "POST", "/", `{"label":"x"}`))
-			time.Sleep(12 * time.Second)
+			elapse(12 * time.Second)
 			s.want(201, s.api("ada", "POST", "/", `{"label":"x"}`))
 		}
 	})

@@ -13,8 +13,6 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// What sleeps in this file is in a bubble of synctest, where no time passes.
-
 // pages walks through a list by its cursors and returns the IDs; between is called
 // after each page.
 func (s *site) pages(login, parameters string, between func(page []httpkey.Token)) (ids []string) {
@@ -62,7 +60,7 @@ func populate(s *site, n int) {
 			}
 		}
 		if random.IntN(3) == 0 {
-			time.Sleep(time.Hour)
+			elapse(time.Hour)
 		}
 	}
 }
@@ -146,7 +144,7 @@ func TestOrders(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			time.Sleep(time.Minute)
+			elapse(time.Minute)
 		}
 		for order, want := range map[string]string{
 			"":            "321",

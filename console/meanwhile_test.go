@@ -14,8 +14,6 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// What sleeps in this file is in a bubble of synctest, where no time passes.
-
 // storeMeanwhile is a store in which others do something, once, right before a call of Get.
 type storeMeanwhile struct {
 	httpkey.TokenStore
@@ -79,12 +77,12 @@ type slowStore struct {
 }
 
 func (s *slowStore) Create(ctx context.Context, t httpkey.Token) error {
-	time.Sleep(s.takes)
+	elapse(s.takes)
 	return s.TokenStore.Create(ctx, t)
 }
 
 func (s *slowStore) Delete(ctx context.Context, id string) error {
-	time.Sleep(s.takes)
+	elapse(s.takes)
 	return s.TokenStore.Delete(ctx, id)
 }
 
@@ -133,7 +131,7 @@ func TestNobodyWaitsForLongForATurn(t *testing.T) {
 				if told := s.told(); len(told) != 1 || string(told[0].Action) != name || !errors.Is(told[0].Err, context.DeadlineExceeded) {
 					t.Errorf("told %+v", told)
 				}
-				time.Sleep(time.Minute)
+				elapse(time.Minute)
 				s.want(404, s.api("ada", "PATCH", "/id/", `{"label":"y"}`)) // the turn was given back
 			})
 		})

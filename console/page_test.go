@@ -15,8 +15,6 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// What sleeps in this file is in a bubble of synctest, where no time passes.
-
 var shownSecret = regexp.MustCompile(`<code id="secret"[^>]*>(hk_[ks]_[0-9A-Za-z]{33})</code>`)
 
 // secretOn returns the secret that a page shows.
@@ -94,7 +92,7 @@ func TestRotatingOnThePage(t *testing.T) {
 		if _, err := s.guard.Verify(t.Context(), old); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		w := s.want(201, s.submit("ada", "/id/rotate/", "grace=3600"))
 		secret := secretOn(t, w.Body.String())
 		if !strings.Contains(w.Body.String(), "works until <time") {
@@ -117,14 +115,14 @@ func TestRotatingOnThePage(t *testing.T) {
 			shows(path, "Rotating until")
 			shows(path, "The old key is not used any more")
 		}
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		if _, err := s.guard.Verify(t.Context(), old); err != nil {
 			t.Errorf("the old key in its grace: %v", err)
 		}
 		for _, path := range []string{"/", "/id/", "/" + successor.ID + "/"} {
 			shows(path, "The old key is still in use")
 		}
-		time.Sleep(time.Hour)
+		elapse(time.Hour)
 		if _, err := s.guard.Verify(t.Context(), old); err == nil {
 			t.Error("the old key works after its grace")
 		}
@@ -177,7 +175,7 @@ func TestConfirmationShowsTheLastUse(t *testing.T) {
 		if _, err := s.guard.Verify(t.Context(), secret); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(3 * time.Hour)
+		elapse(3 * time.Hour)
 		for _, action := range []string{"revoke", "delete", "rotate"} {
 			if body := s.page("ada", "/id/"+action+"/").Body.String(); !strings.Contains(body, `<time datetime="2000-01-01T00:00:00Z">1 January 2000, 00:00:00 UTC</time> <span class="quiet">(3 hours ago)`) {
 				t.Errorf("%s: %s", action, body)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/memstore"
@@ -175,3 +176,6 @@ func (s *storeWith) Update(ctx context.Context, t httpkey.Token) error {
 	}
 	return s.TokenStore.Update(ctx, t)
 }
+
+// elapse lets d of a bubble's time elapse, which takes none: every caller is in [synctest.Test].
+func elapse(d time.Duration) { time.Sleep(d) }

@@ -9,8 +9,6 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// What sleeps in this file is in a bubble of synctest, where no time passes.
-
 func TestStatus(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -46,12 +44,12 @@ func TestStatus(t *testing.T) {
 					token.ExpiredAt = time.Now().Add(tt.age + tt.expires)
 				}
 				secret, _ := s.issue(token)
-				time.Sleep(tt.age - tt.unused)
+				elapse(tt.age - tt.unused)
 				if tt.unused != 0 {
 					if _, err := s.guard.Verify(t.Context(), secret); err != nil {
 						t.Fatal(err)
 					}
-					time.Sleep(tt.unused)
+					elapse(tt.unused)
 				}
 				if tt.revoked {
 					if err := s.guard.Revoke(t.Context(), "id"); err != nil {

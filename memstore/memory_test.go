@@ -14,8 +14,6 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// What sleeps in this file is in a bubble of synctest, where no time passes.
-
 // Buckets are let go only when that makes no difference: over hours, with pauses
 // of every length, a limiter that forgets answers like a model that does not.
 func TestForgettingMakesNoDifference(t *testing.T) {
@@ -51,11 +49,11 @@ func TestForgettingMakesNoDifference(t *testing.T) {
 			turned[limiter.buckets.turnAt.Load()] = true
 			switch random.IntN(100) {
 			case 0:
-				time.Sleep(time.Duration(random.Int64N(int64(3 * time.Hour))))
+				elapse(time.Duration(random.Int64N(int64(3 * time.Hour))))
 			case 1, 2, 3, 4, 5:
-				time.Sleep(time.Duration(random.Int64N(int64(time.Minute))))
+				elapse(time.Duration(random.Int64N(int64(time.Minute))))
 			default:
-				time.Sleep(time.Duration(random.Int64N(int64(50 * time.Millisecond))))
+				elapse(time.Duration(random.Int64N(int64(50 * time.Millisecond))))
 			}
 		}
 		t.Logf("generations turned %d times", len(turned))
@@ -81,7 +79,7 @@ func TestSlowBucketsAreNotForgotten(t *testing.T) {
 			}
 		}
 		for range 2 { // a turn of the generations each
-			time.Sleep(2 * time.Second)
+			elapse(2 * time.Second)
 			if _, err := limiter.Allow(t.Context(), "another", quick, 1); err != nil {
 				t.Fatal(err)
 			}
@@ -111,16 +109,16 @@ func TestTurning(t *testing.T) {
 		odd := httpkey.Limit{Rate: 7, Burst: 8, Period: 10 * time.Second}
 		used := use(odd)
 		next(minGeneration) // nothing was in use before
-		time.Sleep(minGeneration)
+		elapse(minGeneration)
 		stale := b.now()
-		time.Sleep(time.Millisecond) // who turns them takes its time
+		elapse(time.Millisecond) // who turns them takes its time
 		b.turnWhenDue(stale)
 		next(11_428_572 * time.Microsecond) // 80/7 s, rounded up
 		b.turnWhenDue(stale)                // as another would for the same reason
 		if use(odd) != used {
 			t.Error("what is in use was let go")
 		}
-		time.Sleep(time.Minute)
+		elapse(time.Minute)
 		b.turn.Lock() // somebody is turning them
 		at := b.turnAt.Load()
 		if use(odd); b.turnAt.Load() != at {
@@ -128,7 +126,7 @@ func TestTurning(t *testing.T) {
 		}
 		b.turn.Unlock()
 		for range 3 {
-			time.Sleep(time.Minute)
+			elapse(time.Minute)
 			use(httpkey.PerSecond(1))
 		}
 		next(minGeneration) // nothing longer is in use any more
@@ -221,11 +219,11 @@ func TestMemoryIsBoundedAndGivenBack(t *testing.T) {
 				empty := heap()
 				use(names)
 				live := heap() - empty
-				time.Sleep(time.Minute)
+				elapse(time.Minute)
 				use(names) // all of them are in both generations now
 				busy := heap() - empty
 				for range 2 {
-					time.Sleep(time.Minute)
+					elapse(time.Minute)
 					use(names[:1])
 				}
 				idle := heap() - empty
@@ -262,7 +260,7 @@ func TestWindowMemoryOfABusyKey(t *testing.T) {
 			if _, err := window.Allow(context.Background(), "key", httpkey.PerHour(rate), 1); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Hour / rate)
+			elapse(time.Hour / rate)
 		}
 		grown := heap() - before
 		t.Logf("%d bytes for each of %d requests an hour", grown/rate, rate)

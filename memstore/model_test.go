@@ -274,7 +274,7 @@ func TestRetryAfterIsExact(t *testing.T) {
 						n = 1 + random.IntN(limit.Burst)
 						denied = allow(key, limit, n)
 						if random.IntN(4) == 0 {
-							time.Sleep(time.Duration(random.Int64N(int64(limit.Period)/int64(limit.Rate) + 1)))
+							elapse(time.Duration(random.Int64N(int64(limit.Period)/int64(limit.Rate) + 1)))
 						}
 						if try > 0 && !denied.Allowed {
 							denied = allow(key, limit, n) // after the pause
@@ -284,11 +284,11 @@ func TestRetryAfterIsExact(t *testing.T) {
 						continue
 					}
 					cases++
-					time.Sleep(denied.RetryAfter - time.Microsecond)
+					elapse(denied.RetryAfter - time.Microsecond)
 					if r := allow(key, limit, n); r.Allowed {
 						t.Fatalf("%d of %+v: a microsecond before RetryAfter (%v): %+v", n, limit, denied.RetryAfter, r)
 					}
-					time.Sleep(time.Microsecond)
+					elapse(time.Microsecond)
 					if r := allow(key, limit, n); !r.Allowed {
 						t.Fatalf("%d of %+v: after RetryAfter (%v): %+v", n, limit, denied.RetryAfter, r)
 					}
@@ -324,7 +324,7 @@ func TestWindowIsStrict(t *testing.T) {
 				if len(admitted) > limit.Rate {
 					t.Fatalf("%+v admitted %d within %v", limit, len(admitted), time.Since(admitted[0]))
 				}
-				time.Sleep(time.Duration(random.Int64N(2 * int64(limit.Period) / int64(limit.Rate))))
+				elapse(time.Duration(random.Int64N(2 * int64(limit.Period) / int64(limit.Rate))))
 			}
 		}
 	})

@@ -14,8 +14,6 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// What sleeps in this file is in a bubble of synctest, where no time passes.
-
 // The bucket beside a token is as good as any other: whichever of several
 // limiters takes it, for whichever limit, over updates of the token and long
 // pauses, each limiter answers like a model of its own.
@@ -63,13 +61,13 @@ func TestBucketsBesideTokens(t *testing.T) {
 			}
 			switch random.IntN(100) {
 			case 0:
-				time.Sleep(time.Duration(random.Int64N(int64(3 * time.Hour))))
+				elapse(time.Duration(random.Int64N(int64(3 * time.Hour))))
 			case 1, 2, 3, 4, 5:
 				if err := store.Update(t.Context(), httpkey.Token{ID: fmt.Sprint(token)}); err != nil {
 					t.Fatal(err)
 				}
 			default:
-				time.Sleep(time.Duration(random.Int64N(int64(50 * time.Millisecond))))
+				elapse(time.Duration(random.Int64N(int64(50 * time.Millisecond))))
 			}
 		}
 	})

@@ -53,3 +53,6 @@ func TestSuccessorsThatAreGone(t *testing.T) {
 		}
 	}
 }
+
+// elapse lets d of a bubble's time elapse, which takes none: every caller is in [synctest.Test].
+func elapse(d time.Duration) { time.Sleep(d) }

@@ -47,7 +47,7 @@ func TestLimiterConforms(t *testing.T) {
 			server := newServer(t)
 			return func() httpkey.Limiter { return redisstore.NewLimiter(newClient(t, server), nil) }
 		},
-		Wait: time.Sleep,
+		Wait: time.Sleep, // the server's clock is real
 	})
 }
 
@@ -72,7 +72,7 @@ func TestLeasesConform(t *testing.T) {
 			one := &inTurn{Limiter: redisstore.NewLimiter(newClient(t, newServer(t)), &redisstore.Options{Lease: time.Minute})}
 			return func() httpkey.Limiter { return one }
 		},
-		Wait: time.Sleep,
+		Wait: time.Sleep, // the server's clock is real
 	})
 }
 
@@ -83,7 +83,7 @@ func TestWindowConforms(t *testing.T) {
 			server := newServer(t)
 			return func() httpkey.Limiter { return redisstore.NewWindow(newClient(t, server), nil) }
 		},
-		Wait:   time.Sleep,
+		Wait:   time.Sleep, // the server's clock is real
 		Window: true,
 	})
 }

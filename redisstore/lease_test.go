@@ -65,7 +65,7 @@ func (g *gcra) EvalSha(ctx context.Context, _ string, keys []string, args ...any
 
 func (g *gcra) wait() {
 	if g.latency != nil {
-		time.Sleep(g.latency())
+		elapse(g.latency())
 	}
 }
 
@@ -143,9 +143,9 @@ func TestLeasesStayWithinTheLimit(t *testing.T) {
 										all = append(all, a)
 									}
 									mu.Unlock()
-									time.Sleep(time.Duration(random.Int64N(pace)))
+									elapse(time.Duration(random.Int64N(pace)))
 								}
-								time.Sleep(time.Duration(random.Int64N(int64(slot) << random.IntN(9))))
+								elapse(time.Duration(random.Int64N(int64(slot) << random.IntN(9))))
 							}
 						})
 					}
@@ -194,7 +194,7 @@ func TestLeasesLeaveTheRateToTheFleet(t *testing.T) {
 					random := rand.New(rand.NewPCG(1, uint64(process)))
 					wg.Go(func() {
 						for range requests / tt.processes {
-							time.Sleep(time.Duration(random.ExpFloat64() * gap))
+							elapse(time.Duration(random.ExpFloat64() * gap))
 							wg.Go(func() {
 								if r, _ := ask(t, limiter, limit, 1); !r.Allowed {
 									t.Errorf("denied: %+v", r)
@@ -226,7 +226,7 @@ func TestLeasesTakeNothingFromTheSteady(t *testing.T) {
 				limiter := NewLimiter(server, &Options{Lease: reach})
 				start := time.Now()
 				for i := range 1000 {
-					time.Sleep(time.Until(start.Add(time.Duration(i) * 100 * time.Millisecond)))
+					elapse(time.Until(start.Add(time.Duration(i) * 100 * time.Millisecond)))
 					if r, _ := ask(t, limiter, limit, 1); !r.Allowed {
 						t.Fatalf("request %d: %+v", i, r)
 					}
@@ -263,7 +263,7 @@ func TestLeasesAreSpent(t *testing.T) {
 		if r, err := limiter.Allow(t.Context(), "key", limit, 2); err != nil || !r.Allowed || r.Remaining != 50 {
 			t.Errorf("what is held, in an outage: %+v, %v", r, err)
 		}
-		time.Sleep(15*time.Second - time.Millisecond) // 15 are owed, and of the 5 the last slot is still to begin
+		elapse(15*time.Second - time.Millisecond) // 15 are owed, and of the 5 the last slot is still to begin
 		if _, err := limiter.Allow(t.Context(), "key", limit, 1); err == nil {
 			t.Error("a slot that had begun was spent")
 		}
@@ -342,3 +342,6 @@ func TestLeasesAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// elapse lets d of a bubble's time elapse, which takes none: every caller is in [synctest.Test].
+func elapse(d time.Duration) { time.Sleep(d) }

@@ -11,8 +11,6 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// What sleeps in this file is in a bubble of synctest, where no time passes.
-
 // asked counts how often Redis is asked, which decides as told after a round trip.
 type asked struct {
 	times  int
@@ -24,7 +22,7 @@ const roundTrip = 10 * time.Millisecond
 
 func (a *asked) ask() (httpkey.Result, error) {
 	a.times++
-	time.Sleep(roundTrip)
+	elapse(roundTrip)
 	return a.answer, a.err
 }
 
@@ -71,7 +69,7 @@ func TestDenialsAreRemembered(t *testing.T) {
 					t.Fatalf("%+v, %v", r, err)
 				}
 				for _, request := range tt.requests {
-					time.Sleep(request.after)
+					elapse(request.after)
 					before := redis.times
 					r, err := m.allow(bucket{"key", limit}, request.n, redis.ask)
 					if asks := redis.times > before; asks != request.asks {
@@ -107,7 +105,7 @@ func TestSmallestDenialStays(t *testing.T) {
 				t.Errorf("after %d was asked for, Redis was asked %d times, want %d", request.n, redis.times, request.asked)
 			}
 		}
-		time.Sleep(time.Second) // and then the other counts
+		elapse(time.Second) // and then the other counts
 		if _, _ = m.allow(b, 5, redis.ask); redis.times != 4 {
 			t.Error("a denial that is over was told")
 		}
@@ -154,9 +152,9 @@ func TestMemoDecidesAsRedisDoes(t *testing.T) {
 					asks := false
 					r, err := m.allow(b, n, func() (httpkey.Result, error) {
 						asks = true
-						time.Sleep(time.Duration(random.IntN(2000)) * time.Microsecond)
+						elapse(time.Duration(random.IntN(2000)) * time.Microsecond)
 						r, err := model.Allow(t.Context(), b.key, b.limit, n)
-						time.Sleep(time.Duration(random.IntN(2000)) * time.Microsecond)
+						elapse(time.Duration(random.IntN(2000)) * time.Microsecond)
 						return r, err
 					})
 					if err != nil {
@@ -170,7 +168,7 @@ func TestMemoDecidesAsRedisDoes(t *testing.T) {
 							t.Fatalf("%d of %v is denied from memory with %+v, but there is %+v", n, b, r, now)
 						}
 					}
-					time.Sleep(time.Duration(random.IntN(60)) * time.Millisecond)
+					elapse(time.Duration(random.IntN(60)) * time.Millisecond)
 				}
 				t.Logf("%d of 20,000 were denied from memory", known)
 				if known < 1000 {

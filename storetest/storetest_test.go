@@ -608,7 +608,7 @@ var wrongLimiters = []struct {
 			select {
 			case busy <- struct{}{}:
 				defer func() { <-busy }()
-				time.Sleep(time.Millisecond)
+				time.Sleep(time.Millisecond) // so that others come meanwhile
 				return good.Allow(ctx, key, limit, n)
 			default:
 				return httpkey.Result{Limit: limit, RetryAfter: time.Second}, nil

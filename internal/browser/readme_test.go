@@ -55,7 +55,7 @@ func TestReadmePictures(t *testing.T) {
 // listOfFixedTime is a list as Ada saw it on a day in November.
 func listOfFixedTime(t *testing.T) (html string) {
 	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(time.Until(time.Date(2026, time.November, 24, 9, 30, 0, 0, time.UTC)))
+		time.Sleep(time.Until(time.Date(2026, time.November, 24, 9, 30, 0, 0, time.UTC))) // in a bubble, where it takes no time
 		s := &site{store: &store{TokenStore: memstore.New()}}
 		s.add(t, slices.DeleteFunc(inEveryStatus(), func(token httpkey.Token) bool {
 			return token.ID == "other" || token.ID == "expired"

@@ -276,6 +276,6 @@ func eventually(t testing.TB, ask func() error) {
 		if time.Now().After(deadline) {
 			t.Fatalf("after %v still: %v", patience, err)
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond) // between two questions
 	}
 }

@@ -15,8 +15,6 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// What sleeps in this file is in a bubble of synctest, where no time passes.
-
 // clock is a client whose scripts read the time from it instead of the server's TIME.
 type clock struct {
 	redis.Scripter
@@ -90,7 +88,7 @@ func inMemory(t *testing.T, steps []step, newLimiter func() httpkey.Limiter) []h
 	synctest.Test(t, func(t *testing.T) {
 		limiter, start := newLimiter(), time.Now()
 		for i, s := range steps {
-			time.Sleep(s.at - time.Since(start))
+			elapse(s.at - time.Since(start))
 			var err error
 			if results[i], err = limiter.Allow(t.Context(), s.key, s.limit, s.n); err != nil {
 				t.Fatal(err)

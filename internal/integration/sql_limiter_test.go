@@ -17,8 +17,6 @@ import (
 	"github.com/httpkey/httpkey/sqlstore"
 )
 
-// What sleeps in this file is in a bubble of synctest, where no time passes.
-
 // contested is used up by any process that tries.
 var contested = httpkey.Limit{Rate: 50, Burst: 30, Period: time.Second}
 
@@ -138,11 +136,11 @@ func randomSteps(t *testing.T, n int) []limiterStep {
 			steps[i] = step
 			switch random.IntN(50) {
 			case 0:
-				time.Sleep(time.Duration(random.Int64N(int64(time.Hour))).Truncate(time.Microsecond))
+				elapse(time.Duration(random.Int64N(int64(time.Hour))).Truncate(time.Microsecond))
 			case 1, 2, 3, 4, 5:
-				time.Sleep(time.Duration(random.Int64N(int64(5 * time.Second))).Truncate(time.Microsecond))
+				elapse(time.Duration(random.Int64N(int64(5 * time.Second))).Truncate(time.Microsecond))
 			default:
-				time.Sleep(time.Duration(random.Int64N(int64(50 * time.Millisecond))).Truncate(time.Microsecond))
+				elapse(time.Duration(random.Int64N(int64(50 * time.Millisecond))).Truncate(time.Microsecond))
 			}
 		}
 	})
@@ -229,7 +227,7 @@ func (c *sqlClock) set(t *testing.T, db *sql.DB, at time.Duration) {
 		micros := at.Microseconds()
 		_, err = db.Exec(fmt.Sprintf("SET timestamp = %d.%06d5", 1000+micros/1_000_000, micros%1_000_000))
 	case "sqlite":
-		time.Sleep(at - time.Since(c.start))
+		elapse(at - time.Since(c.start))
 	}
 	if err != nil {
 		t.Fatal(err)

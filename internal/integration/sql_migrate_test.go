@@ -95,7 +95,7 @@ func testMigrateKilled(t *testing.T, b *sqlBackend) {
 		tables := b.noTables(t)
 		child := tables.spawn(t, "migrate")
 		child.next(t, "ready")
-		time.Sleep(time.Duration(delay) * time.Millisecond)
+		time.Sleep(time.Duration(delay) * time.Millisecond) // so that each is killed at another step
 		child.kill(t, "")
 		db := tables.open(t)
 		var version int

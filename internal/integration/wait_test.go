@@ -21,3 +21,6 @@ func eventually(t testing.TB, within time.Duration, ask func() error) time.Durat
 		time.Sleep(5 * time.Millisecond) // between two questions
 	}
 }
+
+// elapse lets d of a bubble's time elapse, which takes none: every caller is in [synctest.Test].
+func elapse(d time.Duration) { time.Sleep(d) }
