@@ -1,47 +1,51 @@
 package httpkey
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"iter"
 	"time"
 )
 
-// ErrInactive says that a token is revoked or expired, so that it cannot be
-// rotated: issue a new one.
+// ErrInactive says that a token is revoked or expired, so that it can neither be rotated
+// nor be made valid again: issue a new one.
 var ErrInactive = errors.New("httpkey: the token is revoked or expired")
 
-// Issue creates a token with the properties of t and returns its secret, which
-// nobody can show again, and the token as it is stored.
+// Issue creates a token with the properties of t and returns it as it is stored, with its
+// secret, which nobody can show again.
 //
-// An empty ID is filled with a new one, and an empty Kind means APIKey. Digest,
-// Hint, IsActive, LastUsed, CreatedAt and RotatedFrom are Issue's to set; what t
-// has there is not used. ExpiredAt must be zero or in the future. Errors wrap
+// An empty ID is filled with a new one, and an empty Kind means APIKey. Digest, Hint,
+// IsActive, LastUsed, CreatedAt and all of rotation and revocation are Issue's to set.
+// ExpiredAt must be zero or in the future. Errors come without a secret. They wrap
 // [ErrInvalidToken], which names the field, [ErrConflict], or the store's.
-func (g *Guard) Issue(ctx context.Context, t Token) (Secret, Token, error) {
-	t.CreatedAt, t.RotatedFrom = time.Time{}, ""
-	secret := g.format.generate(t.Kind)
+func (g *Guard) Issue(ctx context.Context, t Token) (Created, error) {
+	t.IsActive, t.CreatedAt, t.LastUsed = true, time.Time{}, time.Time{}
+	secret := g.newSecret(t.Kind)
 	t, err := g.create(ctx, secret, t, EventIssued)
 	if err != nil {
-		return "", Token{}, fmt.Errorf("httpkey: issue: %w", err)
+		return Created{}, fmt.Errorf("httpkey: issue: %w", err)
 	}
-	return secret, t, nil
+	return Created{Token: t, Secret: secret}, nil
 }
+
+func (g *Guard) newSecret(kind Kind) Secret { return Secret(g.format.Generate(kind == ServiceToken)) }
 
 // Import stores a token for a secret that was issued elsewhere, so that its
 // holder need not change it. [Options.ImportedMinLength] must allow its shape,
-// unless that is our own. The rest is as with [Guard.Issue], but that CreatedAt
-// is kept if it is set.
+// unless that is our own. IsActive, LastUsed and CreatedAt are as t has them: set IsActive
+// for a key that is to work. The rest is as with [Guard.Issue].
 //
 // Where only the SHA-256 of the keys is known, create tokens with that as
 // their Digest in the store; with a pepper, put an empty one among
 // [Options.PreviousPeppers].
 func (g *Guard) Import(ctx context.Context, secret Secret, t Token) (Token, error) {
-	if !g.format.accepts(secret.Reveal()) {
+	if !g.format.Accepts(secret.Reveal()) {
 		return Token{}, fmt.Errorf("httpkey: import: %w: Options.ImportedMinLength does not allow a secret of this shape", ErrInvalidToken)
 	}
-	t.RotatedFrom = ""
 	t, err := g.create(ctx, secret, t, EventIssued)
 	if err != nil {
 		return Token{}, fmt.Errorf("httpkey: import: %w", err)
@@ -49,91 +53,204 @@ func (g *Guard) Import(ctx context.Context, secret Secret, t Token) (Token, erro
 	return t, nil
 }
 
+// create stores t as the token of secret, under a rotation's successor or by itself.
+func (g *Guard) create(ctx context.Context, secret Secret, t Token, event EventType) (Token, error) {
+	now := time.Now()
+	if t.ID == "" {
+		t.ID = newID(now)
+	}
+	if t.Kind == "" {
+		t.Kind = APIKey
+	}
+	if t.CreatedAt.IsZero() {
+		t.CreatedAt = now
+	}
+	if event != EventRotated {
+		t.RotatedFrom, t.rest = "", rest{}
+	}
+	t.RotatedTo, t.RevokedAt, t.RevokedFor = "", time.Time{}, ""
+	t.CreatedAt, t.ExpiredAt, t.LastUsed = stored(t.CreatedAt), stored(t.ExpiredAt), stored(t.LastUsed)
+	t.Digest = g.digesters[0](secret.Reveal())
+	t.Hint = secret.hint()
+	t = t.Clone()
+	if err := t.Validate(); err != nil {
+		return Token{}, err
+	}
+	if t.Expired(now) {
+		return Token{}, fmt.Errorf("%w: ExpiredAt is %v, it must be in the future", ErrInvalidToken, t.ExpiredAt)
+	}
+	t, err := g.store.Create(ctx, t)
+	if err != nil {
+		return Token{}, err
+	}
+	g.observe(ctx, &Event{Type: event, Token: t})
+	return t, nil
+}
+
+// newID returns a UUID of version 7 (RFC 9562, section 5.7): later ones sort
+// after earlier ones, which keeps the indexes of a database compact.
+func newID(now time.Time) string {
+	var id [16]byte
+	_, _ = rand.Read(id[6:]) // crypto/rand.Read never fails: it ends the program instead
+	millis := uint64(now.UnixMilli())
+	for i := range 6 {
+		id[i] = byte(millis >> (40 - 8*i))
+	}
+	id[6] = id[6]&0x0f | 0x70
+	id[8] = id[8]&0x3f | 0x80
+	x := hex.EncodeToString(id[:])
+	return x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
+}
+
 // Rotate creates a successor of the token of this ID and lets the old key live
 // for the grace period, 0 for not at all, but never beyond its own expiry. The
-// successor has the same kind, label, description, user, workspace, scopes,
-// limit and expiry, and the old ID as RotatedFrom.
+// successor has the same kind, label, description, user, workspace, scopes, limits,
+// networks, metadata and expiry, the old ID as RotatedFrom, and pays from the same bucket.
+// The old token has its ID as RotatedTo.
 //
-// There is a valid key at every moment. If the successor is stored and then
-// the old key's end cannot be, Rotate returns the successor and its secret
-// together with the error: both keys are valid until you rotate or revoke
-// the old one. Rotating a key once more, after a lost answer, say, makes another
-// successor with the expiry that the first one got; if that was deleted, the
-// expiry is the end of the old key's grace.
-//
-// A store has no conditional Update, so that a change to the old token that
-// others make in the same instant, a revocation even, can be overwritten. Revoke
-// a key that has leaked, rather than rotating it.
+// An error comes without a secret, and says whether the old key's end has changed. Then,
+// or after an answer was lost, call Rotate once more with the same ID: it makes another
+// successor, with the expiry that the first one got, also where the old key has ended by
+// the rotation. There is a valid key at every moment, if the store can be read.
 //
 // Errors wrap [ErrNotFound], [ErrInactive], [ErrInvalidToken] if the store has what no
 // Guard would put there, or the store's.
-func (g *Guard) Rotate(ctx context.Context, id string, grace time.Duration) (Secret, Token, error) {
-	if grace < 0 {
-		return "", Token{}, fmt.Errorf("httpkey: rotate: the grace is %v, it must not be negative", grace)
-	}
-	old, err := g.store.Get(ctx, id)
-	if err == nil && (!old.IsActive || old.Expired(time.Now())) {
-		err = ErrInactive
-	}
+func (g *Guard) Rotate(ctx context.Context, id string, grace time.Duration) (Created, error) {
+	created, err := g.rotate(ctx, id, grace)
 	if err != nil {
-		return "", Token{}, fmt.Errorf("httpkey: rotate: %w", err)
+		return Created{}, fmt.Errorf("httpkey: rotate: %w", err)
 	}
-	expiry, err := g.intendedExpiry(ctx, old)
-	if err == nil && (Token{ExpiredAt: expiry}).Expired(time.Now()) {
-		err = ErrInactive
-	}
-	if err != nil {
-		return "", Token{}, fmt.Errorf("httpkey: rotate: %w", err)
-	}
-	secret := g.format.generate(old.Kind)
-	successor, err := g.create(ctx, secret, Token{
-		Kind:        old.Kind,
-		Label:       old.Label,
-		Description: old.Description,
-		User:        old.User,
-		Workspace:   old.Workspace,
-		Scopes:      old.Scopes,
-		Limit:       old.Limit,
-		ExpiredAt:   expiry,
-		RotatedFrom: old.ID,
-	}, EventRotated)
-	if err != nil {
-		return "", Token{}, fmt.Errorf("httpkey: rotate: %w", err)
-	}
-	if err := g.retire(ctx, old.ID, time.Now().Add(grace)); err != nil {
-		return secret, successor, fmt.Errorf("httpkey: rotate: %s has its successor %s but is itself not ended: %w", old.ID, successor.ID, err)
-	}
-	return secret, successor, nil
+	return created, nil
 }
 
-// Revoke makes the token of this ID inactive and keeps it for audit;
-// [TokenStore.Delete] removes one. Revoking twice is no error. Errors wrap
-// [ErrNotFound] or the store's.
-func (g *Guard) Revoke(ctx context.Context, id string) error {
-	t, err := g.store.Get(ctx, id)
-	if err != nil {
-		return fmt.Errorf("httpkey: revoke: %w", err)
+func (g *Guard) rotate(ctx context.Context, id string, grace time.Duration) (Created, error) {
+	if grace < 0 {
+		return Created{}, fmt.Errorf("the grace is %v, it must not be negative", grace)
 	}
-	if !t.IsActive {
+	old, err := g.store.Get(ctx, id)
+	if err != nil {
+		return Created{}, err
+	}
+	expiry, err := old.plannedExpiry()
+	if err != nil {
+		return Created{}, err
+	}
+	secret := g.newSecret(old.Kind)
+	successor, err := g.succeed(ctx, old, expiry, secret)
+	if err != nil {
+		return Created{}, fmt.Errorf("the old key is as it was: %w", err)
+	}
+	if err := g.retire(ctx, old.ID, successor.ID, time.Now().Add(grace)); err != nil {
+		return Created{}, errors.Join(err, g.discard(ctx, successor.ID))
+	}
+	return Created{Token: successor, Secret: secret}, nil
+}
+
+// plannedExpiry returns the expiry of a successor of t: that of t, unless an earlier
+// rotation has cut it short. It is ErrInactive if t was revoked, or has ended by itself.
+func (t Token) plannedExpiry() (time.Time, error) {
+	expiry := t.ExpiredAt
+	if t.rest.rotated {
+		expiry = t.rest.planned
+	}
+	if !t.IsActive || (Token{ExpiredAt: expiry}).Expired(time.Now()) {
+		return time.Time{}, ErrInactive
+	}
+	return expiry, nil
+}
+
+// succeed stores a successor of old. If the answer was lost, it looks whether it is there.
+func (g *Guard) succeed(ctx context.Context, old Token, expiry time.Time, secret Secret) (Token, error) {
+	next := old.Clone()
+	next.ID = newID(time.Now())
+	next.CreatedAt, next.LastUsed, next.ExpiredAt = time.Time{}, time.Time{}, expiry
+	next.RotatedFrom = old.ID
+	next.rest = rest{payer: cmp.Or(old.rest.payer, old.ID), unknown: old.rest.unknown}
+	stored, err := g.create(ctx, secret, next, EventRotated)
+	if err == nil || errors.Is(err, ErrInvalidToken) {
+		return stored, err
+	}
+	found, getErr := g.store.Get(ctx, next.ID)
+	if getErr != nil {
+		return Token{}, err
+	}
+	g.observe(ctx, &Event{Type: EventRotated, Token: found})
+	return found, nil
+}
+
+// retire ends the token of an ID at a moment, if it does not end before, and names its
+// successor in it. If the answer was lost, it looks whether that is done.
+func (g *Guard) retire(ctx context.Context, id, successor string, at time.Time) error {
+	_, err := g.store.Update(ctx, id, func(t *Token) error {
+		if !t.IsActive {
+			return ErrInactive
+		}
+		if !t.rest.rotated {
+			t.rest.planned, t.rest.rotated = t.ExpiredAt, true
+		}
+		if isLater(t.ExpiredAt, at) {
+			t.ExpiredAt = at
+		}
+		t.RotatedTo = successor
+		return nil
+	})
+	if err == nil || errors.Is(err, ErrNotFound) { // it was deleted meanwhile, and so has ended
 		return nil
 	}
-	t.IsActive = false
-	if err := g.store.Update(ctx, t); err != nil {
-		return fmt.Errorf("httpkey: revoke: %w", err)
+	if errors.Is(err, ErrInactive) {
+		return fmt.Errorf("the old key was revoked meanwhile: %w", err)
 	}
-	g.observe(ctx, Event{Type: EventRevoked, Token: t})
+	switch t, getErr := g.store.Get(ctx, id); {
+	case getErr != nil:
+		return fmt.Errorf("it is not known whether the end of the old key has changed: %w", errors.Join(err, getErr))
+	case t.RotatedTo == successor:
+		return nil
+	}
+	return fmt.Errorf("the old key is as it was: %w", err)
+}
+
+// discard deletes a successor whose secret nobody will see.
+func (g *Guard) discard(ctx context.Context, id string) error {
+	if err := g.store.Delete(ctx, id); err != nil {
+		return fmt.Errorf("its successor %s is left, without an owner: %w", id, err)
+	}
 	return nil
 }
+
+// Revoke makes the token of this ID inactive for good, notes when and for which reason, and
+// keeps it for audit; [TokenStore.Delete] removes one. The reason is for people, at most 255
+// characters; it may be empty. Revoking twice is no error, and changes nothing. Errors wrap
+// [ErrNotFound], [ErrInvalidToken] or the store's.
+func (g *Guard) Revoke(ctx context.Context, id, reason string) error {
+	revoked := false
+	t, err := g.store.Update(ctx, id, func(t *Token) error {
+		if revoked = t.IsActive; !revoked {
+			return errNothingToDo
+		}
+		t.IsActive, t.RevokedAt, t.RevokedFor = false, time.Now(), reason
+		return nil
+	})
+	switch {
+	case errors.Is(err, errNothingToDo):
+		return nil
+	case err != nil:
+		return fmt.Errorf("httpkey: revoke: %w", err)
+	}
+	g.observe(ctx, &Event{Type: EventRevoked, Token: t})
+	return nil
+}
+
+var errNothingToDo = errors.New("httpkey: the token is so already")
 
 // Masked returns what may be shown of t's secret, by which people recognize it: the
 // beginning that all of its kind have, and its Hint, as in hk_k_…a1B2. Where
 // [Options.ImportedMinLength] lets in keys of other shapes, the beginning is not known
 // and left out.
 func (g *Guard) Masked(t Token) string {
-	if g.format.importedMinLength > 0 {
+	if g.format.MinImported > 0 {
 		return "…" + t.Hint
 	}
-	return g.format.beginning(t.Kind) + "…" + t.Hint
+	return g.format.Beginning(t.Kind == ServiceToken) + "…" + t.Hint
 }
 
 // ninetyDays is the customary age at which a key is replaced, or given up if unused.
@@ -183,79 +300,4 @@ func (g *Guard) validSince(ctx context.Context, f Filter, age time.Duration, mom
 			f.After = page[len(page)-1].Cursor()
 		}
 	}
-}
-
-// create stores t as the token of secret.
-func (g *Guard) create(ctx context.Context, secret Secret, t Token, event EventType) (Token, error) {
-	now := time.Now()
-	if t.ID == "" {
-		t.ID = newID(now)
-	}
-	if t.Kind == "" {
-		t.Kind = APIKey
-	}
-	if t.CreatedAt.IsZero() {
-		t.CreatedAt = now
-	}
-	t.CreatedAt = stored(t.CreatedAt)
-	t.ExpiredAt = stored(t.ExpiredAt)
-	t.LastUsed = time.Time{}
-	t.IsActive = true
-	t.Digest = g.digesters[0](secret.Reveal())
-	t.Hint = secret.hint()
-	t = t.clone()
-	if err := t.Validate(); err != nil {
-		return Token{}, err
-	}
-	if t.Expired(now) {
-		return Token{}, fmt.Errorf("%w: ExpiredAt is %v, it must be in the future", ErrInvalidToken, t.ExpiredAt)
-	}
-	if err := g.store.Create(ctx, t); err != nil {
-		return Token{}, err
-	}
-	g.observe(ctx, Event{Type: event, Token: t})
-	return t, nil
-}
-
-// stored returns t as every store can keep it: to the microsecond, in UTC.
-func stored(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
-
-// maxRotations is how far intendedExpiry follows the successors of a token:
-// weekly rotation for nineteen years. A store that holds a circle must not hold us.
-const maxRotations = 1000
-
-// intendedExpiry returns the expiry that a successor of t gets. That is t's
-// own, unless t was rotated before: then its own was cut short, and the one
-// meant is with its latest successor.
-func (g *Guard) intendedExpiry(ctx context.Context, t Token) (time.Time, error) {
-	for range maxRotations {
-		successors, err := g.store.List(ctx, Filter{RotatedFrom: t.ID, Limit: 1})
-		if err != nil {
-			return time.Time{}, err
-		}
-		if len(successors) == 0 {
-			return t.ExpiredAt, nil
-		}
-		t = successors[0]
-	}
-	return time.Time{}, fmt.Errorf("%w: RotatedFrom goes on for more than %d tokens", ErrInvalidToken, maxRotations)
-}
-
-// retire ends the token of this ID at a moment, if it does not end before. It
-// reads the token anew, right before it writes: since Rotate began, it may have
-// been revoked.
-func (g *Guard) retire(ctx context.Context, id string, at time.Time) error {
-	t, err := g.store.Get(ctx, id)
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	at = stored(at)
-	if !t.IsActive || t.Expired(at) {
-		return nil
-	}
-	t.ExpiredAt = at
-	return g.store.Update(ctx, t)
 }

@@ -3,17 +3,23 @@ package httpkey
 import (
 	"context"
 	"log/slog"
+	"net/http"
 )
 
 // Observer is told of everything a Guard does: every request's outcome and its
 // reason, every change of a token, every failure in the background.
 //
+// An Observer may have the method Enabled(context.Context, EventType) bool, as
+// [slog.Handler] has. It is not told of an event for which that returns false, and the
+// event costs nothing then.
+//
 // A request that a Guard admits and a Require function then refuses makes two events.
 type Observer interface {
 	// Observe is told of one event. It runs on the path of the request: it must
 	// be quick, must not panic, and is called from many goroutines at once. No
-	// event holds a secret or a digest. ctx is the request's; it may be canceled.
-	Observe(ctx context.Context, e Event)
+	// event holds a secret or a digest. ctx is the request's; it may be canceled. The
+	// Event is the Observer's own.
+	Observe(ctx context.Context, e *Event)
 }
 
 // EventType says what happened.
@@ -21,9 +27,8 @@ type EventType string
 
 // The types of events, with the fields that they have.
 const (
-	EventAdmitted    EventType = "admitted"     // a request passed; Token, Result
-	EventVerified    EventType = "verified"     // Verify accepted a key; Token
-	EventRefused     EventType = "refused"      // Reason; Token and Result as far as known, Err if something failed
+	EventAdmitted    EventType = "admitted"     // a request passed, or Admit or Verify a key; Token, Result, Request
+	EventRefused     EventType = "refused"      // Reason; Token, Result and Request as far as known, Err if something failed
 	EventIssued      EventType = "issued"       // a token was created or imported; Token
 	EventRotated     EventType = "rotated"      // Token is the successor
 	EventRevoked     EventType = "revoked"      // Token
@@ -34,11 +39,34 @@ const (
 
 // Event is what an [Observer] is told. Fields that do not apply are zero.
 type Event struct {
-	Type   EventType // what happened
-	Reason Reason    // why, if Type is EventRefused
-	Token  Token     // without its digest; the zero Token where none is known
-	Result Result    // the limiter's decision
-	Err    error     // the store's or the limiter's error
+	Type    EventType     // what happened
+	Reason  Reason        // why, if Type is EventRefused
+	Token   Token         // without its digest; the zero Token where none is known
+	Result  Result        // the limiter's decision
+	Request *http.Request // as it came; its header holds the key
+	Err     error         // the store's or the limiter's error
+}
+
+// observedBy returns which events an observer is to be told of.
+func observedBy(o Observer) func(context.Context, EventType) bool {
+	if o == nil {
+		return func(context.Context, EventType) bool { return false }
+	}
+	if choosy, ok := o.(interface {
+		Enabled(context.Context, EventType) bool
+	}); ok {
+		return choosy.Enabled
+	}
+	return func(context.Context, EventType) bool { return true }
+}
+
+func (g *Guard) observe(ctx context.Context, e *Event) {
+	if !g.observes(ctx, e.Type) {
+		return
+	}
+	e.Token = e.Token.Clone()
+	e.Token.Digest = Digest{}
+	g.options.Observer.Observe(ctx, e)
 }
 
 // SlogObserver returns an Observer that writes to logger: failures as errors,
@@ -48,12 +76,24 @@ func SlogObserver(logger *slog.Logger) Observer { return slogObserver{logger} }
 
 type slogObserver struct{ logger *slog.Logger }
 
-func (o slogObserver) Observe(ctx context.Context, e Event) {
+// Enabled reports whether the logger writes the least of what an event may be.
+func (o slogObserver) Enabled(ctx context.Context, t EventType) bool {
+	level := slog.LevelInfo
+	switch t {
+	case EventAdmitted:
+		level = slog.LevelDebug
+	case EventRefused, EventLimiterDown, EventFlushFailed:
+		level = slog.LevelError // a refusal may be one; Observe looks again
+	}
+	return o.logger.Enabled(ctx, level)
+}
+
+func (o slogObserver) Observe(ctx context.Context, e *Event) {
 	level := slog.LevelInfo
 	switch {
 	case e.Err != nil && e.Reason != ReasonCanceled:
 		level = slog.LevelError
-	case e.Type == EventAdmitted || e.Type == EventVerified:
+	case e.Type == EventAdmitted:
 		level = slog.LevelDebug
 	}
 	if !o.logger.Enabled(ctx, level) {
@@ -72,6 +112,9 @@ func (o slogObserver) Observe(ctx context.Context, e Event) {
 	}
 	if e.Type == EventRotated {
 		attrs = append(attrs, slog.String("rotated_from", e.Token.RotatedFrom))
+	}
+	if e.Type == EventRevoked && e.Token.RevokedFor != "" {
+		attrs = append(attrs, slog.String("revoked_for", e.Token.RevokedFor))
 	}
 	if e.Reason == ReasonThrottled {
 		attrs = append(attrs, slog.Duration("retry_after", e.Result.RetryAfter))

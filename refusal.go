@@ -2,10 +2,14 @@ package httpkey
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/httpkey/httpkey/internal/clock"
 )
 
 // Reason says why a request was refused. It is for observers and logs: a client
@@ -15,12 +19,13 @@ type Reason string
 // The reasons, in the order in which a request meets them.
 const (
 	ReasonMissing   Reason = "missing"   // no key, or a blank one
-	ReasonRepeated  Reason = "repeated"  // more than one header line
-	ReasonMalformed Reason = "malformed" // not the shape of a key; no store was asked
+	ReasonMalformed Reason = "malformed" // more than one key, or not the shape of one; no store was asked
 	ReasonUnknown   Reason = "unknown"   // no token has this key
 	ReasonInactive  Reason = "inactive"  // the token is revoked
 	ReasonExpired   Reason = "expired"   // the token's time is over
-	ReasonThrottled Reason = "throttled" // over the limit
+	ReasonNetwork   Reason = "network"   // the request comes from an address outside the token's Networks
+	ReasonLimit     Reason = "limit"     // no limit can ever admit it: the Rate is 0, or the cost above Burst
+	ReasonThrottled Reason = "throttled" // over a limit
 	ReasonScope     Reason = "scope"     // RequireScope: the token lacks a scope
 	ReasonKind      Reason = "kind"      // RequireKind: the token is of another kind
 	ReasonWorkspace Reason = "workspace" // RequireWorkspace: the token is of another workspace
@@ -40,7 +45,7 @@ var (
 )
 
 // Error is the refusal of a request: what an [Options.ErrorHandler] answers,
-// and what [Guard.Verify] returns.
+// and what [Guard.Admit] and [Guard.Verify] return.
 //
 // It is an immutable value. Its text holds the reason and the cause, so it
 // belongs in a log and not in a response; [WriteError] knows what a client may
@@ -74,11 +79,9 @@ func (e Error) Reason() Reason { return e.reason }
 // Status returns the HTTP status of the refusal: 401, 403, 429 or 503.
 func (e Error) Status() int { return e.class().status }
 
-// Result returns the limiter's decision on a throttled request, and the zero
+// Result returns the limiter's decision on a request that a limit refuses, and the zero
 // Result otherwise.
 func (e Error) Result() Result { return e.result }
-
-func (e *Error) isRefusal() bool { return e.reason != "" }
 
 // class is one row of the HTTP contract.
 type class struct {
@@ -113,7 +116,7 @@ func (e *Error) class() *class {
 		return &missingKey
 	case ReasonThrottled:
 		return &throttled
-	case ReasonScope, ReasonKind, ReasonWorkspace:
+	case ReasonScope, ReasonKind, ReasonWorkspace, ReasonLimit:
 		return &forbidden
 	case ReasonStore, ReasonLimiter, ReasonCanceled:
 		return &unavailable
@@ -207,4 +210,111 @@ func ceilSeconds(d time.Duration) int64 {
 		seconds++
 	}
 	return seconds
+}
+
+// decimals holds the header values of numbers that come again and again, as
+// quotas and the next seconds do: a slot for each of n modulo 1024. The slices
+// are shared by many responses, so nobody may change them in place; Set and
+// Add of [http.Header] do not.
+type decimals [1024]atomic.Pointer[decimal]
+
+type decimal struct {
+	n     int64
+	value [1]string
+}
+
+// header returns the header value of n.
+func (d *decimals) header(n int64) []string {
+	slot := &d[uint64(n)%uint64(len(d))]
+	known := slot.Load()
+	if known == nil || known.n != n {
+		known = &decimal{n, [1]string{strconv.FormatInt(n, 10)}}
+		slot.Store(known)
+	}
+	return known.value[:]
+}
+
+// rateLimitHeaders writes the three X-RateLimit headers.
+type rateLimitHeaders struct {
+	limits, remainings, resets decimals
+}
+
+// set writes the headers of a result at a moment. Reset is rounded up: a client that
+// waits for it is never early.
+func (c *rateLimitHeaders) set(h http.Header, result *Result, at clock.Instant) {
+	h["X-Ratelimit-Limit"] = c.limits.header(int64(result.Limit.Burst))
+	h["X-Ratelimit-Remaining"] = c.remainings.header(int64(max(0, result.Remaining)))
+	h["X-Ratelimit-Reset"] = c.resets.header(at.CeilUnix(result.ResetAfter))
+}
+
+// clearRateLimitHeaders removes what a Guard around this one may have written:
+// who is not let in is not told a quota.
+func clearRateLimitHeaders(h http.Header) {
+	if h["X-Ratelimit-Limit"] == nil {
+		return
+	}
+	for _, name := range []string{"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset", "Ratelimit-Policy", "Ratelimit"} {
+		delete(h, name)
+	}
+}
+
+// setIETFHeaders writes the fields of draft-ietf-httpapi-ratelimit-headers-11, with every
+// limit as a policy of its own.
+//
+// A policy says Burst in the window. Beside the r that remain stands t, the time within
+// which no more than these can be used: the part of the window that gives r back. With
+// none left it is the time to the next unit.
+func setIETFHeaders(h http.Header, result *Result) {
+	each := result.Each
+	if len(each) == 0 {
+		each = []Result{*result}
+	}
+	var policies, limits []string
+	for i := range each {
+		limit, window := each[i].Limit, max(1, ceilSeconds(each[i].Limit.Window()))
+		name := limit.Name
+		if name == "" {
+			name = defaultPolicy(limit, len(each))
+		}
+		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", name, limit.Burst, window))
+		value := fmt.Sprintf("%q;r=%d", name, max(0, each[i].Remaining))
+		if t := each[i].ietfSeconds(window); t > 0 {
+			value += fmt.Sprintf(";t=%d", t)
+		}
+		limits = append(limits, value)
+	}
+	h["Ratelimit-Policy"] = []string{strings.Join(policies, ", ")}
+	h["Ratelimit"] = []string{strings.Join(limits, ", ")}
+}
+
+// defaultPolicy names a limit without a name among several: their windows differ.
+func defaultPolicy(l Limit, among int) string {
+	switch {
+	case l.Calendar != "":
+		return string(l.Calendar)
+	case among > 1:
+		return l.Window().String()
+	}
+	return "default"
+}
+
+// ietfSeconds returns t, 0 if there is nothing to say.
+func (r *Result) ietfSeconds(window int64) int64 {
+	switch {
+	case r.RetryAfter > 0:
+		return max(1, ceilSeconds(r.RetryAfter))
+	case r.Limit.Burst == 0:
+		return 0
+	case r.Limit.Calendar != "":
+		return ceilSeconds(r.ResetAfter)
+	case r.Remaining <= 0:
+		return max(1, ceilSeconds(r.ResetAfter-refillTime(r.Limit, r.Limit.Burst-1)))
+	}
+	return max(1, (int64(r.Remaining)*window+int64(r.Limit.Burst)-1)/int64(r.Limit.Burst))
+}
+
+// refillTime returns how long limit takes to give n requests back, n at most Burst.
+func refillTime(limit Limit, n int) time.Duration {
+	micros := limit.Period.Microseconds() * int64(n) / int64(limit.Rate)
+	return time.Duration(micros) * time.Microsecond
 }

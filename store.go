@@ -3,6 +3,7 @@ package httpkey
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -20,17 +21,20 @@ var (
 // Every method is safe for concurrent use, through any number of handles on
 // one backend, and what one call stored the next call sees. Every method heeds
 // the cancellation of its context where it waits. Tokens go in and come out as
-// copies: a store MUST NOT share memory (Scopes) with its callers.
+// copies: a store MUST NOT share memory with its callers; see [Token.Clone].
 //
 // Strings and digests are compared byte by byte: a store MUST NOT fold case,
 // trim blanks or normalize. Times MUST keep their microsecond; the location may
-// change, and zero times stay zero.
+// change, and zero times stay zero. [Token.More] comes back as it went in, also where a
+// later version has put into it what this one does not know.
 //
-// The package storetest proves these rules for an implementation of your own.
+// The package storetest proves these rules for an implementation of your own. A table
+// that only answers for keys becomes a TokenStore by [LookupOnly].
 type TokenStore interface {
-	// Create stores t. It MUST answer ErrConflict, and change nothing, if the
-	// ID or the digest exists; of several that race for one, one wins.
-	Create(ctx context.Context, t Token) error
+	// Create stores t and returns it as it is stored: a store may choose another ID. It
+	// MUST answer ErrConflict, and change nothing, if the ID or the digest exists; of
+	// several that race for one, one wins.
+	Create(ctx context.Context, t Token) (Token, error)
 
 	// Lookup returns the token of a digest, whatever its state, or ErrNotFound.
 	// It is on the path of every request.
@@ -43,10 +47,14 @@ type TokenStore interface {
 	// by ID where that is equal, both descending.
 	List(ctx context.Context, f Filter) ([]Token, error)
 
-	// Update replaces all of the token with t's ID but Digest and LastUsed,
-	// which MUST stay as they are. ErrNotFound if there is none: Update never
-	// creates. Of two at once, one is overwritten by the other.
-	Update(ctx context.Context, t Token) error
+	// Update changes the token of an ID and returns it as it is stored then, or
+	// ErrNotFound: it never creates.
+	//
+	// It is atomic: the store reads the token, passes it with change to [Token.Apply], and
+	// stores the result only if nothing came between; else it begins again, so that change
+	// may be called several times. Of two at once, none is lost. An error of Apply is
+	// returned as it is, and changes nothing.
+	Update(ctx context.Context, id string, change func(*Token) error) (Token, error)
 
 	// Delete removes the token of an ID. That there is none is no error.
 	Delete(ctx context.Context, id string) error
@@ -58,29 +66,53 @@ type TokenStore interface {
 	Touch(ctx context.Context, used map[string]time.Time) error
 }
 
-// EntryStore is what a [TokenStore] may be besides, if it has tokens in the memory
-// of this process: it shares each as an [Entry], which a request then goes on
-// with instead of a copy.
-type EntryStore interface {
-	TokenStore
-
-	// Find is Lookup in memory alone: it neither copies nor waits. It returns the
-	// Entry of a digest, whatever its state, or nil if there is none; known is
-	// false where only Lookup can tell. When a token changes, another Entry MUST
-	// take the place of its former one.
-	//
-	// A use is noted in the Entry, and so in the store: the store's Touch is called
-	// only for an Entry that [NewCopy] made.
-	Find(d Digest) (e *Entry, known bool)
-
-	// Self returns the store itself. A Guard uses Find only if that is the store
-	// that it was given: a type that embeds an EntryStore has its Find too, and
-	// must all the same be asked by the Lookup that it may have of its own.
-	Self() TokenStore
+// LookupOnly is a TokenStore of one or two functions: for a table of keys that the
+// program has already and goes on managing by itself. What else a store does, it answers
+// with an error that wraps [errors.ErrUnsupported].
+type LookupOnly struct {
+	// ByDigest is Lookup: the token of a digest, or ErrNotFound. A token needs an ID, a
+	// Digest and IsActive; its Kind may be empty. It is required.
+	ByDigest func(ctx context.Context, d Digest) (Token, error)
+	// Used is Touch. Nil: uses are not written.
+	Used func(ctx context.Context, used map[string]time.Time) error
 }
 
-// ChangeFeed is what a [TokenStore] that several processes share may be besides:
-// it tells of changes, so that a cache in front of it can drop what is outdated.
+// Create returns an error that wraps [errors.ErrUnsupported].
+func (LookupOnly) Create(context.Context, Token) (Token, error) {
+	return Token{}, unsupported("Create")
+}
+
+// Lookup calls ByDigest.
+func (s LookupOnly) Lookup(ctx context.Context, d Digest) (Token, error) { return s.ByDigest(ctx, d) }
+
+// Get returns an error that wraps [errors.ErrUnsupported].
+func (LookupOnly) Get(context.Context, string) (Token, error) { return Token{}, unsupported("Get") }
+
+// List returns an error that wraps [errors.ErrUnsupported].
+func (LookupOnly) List(context.Context, Filter) ([]Token, error) { return nil, unsupported("List") }
+
+// Update returns an error that wraps [errors.ErrUnsupported].
+func (LookupOnly) Update(context.Context, string, func(*Token) error) (Token, error) {
+	return Token{}, unsupported("Update")
+}
+
+// Delete returns an error that wraps [errors.ErrUnsupported].
+func (LookupOnly) Delete(context.Context, string) error { return unsupported("Delete") }
+
+// Touch calls Used, if it is set.
+func (s LookupOnly) Touch(ctx context.Context, used map[string]time.Time) error {
+	if s.Used == nil {
+		return nil
+	}
+	return s.Used(ctx, used)
+}
+
+func unsupported(method string) error {
+	return fmt.Errorf("httpkey: this store only looks keys up, and has no %s: %w", method, errors.ErrUnsupported)
+}
+
+// ChangeFeed is what a [TokenStore] that several processes share may also implement: it
+// tells of changes, so that a cache in front of it can drop what is outdated.
 type ChangeFeed interface {
 	// Changes calls changed with the digest of every token that is created,
 	// updated or deleted by anyone, this process included; a Touch is no change.

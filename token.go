@@ -1,12 +1,13 @@
 package httpkey
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -27,12 +28,14 @@ const (
 	ServiceToken Kind = "service_token" // a program's key; 300 requests a minute unless configured
 )
 
-// Token is all that is known of a key but its secret. A zero time means null,
-// a zero Limit the limit of the kind.
+// Token is all that is known of a key but its secret. A zero time means null, and no
+// Limits mean those of the kind.
 //
-// Tokens are plain values. Copies share Scopes: treat the slice as read-only.
+// Tokens are plain values. Copies share their slices and Metadata: treat these as
+// read-only, or [Token.Clone] them. A store keeps ID to CreatedAt and RotatedFrom by
+// themselves, and the rest as [Token.More] writes it.
 type Token struct {
-	ID          string    // a UUID of version 7 (RFC 9562) unless you chose it; at most 255 bytes
+	ID          string    // a UUID of version 7 (RFC 9562) unless the caller or the store chooses it; at most 255 bytes
 	Digest      Digest    // of the secret; the only trace of it that is kept
 	Hint        string    // the secret's last 4 characters, by which people recognize it
 	Kind        Kind      // APIKey or ServiceToken
@@ -41,17 +44,35 @@ type Token struct {
 	User        string    // whose it is; opaque to this package, at most 255 bytes
 	Workspace   string    // where it is valid; opaque to this package, at most 255 bytes; empty: null
 	Scopes      []string  // what it may do; see RequireScope
-	Limit       Limit     // its own limit; zero: that of its Kind
 	IsActive    bool      // false once revoked
 	ExpiredAt   time.Time // from this moment on it is expired; zero: never
 	LastUsed    time.Time // to within the flush interval; zero: never
 	CreatedAt   time.Time // when it was issued, to the microsecond
 	RotatedFrom string    // the ID of the token that it succeeds; empty: none
+
+	Limits     []Limit           // its own limits, which apply together; none: those of its Kind
+	Networks   []netip.Prefix    // where it may be used from; none: anywhere
+	Metadata   map[string]string // the program's own attributes, at most 4,096 bytes; in no JSON
+	CreatedBy  string            // who created it, if that is not User; at most 255 bytes
+	RevokedAt  time.Time         // when it was revoked; zero: never, or by a version that did not note it
+	RevokedFor string            // why it was revoked, for people; at most 255 characters
+	RotatedTo  string            // the ID of its successor; empty: none
+
+	rest rest // what More carries beside the fields above
 }
 
 // Expired reports whether t has expired at now. Expiring exactly now is expired.
 func (t Token) Expired(now time.Time) bool {
 	return !t.ExpiredAt.IsZero() && !t.ExpiredAt.After(now)
+}
+
+// Payer returns the name of the bucket that t pays from unless [Options.Charge] says
+// otherwise: that of the first token from which t was rotated, or of t itself.
+func (t Token) Payer() string {
+	if t.rest.payer != "" {
+		return "token:" + t.rest.payer
+	}
+	return "token:" + t.ID
 }
 
 // What a token may hold. The bounds fit the columns of any SQL database and
@@ -61,6 +82,9 @@ const (
 	maxLabelRunes       = 255
 	maxDescriptionRunes = 4096
 	maxScopes           = 100
+	maxLimits           = 8
+	maxNetworks         = 100
+	maxMetadataBytes    = 4096
 )
 
 // Validate reports why no store should hold t: an error that wraps
@@ -80,20 +104,23 @@ func (t Token) Validate() error {
 		{"User", t.User, len(t.User) > maxNameBytes},
 		{"Workspace", t.Workspace, len(t.Workspace) > maxNameBytes},
 		{"RotatedFrom", t.RotatedFrom, len(t.RotatedFrom) > maxNameBytes},
+		{"RotatedTo", t.RotatedTo, len(t.RotatedTo) > maxNameBytes},
+		{"CreatedBy", t.CreatedBy, len(t.CreatedBy) > maxNameBytes},
+		{"RevokedFor", t.RevokedFor, utf8.RuneCountInString(t.RevokedFor) > maxLabelRunes},
 		{"Label", t.Label, utf8.RuneCountInString(t.Label) > maxLabelRunes},
 		{"Description", t.Description, utf8.RuneCountInString(t.Description) > maxDescriptionRunes},
 	} {
 		if text.tooLong {
 			return fmt.Errorf("%w: %s is too long", ErrInvalidToken, text.field)
 		}
-		if !utf8.ValidString(text.value) || strings.ContainsRune(text.value, 0) {
+		if !isText(text.value) {
 			return fmt.Errorf("%w: %s is not UTF-8 text, or holds a NUL", ErrInvalidToken, text.field)
 		}
 	}
 	for _, moment := range []struct {
 		field string
 		at    time.Time
-	}{{"ExpiredAt", t.ExpiredAt}, {"LastUsed", t.LastUsed}, {"CreatedAt", t.CreatedAt}} {
+	}{{"ExpiredAt", t.ExpiredAt}, {"LastUsed", t.LastUsed}, {"CreatedAt", t.CreatedAt}, {"RevokedAt", t.RevokedAt}} {
 		if year := moment.at.UTC().Year(); year < 1 || year > 9999 { // RFC 3339 has four digits
 			return fmt.Errorf("%w: %s is in the year %d", ErrInvalidToken, moment.field, year)
 		}
@@ -106,13 +133,38 @@ func (t Token) Validate() error {
 			return fmt.Errorf("%w: Scopes holds %q, which is not a scope-token of RFC 6749", ErrInvalidToken, scope)
 		}
 	}
-	if t.Limit != (Limit{}) {
-		if err := t.Limit.Validate(); err != nil {
-			return fmt.Errorf("%w: Limit: %w", ErrInvalidToken, err)
+	if t.IsActive && !t.RevokedAt.IsZero() {
+		return fmt.Errorf("%w: RevokedAt is set, so IsActive must be false", ErrInvalidToken)
+	}
+	if err := validateLimits(t.Limits); err != nil {
+		return fmt.Errorf("%w: Limits: %w", ErrInvalidToken, err)
+	}
+	return t.validateAttributes()
+}
+
+// validateAttributes is Validate for Networks and Metadata.
+func (t Token) validateAttributes() error {
+	if len(t.Networks) > maxNetworks {
+		return fmt.Errorf("%w: Networks has more than %d entries", ErrInvalidToken, maxNetworks)
+	}
+	for _, network := range t.Networks {
+		if !network.IsValid() {
+			return fmt.Errorf("%w: Networks holds an invalid prefix", ErrInvalidToken)
+		}
+	}
+	size := 0
+	for name, value := range t.Metadata {
+		if size += len(name) + len(value); size > maxMetadataBytes {
+			return fmt.Errorf("%w: Metadata has more than %d bytes", ErrInvalidToken, maxMetadataBytes)
+		}
+		if !isText(name) || !isText(value) {
+			return fmt.Errorf("%w: Metadata is not UTF-8 text, or holds a NUL", ErrInvalidToken)
 		}
 	}
 	return nil
 }
+
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
 
 // isScope reports whether s is a scope-token of RFC 6749, section 3.3, of at most 255 bytes.
 func isScope(s string) bool {
@@ -134,11 +186,49 @@ func (t Token) Format(f fmt.State, verb rune) {
 	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), fields(t))
 }
 
-// clone returns t with memory of its own.
-func (t Token) clone() Token {
+// Clone returns t with slices and Metadata of its own.
+func (t Token) Clone() Token {
 	t.Scopes = slices.Clone(t.Scopes)
+	t.Limits = slices.Clone(t.Limits)
+	t.Networks = slices.Clone(t.Networks)
+	t.Metadata = maps.Clone(t.Metadata)
 	return t
 }
+
+// Apply returns t after a change, as [TokenStore.Update] stores it. Every store calls it
+// with the token as it is. The error is that of change, which then changes nothing,
+// [ErrInvalidToken], or [ErrInactive] where the change would revive what has ended.
+//
+// ID, Digest and LastUsed stay as they are. A token that becomes inactive gets a
+// RevokedAt if it has none.
+func (t Token) Apply(change func(*Token) error) (Token, error) {
+	next := t.Clone()
+	if err := change(&next); err != nil {
+		return Token{}, err
+	}
+	now := time.Now()
+	if !t.IsActive && next.IsActive || t.Expired(now) && isLater(next.ExpiredAt, t.ExpiredAt) {
+		return Token{}, fmt.Errorf("%w: it cannot be made valid again", ErrInactive)
+	}
+	next.ID, next.Digest, next.LastUsed, next.rest = t.ID, t.Digest, t.LastUsed, next.rest.after(t.rest)
+	switch {
+	case !t.IsActive:
+		next.RevokedAt, next.RevokedFor = t.RevokedAt, t.RevokedFor
+	case !next.IsActive && next.RevokedAt.IsZero():
+		next.RevokedAt = now
+	}
+	next.CreatedAt, next.ExpiredAt, next.RevokedAt = stored(next.CreatedAt), stored(next.ExpiredAt), stored(next.RevokedAt)
+	next = next.Clone() // what change put there may be its caller's
+	return next, next.Validate()
+}
+
+// isLater reports whether an expiry comes after another; zero is never.
+func isLater(expiry, other time.Time) bool {
+	return !other.IsZero() && (expiry.IsZero() || expiry.After(other))
+}
+
+// stored returns t as every store can keep it: to the microsecond, in UTC.
+func stored(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
 // Created is a token together with its secret. Its JSON is the answer to the
 // request that created the token, the one time that the secret is shown: encode
@@ -176,10 +266,10 @@ func (c *Created) UnmarshalJSON(text []byte) error {
 }
 
 // MarshalJSON writes t with the property names of the Plane API and ours. The
-// digest is left out.
+// digest and the Metadata are left out.
 func (t Token) MarshalJSON() ([]byte, error) { return json.Marshal(t.wire()) }
 
-// UnmarshalJSON reads what MarshalJSON wrote. The digest stays zero.
+// UnmarshalJSON reads what MarshalJSON wrote. Digest and Metadata stay zero.
 func (t *Token) UnmarshalJSON(text []byte) error {
 	var created Created
 	if err := created.UnmarshalJSON(text); err != nil {
@@ -191,21 +281,26 @@ func (t *Token) UnmarshalJSON(text []byte) error {
 
 // tokenJSON is a Token on the wire; a nil pointer is null.
 type tokenJSON struct {
-	ID          string     `json:"id"`
-	Token       string     `json:"token,omitempty"`
-	Label       string     `json:"label"`
-	Description string     `json:"description"`
-	User        string     `json:"user"`
-	Workspace   *string    `json:"workspace"`
-	IsActive    bool       `json:"is_active"`
-	ExpiredAt   *time.Time `json:"expired_at"`
-	LastUsed    *time.Time `json:"last_used"`
-	CreatedAt   time.Time  `json:"created_at"`
-	Kind        Kind       `json:"kind"`
-	Scopes      []string   `json:"scopes"`
-	RateLimit   Limit      `json:"rate_limit"`
-	Hint        string     `json:"hint"`
-	RotatedFrom *string    `json:"rotated_from"`
+	ID          string         `json:"id"`
+	Token       string         `json:"token,omitempty"`
+	Label       string         `json:"label"`
+	Description string         `json:"description"`
+	User        string         `json:"user"`
+	Workspace   *string        `json:"workspace"`
+	IsActive    bool           `json:"is_active"`
+	ExpiredAt   *time.Time     `json:"expired_at"`
+	LastUsed    *time.Time     `json:"last_used"`
+	CreatedAt   time.Time      `json:"created_at"`
+	Kind        Kind           `json:"kind"`
+	Scopes      []string       `json:"scopes"`
+	RateLimits  []Limit        `json:"rate_limits"`
+	Networks    []netip.Prefix `json:"networks"`
+	Hint        string         `json:"hint"`
+	CreatedBy   *string        `json:"created_by"`
+	RevokedAt   *time.Time     `json:"revoked_at"`
+	RevokedFor  *string        `json:"revoked_for"`
+	RotatedFrom *string        `json:"rotated_from"`
+	RotatedTo   *string        `json:"rotated_to"`
 }
 
 func (t Token) wire() tokenJSON {
@@ -221,9 +316,14 @@ func (t Token) wire() tokenJSON {
 		CreatedAt:   t.CreatedAt,
 		Kind:        t.Kind,
 		Scopes:      append([]string{}, t.Scopes...), // [] where nil would be null
-		RateLimit:   t.Limit,
+		RateLimits:  append([]Limit{}, t.Limits...),
+		Networks:    append([]netip.Prefix{}, t.Networks...),
 		Hint:        t.Hint,
+		CreatedBy:   nullable(t.CreatedBy, t.CreatedBy == ""),
+		RevokedAt:   nullable(t.RevokedAt, t.RevokedAt.IsZero()),
+		RevokedFor:  nullable(t.RevokedFor, t.RevokedFor == ""),
 		RotatedFrom: nullable(t.RotatedFrom, t.RotatedFrom == ""),
+		RotatedTo:   nullable(t.RotatedTo, t.RotatedTo == ""),
 	}
 }
 
@@ -237,7 +337,12 @@ func (w tokenJSON) token() Token {
 		User:        w.User,
 		Workspace:   orZero(w.Workspace),
 		Scopes:      w.Scopes,
-		Limit:       w.RateLimit,
+		Limits:      w.RateLimits,
+		Networks:    w.Networks,
+		CreatedBy:   orZero(w.CreatedBy),
+		RevokedAt:   orZero(w.RevokedAt),
+		RevokedFor:  orZero(w.RevokedFor),
+		RotatedTo:   orZero(w.RotatedTo),
 		IsActive:    w.IsActive,
 		ExpiredAt:   orZero(w.ExpiredAt),
 		LastUsed:    orZero(w.LastUsed),
@@ -260,17 +365,119 @@ func nullable[T any](value T, null bool) *T {
 	return &value
 }
 
-// newID returns a UUID of version 7 (RFC 9562, section 5.7): later ones sort
-// after earlier ones, which keeps the indexes of a database compact.
-func newID(now time.Time) string {
-	var id [16]byte
-	_, _ = rand.Read(id[6:]) // crypto/rand.Read never fails: it ends the program instead
-	millis := uint64(now.UnixMilli())
-	for i := range 6 {
-		id[i] = byte(millis >> (40 - 8*i))
+// rest is what a token carries beside its fields. It is comparable.
+type rest struct {
+	payer   string    // the ID of the first of its rotations, whose bucket it pays from; empty: its own
+	planned time.Time // the expiry that a rotation has cut short, if rotated is set
+	rotated bool
+	unknown string // the JSON of the properties of More that this version does not know
+}
+
+// after returns r, which a change may have lost, as it was before where that is so.
+func (r rest) after(before rest) rest {
+	if r.payer == "" {
+		r.payer = before.payer
 	}
-	id[6] = id[6]&0x0f | 0x70
-	id[8] = id[8]&0x3f | 0x80
-	x := hex.EncodeToString(id[:])
-	return x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
+	if !r.rotated {
+		r.planned, r.rotated = before.planned, before.rotated
+	}
+	if r.unknown == "" {
+		r.unknown = before.unknown
+	}
+	return r
+}
+
+// moreJSON is what [Token.More] writes.
+type moreJSON struct {
+	Limits        []limitRecord     `json:"limits,omitempty"`
+	Networks      []netip.Prefix    `json:"networks,omitempty"`
+	Metadata      map[string]string `json:"metadata,omitempty"`
+	CreatedBy     string            `json:"created_by,omitempty"`
+	RevokedAt     time.Time         `json:"revoked_at,omitzero"`
+	RevokedFor    string            `json:"revoked_for,omitempty"`
+	RotatedTo     string            `json:"rotated_to,omitempty"`
+	Payer         string            `json:"payer,omitempty"`
+	PlannedExpiry *time.Time        `json:"planned_expiry,omitempty"`
+}
+
+// moreProperties are the names in moreJSON.
+var moreProperties = func() (names []string) {
+	for i := range reflect.TypeFor[moreJSON]().NumField() {
+		name, _, _ := strings.Cut(reflect.TypeFor[moreJSON]().Field(i).Tag.Get("json"), ",")
+		names = append(names, name)
+	}
+	return names
+}()
+
+// limitRecord is a [Limit] to the last bit.
+type limitRecord struct {
+	Name     string   `json:"name,omitempty"`
+	Rate     int      `json:"rate"`
+	Burst    int      `json:"burst,omitempty"`
+	Period   int64    `json:"period,omitempty"` // nanoseconds
+	Calendar Calendar `json:"calendar,omitempty"`
+}
+
+// More returns a JSON object of Limits, Networks, Metadata, CreatedBy, RevokedAt,
+// RevokedFor and RotatedTo, and of what later versions add. A store keeps it as it is,
+// byte by byte, and gives it back by [Token.SetMore]: so a new field needs no new
+// column. It is empty if there is none of it.
+func (t Token) More() string {
+	more := moreJSON{
+		Networks: t.Networks, Metadata: t.Metadata, CreatedBy: t.CreatedBy,
+		RevokedAt: stored(t.RevokedAt), RevokedFor: t.RevokedFor, RotatedTo: t.RotatedTo, Payer: t.rest.payer,
+	}
+	for _, l := range t.Limits {
+		more.Limits = append(more.Limits, limitRecord{l.Name, l.Rate, l.Burst, int64(l.Period), l.Calendar})
+	}
+	if t.rest.rotated {
+		planned := stored(t.rest.planned)
+		more.PlannedExpiry = &planned
+	}
+	text, err := json.Marshal(more)
+	switch known, unknown := string(text), t.rest.unknown; {
+	case err != nil: // a prefix or a time that Validate refuses
+		return unknown
+	case known == "{}":
+		return unknown
+	case unknown != "":
+		return known[:len(known)-1] + "," + unknown[1:]
+	default:
+		return known
+	}
+}
+
+// SetMore sets the fields that [Token.More] wrote, and keeps what it does not know. An
+// error changes nothing.
+func (t *Token) SetMore(text string) error {
+	var (
+		more    moreJSON
+		unknown map[string]json.RawMessage
+	)
+	if text != "" {
+		if err := errors.Join(json.Unmarshal([]byte(text), &more), json.Unmarshal([]byte(text), &unknown)); err != nil {
+			return fmt.Errorf("httpkey: read the further fields of a token: %w", err)
+		}
+	}
+	for _, name := range moreProperties {
+		delete(unknown, name)
+	}
+	t.Limits = nil
+	for _, l := range more.Limits {
+		t.Limits = append(t.Limits, Limit{Name: l.Name, Rate: l.Rate, Burst: l.Burst, Period: time.Duration(l.Period), Calendar: l.Calendar})
+	}
+	t.Networks, t.Metadata, t.CreatedBy = more.Networks, more.Metadata, more.CreatedBy
+	t.RevokedAt, t.RevokedFor, t.RotatedTo = more.RevokedAt, more.RevokedFor, more.RotatedTo
+	t.rest = rest{payer: more.Payer}
+	if more.PlannedExpiry != nil {
+		t.rest.planned, t.rest.rotated = *more.PlannedExpiry, true
+	}
+	if len(unknown) > 0 {
+		kept, err := json.Marshal(unknown)
+		if err != nil {
+			return fmt.Errorf("httpkey: read the further fields of a token: %w", err)
+		}
+		t.rest.unknown = string(kept)
+	}
+	return nil
 }

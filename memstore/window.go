@@ -5,6 +5,9 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/charge"
+	"github.com/httpkey/httpkey/internal/gcra"
+	"github.com/httpkey/httpkey/internal/ram"
 )
 
 // Window is an [httpkey.Limiter] in memory that is strict: never more than Rate
@@ -12,7 +15,8 @@ import (
 // first refills through in one. It is a sliding log: a request counts for
 // exactly one Period. Make one with [NewWindow].
 //
-// Limit.Burst plays no part; a Result has Rate in its place. Remaining is Rate less
+// Limit.Burst plays no part; a Result has Rate in its place. A limit that changes counts
+// the requests that were let in, whatever the limit was then. Quotas are as with [Limiter]. Remaining is Rate less
 // what counts now, ResetAfter ends when the latest request that was let in leaves, and
 // RetryAfter when enough of the earliest have.
 //
@@ -21,71 +25,109 @@ import (
 // which requests were let in during the last Period: up to 2 KB for 60 a minute,
 // and 2 to 3 MB for 100,000 an hour. It goes as a [Limiter]'s does.
 type Window struct {
-	buckets *buckets[slidingLog]
+	limiterHolder
+	logs   *ram.Buckets[slidingLog]
+	quotas quotas
 }
 
 // NewWindow returns a Window in which every bucket is full.
-func NewWindow() *Window { return &Window{newBuckets[slidingLog]()} }
+func NewWindow() *Window {
+	w := &Window{logs: ram.NewBuckets[slidingLog](), quotas: newQuotas()}
+	w.limiterHolder = ram.HoldLimiter(w, windowInPlace{w})
+	return w
+}
 
 // Allow implements [httpkey.Limiter].
-func (w *Window) Allow(_ context.Context, key string, limit httpkey.Limit, n int) (httpkey.Result, error) {
-	limit, err := resolveWindow(limit, n)
-	if err != nil {
-		return httpkey.Result{}, err
+func (w *Window) Allow(_ context.Context, c *httpkey.Charge) (httpkey.Result, error) {
+	strict := *c
+	strict.Limits = make([]httpkey.Limit, len(c.Limits))
+	for i, l := range c.Limits {
+		l.Burst = min(l.Burst, 0) // Rate stands in for it; a negative one stays an error
+		strict.Limits[i] = l
 	}
-	now := w.buckets.now()
-	b := w.buckets.lock(key, limit, now, nil)
-	defer b.mu.Unlock()
-	return b.state.take(limit, now, n), nil
+	return allow(&strict, time.Now(), w.open, w.quotas)
 }
 
-// AllowSlot implements [httpkey.SlotLimiter].
-func (w *Window) AllowSlot(slot *httpkey.Slot, key string, limit httpkey.Limit, n int, now time.Time) (httpkey.Result, error) {
-	limit, err := resolveWindow(limit, n)
-	if err != nil {
-		return httpkey.Result{}, err
+func (w *Window) open(payer string, items []charge.Item, now time.Time) []account {
+	at := w.logs.At(now)
+	accounts := make([]account, len(items))
+	for i, b := range lockAll(w.logs, payer, items, at) {
+		accounts[i] = &logAccount{b, items[i].Terms, at}
 	}
-	at := w.buckets.at(now)
-	b := w.buckets.lockIn(slot, key, limit, at)
-	defer b.mu.Unlock()
-	return b.state.take(limit, at, n), nil
+	return accounts
 }
 
-// Self implements [httpkey.SlotLimiter].
-func (w *Window) Self() httpkey.Limiter { return w }
+// windowInPlace is the Window as a Guard finds it.
+type windowInPlace struct{ *Window }
 
-// resolveWindow puts Rate in the place of Burst. A negative Burst stays an error.
-func resolveWindow(limit httpkey.Limit, n int) (httpkey.Limit, error) {
-	limit.Burst = min(limit.Burst, 0)
-	return limit.Resolve(n)
+// TakeIn implements [ram.Limiter].
+func (w windowInPlace) TakeIn(slot *ram.Slot, payer string, limit ram.Limit, n int64, now time.Time) gcra.Result {
+	at := w.logs.At(now)
+	terms := gcra.Terms{Rate: limit.Terms.Rate, Burst: limit.Terms.Rate, Period: limit.Terms.Period}
+	term := ram.Term{Name: limit.Term.Name, Window: terms.Period}
+	b := w.logs.LockIn(slot, payer, term, term.Window, at)
+	defer b.Unlock()
+	return b.State.take(terms, at, n, false)
+}
+
+// logAccount is a locked bucket of a strict window.
+type logAccount struct {
+	*ram.Bucket[slidingLog]
+	terms gcra.Terms
+	now   int64
+}
+
+func (a *logAccount) hasRoom(n int64) bool { return a.State.hasRoom(a.terms, a.now, n) }
+
+func (a *logAccount) take(n int64, forced bool) gcra.Result {
+	return a.State.take(a.terms, a.now, n, forced)
 }
 
 // slidingLog is a bucket as what was let in during the last Period.
 type slidingLog struct {
 	moments []moment // earliest first
-	used    int      // the sum of their n
+	used    int64    // the sum of their n
 }
 
 // moment is a microsecond in which n were let in.
 type moment struct {
 	at int64
-	n  int
+	n  int64
 }
 
-func (l *slidingLog) take(limit httpkey.Limit, now int64, n int) httpkey.Result {
-	period := limit.Period.Microseconds()
-	now = l.forget(now, period)
-	result := httpkey.Result{Allowed: n <= limit.Rate-l.used, Limit: limit}
-	if result.Allowed {
-		l.add(now, n)
-	} else {
-		result.RetryAfter = micros(l.leaving(l.used+n-limit.Rate) + period - now)
+func (l *slidingLog) hasRoom(t gcra.Terms, now, n int64) bool {
+	l.forget(now, t.Period)
+	return t.Rate > 0 && n <= t.Rate-l.used
+}
+
+func (l *slidingLog) take(t gcra.Terms, now, n int64, forced bool) gcra.Result {
+	now = l.forget(now, t.Period)
+	r := gcra.Result{Burst: t.Rate, Allowed: forced || t.Rate > 0 && n <= t.Rate-l.used}
+	switch {
+	case r.Allowed && n < 0:
+		l.giveBack(-n)
+	case r.Allowed:
+		l.add(now, min(n, max(0, 2*t.Rate-l.used)))
+	case n <= t.Rate && t.Rate > 0:
+		r.RetryAfter = l.leaving(l.used+n-t.Rate) + t.Period - now
 	}
-	result.Remaining = limit.Rate - l.used
+	r.Remaining = max(0, t.Rate-l.used)
 	if len(l.moments) > 0 {
-		result.ResetAfter = micros(l.moments[len(l.moments)-1].at + period - now)
+		r.ResetAfter = l.moments[len(l.moments)-1].at + t.Period - now
 	}
-	return result
+	return r
+}
+
+// giveBack takes out n of the latest.
+func (l *slidingLog) giveBack(n int64) {
+	for last := len(l.moments) - 1; last >= 0 && n > 0; last-- {
+		m := &l.moments[last]
+		some := min(n, m.n)
+		m.n, l.used, n = m.n-some, l.used-some, n-some
+		if m.n == 0 {
+			l.moments = l.moments[:last]
+		}
+	}
 }
 
 // forget drops what no longer counts at now and returns the time to go on
@@ -106,7 +148,7 @@ func (l *slidingLog) forget(now, period int64) int64 {
 	return now
 }
 
-func (l *slidingLog) add(now int64, n int) {
+func (l *slidingLog) add(now, n int64) {
 	if n == 0 {
 		return
 	}
@@ -119,7 +161,7 @@ func (l *slidingLog) add(now int64, n int) {
 }
 
 // leaving returns the moment with which n of the earliest will have left.
-func (l *slidingLog) leaving(n int) int64 {
+func (l *slidingLog) leaving(n int64) int64 {
 	i := 0
 	for n -= l.moments[0].n; n > 0; n -= l.moments[i].n {
 		i++

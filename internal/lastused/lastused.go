@@ -1,4 +1,5 @@
-package httpkey
+// Package lastused writes when tokens were used.
+package lastused
 
 import (
 	"context"
@@ -10,28 +11,28 @@ import (
 )
 
 const (
-	lastUsedShards = 32
+	shardCount = 32
 	// maxPendingPerShard bounds what a dead store can make us hold: 131,072 tokens
 	// that wait, and as many on their way to a store that hangs, some 25 MB.
-	maxPendingPerShard = 1 << 17 / lastUsedShards
+	maxPendingPerShard = 1 << 17 / shardCount
 	maxTouchBatch      = 1000
 	touchTimeout       = 5 * time.Second
 )
 
-// lastUsed collects when tokens were used and writes it to the store in
+// Writer collects when tokens were used and writes it to the store in
 // batches, at most once per token and interval.
 //
 // The first use after a pause sets a timer; when it fires, one goroutine
 // writes what has come together, and sets the timer anew only if there is more.
 // So there is at most one goroutine, and none while nothing is pending. It ends by
 // itself; after close, with the batch that it is writing.
-type lastUsed struct {
+type Writer struct {
 	interval time.Duration
 	touch    func(context.Context, map[string]time.Time) error
 	failed   func(error)
 
 	seed    maphash.Seed
-	shards  [lastUsedShards]lastUsedShard
+	shards  [shardCount]shard
 	dropped atomic.Int64 // uses of tokens that found no room, since the last failure was reported
 
 	armed   atomic.Bool   // a timer is set, or its flush is running
@@ -41,13 +42,14 @@ type lastUsed struct {
 	closing bool
 }
 
-type lastUsedShard struct {
+type shard struct {
 	mu      sync.Mutex
 	pending map[string]int64 // token ID -> Unix microseconds
 }
 
-func newLastUsed(interval time.Duration, touch func(context.Context, map[string]time.Time) error, failed func(error)) *lastUsed {
-	return &lastUsed{
+// New returns a Writer that passes uses to touch, and its failures to failed.
+func New(interval time.Duration, touch func(context.Context, map[string]time.Time) error, failed func(error)) *Writer {
+	return &Writer{
 		interval: interval,
 		touch:    touch,
 		failed:   failed,
@@ -56,76 +58,76 @@ func newLastUsed(interval time.Duration, touch func(context.Context, map[string]
 	}
 }
 
-// record notes that a token was used at a Unix microsecond. It never waits for the store.
-func (l *lastUsed) record(id string, micros int64) {
-	l.keep(id, micros)
-	l.arm()
+// Record notes that a token was used at a Unix microsecond. It never waits for the store.
+func (w *Writer) Record(id string, micros int64) {
+	w.keep(id, micros)
+	w.arm()
 }
 
 // keep holds on to the latest use of a token until it is written.
-func (l *lastUsed) keep(id string, micros int64) {
-	shard := &l.shards[maphash.String(l.seed, id)%lastUsedShards]
-	shard.mu.Lock()
-	defer shard.mu.Unlock()
-	latest, known := shard.pending[id]
+func (w *Writer) keep(id string, micros int64) {
+	s := &w.shards[maphash.String(w.seed, id)%shardCount]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	latest, known := s.pending[id]
 	switch {
 	case known && latest >= micros:
-	case !known && len(shard.pending) >= maxPendingPerShard:
-		l.dropped.Add(1)
+	case !known && len(s.pending) >= maxPendingPerShard:
+		w.dropped.Add(1)
 	default:
-		if shard.pending == nil {
-			shard.pending = make(map[string]int64)
+		if s.pending == nil {
+			s.pending = make(map[string]int64)
 		}
-		shard.pending[id] = micros
+		s.pending[id] = micros
 	}
 }
 
 // arm sets the timer, unless one is set or its flush is running.
-func (l *lastUsed) arm() {
-	if l.armed.Load() || !l.armed.CompareAndSwap(false, true) {
+func (w *Writer) arm() {
+	if w.armed.Load() || !w.armed.CompareAndSwap(false, true) {
 		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.closing {
-		l.timer = time.AfterFunc(l.interval, l.tick)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.closing {
+		w.timer = time.AfterFunc(w.interval, w.tick)
 	}
 }
 
 // tick runs in the timer's goroutine.
-func (l *lastUsed) tick() {
-	if err := l.flushInBackground(); err != nil {
-		l.failed(err)
+func (w *Writer) tick() {
+	if err := w.flushInBackground(); err != nil {
+		w.failed(err)
 	}
 	// What was kept during the flush found armed set: it waits for this.
-	l.armed.Store(false)
-	if l.hasPending() {
-		l.arm()
+	w.armed.Store(false)
+	if w.hasPending() {
+		w.arm()
 	}
 }
 
-func (l *lastUsed) flushInBackground() error {
-	l.turn <- struct{}{}
-	defer func() { <-l.turn }()
-	return l.flush(context.Background(), l.isClosing)
+func (w *Writer) flushInBackground() error {
+	w.turn <- struct{}{}
+	defer func() { <-w.turn }()
+	return w.flush(context.Background(), w.isClosing)
 }
 
-// close flushes in the foreground and sees to it that nothing more is flushed in
+// Close flushes in the foreground and sees to it that nothing more is flushed in
 // the background.
-func (l *lastUsed) close(ctx context.Context) error {
-	l.mu.Lock()
-	l.closing = true
-	if l.timer != nil {
-		l.timer.Stop()
+func (w *Writer) Close(ctx context.Context) error {
+	w.mu.Lock()
+	w.closing = true
+	if w.timer != nil {
+		w.timer.Stop()
 	}
-	l.mu.Unlock()
+	w.mu.Unlock()
 
 	flushed := make(chan error, 1)
 	go func() { // so that a store that ignores ctx cannot hold the caller; it ends when the store answers
 		select {
-		case l.turn <- struct{}{}:
-			err := l.flush(ctx, func() bool { return false })
-			<-l.turn
+		case w.turn <- struct{}{}:
+			err := w.flush(ctx, func() bool { return false })
+			<-w.turn
 			flushed <- err
 		case <-ctx.Done():
 		}
@@ -140,8 +142,8 @@ func (l *lastUsed) close(ctx context.Context) error {
 
 // flush writes everything pending, batch by batch, until it is to stop. The
 // caller holds the turn. What is not written is pending again.
-func (l *lastUsed) flush(ctx context.Context, stop func() bool) error {
-	pending := l.take()
+func (w *Writer) flush(ctx context.Context, stop func() bool) error {
+	pending := w.take()
 	for len(pending) > 0 && !stop() {
 		batch := make(map[string]time.Time)
 		for id, micros := range pending {
@@ -149,42 +151,42 @@ func (l *lastUsed) flush(ctx context.Context, stop func() bool) error {
 				break
 			}
 		}
-		if err := l.write(ctx, batch); err != nil {
-			l.keepAll(pending)
-			return fmt.Errorf("httpkey: last_used of %d tokens is not written, %d uses are lost: %w", len(pending), l.dropped.Swap(0), err)
+		if err := w.write(ctx, batch); err != nil {
+			w.keepAll(pending)
+			return fmt.Errorf("httpkey: last_used of %d tokens is not written, %d uses are lost: %w", len(pending), w.dropped.Swap(0), err)
 		}
 		for id := range batch {
 			delete(pending, id)
 		}
 	}
-	l.keepAll(pending)
-	if lost := l.dropped.Swap(0); lost > 0 {
+	w.keepAll(pending)
+	if lost := w.dropped.Swap(0); lost > 0 {
 		return fmt.Errorf("httpkey: %d uses are lost, of more tokens than Options.LastUsedInterval bears", lost)
 	}
 	return nil
 }
 
-func (l *lastUsed) keepAll(pending map[string]int64) {
+func (w *Writer) keepAll(pending map[string]int64) {
 	for id, micros := range pending {
-		l.keep(id, micros)
+		w.keep(id, micros)
 	}
 }
 
-func (l *lastUsed) write(ctx context.Context, batch map[string]time.Time) error {
+func (w *Writer) write(ctx context.Context, batch map[string]time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, touchTimeout)
 	defer cancel()
-	return l.touch(ctx, batch)
+	return w.touch(ctx, batch)
 }
 
 // take empties the shards.
-func (l *lastUsed) take() map[string]int64 {
+func (w *Writer) take() map[string]int64 {
 	all := make(map[string]int64)
-	for i := range l.shards {
-		shard := &l.shards[i]
-		shard.mu.Lock()
-		pending := shard.pending
-		shard.pending = nil
-		shard.mu.Unlock()
+	for i := range w.shards {
+		s := &w.shards[i]
+		s.mu.Lock()
+		pending := s.pending
+		s.pending = nil
+		s.mu.Unlock()
 		for id, micros := range pending {
 			all[id] = micros
 		}
@@ -192,12 +194,12 @@ func (l *lastUsed) take() map[string]int64 {
 	return all
 }
 
-func (l *lastUsed) hasPending() bool {
-	for i := range l.shards {
-		shard := &l.shards[i]
-		shard.mu.Lock()
-		n := len(shard.pending)
-		shard.mu.Unlock()
+func (w *Writer) hasPending() bool {
+	for i := range w.shards {
+		s := &w.shards[i]
+		s.mu.Lock()
+		n := len(s.pending)
+		s.mu.Unlock()
 		if n > 0 {
 			return true
 		}
@@ -205,8 +207,8 @@ func (l *lastUsed) hasPending() bool {
 	return false
 }
 
-func (l *lastUsed) isClosing() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.closing
+func (w *Writer) isClosing() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.closing
 }

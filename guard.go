@@ -1,0 +1,307 @@
+package httpkey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/httpkey/httpkey/internal/clock"
+	"github.com/httpkey/httpkey/internal/keyformat"
+	"github.com/httpkey/httpkey/internal/lastused"
+	"github.com/httpkey/httpkey/internal/ram"
+)
+
+// Guard lets requests with a valid key pass, within the key's limits. Make one
+// with [New]; it is safe for concurrent use. Close it after the server has shut
+// down, so that no use is lost.
+type Guard struct {
+	store    TokenStore
+	memory   ram.Source[Token] // the store, if it has tokens in memory
+	limiter  Limiter
+	buckets  ram.Limiter // the limiter, if it has its buckets in memory
+	waits    bool        // the limiter may let a request wait
+	options  Options     // without open defaults, and without peppers
+	apiKeys  terms
+	services terms
+
+	format    keyformat.Format
+	digesters []digester // the current one first
+	lastUsed  *lastused.Writer
+	clock     *clock.Clock
+	headers   rateLimitHeaders
+	observes  func(context.Context, EventType) bool
+}
+
+// New returns a Guard over a store and a limiter; nil options mean the
+// defaults. It panics if store or limiter is nil, and with the error of
+// [Options.Validate]: a program that is configured wrongly must not start.
+// [Unlimited] is the limiter for no limit. New does no I/O and starts no goroutine.
+func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
+	if store == nil {
+		panic("httpkey: New needs a TokenStore, as memstore.New() makes one")
+	}
+	if limiter == nil {
+		panic("httpkey: New needs a Limiter, as memstore.NewLimiter() makes one, or httpkey.Unlimited")
+	}
+	if err := opts.Validate(); err != nil {
+		panic(err.Error())
+	}
+	o := opts.withDefaults()
+	g := &Guard{
+		store:     store,
+		memory:    ram.SourceOf[Token](store),
+		limiter:   limiter,
+		buckets:   ram.LimiterOf(limiter),
+		apiKeys:   newTerms(o.Limits[APIKey]),
+		services:  newTerms(o.Limits[ServiceToken]),
+		format:    keyformat.Format{Prefix: o.Prefix, MinImported: o.ImportedMinLength},
+		digesters: []digester{newDigester(o.Pepper)},
+		clock:     clock.New(),
+		observes:  observedBy(o.Observer),
+	}
+	if g.buckets == nil && limiter != Unlimited {
+		g.waits = true
+		g.limiter = newFailover(limiter, o.Fallback, o.Timeout, g.reportLimiter)
+	}
+	for _, pepper := range o.PreviousPeppers {
+		g.digesters = append(g.digesters, newDigester(pepper))
+	}
+	o.Pepper, o.PreviousPeppers = "", nil
+	g.options = o
+	g.lastUsed = lastused.New(o.LastUsedInterval, store.Touch, func(err error) {
+		g.observe(context.Background(), &Event{Type: EventFlushFailed, Err: err})
+	})
+	return g
+}
+
+func (g *Guard) reportLimiter(err error) {
+	event := Event{Type: EventLimiterUp}
+	if err != nil {
+		event = Event{Type: EventLimiterDown, Err: err}
+	}
+	g.observe(context.Background(), &event)
+}
+
+// Close writes the uses that are not in the store yet, and ends the background
+// work. Call it when the server has shut down. A Guard goes on answering after
+// it; calling Close again writes what came in between. The error is the
+// store's, or that of ctx if it ends first: a write that is under way then ends
+// when the store lets it. It also tells of uses that were lost before.
+func (g *Guard) Close(ctx context.Context) error { return g.lastUsed.Close(ctx) }
+
+// Format keeps the store, and what it may hold, out of a printed Guard.
+func (g *Guard) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "httpkey.Guard") }
+
+// ErrInvalidOptions is wrapped by every error of [Options.Validate]. The
+// message names the field.
+var ErrInvalidOptions = errors.New("httpkey: invalid options")
+
+// Options configure a [Guard]. The zero value, and nil, are the documented
+// behavior of the Plane API.
+type Options struct {
+	// Header is the name of the request header that holds the key. Empty: X-Api-Key.
+	Header string
+
+	// Prefix begins every secret that Issue makes, so that people and secret
+	// scanners know whose it is: a letter, then letters, digits and underscores, at
+	// most 19. Empty: hk. Keys of another prefix are refused, so a change
+	// of it ends all keys issued before, unless ImportedMinLength lets them in.
+	Prefix string
+
+	// Pepper makes digests HMAC-SHA-256 under this key instead of SHA-256: a
+	// stolen store is then of no use to check guesses against. At least 32
+	// bytes; keep it outside the store. Empty: SHA-256.
+	Pepper Secret
+
+	// PreviousPeppers are still accepted, each at the cost of one more Lookup
+	// for a key that is not found before. An empty one stands for SHA-256
+	// without pepper, as for keys from before there was one. Digests cannot be
+	// converted: a previous pepper may go when the keys issued under it are gone.
+	PreviousPeppers []Secret
+
+	// ImportedMinLength, if not 0, lets in keys issued elsewhere, of whatever
+	// shape: this many to 255 visible ASCII characters, at least 16. See
+	// [Guard.Import]. The Hint then shows the last four characters of a secret that has
+	// no checksum at its end.
+	ImportedMinLength int
+
+	// Limits are those of the tokens of a kind that have none of their own. A kind
+	// that is missing has its default: 60 a minute for APIKey, 300 for ServiceToken. An
+	// empty list is no limit at all.
+	Limits map[Kind][]Limit
+
+	// Charge edits what a request takes, and from whom. It finds the payer, the limits of
+	// the token or its kind, and a cost of 1 filled in. It may share a bucket among the
+	// tokens of a user, choose limits by plan or route, or make a request free:
+	//
+	//	func(r *http.Request, t *httpkey.Token, c *httpkey.Charge) {
+	//		if t.User != "" {
+	//			c.Bucket = "user:" + t.User
+	//		}
+	//		if r.Method == http.MethodPost {
+	//			c.Cost = 5
+	//		}
+	//	}
+	//
+	// It changes no Token, and keeps neither pointer. r is nil in [Guard.Admit]. A charge
+	// that [Charge.Validate] refuses is answered 503 and observed. Nil: nothing is edited.
+	Charge func(r *http.Request, t *Token, c *Charge)
+
+	// ClientAddr returns the address that a request comes from, for the Networks of
+	// tokens. Nil: that of the connection. The invalid address is in no network.
+	ClientAddr func(*http.Request) netip.Addr
+
+	// IETFHeaders adds RateLimit-Policy and RateLimit as in
+	// draft-ietf-httpapi-ratelimit-headers-11 to the X-RateLimit headers.
+	IETFHeaders bool
+
+	// LastUsedInterval is how often LastUsed is written to the store: at most
+	// one write for a token in each. 0: a second. Of more than some 100,000 tokens that are
+	// used in one, uses are lost, and [EventFlushFailed] tells how many.
+	LastUsedInterval time.Duration
+
+	// Timeout bounds how long a request waits for the store and the limiter, both
+	// together. 0: 100 ms. What heeds no context is not bounded by it: see the
+	// client options that redisstore and sqlstore ask for.
+	Timeout time.Duration
+
+	// Fallback decides while the limiter is down, as [EventLimiterDown] tells, and about
+	// a bucket that is damaged. Nil: the limiter's own, which counts in the memory of this
+	// process, or else [FailClosed]. [Unlimited] lets all pass.
+	//
+	// A limiter is down when it has failed several times and admitted nothing in
+	// between. From then on no request waits for it: twice a second it is tried in
+	// the background, until it is back. So one that can be read and not written stays down.
+	Fallback Limiter
+
+	// ErrorHandler answers every refused request. Nil: [WriteError].
+	//
+	// It is called once the headers of the refusal are set (Cache-Control,
+	// WWW-Authenticate, Retry-After, and the rate-limit headers where the key
+	// is valid) and may change them; status, Content-Type and body are its to
+	// write. To answer as the live Plane API does, where it differs from its
+	// documentation:
+	//
+	//	func(w http.ResponseWriter, r *http.Request, e httpkey.Error) {
+	//		switch {
+	//		case errors.Is(e, httpkey.ErrThrottled):
+	//			w.Header().Set("Content-Type", "application/json")
+	//			w.WriteHeader(http.StatusTooManyRequests)
+	//			io.WriteString(w, `{"error_code":5900,"error_message":"RATE_LIMIT_EXCEEDED"}`)
+	//		case errors.Is(e, httpkey.ErrInvalidKey):
+	//			w.Header().Set("Content-Type", "application/json")
+	//			w.WriteHeader(http.StatusForbidden)
+	//			io.WriteString(w, `{"detail":"Given API token is not valid"}`)
+	//		default:
+	//			httpkey.WriteError(w, r, e)
+	//		}
+	//	}
+	ErrorHandler func(http.ResponseWriter, *http.Request, Error)
+
+	// Observer is told what happens; see [SlogObserver]. Nil: nobody.
+	Observer Observer
+}
+
+// Format prints o's fields, the peppers redacted.
+func (o Options) Format(f fmt.State, verb rune) {
+	type fields Options
+	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), fields(o))
+}
+
+const minPepperLength = 32
+
+// Validate reports what is wrong with o, naming the field: an error that wraps
+// [ErrInvalidOptions]. [New] panics with it.
+func (o *Options) Validate() error {
+	if o == nil {
+		return nil
+	}
+	invalid := func(field, format string, args ...any) error {
+		return fmt.Errorf("%w: %s %s", ErrInvalidOptions, field, fmt.Sprintf(format, args...))
+	}
+	switch {
+	case !isHeaderName(o.Header):
+		return invalid("Header", "is %q, which is not a header name", o.Header)
+	case o.Prefix != "" && !keyformat.IsPrefix(o.Prefix):
+		return invalid("Prefix", "is %q, it must be a letter and up to %d letters, digits and underscores", o.Prefix, keyformat.MaxPrefix-1)
+	case o.Pepper != "" && len(o.Pepper) < minPepperLength:
+		return invalid("Pepper", "has %d bytes, it needs at least %d", len(o.Pepper), minPepperLength)
+	case o.ImportedMinLength != 0 && (o.ImportedMinLength < keyformat.MinImported || o.ImportedMinLength > keyformat.MaxImported):
+		return invalid("ImportedMinLength", "is %d, it must be 0, or from %d to %d",
+			o.ImportedMinLength, keyformat.MinImported, keyformat.MaxImported)
+	case o.Timeout < 0:
+		return invalid("Timeout", "is %v, it must not be negative", o.Timeout)
+	case o.LastUsedInterval < 0:
+		return invalid("LastUsedInterval", "is %v, it must not be negative", o.LastUsedInterval)
+	}
+	for i, pepper := range o.PreviousPeppers {
+		field := fmt.Sprintf("PreviousPeppers[%d]", i)
+		if pepper != "" && len(pepper) < minPepperLength {
+			return invalid(field, "has %d bytes, it needs at least %d (or none, for SHA-256)", len(pepper), minPepperLength)
+		}
+		if pepper == o.Pepper {
+			return invalid(field, "is the Pepper itself")
+		}
+	}
+	for kind, limits := range o.Limits {
+		if kind != APIKey && kind != ServiceToken {
+			return invalid("Limits", "has the kind %q, it must be %q or %q", kind, APIKey, ServiceToken)
+		}
+		if err := validateLimits(limits); err != nil {
+			return fmt.Errorf("%w: Limits[%q]: %w", ErrInvalidOptions, kind, err)
+		}
+	}
+	return nil
+}
+
+// withDefaults returns a copy of o in which no default is left open but that of
+// ErrorHandler, which nil serves without an indirection.
+func (o *Options) withDefaults() Options {
+	if o == nil {
+		o = &Options{}
+	}
+	d := *o
+	if d.Header == "" {
+		d.Header = "X-Api-Key"
+	}
+	d.Header = http.CanonicalHeaderKey(d.Header)
+	if d.Prefix == "" {
+		d.Prefix = "hk"
+	}
+	d.Limits = map[Kind][]Limit{APIKey: {PerMinute(60)}, ServiceToken: {PerMinute(300)}}
+	for kind, limits := range o.Limits {
+		d.Limits[kind] = slices.Clone(limits)
+	}
+	if d.ClientAddr == nil {
+		d.ClientAddr = connectionAddr
+	}
+	if d.Timeout == 0 {
+		d.Timeout = 100 * time.Millisecond
+	}
+	if d.LastUsedInterval == 0 {
+		d.LastUsedInterval = time.Second
+	}
+	return d
+}
+
+// isHeaderName reports whether s is empty or a field name of RFC 9110, section 5.1.
+func isHeaderName(s string) bool {
+	for i := range len(s) {
+		if !keyformat.IsAlphanumeric(s[i]) && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(s[i])) {
+			return false
+		}
+	}
+	return true
+}
+
+// connectionAddr returns the address of the peer, the invalid one if there is none.
+func connectionAddr(r *http.Request) netip.Addr {
+	peer, _ := netip.ParseAddrPort(r.RemoteAddr) // the zero AddrPort has an invalid address
+	return peer.Addr().Unmap().WithZone("")
+}

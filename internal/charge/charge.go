@@ -1,0 +1,69 @@
+// Package charge makes of an httpkey.Charge what every limiter needs of it.
+package charge
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/gcra"
+	"github.com/httpkey/httpkey/internal/ram"
+)
+
+// Item is one limit of a charge.
+type Item struct {
+	Limit httpkey.Limit // resolved
+	Term  ram.Term      // the name of its bucket, beside the payer
+	Terms gcra.Terms    // the limit as it is counted
+}
+
+// Items returns the limits of c, which is valid. The day or month of a quota is that of now.
+func Items(c *httpkey.Charge, now time.Time) []Item {
+	items := make([]Item, len(c.Limits))
+	for i, l := range c.Limits {
+		items[i] = ItemOf(l, now)
+	}
+	return items
+}
+
+// ItemOf returns one limit, which is valid.
+func ItemOf(l httpkey.Limit, now time.Time) Item {
+	l = l.Resolve()
+	item := Item{
+		Limit: l,
+		Term:  ram.Term{Name: l.Name, Window: l.Window().Microseconds()},
+		Terms: gcra.Terms{Rate: int64(l.Rate), Burst: int64(l.Burst), Period: l.Period.Microseconds()},
+	}
+	if start, end := l.Calendar.Span(now); !end.IsZero() {
+		item.Term.Start = start.Unix()
+		item.Terms.Period, item.Terms.Left = 1, end.Sub(now).Microseconds()
+	}
+	return item
+}
+
+// IsQuota reports whether the limit is whole again at the end of its day or month.
+func (i Item) IsQuota() bool { return i.Terms.Left > 0 }
+
+// Name returns the name of the bucket, beside the payer, as text: the Name, and the window in
+// microseconds or the beginning of the day or month.
+func (i Item) Name() string {
+	switch {
+	case !i.IsQuota():
+		return i.Limit.Name + ":" + strconv.FormatInt(i.Term.Window, 10)
+	case i.Limit.Calendar == "day":
+		return i.Limit.Name + ":" + time.Unix(i.Term.Start, 0).UTC().Format(time.DateOnly)
+	default:
+		return i.Limit.Name + ":" + time.Unix(i.Term.Start, 0).UTC().Format("2006-01")
+	}
+}
+
+// Result returns the decision about the limit, whose terms made r.
+func (i Item) Result(r gcra.Result) httpkey.Result {
+	return httpkey.Result{
+		Allowed:    r.Allowed,
+		Limit:      i.Limit,
+		Remaining:  int(r.Remaining),
+		ResetAfter: time.Duration(r.ResetAfter) * time.Microsecond,
+		RetryAfter: time.Duration(r.RetryAfter) * time.Microsecond,
+	}
+}

@@ -1,0 +1,116 @@
+// Package pack puts tokens into memory, and takes them out again.
+package pack
+
+import (
+	"strings"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/ram"
+)
+
+// The strings of a body, in their order.
+const (
+	id = iota
+	hint
+	kind
+	label
+	description
+	user
+	workspace
+	rotatedFrom
+	scopes // with a blank between
+)
+
+// Body returns what an entry holds of t. It shares no memory with t. The strings of t must
+// not exceed 4 GB together.
+func Body(t httpkey.Token) *ram.Body[httpkey.Token] {
+	b := &ram.Body[httpkey.Token]{ExpiredAt: Micros(t.ExpiredAt), CreatedAt: Micros(t.CreatedAt)}
+	if t.IsActive {
+		b.State |= ram.Active
+	}
+	if t.Kind == httpkey.ServiceToken {
+		b.State |= ram.Service
+	}
+	if len(t.Limits) > 0 || len(t.Networks) > 0 {
+		b.State |= ram.Special
+	}
+	var text strings.Builder
+	text.WriteString(payerPrefix)
+	texts := [...]string{t.ID, t.Hint, string(t.Kind), t.Label, t.Description, t.User, t.Workspace, t.RotatedFrom, strings.Join(t.Scopes, " ")}
+	if t.More() != "" {
+		full := t.Clone()
+		b.Full = &full
+		texts = [...]string{id: t.ID, rotatedFrom: t.RotatedFrom, scopes: ""}
+	}
+	for i, s := range texts {
+		text.WriteString(s)
+		b.Ends[i] = uint32(text.Len() - len(payerPrefix))
+	}
+	whole := text.String()
+	b.Text = whole[len(payerPrefix):]
+	if b.Payer = t.Payer(); b.Payer == whole[:len(payerPrefix)+len(t.ID)] {
+		b.Payer = whole[:len(b.Payer)] // the same in one object
+	}
+	return b
+}
+
+const payerPrefix = "token:"
+
+// Token returns the token of an entry as it is now. It shares no memory that its caller
+// could change.
+func Token(e *ram.Entry[httpkey.Token]) httpkey.Token {
+	b := e.Body()
+	var t httpkey.Token
+	if b.Full != nil {
+		t = b.Full.Clone()
+	} else {
+		t = httpkey.Token{
+			ID:          b.String(id),
+			Hint:        b.String(hint),
+			Kind:        httpkey.Kind(b.String(kind)),
+			Label:       b.String(label),
+			Description: b.String(description),
+			User:        b.String(user),
+			Workspace:   b.String(workspace),
+			IsActive:    b.State&ram.Active != 0,
+			ExpiredAt:   Time(b.ExpiredAt),
+			CreatedAt:   Time(b.CreatedAt),
+			RotatedFrom: b.String(rotatedFrom),
+		}
+		if text := b.String(scopes); text != "" {
+			t.Scopes = strings.Split(text, " ")
+		}
+	}
+	t.Digest = e.Digest()
+	t.LastUsed = Time(e.LastUsed())
+	return t
+}
+
+// ID returns the ID of an entry's token.
+func ID(e *ram.Entry[httpkey.Token]) string { return e.Body().String(id) }
+
+// RotatedFrom returns the ID of the token that an entry's token succeeds.
+func RotatedFrom(e *ram.Entry[httpkey.Token]) string { return e.Body().String(rotatedFrom) }
+
+// Cursor returns the place of an entry's token in a list.
+func Cursor(e *ram.Entry[httpkey.Token]) httpkey.Cursor {
+	b := e.Body()
+	return httpkey.Cursor{CreatedAt: Time(b.CreatedAt), ID: b.String(id)}
+}
+
+// Micros returns t in Unix microseconds, or ram.Null for the zero time.
+func Micros(t time.Time) int64 {
+	if t.IsZero() {
+		return ram.Null
+	}
+	return t.UnixMicro()
+}
+
+// Time returns the time that Micros returned at for.
+func Time(at int64) time.Time {
+	if at == ram.Null {
+		return time.Time{}
+	}
+	return time.UnixMicro(at).UTC()
+}

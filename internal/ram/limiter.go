@@ -1,0 +1,40 @@
+package ram
+
+import (
+	"time"
+
+	"github.com/httpkey/httpkey/internal/gcra"
+)
+
+// Limiter is a limiter that has its buckets in memory.
+type Limiter interface {
+	// TakeIn takes n from the bucket that a payer has under one limit, if it has so much,
+	// and remembers it in the slot. now has its monotonic reading.
+	TakeIn(slot *Slot, payer string, l Limit, n int64, now time.Time) gcra.Result
+}
+
+// Limit is a limit as a Limiter needs it.
+type Limit struct {
+	Term  Term
+	Terms gcra.Terms
+}
+
+// LimiterHolder, embedded in a limiter, lets a Guard find it.
+type LimiterHolder struct {
+	owner   any
+	limiter Limiter
+}
+
+// HoldLimiter returns the LimiterHolder of a limiter, which owner is.
+func HoldLimiter(owner any, limiter Limiter) LimiterHolder { return LimiterHolder{owner, limiter} }
+
+func (h LimiterHolder) heldLimiter() LimiterHolder { return h }
+
+// LimiterOf returns the Limiter of a limiter, or nil if it has none. A type that embeds
+// such a limiter has none: it may have an Allow of its own.
+func LimiterOf(limiter any) Limiter {
+	if h, ok := limiter.(interface{ heldLimiter() LimiterHolder }); ok && h.heldLimiter().owner == limiter {
+		return h.heldLimiter().limiter
+	}
+	return nil
+}

@@ -1,0 +1,106 @@
+package memstore
+
+import (
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/charge"
+	"github.com/httpkey/httpkey/internal/gcra"
+	"github.com/httpkey/httpkey/internal/ram"
+)
+
+// account is a bucket that is locked for one decision.
+type account interface {
+	hasRoom(n int64) bool
+	// take takes n if there is room, or if it is forced, and shows what is left.
+	take(n int64, forced bool) gcra.Result
+	Unlock()
+}
+
+// allow decides on a charge of any limits: steady opens the accounts of those that are no
+// quotas. All are locked, in an order that is the same for all callers, before one is changed.
+func allow(
+	c *httpkey.Charge, now time.Time,
+	steady func(payer string, items []charge.Item, now time.Time) []account, quotas quotas,
+) (httpkey.Result, error) {
+	if err := c.Validate(); err != nil {
+		return httpkey.Result{}, err
+	}
+	items := charge.Items(c, now)
+	accounts := open(c.Bucket, items, now, steady, quotas)
+	for _, a := range accounts {
+		defer a.Unlock()
+	}
+	n, enough := int64(c.Cost), true
+	for _, a := range accounts {
+		enough = enough && (c.Forced || a.hasRoom(n))
+	}
+	each := make([]httpkey.Result, len(items))
+	for i, a := range accounts {
+		each[i] = items[i].Result(decide(a, n, enough, c.Forced))
+	}
+	return c.Join(each), nil
+}
+
+// decide takes n if all accounts have room, and else shows what a leaves and lacks.
+func decide(a account, n int64, enough, forced bool) gcra.Result {
+	if enough || !a.hasRoom(n) {
+		return a.take(n, forced)
+	}
+	return a.take(0, false)
+}
+
+// open returns the accounts in the order of items.
+func open(
+	payer string, items []charge.Item, now time.Time,
+	steady func(payer string, items []charge.Item, now time.Time) []account, quotas quotas,
+) []account {
+	var kinds [2][]charge.Item // steady ones and quotas
+	for _, item := range items {
+		kinds[kindOf(item)] = append(kinds[kindOf(item)], item)
+	}
+	var opened [2][]account
+	if len(kinds[0]) > 0 {
+		opened[0] = steady(payer, kinds[0], now)
+	}
+	if len(kinds[1]) > 0 {
+		opened[1] = quotas.open(payer, kinds[1], now)
+	}
+	accounts := make([]account, len(items))
+	for i, item := range items {
+		accounts[i] = opened[kindOf(item)][0]
+		opened[kindOf(item)] = opened[kindOf(item)][1:]
+	}
+	return accounts
+}
+
+func kindOf(item charge.Item) int {
+	if item.IsQuota() {
+		return 1
+	}
+	return 0
+}
+
+// lockAll locks the buckets of items, each of which is full again a window after its last use.
+func lockAll[S any](buckets *ram.Buckets[S], payer string, items []charge.Item, at int64) []*ram.Bucket[S] {
+	terms := make([]ram.Term, len(items))
+	life := int64(0)
+	for i, item := range items {
+		terms[i] = item.Term
+		life = max(life, item.Term.Window, item.Terms.Left)
+	}
+	return buckets.LockAll(payer, terms, life, at)
+}
+
+// quotas are the buckets of days and months.
+type quotas struct{ buckets *ram.Buckets[gcra.Bucket] }
+
+func newQuotas() quotas { return quotas{ram.NewBuckets[gcra.Bucket]()} }
+
+func (q quotas) open(payer string, items []charge.Item, now time.Time) []account {
+	accounts := make([]account, len(items))
+	for i, b := range lockAll(q.buckets, payer, items, q.buckets.At(now)) {
+		accounts[i] = &steadyAccount{b, items[i].Terms, 0}
+	}
+	return accounts
+}
