@@ -39,8 +39,10 @@ func samples(now time.Time) []view {
 			"expired_at": {"text"}, "grace": {"text"}, "name": {"text"},
 		}})
 		views = append(views, view{
-			Root:      "./",
-			Principal: Principal{User: "user", Workspaces: []string{"workspace"}, ServiceTokens: true, Scopes: []string{"scope"}},
+			Root: "./",
+			Principal: Principal{
+				User: "user", Workspaces: []string{"workspace"}, ServiceTokens: true, Scopes: []string{"scope"},
+			},
 			Done:      dones[i%len(dones)],
 			Failure:   failed,
 			List:      &listView{Tokens: []*tokenView{token}, Next: "?", First: "?", Truncated: true, Filtered: true},
