@@ -147,8 +147,8 @@ func TestStoreMayRepeatAChange(t *testing.T) {
 	t.Parallel()
 	s := newSiteOn(t, twiceStore{memstore.New()}, Options{})
 	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
-	w := s.want(400, s.api("ada", "PATCH", "/id/", `{"label":"","expired_at":"2001-01-01T00:00:00Z"}`))
-	want := `{"expired_at":["The expiry must be in the future."],"label":["This field may not be blank."]}`
+	w := s.want(400, s.api("ada", "PATCH", "/id/", `{"description":"`+strings.Repeat("z", 4097)+`"}`))
+	want := `{"description":["Ensure this field has no more than 4096 characters."]}`
 	if w.Body.String() != want {
 		t.Errorf("answered %s, want %s", w.Body, want)
 	}

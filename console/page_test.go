@@ -402,6 +402,7 @@ func TestWhatIsOffered(t *testing.T) {
 			t.Errorf("a revoked token offers %s", link)
 		}
 	}
+	s.want(409, s.page("ada", "/id/rotate/"))
 }
 
 // Ids show as the names that people have for them; whose a token is, if it is not one's own.
