@@ -33,7 +33,7 @@ type Guard struct {
 	format    keyformat.Format
 	digesters []digester // the current one first
 	lastUsed  *lastused.Writer
-	clock     *clock.Clock
+	clock     clock.Clock
 	headers   rateLimitHeaders
 	observes  func(context.Context, EventType) bool
 }
@@ -62,7 +62,6 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 		services:  newTerms(o.Limits[ServiceToken]),
 		format:    keyformat.Format{Prefix: o.Prefix, MinImported: o.ImportedMinLength},
 		digesters: []digester{newDigester(o.Pepper)},
-		clock:     clock.New(),
 		observes:  observedBy(o.Observer),
 	}
 	if g.buckets == nil && limiter != Unlimited {
