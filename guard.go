@@ -94,6 +94,9 @@ func (g *Guard) reportLimiter(err error) {
 // when the store lets it. It also tells of uses that were lost before.
 func (g *Guard) Close(ctx context.Context) error { return g.lastUsed.Close(ctx) }
 
+// Store returns the store that g was made with, for pages that list and change tokens.
+func (g *Guard) Store() TokenStore { return g.store }
+
 // Format keeps the store, and what it may hold, out of a printed Guard.
 func (g *Guard) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "httpkey.Guard") }
 
