@@ -76,7 +76,9 @@ func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission,
 func (g *Guard) Verify(ctx context.Context, secret string) (Token, error) {
 	d := decision{reason: g.shape(secret)}
 	if d.reason == "" {
-		d.subject, d.at, d.reason, d.cause = g.identify(ctx, nil, secret)
+		b := budget.New(ctx, g.options.Timeout)
+		defer b.End()
+		d.subject, d.at, d.reason, d.cause = g.identify(b, nil, secret)
 	}
 	if d.reason != "" {
 		g.observeRefusal(ctx, nil, &d)
@@ -251,7 +253,7 @@ func (g *Guard) recall(key string) (found subject, known bool) {
 
 // lookup finds it in the store, within the timeout.
 func (g *Guard) lookup(ctx context.Context, key string) (subject, error) {
-	if !g.waits {
+	if _, isBounded := ctx.(*budget.Budget); !isBounded {
 		b := budget.New(ctx, g.options.Timeout)
 		defer b.End()
 		ctx = b
@@ -287,7 +289,7 @@ func (g *Guard) isInNetworks(r *http.Request, networks []netip.Prefix) bool {
 	if r == nil {
 		return false
 	}
-	addr := g.options.ClientAddr(r)
+	addr := g.options.ClientAddr(r).Unmap().WithZone("")
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
 }
 
@@ -332,6 +334,24 @@ func (g *Guard) token(s subject) Token {
 	return Token{}
 }
 
+// view is token for Options.Charge, which changes no Token: it may share memory with the
+// store.
+func (g *Guard) view(s subject) Token {
+	if s.entry == nil {
+		return *s.remote
+	}
+	full := s.entry.Body().Full
+	if full == nil {
+		return g.memory.Token(s.entry)
+	}
+	t := *full
+	t.LastUsed = time.Time{}
+	if at := s.entry.LastUsed(); at != ram.Null {
+		t.LastUsed = time.UnixMicro(at).UTC()
+	}
+	return t
+}
+
 // peek returns the token of a Special subject, to be read only.
 func (s subject) peek() *Token {
 	if s.entry == nil {
@@ -341,6 +361,14 @@ func (s subject) peek() *Token {
 		return full
 	}
 	return &Token{} // it has become another meanwhile
+}
+
+// limits returns those of the token's own, to be read only.
+func (s subject) limits() []Limit {
+	if s.state()&ram.Special == 0 {
+		return nil
+	}
+	return s.peek().Limits
 }
 
 func (s subject) payer() string {
@@ -397,8 +425,8 @@ func (l Limit) inMemory() ram.Limit {
 func (g *Guard) charge(ctx context.Context, r *http.Request, s subject, at clock.Instant, cost int) (outcome, *pooledCharge, error) {
 	of := g.termsOf(s)
 	limits, first := of.limits, of.first
-	if s.state()&ram.Special != 0 && len(s.peek().Limits) > 0 {
-		limits = s.peek().Limits
+	if own := s.limits(); len(own) > 0 {
+		limits = own
 		if err := validateLimits(limits); err != nil { // a store brought them
 			return outcome{}, nil, err
 		}
@@ -460,7 +488,7 @@ func (g *Guard) chargeEdited(
 	ctx context.Context, r *http.Request, s subject, at clock.Instant, limits []Limit, cost int,
 ) (outcome, *pooledCharge, error) {
 	c := charges.Get().(*pooledCharge)
-	c.token = g.token(s)
+	c.token = g.view(s)
 	c.Charge = Charge{Bucket: s.payer(), Limits: append(c.limits[:0], limits...), Cost: cost}
 	g.options.Charge(r, &c.token, &c.Charge)
 	if cost == 0 { // Admit only looks
