@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -194,6 +195,25 @@ func TestAbandonedLoadEnds(t *testing.T) {
 			t.Error("the load is still there")
 		}
 	}) // which fails if a goroutine is left
+}
+
+// A token is the same from memory as from the store, also where no Guard would have issued
+// it: "read write" as one scope does not become two.
+func TestTokenInMemoryIsTheOneInTheStore(t *testing.T) {
+	t.Parallel()
+	for i, scopes := range [][]string{nil, {"read"}, {"read", "write"}, {"read write"}, {"", "read"}, {""}} {
+		b := newBackend()
+		s := New(b, nil)
+		stored := token(i)
+		stored.Scopes = scopes
+		create(t, b, stored)
+		for range 2 {
+			got, err := s.Lookup(t.Context(), digest(i))
+			if err != nil || !slices.Equal(got.Scopes, scopes) {
+				t.Errorf("%q and %v, want %q", got.Scopes, err, scopes)
+			}
+		}
+	}
 }
 
 // The values of the caller's context reach the store: traces do.
