@@ -202,8 +202,7 @@ func TestGuardFindsTokensAndAbsences(t *testing.T) {
 		memory := ram.SourceOf[httpkey.Token](s)
 		finds := func(n int, exists, known bool) {
 			t.Helper()
-			d := [32]byte(digest(n))
-			e, isKnown := memory.Find(&d)
+			e, isKnown := memory.Find(digest(n))
 			if (e != nil) != exists || isKnown != known {
 				t.Errorf("token %d: found %t and known %t, want %t and %t", n, e != nil, isKnown, exists, known)
 			}

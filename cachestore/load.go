@@ -6,7 +6,6 @@ import (
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/pack"
-	"github.com/httpkey/httpkey/internal/ram"
 )
 
 // load is one Lookup in the store, which any number of callers wait for. It belongs to
@@ -115,7 +114,7 @@ func (s *Store) keep(d httpkey.Digest, l *load) (change httpkey.EventType) {
 		s.absent.Set(d, absence{reading: l.reading, digest: s.changes.ofDigest(d)})
 	default:
 		s.tokens.Set(d, &entry{
-			token:   ram.NewCopy(l.token.Digest, pack.Micros(l.token.LastUsed), pack.Body(l.token)),
+			token:   pack.Copy(l.token),
 			reading: l.reading,
 			id:      s.changes.ofID(l.token.ID),
 			digest:  s.changes.ofDigest(d),

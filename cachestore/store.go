@@ -149,12 +149,11 @@ func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "cachesto
 // source is what a Guard reads. It knows what Lookup would answer at once.
 type source struct{ *Store }
 
-func (s source) Find(d *[32]byte) (*ram.Entry[httpkey.Token], bool) {
-	digest := httpkey.Digest(*d)
-	if e, ok := s.tokens.GetIfPresent(digest); ok && s.isFresh(e) {
+func (s source) Find(d [32]byte) (*ram.Entry[httpkey.Token], bool) {
+	if e, ok := s.tokens.GetIfPresent(d); ok && s.isFresh(e) {
 		return e.token, true
 	}
-	return nil, s.isAbsent(digest)
+	return nil, s.isAbsent(d)
 }
 
 func (source) Token(e *ram.Entry[httpkey.Token]) httpkey.Token { return pack.Token(e) }
