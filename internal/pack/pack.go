@@ -2,6 +2,7 @@
 package pack
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -48,7 +49,7 @@ func Body(t httpkey.Token) *ram.Body[httpkey.Token] {
 	texts := [...]string{
 		t.ID, t.Hint, string(t.Kind), t.Label, t.Description, t.User, t.Workspace, t.RotatedFrom, strings.Join(t.Scopes, " "),
 	}
-	if t.More() != "" {
+	if t.More() != "" || slices.ContainsFunc(t.Scopes, isNoWord) {
 		full := t.Clone()
 		b.Full = &full
 		texts = [...]string{id: t.ID, rotatedFrom: t.RotatedFrom, scopes: ""}
@@ -61,6 +62,10 @@ func Body(t httpkey.Token) *ram.Body[httpkey.Token] {
 	b.Text = strings.Join(texts[:], "")
 	return b
 }
+
+// isNoWord reports whether a scope, which no Guard issues then, would come back from Text
+// as another: two scopes are more than one with a blank in it.
+func isNoWord(scope string) bool { return scope == "" || strings.Contains(scope, " ") }
 
 // Token returns the token of an entry as it is now. It shares no memory that its caller
 // could change.
