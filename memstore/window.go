@@ -97,12 +97,12 @@ type moment struct {
 
 func (l *slidingLog) hasRoom(t gcra.Terms, now, n int64) bool {
 	l.forget(now, t.Period)
-	return t.Rate > 0 && n <= t.Rate-l.used
+	return t.Rate > 0 && (n == 0 || n <= t.Rate-l.used)
 }
 
 func (l *slidingLog) take(t gcra.Terms, now, n int64, forced bool) gcra.Result {
 	now = l.forget(now, t.Period)
-	r := gcra.Result{Burst: t.Rate, Allowed: forced || t.Rate > 0 && n <= t.Rate-l.used}
+	r := gcra.Result{Burst: t.Rate, Allowed: forced || l.hasRoom(t, now, n)}
 	switch {
 	case r.Allowed && n < 0:
 		l.giveBack(-n)
