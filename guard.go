@@ -154,7 +154,8 @@ type Options struct {
 	Charge func(r *http.Request, t *Token, c *Charge)
 
 	// ClientAddr returns the address that a request comes from, for the Networks of
-	// tokens. Nil: that of the connection. The invalid address is in no network.
+	// tokens. Nil: that of the connection. The invalid address is in no network. An IPv4
+	// address in the form of an IPv6 one is taken as IPv4.
 	ClientAddr func(*http.Request) netip.Addr
 
 	// IETFHeaders adds RateLimit-Policy and RateLimit as in
@@ -303,5 +304,5 @@ func isHeaderName(s string) bool {
 // connectionAddr returns the address of the peer, the invalid one if there is none.
 func connectionAddr(r *http.Request) netip.Addr {
 	peer, _ := netip.ParseAddrPort(r.RemoteAddr) // the zero AddrPort has an invalid address
-	return peer.Addr().Unmap().WithZone("")
+	return peer.Addr()
 }

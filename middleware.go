@@ -81,7 +81,9 @@ func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission,
 func (g *Guard) Verify(ctx context.Context, secret string) (Token, error) {
 	d := decision{reason: g.shape(secret)}
 	if d.reason == "" {
-		d = g.identify(ctx, nil, secret)
+		b := budget.New(ctx, g.options.Timeout)
+		defer b.End()
+		d = g.identify(b, nil, secret)
 	}
 	if d.reason != "" {
 		g.observeRefusal(ctx, nil, &d)
@@ -259,7 +261,7 @@ func (g *Guard) isInNetworks(r *http.Request, networks []netip.Prefix) bool {
 	if r == nil {
 		return false
 	}
-	addr := g.options.ClientAddr(r)
+	addr := g.options.ClientAddr(r).Unmap().WithZone("")
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
 }
 
@@ -315,6 +317,32 @@ func (s subject) peek() *Token {
 	return &Token{} // it has become another meanwhile
 }
 
+// limits returns those of the token's own, to be read only.
+func (s subject) limits() []Limit {
+	if s.state()&ram.Special == 0 {
+		return nil
+	}
+	return s.peek().Limits
+}
+
+// view is token for Options.Charge, which changes no Token: it shares memory with the
+// store, but for the limits, which a charge may take over.
+func (s subject) view() Token {
+	if s.entry == nil {
+		return *s.remote
+	}
+	full := s.entry.Body().Full
+	if full == nil {
+		return s.source.Token(s.entry)
+	}
+	t := *full
+	t.Limits = slices.Clone(t.Limits)
+	if at := s.entry.LastUsed(); at != ram.Null {
+		t.LastUsed = time.UnixMicro(at).UTC()
+	}
+	return t
+}
+
 func (s subject) payer() string {
 	if s.entry != nil {
 		return s.entry.Body().Payer
@@ -368,18 +396,30 @@ func (g *Guard) charge(ctx context.Context, r *http.Request, s subject, at clock
 	if s.state()&ram.Service != 0 {
 		of = &g.services
 	}
-	limits := of.limits
-	special := s.state()&ram.Special != 0 && len(s.peek().Limits) > 0
-	if special {
-		limits = s.peek().Limits
-	}
-	if g.options.Charge != nil || cost < 0 || special {
-		return g.chargeWith(ctx, r, s, at, limits, cost)
-	}
-	if g.buckets != nil && s.entry != nil && of.single {
+	own := s.limits()
+	if g.options.Charge == nil && len(own) == 0 && of.single && g.buckets != nil && s.entry != nil && cost >= 0 {
 		return g.takeInMemory(s, s.payer(), of.limits[0], of.first, cost, at), nil, nil
 	}
-	return g.ask(ctx, s.payer(), limits, cost)
+	c := charges.Get().(*pooledCharge)
+	defer c.giveBack()
+	c.Charge = Charge{Bucket: s.payer(), Limits: append(c.limits[:0], of.limits...), Cost: cost}
+	if len(own) > 0 {
+		c.Limits = append(c.limits[:0], own...)
+	}
+	if g.options.Charge == nil {
+		result, err := g.allow(ctx, s, &c.Charge, at)
+		return result, nil, err
+	}
+	c.token = s.view()
+	g.options.Charge(r, &c.token, &c.Charge)
+	if cost == 0 {
+		c.Cost = 0
+	}
+	result, err := g.allow(ctx, s, &c.Charge, at)
+	if err != nil || !result.Allowed {
+		return result, nil, err
+	}
+	return result, c.clone(), nil
 }
 
 // charges are reused, since a limiter's argument escapes to the heap.
@@ -391,44 +431,33 @@ type pooledCharge struct {
 	token  Token
 }
 
-// ask asks the limiter for a charge as it is configured.
-func (g *Guard) ask(ctx context.Context, payer string, limits []Limit, cost int) (Result, *Charge, error) {
-	if len(limits) == 0 {
-		return Result{Allowed: true}, nil, nil
-	}
-	c := charges.Get().(*pooledCharge)
-	defer charges.Put(c)
-	c.Charge = Charge{Bucket: payer, Limits: limits, Cost: cost}
-	result, err := g.limiter.Allow(ctx, &c.Charge)
-	return result, nil, err
+func (c *pooledCharge) giveBack() {
+	*c = pooledCharge{}
+	charges.Put(c)
 }
 
-// chargeWith is charge where the limits are not known to be valid: a store brought them, or
-// Options.Charge edits them.
-func (g *Guard) chargeWith(ctx context.Context, r *http.Request, s subject, at clock.Instant, limits []Limit, cost int) (Result, *Charge, error) {
-	c := charges.Get().(*pooledCharge)
-	defer charges.Put(c)
-	c.Charge = Charge{Bucket: s.payer(), Limits: append(c.limits[:0], limits...), Cost: cost}
-	var edited *Charge
-	if g.options.Charge != nil {
-		c.token = s.token()
-		g.options.Charge(r, &c.token, &c.Charge)
-		if cost == 0 {
-			c.Cost = 0
-		}
-		edited = &Charge{Bucket: c.Bucket, Limits: slices.Clone(c.Limits)}
-	}
+// clone returns a copy of c, with one limit in one allocation.
+func (c *Charge) clone() *Charge {
+	own := &struct {
+		Charge
+		limit [1]Limit
+	}{Charge: *c}
+	own.Limits = append(own.limit[:0], c.Limits...)
+	return &own.Charge
+}
+
+// allow decides on a charge, which may be invalid: a store or Options.Charge has made it.
+func (g *Guard) allow(ctx context.Context, s subject, c *Charge, at clock.Instant) (Result, error) {
 	if len(c.Limits) == 0 {
-		return Result{Allowed: true}, edited, nil
+		return Result{Allowed: true}, nil
 	}
 	if err := c.Validate(); err != nil || c.Forced {
-		return Result{}, edited, cmp.Or(err, errForced)
+		return Result{}, cmp.Or(err, errForced)
 	}
 	if l := c.Limits[0].Resolve(); g.buckets != nil && s.entry != nil && len(c.Limits) == 1 && l.isSteady() {
-		return g.takeInMemory(s, c.Bucket, l, l.inMemory(), c.Cost, at), edited, nil
+		return g.takeInMemory(s, c.Bucket, l, l.inMemory(), c.Cost, at), nil
 	}
-	result, err := g.limiter.Allow(ctx, &c.Charge)
-	return result, edited, err
+	return g.limiter.Allow(ctx, c)
 }
 
 var errForced = fmt.Errorf("%w: Forced is for Admission.Charge, Options.Charge must not set it", ErrInvalidLimit)

@@ -70,7 +70,9 @@ type steadyAccount struct {
 	now   int64
 }
 
-func (a *steadyAccount) hasRoom(n int64) bool { return a.terms.HasRoom(a.State.Owed(a.terms, a.now), n) }
+func (a *steadyAccount) hasRoom(n int64) bool {
+	return a.terms.HasRoom(a.State.Owed(a.terms, a.now), n)
+}
 
 func (a *steadyAccount) take(n int64, forced bool) gcra.Result {
 	if forced {
