@@ -205,7 +205,7 @@ type lookup struct {
 // lookup finds the token of a key in the store, nil if there is none.
 func (g *Guard) lookup(l *lookup, key string) (*entry, error) {
 	for _, digest := range g.digesters {
-		d := digest(key)
+		d := Digest(digest(key))
 		token, err := g.store.Lookup(l, d)
 		switch {
 		case errors.Is(err, ErrNotFound):
