@@ -202,8 +202,9 @@ func Time(at int64) time.Time {
 
 // Source is a store that has tokens in memory.
 type Source[T any] interface {
-	// Find returns the entry of a digest, whatever its state, or nil if there is none;
-	// known is false where only a Lookup in the store can tell.
+	// Find returns the entry of exactly this digest, whatever its state, or nil if there is
+	// none. A Guard does not compare them again. known is false where only a Lookup in the
+	// store can tell.
 	Find(d [32]byte) (e *Entry[T], known bool)
 	// Token returns a copy of the token of an entry as it is now.
 	Token(e *Entry[T]) T
