@@ -78,22 +78,6 @@ func isPlausible(reply *redis_rate.Result, limit httpkey.Limit, n int) bool {
 	return false
 }
 
-// result returns the decision about n of a bucket that was full after reset, and has room
-// for n after retry.
-func (q question) result(r reading, allowed bool) httpkey.Result {
-	switch q.sort {
-	case steadySort:
-		return result(q.item.Limit, q.n, allowed, seconds(r.reset), seconds(r.retry))
-	case quotaSort:
-		return q.item.Result(q.item.Terms.Result(allowed, int64(r.used), int64(q.n)))
-	}
-	return httpkey.Result{
-		Allowed: allowed, Limit: q.item.Limit, Remaining: max(0, q.item.Limit.Rate-int(r.used)),
-		ResetAfter: time.Duration(r.reset) * time.Microsecond,
-		RetryAfter: time.Duration(r.retry) * time.Microsecond,
-	}
-}
-
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // blur is more than the scripts' floating point is wrong by, until the year 2050.
