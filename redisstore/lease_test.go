@@ -13,11 +13,12 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/redis/go-redis/v9"
 )
 
-// gcra is a server that does what the script does, in the time of a bubble.
-type gcra struct {
+// gcraServer is a server that does what the script does, in the time of a bubble.
+type gcraServer struct {
 	redis.Scripter
 	mu      sync.Mutex
 	tat     map[string]time.Time
@@ -26,12 +27,12 @@ type gcra struct {
 	latency func() time.Duration // one way; nil: none
 }
 
-func newGCRA() *gcra { return &gcra{tat: make(map[string]time.Time)} }
+func newGCRAServer() *gcraServer { return &gcraServer{tat: make(map[string]time.Time)} }
 
 // moment is where a context keeps the time at which the server decided.
 type moment struct{}
 
-func (g *gcra) EvalSha(ctx context.Context, _ string, keys []string, args ...any) *redis.Cmd {
+func (g *gcraServer) EvalSha(ctx context.Context, _ string, keys []string, args ...any) *redis.Cmd {
 	g.wait()
 	defer g.wait()
 	g.mu.Lock()
@@ -46,6 +47,10 @@ func (g *gcra) EvalSha(ctx context.Context, _ string, keys []string, args ...any
 	if at, ok := ctx.Value(moment{}).(*time.Time); ok {
 		*at = now
 	}
+	if len(args) == 6 { // takeScript, which is asked for what is forced
+		g.force(cmd, keys[0], now, args)
+		return cmd
+	}
 	burst, rate, n := args[0].(int), args[1].(int), args[3].(int)
 	slot := time.Duration(args[2].(float64)*1e6+0.5) * time.Microsecond / time.Duration(rate)
 	tat := g.tat[keys[0]]
@@ -53,17 +58,36 @@ func (g *gcra) EvalSha(ctx context.Context, _ string, keys []string, args ...any
 		tat = now
 	}
 	after := tat.Add(time.Duration(n) * slot)
-	seconds := func(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'g', 14, 64) }
+	text := func(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'g', 14, 64) }
 	if retry := after.Add(-time.Duration(burst) * slot).Sub(now); retry > 0 {
-		cmd.SetVal([]any{int64(0), int64(0), seconds(retry), seconds(tat.Sub(now))})
+		cmd.SetVal([]any{int64(0), int64(0), text(retry), text(tat.Sub(now))})
 		return cmd
 	}
 	g.tat[keys[0]] = after
-	cmd.SetVal([]any{int64(n), int64(0), "-1", seconds(after.Sub(now))})
+	cmd.SetVal([]any{int64(n), int64(0), "-1", text(after.Sub(now))})
 	return cmd
 }
 
-func (g *gcra) wait() {
+// force is takeScript for one bucket.
+func (g *gcraServer) force(cmd *redis.Cmd, key string, now time.Time, args []any) {
+	n, rate, burst := args[2].(int), args[3].(int), args[4].(int)
+	slot := time.Duration(args[5].(float64)*1e6+0.5) * time.Microsecond / time.Duration(rate)
+	tat := g.tat[key]
+	if tat.Before(now) {
+		tat = now
+	}
+	after := tat.Add(time.Duration(n) * slot)
+	if most := now.Add(2 * time.Duration(burst) * slot); after.After(most) {
+		after = most
+	}
+	if after.Before(now) {
+		after = now
+	}
+	g.tat[key] = after
+	cmd.SetVal([]any{"1", "0", strconv.FormatFloat(after.Sub(now).Seconds(), 'g', 17, 64), "0"})
+}
+
+func (g *gcraServer) wait() {
 	if g.latency != nil {
 		elapse(g.latency())
 	}
@@ -78,7 +102,7 @@ type admitted struct {
 // ask asks for n, and notes when it was decided that it passes: by the server, or here.
 func ask(t *testing.T, l *Limiter, limit httpkey.Limit, n int) (httpkey.Result, admitted) {
 	at := time.Now()
-	r, err := l.Allow(context.WithValue(t.Context(), moment{}, &at), "key", limit, n)
+	r, err := l.Allow(context.WithValue(t.Context(), moment{}, &at), of("key", n, limit))
 	if err != nil {
 		t.Error(err)
 	}
@@ -113,7 +137,7 @@ func TestLeasesStayWithinTheLimit(t *testing.T) {
 				random := rand.New(rand.NewPCG(seed, 1))
 				slot := time.Duration(1+random.IntN(50)) * time.Millisecond
 				limit := httpkey.Limit{Rate: 1, Burst: 8 + random.IntN(120), Period: slot}
-				server := newGCRA()
+				server := newGCRAServer()
 				var mu sync.Mutex
 				latency := rand.New(rand.NewPCG(seed, 2))
 				server.latency = func() time.Duration {
@@ -180,13 +204,10 @@ func TestLeasesLeaveTheRateToTheFleet(t *testing.T) {
 		t.Run(fmt.Sprint(tt), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				server := newGCRA()
+				server := newGCRAServer()
 				server.latency = func() time.Duration { return 250 * time.Microsecond }
 				const requests = 8000
-				limit, err := tt.limit.Resolve(1)
-				if err != nil {
-					t.Fatal(err)
-				}
+				limit := tt.limit.Resolve()
 				gap := float64(limit.Period) / float64(limit.Rate) / tt.load * float64(tt.processes)
 				var wg sync.WaitGroup
 				for process := range tt.processes {
@@ -221,7 +242,7 @@ func TestLeasesTakeNothingFromTheSteady(t *testing.T) {
 		t.Run(reach.String(), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				server, limit := newGCRA(), httpkey.Limit{Rate: 10, Burst: 10, Period: time.Second}
+				server, limit := newGCRAServer(), httpkey.Limit{Rate: 10, Burst: 10, Period: time.Second}
 				server.latency = func() time.Duration { return time.Millisecond }
 				limiter := NewLimiter(server, &Options{Lease: reach})
 				start := time.Now()
@@ -244,7 +265,7 @@ func TestLeasesTakeNothingFromTheSteady(t *testing.T) {
 func TestLeasesAreSpent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		server, limit := newGCRA(), httpkey.Limit{Rate: 1, Burst: 60, Period: time.Second}
+		server, limit := newGCRAServer(), httpkey.Limit{Rate: 1, Burst: 60, Period: time.Second}
 		limiter := NewLimiter(server, &Options{Lease: 30 * time.Second})
 		for i, calls := range []int{1, 2, 2, 3, 3, 3, 3, 4} { // 0, 1, 3 and 7 are taken ahead
 			r, _ := ask(t, limiter, limit, 1)
@@ -252,19 +273,19 @@ func TestLeasesAreSpent(t *testing.T) {
 			if late := r.ResetAfter - want.ResetAfter; late < 0 || late > time.Microsecond {
 				t.Errorf("request %d: ResetAfter is %v", i+1, r.ResetAfter)
 			}
-			if r.ResetAfter = want.ResetAfter; r != want || server.calls != calls {
+			if r.ResetAfter = want.ResetAfter; !equal(r, want) || server.calls != calls {
 				t.Fatalf("request %d: %+v after %d calls, want\n%+v after %d", i+1, r, server.calls, want, calls)
 			}
 		}
 		server.err = errors.New("down")
-		if r, err := limiter.Allow(t.Context(), "key", limit, 8); err == nil {
+		if r, err := limiter.Allow(t.Context(), of("key", 8, limit)); err == nil {
 			t.Errorf("more than is held, in an outage: %+v", r)
 		}
-		if r, err := limiter.Allow(t.Context(), "key", limit, 2); err != nil || !r.Allowed || r.Remaining != 50 {
+		if r, err := limiter.Allow(t.Context(), of("key", 2, limit)); err != nil || !r.Allowed || r.Remaining != 50 {
 			t.Errorf("what is held, in an outage: %+v, %v", r, err)
 		}
 		elapse(15*time.Second - time.Millisecond) // 15 are owed, and of the 5 the last slot is still to begin
-		if _, err := limiter.Allow(t.Context(), "key", limit, 1); err == nil {
+		if _, err := limiter.Allow(t.Context(), of("key", 1, limit)); err == nil {
 			t.Error("a slot that had begun was spent")
 		}
 		server.err = nil
@@ -278,7 +299,7 @@ func TestLeasesAreSpent(t *testing.T) {
 func TestLeasesCountFromTheQuestion(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		server, limit := newGCRA(), httpkey.Limit{Rate: 1, Burst: 60, Period: time.Second}
+		server, limit := newGCRAServer(), httpkey.Limit{Rate: 1, Burst: 60, Period: time.Second}
 		server.latency = func() time.Duration { return 3 * time.Second }
 		limiter := NewLimiter(server, &Options{Lease: 30 * time.Second})
 		for i, taken := range []int{1, 1 + 1, 1 + 3} { // in all, the debt is gone with the answer before
@@ -299,7 +320,7 @@ func TestLeasesCountFromTheQuestion(t *testing.T) {
 func TestLeasesDenyNobody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		server, limit := newGCRA(), httpkey.Limit{Rate: 1, Burst: 40, Period: time.Hour}
+		server, limit := newGCRAServer(), httpkey.Limit{Rate: 1, Burst: 40, Period: time.Hour}
 		leasing := NewLimiter(server, &Options{Lease: 100 * time.Hour})
 		_, _ = ask(t, leasing, limit, 1)
 		_, _ = ask(t, NewLimiter(server, nil), limit, 38)
@@ -320,8 +341,8 @@ func TestLeasesAreJoinedToTheEarlier(t *testing.T) {
 	for _, tt := range []struct{ held, end, n, nEnd, want int }{
 		{0, 9, 3, 20, 20}, {0, 9, 0, 20, 9}, {2, 9, 0, 20, 9}, {2, 9, 3, 12, 12}, {2, 9, 3, 20, 12}, {2, 20, 3, 9, 9},
 	} {
-		l := &lease{n: tt.held, end: at(tt.end)}
-		l.add(limit, tt.n, at(tt.nEnd))
+		l := &lease{limit: limit, n: tt.held, end: at(tt.end)}
+		l.add(tt.n, at(tt.nEnd))
 		if early := at(tt.want).Sub(l.end); l.n != tt.held+tt.n || early < 0 || early > time.Microsecond {
 			t.Errorf("%+v: %d before %v", tt, l.n, l.end.Sub(now))
 		}
@@ -331,9 +352,9 @@ func TestLeasesAreJoinedToTheEarlier(t *testing.T) {
 func TestLeasesAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		limiter := NewLimiter(newGCRA(), &Options{Lease: time.Second})
+		limiter := NewLimiter(newGCRAServer(), &Options{Lease: time.Second})
 		for i := range 3*memoSize + 1 {
-			if _, err := limiter.Allow(t.Context(), fmt.Sprint(i), perMinute, 1); err != nil {
+			if _, err := limiter.Allow(t.Context(), of(fmt.Sprint(i), 1, perMinute)); err != nil {
 				t.Fatal(err)
 			}
 			if size := len(limiter.leases.young) + len(limiter.leases.old); size > 2*memoSize {
@@ -343,5 +364,5 @@ func TestLeasesAreBounded(t *testing.T) {
 	})
 }
 
-// elapse lets d of a bubble's time elapse, which takes none: every caller is in [synctest.Test].
-func elapse(d time.Duration) { time.Sleep(d) }
+// elapse lets time go by in a bubble.
+func elapse(d time.Duration) { httpkeytest.Elapse(d) }
