@@ -33,7 +33,7 @@ type Guard struct {
 	format    keyformat.Format
 	digesters []digester // the current one first
 	lastUsed  *lastused.Writer
-	clock     *clock.Clock
+	clock     clock.Clock
 	headers   rateLimitHeaders
 	observes  func(context.Context, EventType) bool
 }
@@ -62,7 +62,6 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 		services:  newTerms(o.Limits[ServiceToken]),
 		format:    keyformat.Format{Prefix: o.Prefix, MinImported: o.ImportedMinLength},
 		digesters: []digester{newDigester(o.Pepper)},
-		clock:     clock.New(),
 		observes:  observedBy(o.Observer),
 	}
 	if g.buckets == nil && limiter != Unlimited {
@@ -94,6 +93,9 @@ func (g *Guard) reportLimiter(err error) {
 // store's, or that of ctx if it ends first: a write that is under way then ends
 // when the store lets it. It also tells of uses that were lost before.
 func (g *Guard) Close(ctx context.Context) error { return g.lastUsed.Close(ctx) }
+
+// Store returns the store that g was made with, for pages that list and change tokens.
+func (g *Guard) Store() TokenStore { return g.store }
 
 // Format keeps the store, and what it may hold, out of a printed Guard.
 func (g *Guard) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "httpkey.Guard") }
@@ -154,7 +156,8 @@ type Options struct {
 	Charge func(r *http.Request, t *Token, c *Charge)
 
 	// ClientAddr returns the address that a request comes from, for the Networks of
-	// tokens. Nil: that of the connection. The invalid address is in no network.
+	// tokens. Nil: that of the connection. The invalid address is in no network. An IPv4
+	// address in the form of an IPv6 one is taken as IPv4.
 	ClientAddr func(*http.Request) netip.Addr
 
 	// IETFHeaders adds RateLimit-Policy and RateLimit as in
@@ -303,5 +306,5 @@ func isHeaderName(s string) bool {
 // connectionAddr returns the address of the peer, the invalid one if there is none.
 func connectionAddr(r *http.Request) netip.Addr {
 	peer, _ := netip.ParseAddrPort(r.RemoteAddr) // the zero AddrPort has an invalid address
-	return peer.Addr().Unmap().WithZone("")
+	return peer.Addr()
 }

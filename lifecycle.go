@@ -23,12 +23,13 @@ var ErrInactive = errors.New("httpkey: the token is revoked or expired")
 // ExpiredAt must be zero or in the future. Errors come without a secret. They wrap
 // [ErrInvalidToken], which names the field, [ErrConflict], or the store's.
 func (g *Guard) Issue(ctx context.Context, t Token) (Created, error) {
-	t.IsActive, t.CreatedAt, t.LastUsed = true, time.Time{}, time.Time{}
+	t.IsActive, t.CreatedAt, t.LastUsed, t.RotatedFrom, t.rest = true, time.Time{}, time.Time{}, "", rest{}
 	secret := g.newSecret(t.Kind)
-	t, err := g.create(ctx, secret, t, EventIssued)
+	t, err := g.create(ctx, secret, t)
 	if err != nil {
 		return Created{}, fmt.Errorf("httpkey: issue: %w", err)
 	}
+	g.observe(ctx, &Event{Type: EventIssued, Token: t})
 	return Created{Token: t, Secret: secret}, nil
 }
 
@@ -46,15 +47,17 @@ func (g *Guard) Import(ctx context.Context, secret Secret, t Token) (Token, erro
 	if !g.format.Accepts(secret.Reveal()) {
 		return Token{}, fmt.Errorf("httpkey: import: %w: Options.ImportedMinLength does not allow a secret of this shape", ErrInvalidToken)
 	}
-	t, err := g.create(ctx, secret, t, EventIssued)
+	t.RotatedFrom, t.rest = "", rest{}
+	t, err := g.create(ctx, secret, t)
 	if err != nil {
 		return Token{}, fmt.Errorf("httpkey: import: %w", err)
 	}
+	g.observe(ctx, &Event{Type: EventIssued, Token: t})
 	return t, nil
 }
 
-// create stores t as the token of secret, under a rotation's successor or by itself.
-func (g *Guard) create(ctx context.Context, secret Secret, t Token, event EventType) (Token, error) {
+// create stores t as the token of secret.
+func (g *Guard) create(ctx context.Context, secret Secret, t Token) (Token, error) {
 	now := time.Now()
 	if t.ID == "" {
 		t.ID = newID(now)
@@ -64,9 +67,6 @@ func (g *Guard) create(ctx context.Context, secret Secret, t Token, event EventT
 	}
 	if t.CreatedAt.IsZero() {
 		t.CreatedAt = now
-	}
-	if event != EventRotated {
-		t.RotatedFrom, t.rest = "", rest{}
 	}
 	t.RotatedTo, t.RevokedAt, t.RevokedFor = "", time.Time{}, ""
 	t.CreatedAt, t.ExpiredAt, t.LastUsed = stored(t.CreatedAt), stored(t.ExpiredAt), stored(t.LastUsed)
@@ -79,12 +79,7 @@ func (g *Guard) create(ctx context.Context, secret Secret, t Token, event EventT
 	if t.Expired(now) {
 		return Token{}, fmt.Errorf("%w: ExpiredAt is %v, it must be in the future", ErrInvalidToken, t.ExpiredAt)
 	}
-	t, err := g.store.Create(ctx, t)
-	if err != nil {
-		return Token{}, err
-	}
-	g.observe(ctx, &Event{Type: event, Token: t})
-	return t, nil
+	return g.store.Create(ctx, t)
 }
 
 // newID returns a UUID of version 7 (RFC 9562, section 5.7): later ones sort
@@ -113,8 +108,9 @@ func newID(now time.Time) string {
 // successor, with the expiry that the first one got, also where the old key has ended by
 // the rotation. There is a valid key at every moment, if the store can be read.
 //
-// Errors wrap [ErrNotFound], [ErrInactive], [ErrInvalidToken] if the store has what no
-// Guard would put there, or the store's.
+// Errors wrap [ErrNotFound], [ErrInactive], [ErrConflict] if another rotation of the token
+// came in between, [ErrInvalidToken] if the store has what no Guard would put there, or
+// the store's.
 func (g *Guard) Rotate(ctx context.Context, id string, grace time.Duration) (Created, error) {
 	created, err := g.rotate(ctx, id, grace)
 	if err != nil {
@@ -140,9 +136,10 @@ func (g *Guard) rotate(ctx context.Context, id string, grace time.Duration) (Cre
 	if err != nil {
 		return Created{}, fmt.Errorf("the old key is as it was: %w", err)
 	}
-	if err := g.retire(ctx, old.ID, successor.ID, time.Now().Add(grace)); err != nil {
+	if err := g.retire(ctx, old, successor.ID, time.Now().Add(grace)); err != nil {
 		return Created{}, errors.Join(err, g.discard(ctx, successor.ID))
 	}
+	g.observe(ctx, &Event{Type: EventRotated, Token: successor})
 	return Created{Token: successor, Secret: secret}, nil
 }
 
@@ -166,24 +163,26 @@ func (g *Guard) succeed(ctx context.Context, old Token, expiry time.Time, secret
 	next.CreatedAt, next.LastUsed, next.ExpiredAt = time.Time{}, time.Time{}, expiry
 	next.RotatedFrom = old.ID
 	next.rest = rest{payer: cmp.Or(old.rest.payer, old.ID), unknown: old.rest.unknown}
-	stored, err := g.create(ctx, secret, next, EventRotated)
+	stored, err := g.create(ctx, secret, next)
 	if err == nil || errors.Is(err, ErrInvalidToken) {
 		return stored, err
 	}
-	found, getErr := g.store.Get(ctx, next.ID)
-	if getErr != nil {
-		return Token{}, err
+	if found, getErr := g.store.Get(ctx, next.ID); getErr == nil {
+		return found, nil
 	}
-	g.observe(ctx, &Event{Type: EventRotated, Token: found})
-	return found, nil
+	return Token{}, err
 }
 
-// retire ends the token of an ID at a moment, if it does not end before, and names its
-// successor in it. If the answer was lost, it looks whether that is done.
-func (g *Guard) retire(ctx context.Context, id, successor string, at time.Time) error {
-	_, err := g.store.Update(ctx, id, func(t *Token) error {
+// retire ends old at a moment, if it does not end before, and names its successor in it,
+// unless it has got another one since old was read. If the answer was lost, it looks
+// whether that is done.
+func (g *Guard) retire(ctx context.Context, old Token, successor string, at time.Time) error {
+	_, err := g.store.Update(ctx, old.ID, func(t *Token) error {
 		if !t.IsActive {
 			return ErrInactive
+		}
+		if t.RotatedTo != old.RotatedTo && t.RotatedTo != successor {
+			return fmt.Errorf("another rotation came first, to %s: %w", t.RotatedTo, ErrConflict)
 		}
 		if !t.rest.rotated {
 			t.rest.planned, t.rest.rotated = t.ExpiredAt, true
@@ -197,10 +196,13 @@ func (g *Guard) retire(ctx context.Context, id, successor string, at time.Time) 
 	if err == nil || errors.Is(err, ErrNotFound) { // it was deleted meanwhile, and so has ended
 		return nil
 	}
-	if errors.Is(err, ErrInactive) {
+	switch {
+	case errors.Is(err, ErrInactive):
 		return fmt.Errorf("the old key was revoked meanwhile: %w", err)
+	case errors.Is(err, ErrConflict):
+		return err
 	}
-	switch t, getErr := g.store.Get(ctx, id); {
+	switch t, getErr := g.store.Get(ctx, old.ID); {
 	case getErr != nil:
 		return fmt.Errorf("it is not known whether the end of the old key has changed: %w", errors.Join(err, getErr))
 	case t.RotatedTo == successor:

@@ -42,19 +42,14 @@ func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bo
 	d := decision{reason: reason}
 	if reason == "" {
 		d = g.decide(r.Context(), r, key, 1)
+		defer d.charge.release()
 	}
-	if d.result.Limit != (Limit{}) {
-		g.headers.set(w.Header(), &d.result, d.at)
-		if g.options.IETFHeaders {
-			setIETFHeaders(w.Header(), &d.result)
-		}
-	}
+	g.setHeaders(w.Header(), &d)
 	if d.reason != "" {
 		g.refuse(w, r, &d)
 		return r, false
 	}
-	g.observeAdmission(r.Context(), r, &d)
-	return r.WithContext(&admitted{r.Context(), g, d.subject, d.result, d.edited}), true
+	return r.WithContext(g.admit(r.Context(), r, &d)), true
 }
 
 // Admit decides about a secret that came by another way than a request header, over gRPC,
@@ -66,13 +61,13 @@ func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission,
 	d := decision{reason: g.shape(secret)}
 	if d.reason == "" {
 		d = g.decide(ctx, nil, secret, cost)
+		defer d.charge.release()
 	}
 	if d.reason != "" {
 		g.observeRefusal(ctx, nil, &d)
 		return nil, d.error()
 	}
-	g.observeAdmission(ctx, nil, &d)
-	return (&admitted{ctx, g, d.subject, d.result, d.edited}).admission(), nil
+	return g.admit(ctx, nil, &d).admission(), nil
 }
 
 // Verify returns the token of a secret that came by another way than a request
@@ -81,7 +76,9 @@ func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission,
 func (g *Guard) Verify(ctx context.Context, secret string) (Token, error) {
 	d := decision{reason: g.shape(secret)}
 	if d.reason == "" {
-		d = g.identify(ctx, nil, secret)
+		b := budget.New(ctx, g.options.Timeout)
+		defer b.End()
+		d.subject, d.at, d.reason, d.cause = g.identify(b, nil, secret)
 	}
 	if d.reason != "" {
 		g.observeRefusal(ctx, nil, &d)
@@ -89,27 +86,55 @@ func (g *Guard) Verify(ctx context.Context, secret string) (Token, error) {
 	}
 	g.use(d.subject, d.at)
 	g.observeAdmission(ctx, nil, &d)
-	return d.subject.token(), nil
+	return g.token(d.subject), nil
 }
 
 // decision is what is found out about a request, step by step.
 type decision struct {
 	subject subject
 	at      clock.Instant // when the key was found valid, or the limiter answered
-	result  Result        // the zero Result until the limiter was asked
-	edited  *Charge       // what Options.Charge made of the charge, if it is set
+	outcome outcome
+	charge  *pooledCharge // what the limiter was asked, if Options.Charge is set
 	reason  Reason        // why the request is refused; empty: it is not
 	cause   error         // the error of the store or the limiter
 }
 
-func (d *decision) error() Error { return Error{reason: d.reason, result: d.result, cause: d.cause} }
+func (d *decision) error() Error {
+	e := Error{reason: d.reason, cause: d.cause}
+	if d.reason == ReasonThrottled || d.reason == ReasonLimit {
+		e.result = d.outcome.result()
+	}
+	return e
+}
 
 // subject is a valid or invalid token: in memory, or a copy of one that is elsewhere. The
 // zero subject is none.
 type subject struct {
-	source ram.Source[Token]
 	entry  *ram.Entry[Token]
 	remote *Token
+}
+
+// outcome is a Result in a few words: a request that is let in keeps it.
+type outcome struct {
+	limit      *Limit // that binds, immutable and perhaps not resolved; nil: there is none
+	burst      int    // of the limit as it was applied
+	remaining  int
+	resetAfter time.Duration
+	retryAfter time.Duration
+	allowed    bool
+	whole      *Result // in place of all but allowed, where it says more
+}
+
+func (o *outcome) result() Result {
+	switch {
+	case o.whole != nil:
+		return *o.whole
+	case o.limit == nil:
+		return Result{Allowed: o.allowed}
+	}
+	limit := o.limit.Resolve()
+	limit.Burst = o.burst
+	return Result{Allowed: o.allowed, Limit: limit, Remaining: o.remaining, ResetAfter: o.resetAfter, RetryAfter: o.retryAfter}
 }
 
 // decide takes a key through every step. r is nil where there is no request.
@@ -119,32 +144,39 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 		defer b.End()
 		ctx = b
 	}
-	d := g.identify(ctx, r, key)
-	if d.reason != "" {
-		return d
+	s, at, reason, err := g.identify(ctx, r, key)
+	if reason != "" {
+		return decision{subject: s, at: at, reason: reason, cause: err}
 	}
-	d.result, d.edited, d.cause = g.charge(ctx, r, d.subject, d.at, cost)
+	o, charge, err := g.charge(ctx, r, s, at, cost)
 	if g.waits {
-		d.at = g.clock.Now()
+		at = g.clock.Now()
 	}
 	switch {
-	case d.cause != nil:
-		d.result, d.reason = Result{}, blame(ctx, ReasonLimiter)
-		return d
-	case d.result.Allowed:
-	case d.result.never():
-		d.reason = ReasonLimit
+	case err != nil:
+		return decision{subject: s, at: at, charge: charge, reason: blame(ctx, ReasonLimiter), cause: err}
+	case o.allowed:
+	case o.isFinal():
+		reason = ReasonLimit
 	default:
-		d.reason = ReasonThrottled
+		reason = ReasonThrottled
 	}
 	if cost != 0 {
-		g.use(d.subject, d.at)
+		g.use(s, at)
 	}
-	return d
+	return decision{subject: s, at: at, outcome: o, charge: charge, reason: reason}
 }
 
-// extract returns the one key in h, if it has the shape of one, or why it has none. It
-// looks at no other header, and never at the URL.
+// isFinal reports whether what was denied can never pass.
+func (o *outcome) isFinal() bool {
+	if o.whole != nil {
+		return o.whole.never()
+	}
+	return !o.allowed && o.retryAfter == 0
+}
+
+// extract returns the one key in h, if it looks like one, or why it has none. It looks at
+// no other header, and never at the URL.
 func (g *Guard) extract(h http.Header) (key string, reason Reason) {
 	lines := h[g.options.Header]
 	if len(lines) > 1 {
@@ -160,7 +192,7 @@ func (g *Guard) shape(key string) Reason {
 	switch {
 	case key == "":
 		return ReasonMissing
-	case !g.format.Accepts(key):
+	case !g.format.Resembles(key):
 		return ReasonMalformed
 	}
 	return ""
@@ -180,26 +212,28 @@ func trimBlanks(s string) string {
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
 // identify finds the token of a key, and whether it is valid where the request comes from.
-func (g *Guard) identify(ctx context.Context, r *http.Request, key string) decision {
-	found, known := g.recall(key)
-	var err error
+func (g *Guard) identify(ctx context.Context, r *http.Request, key string) (s subject, at clock.Instant, reason Reason, err error) {
+	s, known := g.recall(key)
+	if s == (subject{}) && !g.format.Accepts(key) { // memory needs no checksum
+		return s, at, ReasonMalformed, nil
+	}
 	if !known {
-		found, err = g.lookup(ctx, key)
+		s, err = g.lookup(ctx, key)
 	}
-	d := decision{subject: found, at: g.clock.Now(), cause: err}
-	switch state := found.state(); {
+	at = g.clock.Now()
+	switch state := s.state(); {
 	case err != nil:
-		d.reason = blame(ctx, ReasonStore)
-	case found == subject{}:
-		d.reason = ReasonUnknown
+		return s, at, blame(ctx, ReasonStore), err
+	case s == subject{}:
+		return s, at, ReasonUnknown, nil
 	case state&ram.Active == 0:
-		d.reason = ReasonInactive
-	case found.expired(d.at):
-		d.reason = ReasonExpired
-	case state&ram.Special != 0 && !g.isInNetworks(r, found.peek().Networks):
-		d.reason = ReasonNetwork
+		return s, at, ReasonInactive, nil
+	case s.expired(at):
+		return s, at, ReasonExpired, nil
+	case state&ram.Special != 0 && !g.isInNetworks(r, s.peek().Networks):
+		return s, at, ReasonNetwork, nil
 	}
-	return d
+	return s, at, "", nil
 }
 
 // recall finds the token of a key under the current pepper or a previous one in memory; if
@@ -209,13 +243,9 @@ func (g *Guard) recall(key string) (found subject, known bool) {
 		return subject{}, false
 	}
 	for _, digest := range g.digesters {
-		d := [32]byte(digest(key))
-		entry, known := g.memory.Find(&d)
-		if !known {
-			return subject{}, false
-		}
-		if entry != nil && entry.Has(&d) {
-			return subject{source: g.memory, entry: entry}, true
+		entry, known := g.memory.Find(digest(key))
+		if entry != nil || !known {
+			return subject{entry: entry}, known
 		}
 	}
 	return subject{}, true
@@ -223,7 +253,7 @@ func (g *Guard) recall(key string) (found subject, known bool) {
 
 // lookup finds it in the store, within the timeout.
 func (g *Guard) lookup(ctx context.Context, key string) (subject, error) {
-	if !g.waits {
+	if _, isBounded := ctx.(*budget.Budget); !isBounded {
 		b := budget.New(ctx, g.options.Timeout)
 		defer b.End()
 		ctx = b
@@ -259,7 +289,7 @@ func (g *Guard) isInNetworks(r *http.Request, networks []netip.Prefix) bool {
 	if r == nil {
 		return false
 	}
-	addr := g.options.ClientAddr(r)
+	addr := g.options.ClientAddr(r).Unmap().WithZone("")
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
 }
 
@@ -293,15 +323,33 @@ func (s subject) expired(at clock.Instant) bool {
 	return !s.remote.ExpiredAt.IsZero() && s.remote.ExpiredAt.UnixMicro() <= at.UnixMicro()
 }
 
-// token returns a copy of the token, as it is now.
-func (s subject) token() Token {
+// token returns a copy of the token of a subject, as it is now.
+func (g *Guard) token(s subject) Token {
 	switch {
 	case s.entry != nil:
-		return s.source.Token(s.entry)
+		return g.memory.Token(s.entry)
 	case s.remote != nil:
 		return s.remote.Clone()
 	}
 	return Token{}
+}
+
+// view is token for Options.Charge, which changes no Token: it may share memory with the
+// store.
+func (g *Guard) view(s subject) Token {
+	if s.entry == nil {
+		return *s.remote
+	}
+	full := s.entry.Body().Full
+	if full == nil {
+		return g.memory.Token(s.entry)
+	}
+	t := *full
+	t.LastUsed = time.Time{}
+	if at := s.entry.LastUsed(); at != ram.Null {
+		t.LastUsed = time.UnixMicro(at).UTC()
+	}
+	return t
 }
 
 // peek returns the token of a Special subject, to be read only.
@@ -315,9 +363,17 @@ func (s subject) peek() *Token {
 	return &Token{} // it has become another meanwhile
 }
 
+// limits returns those of the token's own, to be read only.
+func (s subject) limits() []Limit {
+	if s.state()&ram.Special == 0 {
+		return nil
+	}
+	return s.peek().Limits
+}
+
 func (s subject) payer() string {
 	if s.entry != nil {
-		return s.entry.Body().Payer
+		return s.entry.Payer()
 	}
 	return s.remote.Payer()
 }
@@ -328,7 +384,7 @@ func (g *Guard) use(s subject, at clock.Instant) {
 	case s.remote != nil:
 		g.lastUsed.Record(s.remote.ID, at.UnixMicro())
 	case s.entry.IsCopy():
-		g.lastUsed.Record(s.source.ID(s.entry), at.UnixMicro())
+		g.lastUsed.Record(g.memory.ID(s.entry), at.UnixMicro())
 	default:
 		s.entry.TouchCoarsely(at.UnixMicro())
 	}
@@ -338,7 +394,6 @@ func (g *Guard) use(s subject, at clock.Instant) {
 // steady limit.
 type terms struct {
 	limits []Limit
-	single bool
 	first  ram.Limit
 }
 
@@ -347,39 +402,69 @@ func newTerms(limits []Limit) terms {
 	for i, l := range limits {
 		t.limits[i] = l.Resolve()
 	}
-	if len(limits) == 1 && t.limits[0].isSteady() {
-		t.single, t.first = true, t.limits[0].inMemory()
+	if isSingle(t.limits) {
+		t.first = t.limits[0].inMemory()
 	}
 	return t
 }
 
 func (l Limit) isSteady() bool { return l.Calendar == "" && l.Rate > 0 }
 
-// inMemory returns l, which is resolved, valid and steady, as a limiter in memory has it.
+// inMemory returns l, which is resolved and valid, as a limiter in memory has it if it is
+// steady.
 func (l Limit) inMemory() ram.Limit {
+	if !l.isSteady() {
+		return ram.Limit{}
+	}
 	t := l.terms()
 	return ram.Limit{Term: ram.Term{Name: l.Name, Window: t.Window()}, Terms: t}
 }
 
-// charge takes the cost of a request from the buckets of its payer. It returns what
-// Options.Charge made of it, if that is set.
-func (g *Guard) charge(ctx context.Context, r *http.Request, s subject, at clock.Instant, cost int) (Result, *Charge, error) {
-	of := &g.apiKeys
+// charge takes the cost of a request from the buckets of its payer. It returns the charge
+// that Options.Charge has edited, if that is set, for its caller to release.
+func (g *Guard) charge(ctx context.Context, r *http.Request, s subject, at clock.Instant, cost int) (outcome, *pooledCharge, error) {
+	of := g.termsOf(s)
+	limits, first := of.limits, of.first
+	if own := s.limits(); len(own) > 0 {
+		limits = own
+		if err := validateLimits(limits); err != nil { // a store brought them
+			return outcome{}, nil, err
+		}
+		first = limits[0].Resolve().inMemory()
+	}
+	switch {
+	case g.options.Charge != nil:
+		return g.chargeEdited(ctx, r, s, at, limits, cost)
+	case len(limits) == 0:
+		return outcome{allowed: true}, nil, nil
+	case cost >= 0 && g.buckets != nil && s.entry != nil && isSingle(limits):
+		return g.takeInMemory(s, s.payer(), &limits[0], first, cost, at), nil, nil
+	}
+	c := charges.Get().(*pooledCharge)
+	defer c.release()
+	c.Charge = Charge{Bucket: s.payer(), Limits: limits, Cost: cost}
+	o, err := g.ask(ctx, &c.Charge)
+	return o, nil, err
+}
+
+// ask asks the limiter for a charge, whose limits are immutable.
+func (g *Guard) ask(ctx context.Context, c *Charge) (outcome, error) {
+	r, err := g.limiter.Allow(ctx, c)
+	if err != nil {
+		return outcome{}, err
+	}
+	limits := c.Limits
+	if len(limits) > 1 || r.Limit != limits[0].Resolve() {
+		return outcome{allowed: r.Allowed, whole: &r}, nil
+	}
+	return outcome{&limits[0], r.Limit.Burst, r.Remaining, r.ResetAfter, r.RetryAfter, r.Allowed, nil}, nil
+}
+
+func (g *Guard) termsOf(s subject) *terms {
 	if s.state()&ram.Service != 0 {
-		of = &g.services
+		return &g.services
 	}
-	limits := of.limits
-	special := s.state()&ram.Special != 0 && len(s.peek().Limits) > 0
-	if special {
-		limits = s.peek().Limits
-	}
-	if g.options.Charge != nil || cost < 0 || special {
-		return g.chargeWith(ctx, r, s, at, limits, cost)
-	}
-	if g.buckets != nil && s.entry != nil && of.single {
-		return g.takeInMemory(s, s.payer(), of.limits[0], of.first, cost, at), nil, nil
-	}
-	return g.ask(ctx, s.payer(), limits, cost)
+	return &g.apiKeys
 }
 
 // charges are reused, since a limiter's argument escapes to the heap.
@@ -391,58 +476,62 @@ type pooledCharge struct {
 	token  Token
 }
 
-// ask asks the limiter for a charge as it is configured.
-func (g *Guard) ask(ctx context.Context, payer string, limits []Limit, cost int) (Result, *Charge, error) {
-	if len(limits) == 0 {
-		return Result{Allowed: true}, nil, nil
+func (c *pooledCharge) release() {
+	if c != nil {
+		c.token, c.Charge = Token{}, Charge{}
+		charges.Put(c)
 	}
-	c := charges.Get().(*pooledCharge)
-	defer charges.Put(c)
-	c.Charge = Charge{Bucket: payer, Limits: limits, Cost: cost}
-	result, err := g.limiter.Allow(ctx, &c.Charge)
-	return result, nil, err
 }
 
-// chargeWith is charge where the limits are not known to be valid: a store brought them, or
-// Options.Charge edits them.
-func (g *Guard) chargeWith(ctx context.Context, r *http.Request, s subject, at clock.Instant, limits []Limit, cost int) (Result, *Charge, error) {
+// chargeEdited is charge where Options.Charge edits it.
+func (g *Guard) chargeEdited(
+	ctx context.Context, r *http.Request, s subject, at clock.Instant, limits []Limit, cost int,
+) (outcome, *pooledCharge, error) {
 	c := charges.Get().(*pooledCharge)
-	defer charges.Put(c)
+	c.token = g.view(s)
 	c.Charge = Charge{Bucket: s.payer(), Limits: append(c.limits[:0], limits...), Cost: cost}
-	var edited *Charge
-	if g.options.Charge != nil {
-		c.token = s.token()
-		g.options.Charge(r, &c.token, &c.Charge)
-		if cost == 0 {
-			c.Cost = 0
-		}
-		edited = &Charge{Bucket: c.Bucket, Limits: slices.Clone(c.Limits)}
+	g.options.Charge(r, &c.token, &c.Charge)
+	if cost == 0 { // Admit only looks
+		c.Cost = 0
 	}
 	if len(c.Limits) == 0 {
-		return Result{Allowed: true}, edited, nil
+		return outcome{allowed: true}, c, nil
 	}
 	if err := c.Validate(); err != nil || c.Forced {
-		return Result{}, edited, cmp.Or(err, errForced)
+		return outcome{}, c, cmp.Or(err, errForced)
 	}
-	if l := c.Limits[0].Resolve(); g.buckets != nil && s.entry != nil && len(c.Limits) == 1 && l.isSteady() {
-		return g.takeInMemory(s, c.Bucket, l, l.inMemory(), c.Cost, at), edited, nil
+	if g.buckets != nil && s.entry != nil && isSingle(c.Limits) {
+		return g.takeInMemory(s, c.Bucket, &c.Limits[0], c.Limits[0].Resolve().inMemory(), c.Cost, at), c, nil
 	}
-	result, err := g.limiter.Allow(ctx, &c.Charge)
-	return result, edited, err
+	o, err := g.ask(ctx, &c.Charge)
+	return o, c, err
 }
 
 var errForced = fmt.Errorf("%w: Forced is for Admission.Charge, Options.Charge must not set it", ErrInvalidLimit)
 
+// isSingle reports whether a bucket beside the token can hold all that limits need.
+func isSingle(limits []Limit) bool { return len(limits) == 1 && limits[0].isSteady() }
+
 // takeInMemory takes from a bucket that lies beside the token.
-func (g *Guard) takeInMemory(s subject, payer string, l Limit, in ram.Limit, cost int, at clock.Instant) Result {
-	r := g.buckets.TakeIn(s.entry.Slot(), payer, in, int64(cost), at.Monotonic)
-	l.Burst = int(r.Burst)
-	return Result{
-		Allowed:    r.Allowed,
-		Limit:      l,
-		Remaining:  int(r.Remaining),
-		ResetAfter: time.Duration(r.ResetAfter) * time.Microsecond,
-		RetryAfter: time.Duration(r.RetryAfter) * time.Microsecond,
+func (g *Guard) takeInMemory(s subject, payer string, l *Limit, in ram.Limit, cost int, at clock.Instant) outcome {
+	r := g.buckets.TakeIn(s.entry.Slot(), payer, in, int64(cost), at.Elapsed)
+	return outcome{
+		limit: l, burst: int(r.Burst), remaining: int(r.Remaining),
+		resetAfter: time.Duration(r.ResetAfter) * time.Microsecond,
+		retryAfter: time.Duration(r.RetryAfter) * time.Microsecond,
+		allowed:    r.Allowed,
+	}
+}
+
+// setHeaders tells a valid key what is left to it.
+func (g *Guard) setHeaders(h http.Header, d *decision) {
+	result := d.outcome.result()
+	if result.Limit == (Limit{}) {
+		return
+	}
+	g.headers.set(h, &result, d.at)
+	if g.options.IETFHeaders {
+		setIETFHeaders(h, &result)
 	}
 }
 
@@ -464,14 +553,27 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, d *decision) {
 // observeRefusal and observeAdmission make no event that nobody looks at.
 func (g *Guard) observeRefusal(ctx context.Context, r *http.Request, d *decision) {
 	if g.observes(ctx, EventRefused) {
-		g.observe(ctx, &Event{Type: EventRefused, Reason: d.reason, Token: d.subject.token(), Result: d.result, Request: r, Err: d.cause})
+		g.observe(ctx, &Event{Type: EventRefused, Reason: d.reason, Token: g.token(d.subject), Result: d.outcome.result(), Request: r, Err: d.cause})
 	}
 }
 
 func (g *Guard) observeAdmission(ctx context.Context, r *http.Request, d *decision) {
 	if g.observes(ctx, EventAdmitted) {
-		g.observe(ctx, &Event{Type: EventAdmitted, Token: d.subject.token(), Result: d.result, Request: r})
+		g.observe(ctx, &Event{Type: EventAdmitted, Token: g.token(d.subject), Result: d.outcome.result(), Request: r})
 	}
+}
+
+// admit makes of a decision the context of the request that it lets in.
+func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) *admitted {
+	g.observeAdmission(ctx, r, d)
+	in := &admitted{Context: ctx, guard: g, subject: d.subject, outcome: d.outcome}
+	if d.charge != nil {
+		in.edited = d.charge.keep()
+		if d.outcome.limit != nil {
+			in.outcome.limit = &in.edited.Limits[0]
+		}
+	}
+	return in
 }
 
 // admitted is the context of a request that was let in. Being the context
@@ -480,8 +582,21 @@ type admitted struct {
 	context.Context
 	guard   *Guard // nil: NewContext made it
 	subject subject
-	result  Result
-	edited  *Charge
+	outcome outcome
+	edited  *editedCharge
+}
+
+// editedCharge is a charge with the room for its limits, if they are few.
+type editedCharge struct {
+	Charge
+	few [2]Limit
+}
+
+// keep returns a copy of c that c's release does not touch.
+func (c *pooledCharge) keep() *editedCharge {
+	kept := &editedCharge{Charge: c.Charge}
+	kept.Limits = append(kept.few[:0], c.Limits...)
+	return kept
 }
 
 type admittedKey struct{}
@@ -501,29 +616,22 @@ func (a *admitted) Value(key any) any {
 
 // Format keeps the token's digest out of a printed context.
 func (a *admitted) Format(f fmt.State, _ rune) {
-	_, _ = io.WriteString(f, "httpkey.Guard request of "+a.subject.token().ID)
+	_, _ = io.WriteString(f, "httpkey.Guard request of "+a.guard.token(a.subject).ID)
 }
 
 func (a *admitted) admission() *Admission {
-	in := &Admission{Token: a.subject.token(), Result: a.result, guard: a.guard}
+	in := &Admission{Token: a.guard.token(a.subject), Result: a.outcome.result(), guard: a.guard}
 	switch {
 	case a.guard == nil:
 	case a.edited != nil:
-		in.charged = *a.edited
+		in.charged = a.edited.Charge
 	default:
-		in.charged = Charge{Bucket: a.subject.payer(), Limits: a.guard.limitsOf(&in.Token)}
+		in.charged = Charge{Bucket: a.subject.payer(), Limits: in.Token.Limits}
+		if len(in.charged.Limits) == 0 {
+			in.charged.Limits = a.guard.termsOf(a.subject).limits
+		}
 	}
 	return in
-}
-
-func (g *Guard) limitsOf(t *Token) []Limit {
-	switch {
-	case len(t.Limits) > 0:
-		return t.Limits
-	case t.Kind == ServiceToken:
-		return g.services.limits
-	}
-	return g.apiKeys.limits
 }
 
 // FromContext returns the token of the request that ctx belongs to, and false
@@ -536,7 +644,7 @@ func FromContext(ctx context.Context) (Token, bool) {
 	if in == nil {
 		return Token{}, false
 	}
-	return in.subject.token(), true
+	return in.guard.token(in.subject), true
 }
 
 // NewContext returns a context in which FromContext finds t, and the Require functions let
@@ -632,7 +740,7 @@ func require(reason Reason, passes func(*http.Request, Token) bool) func(http.Ha
 			switch {
 			case in == nil:
 				WriteError(w, r, Error{reason: ReasonMissing})
-			case passes(r, in.subject.token()):
+			case passes(r, in.guard.token(in.subject)):
 				next.ServeHTTP(w, r)
 			case in.guard == nil:
 				WriteError(w, r, Error{reason: reason})

@@ -259,11 +259,7 @@ func clearRateLimitHeaders(h http.Header) {
 }
 
 // setIETFHeaders writes the fields of draft-ietf-httpapi-ratelimit-headers-11, with every
-// limit as a policy of its own.
-//
-// A policy says Burst in the window. Beside the r that remain stands t, the time within
-// which no more than these can be used: the part of the window that gives r back. With
-// none left it is the time to the next unit.
+// limit as a policy of its own. A policy says Burst in the window.
 func setIETFHeaders(h http.Header, result *Result) {
 	each := result.Each
 	if len(each) == 0 {
@@ -271,14 +267,12 @@ func setIETFHeaders(h http.Header, result *Result) {
 	}
 	var policies, limits []string
 	for i := range each {
-		limit, window := each[i].Limit, max(1, ceilSeconds(each[i].Limit.Window()))
-		name := limit.Name
-		if name == "" {
-			name = defaultPolicy(limit, len(each))
-		}
-		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", name, limit.Burst, window))
-		value := fmt.Sprintf("%q;r=%d", name, max(0, each[i].Remaining))
-		if t := each[i].ietfSeconds(window); t > 0 {
+		r := &each[i]
+		window := max(1, ceilSeconds(r.Limit.Window()))
+		name := policyName(r.Limit, each)
+		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", name, r.Limit.Burst, window))
+		value := fmt.Sprintf("%q;r=%d", name, max(0, r.Remaining))
+		if t := r.ietfSeconds(window); t > 0 {
 			value += fmt.Sprintf(";t=%d", t)
 		}
 		limits = append(limits, value)
@@ -287,34 +281,45 @@ func setIETFHeaders(h http.Header, result *Result) {
 	h["Ratelimit"] = []string{strings.Join(limits, ", ")}
 }
 
-// defaultPolicy names a limit without a name among several: their windows differ.
-func defaultPolicy(l Limit, among int) string {
-	switch {
-	case l.Calendar != "":
-		return string(l.Calendar)
-	case among > 1:
-		return l.Window().String()
+// policyName tells a limit apart from the others: by its Name, and by its window where
+// several have that.
+func policyName(l Limit, among []Result) string {
+	namesakes := 0
+	for i := range among {
+		if among[i].Limit.Name == l.Name {
+			namesakes++
+		}
 	}
-	return "default"
+	window := string(l.Calendar)
+	if window == "" {
+		window = l.Window().String()
+	}
+	switch {
+	case namesakes > 1 && l.Name != "":
+		return l.Name + "-" + window
+	case l.Name != "":
+		return l.Name
+	case namesakes == 1 && l.Calendar == "":
+		return "default"
+	}
+	return window
 }
 
-// ietfSeconds returns t, 0 if there is nothing to say.
+// ietfSeconds returns t, the time within which no more than what remains can be used: the
+// part of the window that gives so much back, or the rest of a quota's. With none left it
+// is the time to the next unit. It is 0 where there never is one.
 func (r *Result) ietfSeconds(window int64) int64 {
+	limit, left := r.Limit, int64(max(0, r.Remaining))
 	switch {
+	case limit.Burst <= 0 || limit.Rate <= 0:
+		return 0
+	case limit.Calendar != "":
+		return ceilSeconds(r.ResetAfter)
+	case left > 0:
+		return max(1, (left*window+int64(limit.Burst)-1)/int64(limit.Burst))
 	case r.RetryAfter > 0:
 		return max(1, ceilSeconds(r.RetryAfter))
-	case r.Limit.Burst == 0:
-		return 0
-	case r.Limit.Calendar != "":
-		return ceilSeconds(r.ResetAfter)
-	case r.Remaining <= 0:
-		return max(1, ceilSeconds(r.ResetAfter-refillTime(r.Limit, r.Limit.Burst-1)))
 	}
-	return max(1, (int64(r.Remaining)*window+int64(r.Limit.Burst)-1)/int64(r.Limit.Burst))
-}
-
-// refillTime returns how long limit takes to give n requests back, n at most Burst.
-func refillTime(limit Limit, n int) time.Duration {
-	micros := limit.Period.Microseconds() * int64(n) / int64(limit.Rate)
-	return time.Duration(micros) * time.Microsecond
+	unit := limit.Period / time.Duration(limit.Rate)
+	return max(1, ceilSeconds(r.ResetAfter-unit*time.Duration(limit.Burst-1)))
 }

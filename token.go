@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -148,8 +147,8 @@ func (t Token) validateAttributes() error {
 		return fmt.Errorf("%w: Networks has more than %d entries", ErrInvalidToken, maxNetworks)
 	}
 	for _, network := range t.Networks {
-		if !network.IsValid() {
-			return fmt.Errorf("%w: Networks holds an invalid prefix", ErrInvalidToken)
+		if !network.IsValid() || network.Addr().Is4In6() {
+			return fmt.Errorf("%w: Networks holds %v, it must be a prefix of IPv4 or IPv6, not of both", ErrInvalidToken, network)
 		}
 	}
 	size := 0
@@ -197,7 +196,8 @@ func (t Token) Clone() Token {
 
 // Apply returns t after a change, as [TokenStore.Update] stores it. Every store calls it
 // with the token as it is. The error is that of change, which then changes nothing,
-// [ErrInvalidToken], or [ErrInactive] where the change would revive what has ended.
+// [ErrInvalidToken] where the change makes t invalid, or [ErrInactive] where it would
+// revive what has ended.
 //
 // ID, Digest and LastUsed stay as they are. A token that becomes inactive gets a
 // RevokedAt if it has none.
@@ -218,8 +218,10 @@ func (t Token) Apply(change func(*Token) error) (Token, error) {
 		next.RevokedAt = now
 	}
 	next.CreatedAt, next.ExpiredAt, next.RevokedAt = stored(next.CreatedAt), stored(next.ExpiredAt), stored(next.RevokedAt)
-	next = next.Clone() // what change put there may be its caller's
-	return next, next.Validate()
+	if err := next.Validate(); err != nil && t.Validate() == nil { // what was invalid can still be revoked
+		return Token{}, err
+	}
+	return next.Clone(), nil // what change put there may be its caller's
 }
 
 // isLater reports whether an expiry comes after another; zero is never.
@@ -400,22 +402,22 @@ type moreJSON struct {
 	PlannedExpiry *time.Time        `json:"planned_expiry,omitempty"`
 }
 
-// moreProperties are the names in moreJSON.
-var moreProperties = func() (names []string) {
-	for i := range reflect.TypeFor[moreJSON]().NumField() {
-		name, _, _ := strings.Cut(reflect.TypeFor[moreJSON]().Field(i).Tag.Get("json"), ",")
-		names = append(names, name)
+// fields are the properties by name. encoding/json alone would fold the case of names.
+func (m *moreJSON) fields() map[string]any {
+	return map[string]any{
+		"limits": &m.Limits, "networks": &m.Networks, "metadata": &m.Metadata, "created_by": &m.CreatedBy,
+		"revoked_at": &m.RevokedAt, "revoked_for": &m.RevokedFor, "rotated_to": &m.RotatedTo,
+		"payer": &m.Payer, "planned_expiry": &m.PlannedExpiry,
 	}
-	return names
-}()
+}
 
 // limitRecord is a [Limit] to the last bit.
 type limitRecord struct {
-	Name     string   `json:"name,omitempty"`
-	Rate     int      `json:"rate"`
-	Burst    int      `json:"burst,omitempty"`
-	Period   int64    `json:"period,omitempty"` // nanoseconds
-	Calendar Calendar `json:"calendar,omitempty"`
+	Name     string        `json:"name,omitempty"`
+	Rate     int           `json:"rate"`
+	Burst    int           `json:"burst,omitempty"`
+	Period   time.Duration `json:"period,omitempty"` // nanoseconds
+	Calendar Calendar      `json:"calendar,omitempty"`
 }
 
 // More returns a JSON object of Limits, Networks, Metadata, CreatedBy, RevokedAt,
@@ -428,7 +430,7 @@ func (t Token) More() string {
 		RevokedAt: stored(t.RevokedAt), RevokedFor: t.RevokedFor, RotatedTo: t.RotatedTo, Payer: t.rest.payer,
 	}
 	for _, l := range t.Limits {
-		more.Limits = append(more.Limits, limitRecord{l.Name, l.Rate, l.Burst, int64(l.Period), l.Calendar})
+		more.Limits = append(more.Limits, limitRecord(l))
 	}
 	if t.rest.rotated {
 		planned := stored(t.rest.planned)
@@ -450,34 +452,43 @@ func (t Token) More() string {
 // SetMore sets the fields that [Token.More] wrote, and keeps what it does not know. An
 // error changes nothing.
 func (t *Token) SetMore(text string) error {
-	var (
-		more    moreJSON
-		unknown map[string]json.RawMessage
-	)
-	if text != "" {
-		if err := errors.Join(json.Unmarshal([]byte(text), &more), json.Unmarshal([]byte(text), &unknown)); err != nil {
-			return fmt.Errorf("httpkey: read the further fields of a token: %w", err)
-		}
-	}
-	for _, name := range moreProperties {
-		delete(unknown, name)
+	more, unknown, err := parseMore(text)
+	if err != nil {
+		return fmt.Errorf("httpkey: read the further fields of a token: %w", err)
 	}
 	t.Limits = nil
 	for _, l := range more.Limits {
-		t.Limits = append(t.Limits, Limit{Name: l.Name, Rate: l.Rate, Burst: l.Burst, Period: time.Duration(l.Period), Calendar: l.Calendar})
+		t.Limits = append(t.Limits, Limit(l))
 	}
 	t.Networks, t.Metadata, t.CreatedBy = more.Networks, more.Metadata, more.CreatedBy
 	t.RevokedAt, t.RevokedFor, t.RotatedTo = more.RevokedAt, more.RevokedFor, more.RotatedTo
-	t.rest = rest{payer: more.Payer}
+	t.rest = rest{payer: more.Payer, unknown: unknown}
 	if more.PlannedExpiry != nil {
 		t.rest.planned, t.rest.rotated = *more.PlannedExpiry, true
 	}
-	if len(unknown) > 0 {
-		kept, err := json.Marshal(unknown)
-		if err != nil {
-			return fmt.Errorf("httpkey: read the further fields of a token: %w", err)
-		}
-		t.rest.unknown = string(kept)
-	}
 	return nil
+}
+
+// parseMore returns the properties that are known, and an object of the others.
+func parseMore(text string) (more moreJSON, unknown string, err error) {
+	if text == "" {
+		return more, "", nil
+	}
+	var properties map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(text), &properties); err != nil {
+		return more, "", err
+	}
+	for name, field := range more.fields() {
+		if value, ok := properties[name]; ok {
+			if err := json.Unmarshal(value, field); err != nil {
+				return more, "", fmt.Errorf("%s: %w", name, err)
+			}
+			delete(properties, name)
+		}
+	}
+	if len(properties) == 0 {
+		return more, "", nil
+	}
+	kept, err := json.Marshal(properties)
+	return more, string(kept), err
 }

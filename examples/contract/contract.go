@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 )
 
 // Routes returns a router with guard as its middleware. Besides its own routes,
@@ -138,7 +139,7 @@ func deleted(t *testing.T, a *api) []string {
 
 func revoked(t *testing.T, a *api) []string {
 	key, token := a.issue(t, httpkey.Token{})
-	if err := a.guard.Revoke(t.Context(), token.ID); err != nil {
+	if err := a.guard.Revoke(t.Context(), token.ID, ""); err != nil {
 		t.Fatal(err)
 	}
 	return []string{key}
@@ -146,8 +147,11 @@ func revoked(t *testing.T, a *api) []string {
 
 func expired(t *testing.T, a *api) []string {
 	key, token := a.issue(t, httpkey.Token{})
-	token.ExpiredAt = time.Now() // expiring exactly now is expired
-	if err := a.store.Update(t.Context(), token); err != nil {
+	_, err := a.store.Update(t.Context(), token.ID, func(t *httpkey.Token) error {
+		t.ExpiredAt = time.Now() // expiring exactly now is expired
+		return nil
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	return []string{key}
@@ -160,7 +164,7 @@ func twice(t *testing.T, a *api) []string {
 
 func exhausted(period time.Duration) arrange {
 	return func(t *testing.T, a *api) []string {
-		key, _ := a.issue(t, httpkey.Token{Limit: httpkey.Limit{Rate: 1, Period: period}})
+		key, _ := a.issue(t, httpkey.Token{Limits: []httpkey.Limit{{Rate: 1, Period: period}}})
 		if response, _ := a.send(t, http.MethodGet, me, key); response.StatusCode != http.StatusOK {
 			t.Fatalf("status %d for the one request that the limit allows", response.StatusCode)
 		}
@@ -170,7 +174,7 @@ func exhausted(period time.Duration) arrange {
 
 func outage(t *testing.T, a *api) []string {
 	key, _ := a.issue(t, httpkey.Token{})
-	a.store.down.Store(true)
+	a.store.Before(httpkeytest.Fail(errors.New("contract: the store is down"), "Lookup"))
 	return []string{key}
 }
 

@@ -46,24 +46,34 @@ func (f Format) Beginning(service bool) string {
 	return f.Prefix + "_k_"
 }
 
+// Resembles reports whether s looks like a key: all of Accepts but the checksum.
+func (f Format) Resembles(s string) bool {
+	return f.resemblesOwn(s) || f.MinImported > 0 && f.isImportable(s)
+}
+
 // Accepts reports whether s has the shape of a key. It asks no store, so a mistyped key
 // costs nothing.
 func (f Format) Accepts(s string) bool {
 	return f.IsOwn(s) || f.MinImported > 0 && f.isImportable(s)
 }
 
-// IsOwn reports whether Generate may have made s.
-func (f Format) IsOwn(s string) bool {
+func (f Format) resemblesOwn(s string) bool {
 	p := len(f.Prefix)
 	if len(s) != p+kindLength+randomLength+checksumLength || s[:p] != f.Prefix {
 		return false
 	}
-	if letter := s[p : p+kindLength]; letter != "_k_" && letter != "_s_" {
+	letter := s[p : p+kindLength]
+	return letter == "_k_" || letter == "_s_"
+}
+
+// IsOwn reports whether Generate may have made s.
+func (f Format) IsOwn(s string) bool {
+	if !f.resemblesOwn(s) {
 		return false
 	}
 	body, sum := s[:len(s)-checksumLength], s[len(s)-checksumLength:]
 	valid := true
-	for i := p + kindLength; i < len(body); i++ {
+	for i := len(f.Prefix) + kindLength; i < len(body); i++ {
 		valid = valid && digitValues[body[i]] != noDigit
 	}
 	want, ok := parseBase62(sum)

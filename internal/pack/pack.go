@@ -2,6 +2,7 @@
 package pack
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -22,8 +23,18 @@ const (
 	scopes // with a blank between
 )
 
-// Body returns what an entry holds of t. It shares no memory with t. The strings of t must
-// not exceed 4 GB together.
+// Entry returns a new entry of t. It shares no memory with t. The strings of t must not
+// exceed 4 GB together.
+func Entry(t httpkey.Token) *ram.Entry[httpkey.Token] {
+	return ram.New(t.Digest, Micros(t.LastUsed), strings.Clone(t.Payer()), Body(t))
+}
+
+// Copy is Entry for a cache: the token is kept elsewhere, and its uses are written there.
+func Copy(t httpkey.Token) *ram.Entry[httpkey.Token] {
+	return ram.NewCopy(t.Digest, Micros(t.LastUsed), strings.Clone(t.Payer()), Body(t))
+}
+
+// Body returns what an entry holds of t.
 func Body(t httpkey.Token) *ram.Body[httpkey.Token] {
 	b := &ram.Body[httpkey.Token]{ExpiredAt: Micros(t.ExpiredAt), CreatedAt: Micros(t.CreatedAt)}
 	if t.IsActive {
@@ -35,27 +46,26 @@ func Body(t httpkey.Token) *ram.Body[httpkey.Token] {
 	if len(t.Limits) > 0 || len(t.Networks) > 0 {
 		b.State |= ram.Special
 	}
-	var text strings.Builder
-	text.WriteString(payerPrefix)
-	texts := [...]string{t.ID, t.Hint, string(t.Kind), t.Label, t.Description, t.User, t.Workspace, t.RotatedFrom, strings.Join(t.Scopes, " ")}
-	if t.More() != "" {
+	texts := [...]string{
+		t.ID, t.Hint, string(t.Kind), t.Label, t.Description, t.User, t.Workspace, t.RotatedFrom, strings.Join(t.Scopes, " "),
+	}
+	if t.More() != "" || slices.ContainsFunc(t.Scopes, isNoWord) {
 		full := t.Clone()
 		b.Full = &full
 		texts = [...]string{id: t.ID, rotatedFrom: t.RotatedFrom, scopes: ""}
 	}
+	end := 0
 	for i, s := range texts {
-		text.WriteString(s)
-		b.Ends[i] = uint32(text.Len() - len(payerPrefix))
+		end += len(s)
+		b.Ends[i] = uint32(end)
 	}
-	whole := text.String()
-	b.Text = whole[len(payerPrefix):]
-	if b.Payer = t.Payer(); b.Payer == whole[:len(payerPrefix)+len(t.ID)] {
-		b.Payer = whole[:len(b.Payer)] // the same in one object
-	}
+	b.Text = strings.Join(texts[:], "")
 	return b
 }
 
-const payerPrefix = "token:"
+// isNoWord reports whether a scope, which no Guard issues then, would come back from Text
+// as another: two scopes are more than one with a blank in it.
+func isNoWord(scope string) bool { return scope == "" || strings.Contains(scope, " ") }
 
 // Token returns the token of an entry as it is now. It shares no memory that its caller
 // could change.
