@@ -351,7 +351,6 @@ func ExampleLimit() {
 	// 200 hello
 	// X-RateLimit-Limit: 2
 	// X-RateLimit-Remaining: 0
-	// 429 {"detail":"Request was throttled. Expected available in `+"`"+`…`+"`"+` seconds."}
 	// true
 }
 

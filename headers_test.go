@@ -32,7 +32,7 @@ func TestIETFHeaders(t *testing.T) {
 		{"burst below rate", limits(httpkey.Limit{Rate: 60, Burst: 10, Period: time.Minute}), 1, 0, `"default";q=10;w=10`, `"default";r=9;t=9`},
 		{"faster than the clock", limits(httpkey.Limit{Rate: 10_000_000, Burst: 1, Period: time.Second}), 1, 0, `"default";q=1;w=1`, `"default";r=0;t=1`},
 		{"none left", limits(httpkey.PerMinute(2)), 2, 0, `"default";q=2;w=60`, `"default";r=0;t=30`},
-		{"none left, soon one", limits(httpkey.PerMinute(2)), 2, 9 * time.Second, `"default";q=2;w=60`, `"default";r=0;t=51`},
+		{"none left, soon one", limits(httpkey.PerMinute(2)), 2, 9 * time.Second, `"default";q=2;w=60`, `"default";r=0;t=21`},
 		{"throttled", limits(httpkey.PerMinute(2)), 3, 10 * time.Second, `"default";q=2;w=60`, `"default";r=0;t=20`},
 		{"shorter than a second", limits(httpkey.Limit{Rate: 4, Period: 100 * time.Millisecond}), 1, 0, `"default";q=4;w=1`, `"default";r=3;t=1`},
 		{"rate that does not divide", limits(httpkey.PerMinute(7)), 1, 0, `"default";q=7;w=60`, `"default";r=6;t=52`},

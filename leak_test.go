@@ -132,7 +132,7 @@ func TestNothingPrintsSecrets(t *testing.T) {
 			slog.New(handler(&buf)).Info("message", "value", value, slog.Group("group", "value", value))
 			show(how, buf.String())
 		}
-		if _, creating := value.(httpkey.Created); creating {
+		if name == "Created" || name == "*Created" {
 			continue // the one JSON that is to show it
 		}
 		if _, isMap := value.(map[httpkey.Digest]int); !isMap {

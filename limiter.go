@@ -253,6 +253,7 @@ func (c *Charge) Validate() error {
 // Implementations are safe for concurrent use. The package storetest proves
 // these rules for an implementation of your own.
 type Limiter interface {
+	// Allow decides on a charge.
 	Allow(ctx context.Context, c *Charge) (Result, error)
 }
 
@@ -347,6 +348,9 @@ func newFailover(limiter, fallback Limiter, timeout time.Duration, report func(e
 		// A charge: a limiter that can be read and not written is still down. The limit
 		// has room for the probes of any number of processes.
 		_, err := limiter.Allow(ctx, &Charge{Bucket: "probe", Limits: []Limit{PerSecond(1009)}, Cost: 1})
+		if errors.Is(err, ErrInvalidLimit) { // it has answered
+			return nil
+		}
 		return err
 	}
 	return &failover{limiter, fallback, breaker.New(probe, timeout, report)}

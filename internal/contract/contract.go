@@ -19,10 +19,10 @@ import (
 
 // The bodies of the contract that have no number in them.
 const (
-	Missing     = `{"detail":"Authentication credentials were not provided."}`
-	Invalid     = `{"detail":"Given API token is not valid"}`
-	Forbidden   = `{"detail":"You do not have permission to perform this action."}`
-	Unavailable = `{"detail":"Authentication is temporarily unavailable."}`
+	Missing     = `{"detail":"Authentication credentials were not provided."}`      // 401
+	Invalid     = `{"detail":"Given API token is not valid"}`                       // 401
+	Forbidden   = `{"detail":"You do not have permission to perform this action."}` // 403
+	Unavailable = `{"detail":"Authentication is temporarily unavailable."}`         // 503
 )
 
 // Me is the route that every router under test has of its own. It greets the user of the key
