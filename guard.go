@@ -33,7 +33,7 @@ type Guard struct {
 	format    keyformat.Format
 	digesters []digester // the current one first
 	lastUsed  *lastused.Writer
-	clock     *clock.Clock
+	clock     clock.Clock
 	headers   rateLimitHeaders
 	observes  func(context.Context, EventType) bool
 }
@@ -62,7 +62,6 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 		services:  newTerms(o.Limits[ServiceToken]),
 		format:    keyformat.Format{Prefix: o.Prefix, MinImported: o.ImportedMinLength},
 		digesters: []digester{newDigester(o.Pepper)},
-		clock:     clock.New(),
 		observes:  observedBy(o.Observer),
 	}
 	if g.buckets == nil && limiter != Unlimited {
@@ -94,6 +93,9 @@ func (g *Guard) reportLimiter(err error) {
 // store's, or that of ctx if it ends first: a write that is under way then ends
 // when the store lets it. It also tells of uses that were lost before.
 func (g *Guard) Close(ctx context.Context) error { return g.lastUsed.Close(ctx) }
+
+// Store returns the store that g was made with, for pages that list and change tokens.
+func (g *Guard) Store() TokenStore { return g.store }
 
 // Format keeps the store, and what it may hold, out of a printed Guard.
 func (g *Guard) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "httpkey.Guard") }

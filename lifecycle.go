@@ -108,8 +108,9 @@ func newID(now time.Time) string {
 // successor, with the expiry that the first one got, also where the old key has ended by
 // the rotation. There is a valid key at every moment, if the store can be read.
 //
-// Errors wrap [ErrNotFound], [ErrInactive], [ErrInvalidToken] if the store has what no
-// Guard would put there, or the store's.
+// Errors wrap [ErrNotFound], [ErrInactive], [ErrConflict] if another rotation of the token
+// came in between, [ErrInvalidToken] if the store has what no Guard would put there, or
+// the store's.
 func (g *Guard) Rotate(ctx context.Context, id string, grace time.Duration) (Created, error) {
 	created, err := g.rotate(ctx, id, grace)
 	if err != nil {
@@ -135,7 +136,7 @@ func (g *Guard) rotate(ctx context.Context, id string, grace time.Duration) (Cre
 	if err != nil {
 		return Created{}, fmt.Errorf("the old key is as it was: %w", err)
 	}
-	if err := g.retire(ctx, old.ID, successor.ID, time.Now().Add(grace)); err != nil {
+	if err := g.retire(ctx, old, successor.ID, time.Now().Add(grace)); err != nil {
 		return Created{}, errors.Join(err, g.discard(ctx, successor.ID))
 	}
 	g.observe(ctx, &Event{Type: EventRotated, Token: successor})
@@ -172,12 +173,16 @@ func (g *Guard) succeed(ctx context.Context, old Token, expiry time.Time, secret
 	return Token{}, err
 }
 
-// retire ends the token of an ID at a moment, if it does not end before, and names its
-// successor in it. If the answer was lost, it looks whether that is done.
-func (g *Guard) retire(ctx context.Context, id, successor string, at time.Time) error {
-	_, err := g.store.Update(ctx, id, func(t *Token) error {
+// retire ends old at a moment, if it does not end before, and names its successor in it,
+// unless it has got another one since old was read. If the answer was lost, it looks
+// whether that is done.
+func (g *Guard) retire(ctx context.Context, old Token, successor string, at time.Time) error {
+	_, err := g.store.Update(ctx, old.ID, func(t *Token) error {
 		if !t.IsActive {
 			return ErrInactive
+		}
+		if t.RotatedTo != old.RotatedTo && t.RotatedTo != successor {
+			return fmt.Errorf("another rotation came first, to %s: %w", t.RotatedTo, ErrConflict)
 		}
 		if !t.rest.rotated {
 			t.rest.planned, t.rest.rotated = t.ExpiredAt, true
@@ -191,10 +196,13 @@ func (g *Guard) retire(ctx context.Context, id, successor string, at time.Time) 
 	if err == nil || errors.Is(err, ErrNotFound) { // it was deleted meanwhile, and so has ended
 		return nil
 	}
-	if errors.Is(err, ErrInactive) {
+	switch {
+	case errors.Is(err, ErrInactive):
 		return fmt.Errorf("the old key was revoked meanwhile: %w", err)
+	case errors.Is(err, ErrConflict):
+		return err
 	}
-	switch t, getErr := g.store.Get(ctx, id); {
+	switch t, getErr := g.store.Get(ctx, old.ID); {
 	case getErr != nil:
 		return fmt.Errorf("it is not known whether the end of the old key has changed: %w", errors.Join(err, getErr))
 	case t.RotatedTo == successor:

@@ -80,6 +80,11 @@ func newDigester(pepper Secret) digester {
 }
 
 func digestSHA256(secret string) Digest {
-	var buf [keyformat.MaxImported]byte // on the stack, where []byte(secret) would be an allocation
-	return sha256.Sum256(buf[:copy(buf[:], secret)])
+	// On the stack, where []byte(secret) would be an allocation. Nearly all are short.
+	if len(secret) <= 64 {
+		var short [64]byte
+		return sha256.Sum256(short[:copy(short[:], secret)])
+	}
+	var long [keyformat.MaxImported]byte
+	return sha256.Sum256(long[:copy(long[:], secret)])
 }

@@ -68,7 +68,7 @@ func (q request) aboutToken() bool { return strings.HasPrefix(q.pattern, "/{id}/
 func (q request) send(s *site, login, id string, headers ...string) *httptest.ResponseRecorder {
 	path := strings.NewReplacer("{$}", "", "{id}", url.PathEscape(id)).Replace(q.pattern)
 	if q.page {
-		headers = append(headers, "Accept", browserAccept, "Content-Type", "application/x-www-form-urlencoded")
+		headers = append(headers, "Accept", browserAccept, "Content-Type", formType)
 	} else {
 		headers = append(headers, "Content-Type", "application/json")
 	}
@@ -365,16 +365,14 @@ func TestLinksWorkWhereverItIsMounted(t *testing.T) {
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
 	t.Parallel()
-	store := memstore.New()
-	guard := httpkey.New(store, httpkey.Unlimited, nil)
+	guard := httpkey.New(memstore.New(), httpkey.Unlimited, nil)
 	login := func(*http.Request) (Principal, error) { return Principal{}, nil }
 	for want, build := range map[string]func(){
-		"needs a Guard":           func() { New(nil, store, &Options{Principal: login}) },
-		"needs a TokenStore":      func() { New(guard, nil, &Options{Principal: login}) },
-		"Principal is nil":        func() { New(guard, store, nil) },
-		"options: Principal":      func() { New(guard, store, &Options{}) },
-		"MaxLifetime is -1ns":     func() { New(guard, store, &Options{Principal: login, MaxLifetime: -1}) },
-		"Limit is of no use: htt": func() { New(guard, store, &Options{Principal: login, Limit: httpkey.Limit{Rate: -1}}) },
+		"needs a Guard":           func() { New(nil, &Options{Principal: login}) },
+		"Principal is nil":        func() { New(guard, nil) },
+		"options: Principal":      func() { New(guard, &Options{}) },
+		"MaxLifetime is -1ns":     func() { New(guard, &Options{Principal: login, MaxLifetime: -1}) },
+		"Limit is of no use: htt": func() { New(guard, &Options{Principal: login, Limit: httpkey.Limit{Rate: -1}}) },
 	} {
 		func() {
 			defer func() {

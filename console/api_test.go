@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -15,13 +16,16 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
 
 // The properties of a token in the Plane documentation, and ours.
 var (
 	documented = []string{"created_at", "description", "expired_at", "id", "is_active", "label", "last_used", "user", "workspace"}
-	ours       = []string{"hint", "kind", "rate_limit", "rotated_from", "scopes"}
+	ours       = []string{
+		"created_by", "hint", "kind", "networks", "rate_limits", "revoked_at", "revoked_for", "rotated_from", "rotated_to", "scopes",
+	}
 )
 
 func TestJSONHasTheDocumentedProperties(t *testing.T) {
@@ -77,6 +81,7 @@ func TestCreate(t *testing.T) {
 		ID: token.ID, Hint: secret[len(secret)-4:], Kind: httpkey.ServiceToken, Label: "bot", Description: "d", User: "mary", Workspace: "acme",
 		Scopes: []string{"write"}, IsActive: true, ExpiredAt: time.Date(2099, 1, 2, 2, 4, 5, 123456000, time.UTC), CreatedAt: token.CreatedAt,
 	}
+	want.Limits, want.Networks = []httpkey.Limit{}, []netip.Prefix{} // as the wire has it
 	if !reflect.DeepEqual(token, want) {
 		t.Errorf("created %+v, want %+v", token, want)
 	}
@@ -110,7 +115,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"POST", "/", `{"label":"x","description":"` + strings.Repeat("x", 4097) + `",` + tomorrow + `}`, 400, `{"description":["Ensure this field has no more than 4096 characters."]}`},
 		{"POST", "/", `{"label":"x","colour":"red",` + tomorrow + `}`, 400, `{"colour":["Unknown field."]}`},
 		{"POST", "/", `{"label":"x","Label":"y",` + tomorrow + `}`, 400, `{"Label":["Unknown field."]}`},
-		{"POST", "/", `{"label":"x","user":"eve","rate_limit":null,` + tomorrow + `}`, 400, `{"rate_limit":["This field cannot be set."],"user":["This field cannot be set."]}`},
+		{"POST", "/", `{"label":"x","user":"eve","rate_limits":null,` + tomorrow + `}`, 400, `{"rate_limits":["This field cannot be set."],"user":["This field cannot be set."]}`},
 		{"POST", "/", `{"label":"x","id":"1","is_active":true,"token":"t",` + tomorrow + `}`, 400, `"token":["This field cannot be set."]`},
 		{"POST", "/", `{"label":"x","kind":"master",` + tomorrow + `}`, 400, `{"kind":["\"master\" is not a valid choice."]}`},
 		{"POST", "/", `{"label":"x","scopes":["` + strings.Join(manyScopes(101), `","`) + `"],` + tomorrow + `}`, 400, `{"scopes":["Ensure this field has no more than 100 elements."]}`},
@@ -135,7 +140,11 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"POST", "/", `{"label":"` + strings.Repeat("x", 64<<10) + `"}`, 413, `{"detail":"The request body is larger than 65536 bytes."}`},
 		{"PATCH", "/mine/", `{"label":"` + strings.Repeat("x", 64<<10) + `"}`, 413, `larger than 65536 bytes`},
 		{"PATCH", "/mine/", `{"kind":"service_token"}`, 400, `{"kind":["This field cannot be set."]}`},
-		{"PATCH", "/mine/", `{"rate_limit":{"rate":9000,"burst":9000,"period":1}}`, 400, `{"rate_limit":["This field cannot be set."]}`},
+		{"PATCH", "/mine/", `{"rate_limits":[{"rate":9000,"burst":9000,"period":1}]}`, 400, `{"rate_limits":["This field cannot be set."]}`},
+		{"PATCH", "/mine/", `{"networks":["0.0.0.0/0"]}`, 400, `{"networks":["This field cannot be set."]}`},
+		{"PATCH", "/mine/", `{"created_by":"eve","revoked_at":null}`, 400, `{"created_by":["This field cannot be set."],"revoked_at":["This field cannot be set."]}`},
+		{"PATCH", "/mine/", `{"revoked_for":"x","rotated_to":"beyond"}`, 400, `{"revoked_for":["This field cannot be set."],"rotated_to":["This field cannot be set."]}`},
+		{"PATCH", "/mine/", `{"metadata":{"plan":"gold"}}`, 400, `{"metadata":["Unknown field."]}`},
 		{"PATCH", "/mine/", `{"scopes":["read","admin"]}`, 400, `{"scopes":["This field cannot be set."]}`},
 		{"PATCH", "/mine/", `{"user":"eve","workspace":"acme"}`, 400, `{"user":["This field cannot be set."],"workspace":["This field cannot be set."]}`},
 		{"PATCH", "/mine/", `{"last_used":null,"created_at":null,"hint":"x","rotated_from":"x"}`, 400, `"last_used":["This field cannot be set."]`},
@@ -252,8 +261,8 @@ func TestUpdate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, Options{MaxLifetime: 90 * day})
-		secret, before := s.issue(httpkey.Token{ID: "id", Label: "a", User: "ada", Workspace: "acme", Scopes: []string{"read"}, Limit: httpkey.PerHour(7), ExpiredAt: time.Now().Add(10 * day)})
-		elapse(5 * day)
+		secret, before := s.issue(httpkey.Token{ID: "id", Label: "a", User: "ada", Workspace: "acme", Scopes: []string{"read"}, Limits: []httpkey.Limit{httpkey.PerHour(7)}, ExpiredAt: time.Now().Add(10 * day)})
+		httpkeytest.Elapse(5 * day)
 		if _, err := s.guard.Verify(t.Context(), secret); err != nil {
 			t.Fatal(err)
 		}
@@ -270,7 +279,7 @@ func TestUpdate(t *testing.T) {
 		}
 		var answered httpkey.Token
 		decode(t, w, &answered)
-		want.Digest, want.Limit.Burst = httpkey.Digest{}, 7 // as the wire has it
+		want.Digest, want.Networks, want.Limits[0].Burst = httpkey.Digest{}, []netip.Prefix{}, 7 // as the wire has it
 		if !reflect.DeepEqual(answered, want) {
 			t.Errorf("answered %+v, want %+v", answered, want)
 		}
@@ -290,20 +299,19 @@ func TestUpdate(t *testing.T) {
 	})
 }
 
-// limiterFunc is a limiter in the time of which something else happens.
-type limiterFunc func()
-
-func (f limiterFunc) Allow(context.Context, string, httpkey.Limit, int) (httpkey.Result, error) {
-	f()
-	return httpkey.Result{Allowed: true}, nil
+// meanwhile is a limiter that lets others do something in the time that it takes.
+func meanwhile(others func()) httpkey.Limiter {
+	limiter := httpkeytest.NewLimiter(httpkey.Unlimited)
+	limiter.Before(func(context.Context, string) error { others(); return nil })
+	return limiter
 }
 
 // A change does not undo a revocation that comes while it is made.
 func TestChangesDoNotUndoARevocation(t *testing.T) {
 	t.Parallel()
 	var s *site
-	s = newSite(t, Options{MaxLifetime: day, Limiter: limiterFunc(func() {
-		if err := s.guard.Revoke(s.Context(), "id"); err != nil {
+	s = newSite(t, Options{MaxLifetime: day, Limiter: meanwhile(func() {
+		if err := s.guard.Revoke(s.Context(), "id", ""); err != nil {
 			s.Error(err)
 		}
 	})})
@@ -330,10 +338,10 @@ func TestNothingIsBroughtBack(t *testing.T) {
 		s.issue(httpkey.Token{ID: "revoked", Label: "x", User: "ada"})
 		s.issue(httpkey.Token{ID: "expired", Label: "x", User: "ada", ExpiredAt: time.Now().Add(time.Hour)})
 		s.issue(httpkey.Token{ID: "rotated", Label: "x", User: "ada"})
-		if err := s.guard.Revoke(t.Context(), "revoked"); err != nil {
+		if err := s.guard.Revoke(t.Context(), "revoked", ""); err != nil {
 			t.Fatal(err)
 		}
-		elapse(time.Hour)
+		httpkeytest.Elapse(time.Hour)
 		s.want(201, s.api("ada", "POST", "/rotated/rotate/", `{"grace":3600}`))
 		grace := s.get("rotated").ExpiredAt
 		later := `{"expired_at":"` + time.Now().Add(2*time.Hour).Format(time.RFC3339) + `"}`
@@ -385,7 +393,7 @@ func TestRotate(t *testing.T) {
 					t.Errorf("step %d: valid is %v, want %v", step, err == nil, valid)
 				}
 			}
-			elapse(5 * time.Second)
+			httpkeytest.Elapse(5 * time.Second)
 		}
 	})
 }
@@ -393,52 +401,128 @@ func TestRotate(t *testing.T) {
 // A token from before there was a policy gets a successor that keeps to it.
 func TestRotationBringsIntoPolicy(t *testing.T) {
 	t.Parallel()
-	for name, expiry := range map[string]time.Duration{"never expires": 0, "expires too late": 365 * day, "is within": 10 * day} {
-		synctest.Test(t, func(t *testing.T) {
-			s := newSite(t, Options{MaxLifetime: 90 * day})
-			old := httpkey.Token{ID: "id", Label: "x", User: "ada"}
-			if expiry > 0 {
-				old.ExpiredAt = time.Now().Add(expiry)
-			}
-			s.issue(old)
-			elapse(day)
-			_, successor := s.created(s.api("ada", "POST", "/id/rotate/", `{"grace":0}`))
-			want := time.Now().Add(90 * day)
-			if expiry == 10*day {
-				want = old.ExpiredAt
-			}
-			if !successor.ExpiredAt.Equal(want) {
-				t.Errorf("%s: the successor expires %v, want %v", name, successor.ExpiredAt, want)
-			}
-			told := s.told()
-			if last := told[len(told)-1]; last.Action != ActionRotate || last.Token.ID != successor.ID {
-				t.Errorf("%s: told last %+v", name, last)
-			}
-			if brought := len(told) == 2 && told[0].Action == ActionUpdate && told[0].Token.ID == "id" && told[0].Token.ExpiredAt.Equal(want); brought != (expiry != 10*day) {
-				t.Errorf("%s: told %+v", name, told)
-			}
+	for name, tt := range map[string]struct {
+		expiry, want time.Duration // from the rotation on
+		rotated      bool          // before, by the program, and the successor is deleted
+	}{
+		"never expires":         {0, 90 * day, false},
+		"expires too late":      {365 * day, 90 * day, false},
+		"is within":             {10 * day, 10 * day, false},
+		"never, but was cut":    {0, 90 * day, true},
+		"is within, but is cut": {10 * day, 10 * day, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t, Options{MaxLifetime: 90 * day})
+				old := httpkey.Token{ID: "id", Label: "x", User: "ada"}
+				if tt.expiry > 0 {
+					old.ExpiredAt = time.Now().Add(day + tt.expiry)
+				}
+				s.issue(old)
+				httpkeytest.Elapse(day)
+				if tt.rotated {
+					first, err := s.guard.Rotate(t.Context(), "id", day)
+					if err != nil {
+						t.Fatal(err)
+					}
+					s.want(204, s.api("ada", "DELETE", "/"+first.Token.ID+"/", ""))
+				}
+				_, successor := s.created(s.api("ada", "POST", "/id/rotate/", `{"grace":0}`))
+				if want := time.Now().Add(tt.want); !successor.ExpiredAt.Equal(want) || !s.get(successor.ID).ExpiredAt.Equal(want) {
+					t.Errorf("the successor expires %v, want %v", successor.ExpiredAt, want)
+				}
+				told := s.told()
+				if last := told[len(told)-1]; last.Action != ActionRotate || last.Err != nil || !last.Token.ExpiredAt.Equal(successor.ExpiredAt) {
+					t.Errorf("told last %+v", last)
+				}
+			})
 		})
 	}
 }
 
-// If the old key cannot be ended, the new one is shown all the same.
-func TestHalfRotation(t *testing.T) {
+// A successor that could not be brought into the policy lives as long as the key that it
+// replaces. Its key is shown, and the audit hears of it.
+func TestRotationOutOfPolicyIsToldOf(t *testing.T) {
 	t.Parallel()
-	store := &storeWith{TokenStore: memstore.New(), update: func() error { return errors.New("down") }}
-	s := newSiteOn(t, store, Options{})
+	cause, updates := errors.New("down"), 0
+	store := httpkeytest.NewStore(memstore.New())
+	s := newSiteOn(t, store, Options{MaxLifetime: 90 * day})
 	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
-	s.issue(httpkey.Token{ID: "other", Label: "x", User: "ada"})
-	secret, _ := s.created(s.api("ada", "POST", "/id/rotate/", `{"grace":0}`))
-	if _, err := s.guard.Verify(t.Context(), secret); err != nil {
-		t.Errorf("the new key: %v", err)
+	store.Before(func(_ context.Context, method string) error {
+		if method != "Update" {
+			return nil
+		}
+		if updates++; updates == 2 {
+			return cause
+		}
+		return nil
+	})
+	secret, successor := s.created(s.api("ada", "POST", "/id/rotate/", `{"grace":0}`))
+	if _, err := s.guard.Verify(t.Context(), secret); err != nil || !successor.ExpiredAt.IsZero() {
+		t.Errorf("the new key: %v, until %v", err, successor.ExpiredAt)
 	}
-	told := s.told()
-	if len(told) != 1 || told[0].Err == nil || told[0].Token.RotatedFrom != "id" {
+	if told := s.told(); len(told) != 1 || !errors.Is(told[0].Err, cause) || told[0].Token.ID != successor.ID {
 		t.Errorf("told %+v", told)
 	}
-	w := s.want(201, s.submit("ada", "/other/rotate/", "grace=0"))
-	if !strings.Contains(w.Body.String(), "could not be ended") || !strings.Contains(w.Body.String(), `id="secret"`) {
-		t.Errorf("the page does not tell: %s", w.Body)
+}
+
+// A rotation that fails shows no key and leaves no successor. Repeated, it leads to a good key.
+func TestFailedRotationCanBeRepeated(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("secret detail of the store")
+	for name, fail := range map[string]func(*httpkeytest.Store){
+		"before the successor is stored": func(store *httpkeytest.Store) {
+			store.Before(httpkeytest.Fail(cause, "Create"))
+		},
+		"before the old key is ended": func(store *httpkeytest.Store) {
+			store.Before(httpkeytest.Fail(cause, "Update"))
+		},
+		"after the old key is ended": func(store *httpkeytest.Store) {
+			store.After(func(_ context.Context, method string) error {
+				if method != "Update" {
+					return nil
+				}
+				store.Before(httpkeytest.Fail(cause, "Get"))
+				return cause
+			})
+		},
+	} {
+		for way, rotate := range map[string]func(*site) *httptest.ResponseRecorder{
+			"api":  func(s *site) *httptest.ResponseRecorder { return s.api("ada", "POST", "/id/rotate/", `{"grace":0}`) },
+			"page": func(s *site) *httptest.ResponseRecorder { return s.submit("ada", "/id/rotate/", "grace=0") },
+		} {
+			t.Run(name+"/"+way, func(t *testing.T) {
+				t.Parallel()
+				store := httpkeytest.NewStore(memstore.New())
+				s := newSiteOn(t, store, Options{})
+				s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+				successors := func() int {
+					all, _ := store.List(t.Context(), httpkey.Filter{RotatedFrom: "id"})
+					return len(all)
+				}
+
+				fail(store)
+				body := s.want(503, rotate(s)).Body.String()
+				if strings.Contains(body, "hk_k_") && shownSecret.MatchString(body) || strings.Contains(body, `"token"`) || strings.Contains(body, cause.Error()) {
+					t.Errorf("answered %s", body)
+				}
+				if told := s.told(); len(told) != 1 || told[0].Action != ActionRotate || !errors.Is(told[0].Err, cause) {
+					t.Errorf("told %+v", told)
+				}
+				if n := successors(); n != 0 {
+					t.Errorf("there are %d successors", n)
+				}
+
+				store.Before(nil)
+				store.After(nil)
+				s.want(201, rotate(s))
+				if n := successors(); n != 1 {
+					t.Errorf("after the repetition there are %d successors", n)
+				}
+				s.want(409, rotate(s))
+			})
+		}
 	}
 }
 
@@ -446,7 +530,8 @@ func TestHalfRotation(t *testing.T) {
 func TestStoreIsDown(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("secret detail of the store")
-	store := &storeWith{TokenStore: memstore.New(), update: func() error { return cause }, list: func() error { return cause }}
+	store := httpkeytest.NewStore(memstore.New())
+	store.Before(httpkeytest.Fail(cause, "Update", "List"))
 	s := newSiteOn(t, store, Options{})
 	s.issue(httpkey.Token{ID: "id", Label: "treasure", User: "ada"})
 	for i, w := range []*httptest.ResponseRecorder{
@@ -505,7 +590,7 @@ func TestChangesAreLimited(t *testing.T) {
 			}
 			s.want(200, s.api("ada", "GET", "/", ""))
 			s.want(201, s.api("eve", "POST", "/", `{"label":"x"}`))
-			elapse(12 * time.Second)
+			httpkeytest.Elapse(12 * time.Second)
 			s.want(201, s.api("ada", "POST", "/", `{"label":"x"}`))
 		}
 	})

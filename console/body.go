@@ -154,8 +154,11 @@ func (o *object) grace(field string) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// readOnly are the fields of a token that no request can set.
-var readOnly = []string{"id", "token", "user", "last_used", "created_at", "rate_limit", "hint", "rotated_from", "kind", "workspace", "scopes", "is_active"}
+// readOnly are the fields of a token that no request sets, and those that only some do.
+var readOnly = []string{
+	"id", "token", "user", "last_used", "created_at", "rate_limits", "networks", "hint", "created_by",
+	"revoked_at", "revoked_for", "rotated_from", "rotated_to", "kind", "workspace", "scopes", "is_active",
+}
 
 // refuseRest notes every field that nobody has taken.
 func (o *object) refuseRest() {

@@ -10,23 +10,22 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
 
 // A list that finds little reads many tokens at a time, whatever the size of its pages.
 func TestSearchesReadManyAtATime(t *testing.T) {
 	t.Parallel()
-	calls := 0
-	store := &storeWith{TokenStore: memstore.New()}
+	store := httpkeytest.NewStore(memstore.New())
 	s := newSiteOn(t, store, Options{})
 	for range 500 {
 		s.issue(httpkey.Token{Label: "x", User: "ada"})
 	}
-	store.list = func() error { calls++; return nil }
 	for _, parameters := range []string{"search=needle", "status=ended", "kind=service_token"} {
-		calls = 0
+		before := store.Calls("List")
 		s.want(200, s.api("ada", "GET", "/?per_page=1&"+parameters, ""))
-		if calls > 1 {
+		if calls := store.Calls("List") - before; calls > 1 {
 			t.Errorf("%s: %d calls of List", parameters, calls)
 		}
 	}
@@ -41,7 +40,7 @@ func TestListsAskForNoMoreThanIsLookedAt(t *testing.T) {
 		p.Workspaces = append(p.Workspaces, fmt.Sprint(n))
 	}
 	store := &asked{Store: memstore.New()}
-	c := New(httpkey.New(store, httpkey.Unlimited, nil), store, &Options{
+	c := New(httpkey.New(store, httpkey.Unlimited, nil), &Options{
 		Principal: func(*http.Request) (Principal, error) { return p, nil },
 	}).(*console)
 	if _, err := c.sorted(t.Context(), p, query{Order: "label", Kind: httpkey.ServiceToken, perPage: 10}); err != nil {
@@ -94,7 +93,7 @@ func TestPagesSayWhatIsTrue(t *testing.T) {
 	if body := s.page("ada", "/"+token.ID+"/?done=revoked").Body.String(); strings.Contains(body, sentence) {
 		t.Error("an active token is said to be revoked")
 	}
-	if err := s.guard.Revoke(t.Context(), token.ID); err != nil {
+	if err := s.guard.Revoke(t.Context(), token.ID, ""); err != nil {
 		t.Fatal(err)
 	}
 	if body := s.page("ada", "/"+token.ID+"/?done=revoked").Body.String(); !strings.Contains(body, sentence) {

@@ -27,7 +27,7 @@ func TestSecretsAreShownOnceAndNowhereElse(t *testing.T) {
 			Observer: httpkey.SlogObserver(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 		})
 	)
-	handler := New(guard, store, &Options{
+	handler := New(guard, &Options{
 		Principal: func(*http.Request) (Principal, error) { return people["root"], nil },
 		Audit: func(ctx context.Context, e Event) {
 			fmt.Fprintf(&log, "%v %+v %#v\n", e, e, e)
@@ -49,9 +49,8 @@ func TestSecretsAreShownOnceAndNowhereElse(t *testing.T) {
 		answers = append(answers, w.Body.String())
 		return w
 	}
-	const form = "application/x-www-form-urlencoded"
 	page := func(method, path, body string) string {
-		return send(method, path, body, browserAccept, form).Body.String()
+		return send(method, path, body, browserAccept, formType).Body.String()
 	}
 	api := func(method, path, body string) httpkey.Created {
 		t.Helper()

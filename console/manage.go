@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -14,9 +15,9 @@ import (
 )
 
 const (
-	// maxGrace bounds how long a rotated key goes on working. Only tokens that end
-	// within it are asked for a successor when they are listed.
-	maxGrace = 7 * day
+	maxGrace = 7 * day // how long a rotated key may go on working
+
+	changeTimeout = 5 * time.Second // how long a change may take
 
 	maxLabel       = 255 // characters, as in httpkey.Token
 	maxDescription = 4096
@@ -40,14 +41,33 @@ func (c *console) find(ctx context.Context, p Principal, id string) (httpkey.Tok
 	return t, nil
 }
 
-// successor returns the token that t was rotated into, or nil.
+// successor returns the token that t was rotated into, or nil if there is none any more.
 func (c *console) successor(ctx context.Context, p Principal, t httpkey.Token) (*httpkey.Token, error) {
-	successors, err := c.store.List(ctx, httpkey.Filter{RotatedFrom: t.ID, Limit: 1})
+	find := c.rotatedTo
+	if t.RotatedTo == "" {
+		find = c.rotatedFrom
+	}
+	successor, err := find(ctx, t)
 	if err != nil {
 		return nil, c.failed(ctx, Event{Action: ActionRead, Principal: p, Token: t, Err: err})
 	}
-	if len(successors) == 0 {
+	return successor, nil
+}
+
+func (c *console) rotatedTo(ctx context.Context, t httpkey.Token) (*httpkey.Token, error) {
+	successor, err := c.store.Get(ctx, t.RotatedTo)
+	if errors.Is(err, httpkey.ErrNotFound) {
 		return nil, nil
+	}
+	return &successor, err
+}
+
+// rotatedFrom finds the successor of a token that was rotated by a version of httpkey
+// which did not note it in the old token.
+func (c *console) rotatedFrom(ctx context.Context, t httpkey.Token) (*httpkey.Token, error) {
+	successors, err := c.store.List(ctx, httpkey.Filter{RotatedFrom: t.ID, Limit: 1})
+	if err != nil || len(successors) == 0 {
+		return nil, err
 	}
 	return &successors[0], nil
 }
@@ -75,158 +95,148 @@ func (c *console) create(ctx context.Context, p Principal, t httpkey.Token, wron
 	case !p.mayGrant(t.Scopes):
 		return httpkey.Created{}, forbidden("You may not create tokens with scopes that you do not have.")
 	}
-	if err := c.spend(ctx, p, ActionCreate); err != nil {
+	ctx, done, err := c.begin(ctx, p, ActionCreate)
+	if err != nil {
 		return httpkey.Created{}, err
 	}
-	secret, issued, err := c.guard.Issue(ctx, t)
-	if errors.Is(err, httpkey.ErrConflict) {
+	defer done()
+	created, err := c.guard.Issue(ctx, t)
+	switch {
+	case errors.Is(err, httpkey.ErrConflict):
 		return httpkey.Created{}, conflict("This token was created already. Its key was shown then and cannot be shown again.", t.ID)
-	}
-	if errors.Is(err, httpkey.ErrInvalidToken) {
+	case errors.Is(err, httpkey.ErrInvalidToken):
 		return httpkey.Created{}, malformed("No token can have these properties.")
-	}
-	if err != nil {
+	case err != nil:
 		return httpkey.Created{}, c.failed(ctx, Event{Action: ActionCreate, Principal: p, Token: t, Err: err})
 	}
-	c.audit(ctx, Event{Action: ActionCreate, Principal: p, Token: issued})
-	return httpkey.Created{Token: issued, Secret: secret}, nil
+	c.audit(ctx, Event{Action: ActionCreate, Principal: p, Token: created.Token})
+	return created, nil
 }
 
-// change is what may be changed in a token; nil leaves it as it is.
+// change says what becomes of a token; nil leaves it as it is.
 type change struct {
 	label, description *string
 	isActive           *bool
 	expiredAt          *time.Time // zero: never
 }
 
-// apply changes t as ch asks for, and nothing else: t may have become another since
-// it was checked, as before. An expiry was allowed for the one that it had then.
-func (ch change) apply(before httpkey.Token, t *httpkey.Token) error {
-	if ch.label != nil {
-		t.Label = *ch.label
-	}
-	if ch.description != nil {
-		t.Description = *ch.description
-	}
-	if ch.expiredAt == nil || ch.expiredAt.Equal(before.ExpiredAt) {
-		return nil
-	}
-	if !t.ExpiredAt.Equal(before.ExpiredAt) {
-		return conflict("The expiry of this token was changed by somebody else. Look at it again.", "")
-	}
-	t.ExpiredAt = *ch.expiredAt
-	return nil
-}
-
-// update changes p's token of this ID. wrong is what reading ch has found already.
+// update changes p's token t. wrong is what reading ch has found already.
 //
-// What has ended stays ended: neither a revoked nor an expired token can be brought
-// back, as its key may be in the wrong hands, and one that was rotated cannot
-// outlive its grace. All of it is looked at after the limiter was asked, which takes
-// its time.
-func (c *console) update(ctx context.Context, p Principal, id string, ch change, wrong problems) (httpkey.Token, error) {
-	if err := c.spend(ctx, p, ActionUpdate); err != nil {
-		return httpkey.Token{}, err
-	}
-	ctx, done, err := c.begin(ctx, id, Event{Action: ActionUpdate, Principal: p})
+// What has ended stays ended, because its key may be in the wrong hands: nothing
+// prolongs a revoked or an expired token, nor one that was rotated. The store applies
+// these rules to the token as it is then, in the same step as the change.
+func (c *console) update(
+	ctx context.Context, p Principal, t httpkey.Token, ch change, wrong problems,
+) (httpkey.Token, error) {
+	ctx, done, err := c.begin(ctx, p, ActionUpdate)
 	if err != nil {
 		return httpkey.Token{}, err
 	}
 	defer done()
-	t, err := c.find(ctx, p, id)
-	if err != nil {
+	if err := c.checkUnlinked(ctx, p, t, ch); err != nil {
 		return httpkey.Token{}, err
 	}
-	before := t
-	if err := ch.apply(before, &t); err != nil {
-		return httpkey.Token{}, err
+	var current httpkey.Token
+	updated, err := c.store.Update(ctx, t.ID, func(now *httpkey.Token) error {
+		current = *now
+		return c.apply(ch, t, now, maps.Clone(wrong))
+	})
+	var refused *failure
+	switch {
+	case errors.Is(err, errUnchanged):
+		updated = current
+	case errors.As(err, &refused):
+		return httpkey.Token{}, refused
+	case errors.Is(err, httpkey.ErrInactive): // it ended just now
+		return httpkey.Token{}, errProlongsEnded
+	case errors.Is(err, httpkey.ErrNotFound):
+		return httpkey.Token{}, errNotFound
+	case err != nil:
+		return httpkey.Token{}, c.failed(ctx, Event{Action: ActionUpdate, Principal: p, Token: t, Err: err})
+	default:
+		c.audit(ctx, Event{Action: ActionUpdate, Principal: p, Token: updated})
 	}
-	if t.Label != before.Label {
+	if ch.isActive != nil && !*ch.isActive {
+		return c.end(ctx, p, updated)
+	}
+	return updated, nil
+}
+
+// errUnchanged says that a change leaves a token as it is.
+var errUnchanged = errors.New("httpkey: console: the token is so already")
+
+// apply makes the changes in t that ch asks for, or refuses all of them. seen is the
+// token as the sender of ch was shown it.
+func (c *console) apply(ch change, seen httpkey.Token, t *httpkey.Token, wrong problems) error {
+	before := *t
+	if ch.label != nil && *ch.label != t.Label {
+		t.Label = *ch.label
 		checkLabel(t.Label, wrong)
 	}
-	if t.Description != before.Description {
+	if ch.description != nil && *ch.description != t.Description {
+		t.Description = *ch.description
 		checkDescription(t.Description, wrong)
 	}
-	if !t.ExpiredAt.Equal(before.ExpiredAt) {
+	if ch.expiredAt != nil && !ch.expiredAt.Equal(seen.ExpiredAt) {
+		t.ExpiredAt = *ch.expiredAt
 		c.checkExpiry(t.ExpiredAt, t.CreatedAt, wrong)
 	}
 	if err := wrong.asError(); err != nil {
-		return httpkey.Token{}, err
+		return err
 	}
-	if err := c.checkEnded(ctx, p, before, t, ch); err != nil {
-		return httpkey.Token{}, err
-	}
-	if ch.isActive != nil && !*ch.isActive {
-		if err := c.end(ctx, p, before); err != nil {
-			return httpkey.Token{}, err
-		}
-		t.IsActive = false
-	}
-	if t.Label == before.Label && t.Description == before.Description && t.ExpiredAt.Equal(before.ExpiredAt) {
-		return t, nil
-	}
-	t, err = c.amend(ctx, id, func(now *httpkey.Token) error { return ch.apply(before, now) })
-	if err != nil {
-		return httpkey.Token{}, c.unchanged(ctx, Event{Action: ActionUpdate, Principal: p, Token: before, Err: err})
-	}
-	c.audit(ctx, Event{Action: ActionUpdate, Principal: p, Token: t})
-	return t, nil
-}
-
-// amend changes the token of this ID in the store. It reads it anew, right before it
-// writes: since we looked at it, somebody may have revoked it, or ended it. change
-// refuses with a *failure.
-func (c *console) amend(ctx context.Context, id string, change func(*httpkey.Token) error) (httpkey.Token, error) {
-	t, err := c.store.Get(ctx, id)
-	if err == nil {
-		err = change(&t)
-	}
-	if err != nil {
-		return httpkey.Token{}, err
-	}
-	return t, c.store.Update(ctx, t)
-}
-
-// unchanged is the answer where amend has failed, with e's error.
-func (c *console) unchanged(ctx context.Context, e Event) error {
-	var refused *failure
-	switch {
-	case errors.As(e.Err, &refused):
-		return refused
-	case errors.Is(e.Err, httpkey.ErrNotFound):
-		return errNotFound
-	}
-	return c.failed(ctx, e)
-}
-
-// checkEnded refuses to bring back what has ended.
-func (c *console) checkEnded(ctx context.Context, p Principal, before, after httpkey.Token, ch change) error {
 	if ch.isActive != nil && *ch.isActive && !before.IsActive {
 		return conflict("A revoked token cannot be made active again. Create a new one.", "")
 	}
-	if after.ExpiredAt.Equal(before.ExpiredAt) {
+	if !t.ExpiredAt.Equal(before.ExpiredAt) {
+		return checkNewExpiry(seen, before, *t)
+	}
+	if t.Label == before.Label && t.Description == before.Description {
+		return errUnchanged
+	}
+	return nil
+}
+
+// checkNewExpiry refuses another expiry where before has ended, was rotated, or has got
+// one from somebody else since it was seen.
+func checkNewExpiry(seen, before, after httpkey.Token) error {
+	switch {
+	case hasEnded(before, time.Now()):
+		return errProlongsEnded
+	case before.RotatedTo != "" && isLater(after.ExpiredAt, before.ExpiredAt):
+		return prolongsRotated(before.RotatedTo)
+	case !before.ExpiredAt.Equal(seen.ExpiredAt):
+		return conflict("The expiry of this token was changed by somebody else. Look at it again.", "")
+	}
+	return nil
+}
+
+// checkUnlinked refuses to prolong a token that was rotated and does not say so itself.
+func (c *console) checkUnlinked(ctx context.Context, p Principal, t httpkey.Token, ch change) error {
+	if t.RotatedTo != "" || ch.expiredAt == nil || !isLater(*ch.expiredAt, t.ExpiredAt) {
 		return nil
 	}
-	if hasEnded(before, time.Now()) {
-		return conflict("The expiry of a token that is revoked or expired cannot be changed. Create a new one.", "")
-	}
-	if !after.ExpiredAt.IsZero() && (before.ExpiredAt.IsZero() || after.ExpiredAt.Before(before.ExpiredAt)) {
-		return nil
-	}
-	successor, err := c.successor(ctx, p, before)
+	successor, err := c.successor(ctx, p, t)
 	if err == nil && successor != nil {
-		err = conflict("This token was rotated: it cannot be made to live longer.", successor.ID)
+		err = prolongsRotated(successor.ID)
 	}
 	return err
 }
 
-// rotate issues a successor of p's token of this ID. The successor comes with
-// an error only in the Event: the old key then works on, as its expiry tells.
+var errProlongsEnded = conflict(
+	"The expiry of a token that is revoked or expired cannot be changed. Create a new one.", "")
+
+func prolongsRotated(successor string) error {
+	return conflict("This token was rotated: it cannot be made to live longer.", successor)
+}
+
+// isLater reports whether an expiry comes after another; zero is never.
+func isLater(expiry, other time.Time) bool {
+	return !other.IsZero() && (expiry.IsZero() || expiry.After(other))
+}
+
+// rotate issues a successor of p's token of this ID.
 func (c *console) rotate(ctx context.Context, p Principal, id string, grace time.Duration) (httpkey.Created, error) {
-	if err := c.spend(ctx, p, ActionRotate); err != nil {
-		return httpkey.Created{}, err
-	}
-	ctx, done, err := c.begin(ctx, id, Event{Action: ActionRotate, Principal: p})
+	ctx, done, err := c.begin(ctx, p, ActionRotate)
 	if err != nil {
 		return httpkey.Created{}, err
 	}
@@ -238,101 +248,102 @@ func (c *console) rotate(ctx context.Context, p Principal, id string, grace time
 	if err := c.checkRotatable(ctx, p, t); err != nil {
 		return httpkey.Created{}, err
 	}
-	if err := c.bringIntoPolicy(ctx, p, t); err != nil {
-		return httpkey.Created{}, c.unchanged(ctx, Event{Action: ActionRotate, Principal: p, Token: t, Err: err})
-	}
-	secret, successor, err := c.guard.Rotate(ctx, id, grace)
+	created, err := c.guard.Rotate(ctx, id, grace)
 	switch {
-	case secret != "":
-		c.audit(ctx, Event{Action: ActionRotate, Principal: p, Token: successor, Err: err})
-		return httpkey.Created{Token: successor, Secret: secret}, nil
 	case errors.Is(err, httpkey.ErrNotFound):
 		return httpkey.Created{}, errNotFound
 	case errors.Is(err, httpkey.ErrInactive):
 		return httpkey.Created{}, errEnded
+	case errors.Is(err, httpkey.ErrConflict):
+		return httpkey.Created{}, rotatedAlready("")
+	case err != nil:
+		return httpkey.Created{}, c.failed(ctx, Event{Action: ActionRotate, Principal: p, Token: t, Err: err})
 	}
-	return httpkey.Created{}, c.failed(ctx, Event{Action: ActionRotate, Principal: p, Token: t, Err: err})
+	created.Token, err = c.bringIntoPolicy(ctx, created.Token)
+	c.audit(ctx, Event{Action: ActionRotate, Principal: p, Token: created.Token, Err: err})
+	return created, nil
 }
 
 var errEnded = conflict("A token that is revoked or expired cannot be rotated. Create a new one.", "")
 
-// checkRotatable refuses to rotate what p may not, what has ended, and what was rotated
-// before.
+func rotatedAlready(successor string) error {
+	return conflict("This token was rotated already. Rotate its successor.", successor)
+}
+
+// checkRotatable refuses to rotate what p may not, what has ended, and what has a successor.
+// A token whose successor is gone may be rotated again, also where the first rotation has
+// ended it: nobody may have seen that key.
 func (c *console) checkRotatable(ctx context.Context, p Principal, t httpkey.Token) error {
 	if err := p.mayRotate(t); err != nil {
 		return err
 	}
-	if hasEnded(t, time.Now()) {
+	successor, err := c.successor(ctx, p, t)
+	switch {
+	case err != nil:
+		return err
+	case successor != nil:
+		return rotatedAlready(successor.ID)
+	case !t.IsActive, t.RotatedTo == "" && t.Expired(time.Now()):
 		return errEnded
 	}
-	successor, err := c.successor(ctx, p, t)
-	if err == nil && successor != nil {
-		err = conflict("This token was rotated already. Rotate its successor.", successor.ID)
-	}
-	return err
+	return nil
 }
 
-// bringIntoPolicy sees to it that a successor of t, which gets its expiry, does
-// not live for longer than the policy has it: t may be older than that. It is a change
-// of its own, as the rotation may yet fail.
-func (c *console) bringIntoPolicy(ctx context.Context, p Principal, t httpkey.Token) error {
-	if c.options.MaxLifetime == 0 {
-		return nil
+// bringIntoPolicy shortens the life of a successor, which has the expiry of a token that
+// may be older than the policy. An error leaves it with that: it lives no longer than the
+// key that it replaces, and the key of its owner is not lost.
+func (c *console) bringIntoPolicy(ctx context.Context, successor httpkey.Token) (httpkey.Token, error) {
+	latest := successor.CreatedAt.Add(c.options.MaxLifetime)
+	if c.options.MaxLifetime == 0 || !isLater(successor.ExpiredAt, latest) {
+		return successor, nil
 	}
-	latest := stored(time.Now().Add(c.options.MaxLifetime))
-	livesTooLong := func(t httpkey.Token) bool { return t.ExpiredAt.IsZero() || t.ExpiredAt.After(latest) }
-	if !livesTooLong(t) {
-		return nil
-	}
-	t, err := c.amend(ctx, t.ID, func(t *httpkey.Token) error {
-		if livesTooLong(*t) {
+	shortened, err := c.store.Update(ctx, successor.ID, func(t *httpkey.Token) error {
+		if isLater(t.ExpiredAt, latest) {
 			t.ExpiredAt = latest
 		}
 		return nil
 	})
 	if err != nil {
-		return err
+		return successor, err
 	}
-	c.audit(ctx, Event{Action: ActionUpdate, Principal: p, Token: t})
-	return nil
+	return shortened, nil
 }
 
-// revoke makes p's token of this ID inactive, for ever.
+// revoke makes p's token t inactive, for ever.
 func (c *console) revoke(ctx context.Context, p Principal, t httpkey.Token) error {
-	if err := c.spend(ctx, p, ActionRevoke); err != nil {
-		return err
-	}
-	ctx, done, err := c.begin(ctx, t.ID, Event{Action: ActionRevoke, Principal: p, Token: t})
+	ctx, done, err := c.begin(ctx, p, ActionRevoke)
 	if err != nil {
 		return err
 	}
 	defer done()
-	return c.end(ctx, p, t)
+	_, err = c.end(ctx, p, t)
+	return err
 }
 
-// end is revoke without a cost, in a turn that was taken. Revoking twice is no error and no event.
-func (c *console) end(ctx context.Context, p Principal, t httpkey.Token) error {
+// end is revoke without a cost. It returns the token as it is then. Revoking twice is no
+// error and no event.
+func (c *console) end(ctx context.Context, p Principal, t httpkey.Token) (httpkey.Token, error) {
 	if !t.IsActive {
-		return nil
+		return t, nil
 	}
-	err := c.guard.Revoke(ctx, t.ID)
+	err := c.guard.Revoke(ctx, t.ID, "") // Audit tells who has done it
 	if errors.Is(err, httpkey.ErrNotFound) {
-		return errNotFound
+		return httpkey.Token{}, errNotFound
 	}
 	if err != nil {
-		return c.failed(ctx, Event{Action: ActionRevoke, Principal: p, Token: t, Err: err})
+		return httpkey.Token{}, c.failed(ctx, Event{Action: ActionRevoke, Principal: p, Token: t, Err: err})
 	}
 	t.IsActive = false
+	if revoked, err := c.store.Get(ctx, t.ID); err == nil { // it is revoked whether this works or not
+		t = revoked
+	}
 	c.audit(ctx, Event{Action: ActionRevoke, Principal: p, Token: t})
-	return nil
+	return t, nil
 }
 
 // remove deletes p's token t.
 func (c *console) remove(ctx context.Context, p Principal, t httpkey.Token) error {
-	if err := c.spend(ctx, p, ActionDelete); err != nil {
-		return err
-	}
-	ctx, done, err := c.begin(ctx, t.ID, Event{Action: ActionDelete, Principal: p, Token: t})
+	ctx, done, err := c.begin(ctx, p, ActionDelete)
 	if err != nil {
 		return err
 	}
@@ -344,35 +355,37 @@ func (c *console) remove(ctx context.Context, p Principal, t httpkey.Token) erro
 	return nil
 }
 
-// limiterTimeout is what a person may wait for a limiter. A key that has leaked must
-// be revoked while the limiter is down, too.
-const limiterTimeout = 500 * time.Millisecond
-
-// spend takes a change from what p may do.
-func (c *console) spend(ctx context.Context, p Principal, action Action) error {
+// begin charges p for a change and returns its context; done must be called after it. The
+// change goes on if the client hangs up, so that no rotation is left half done.
+func (c *console) begin(ctx context.Context, p Principal, action Action) (_ context.Context, done func(), _ error) {
 	result, err := c.askLimiter(ctx, p, action)
 	if err != nil {
-		return c.failed(ctx, Event{Action: action, Principal: p, Err: err})
+		return nil, nil, c.failed(ctx, Event{Action: action, Principal: p, Err: err})
 	}
 	if !result.Allowed {
-		return throttled(result.RetryAfter)
+		return nil, nil, throttled(result.RetryAfter)
 	}
-	return nil
+	change, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeTimeout)
+	return change, cancel, nil
 }
 
-// askLimiter asks the stand-in where the limiter fails, and tells of that.
+// limiterTimeout bounds what a change waits for the limiter: a key that has leaked must
+// be revoked also while that is down.
+const limiterTimeout = 500 * time.Millisecond
+
+// askLimiter asks the limiter, or the one that stands in for it while it fails.
 func (c *console) askLimiter(ctx context.Context, p Principal, action Action) (httpkey.Result, error) {
-	key := "console:" + p.User
+	charge := &httpkey.Charge{Bucket: "console:" + p.User, Limits: []httpkey.Limit{c.options.Limit}, Cost: 1}
 	if c.options.Limiter != nil {
 		waiting, cancel := context.WithTimeout(ctx, limiterTimeout)
 		defer cancel()
-		result, err := c.options.Limiter.Allow(waiting, key, c.options.Limit, 1)
+		result, err := c.options.Limiter.Allow(waiting, charge)
 		if err == nil {
 			return result, nil
 		}
 		c.audit(ctx, Event{Action: action, Principal: p, Err: err})
 	}
-	return c.standIn.Allow(ctx, key, c.options.Limit, 1)
+	return c.standIn.Allow(ctx, charge)
 }
 
 // failed tells of an error, which the sender of the request is not told.

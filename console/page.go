@@ -34,9 +34,8 @@ func (c *console) listPage(w http.ResponseWriter, r *http.Request, p Principal) 
 	}
 	now := time.Now()
 	for _, t := range page.tokens {
-		// Only one that is about to end can be rotating: the others need no call of the store.
 		var successor *httpkey.Token
-		if mayBeRotating(t, now) {
+		if t.RotatedTo != "" && !hasEnded(t, now) {
 			if successor, err = c.successor(r.Context(), p, t); err != nil {
 				return err
 			}
@@ -132,7 +131,7 @@ func (c *console) submitChange(w http.ResponseWriter, r *http.Request, p Princip
 	if values.Has("expiry") { // what has ended has no such field
 		ch.expiredAt = pointer(f.expiry(wrong))
 	}
-	if _, err := c.update(r.Context(), p, t.ID, ch, wrong); err != nil {
+	if _, err := c.update(r.Context(), p, t, ch, wrong); err != nil {
 		v, describing := c.describe(r, p, t)
 		if describing != nil {
 			return describing

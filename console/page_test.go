@@ -12,6 +12,7 @@ import (
 	_ "time/tzdata" // for TestExpiryChoicesAreNotMovedByTheClock, wherever it runs
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
 
@@ -92,7 +93,7 @@ func TestRotatingOnThePage(t *testing.T) {
 		if _, err := s.guard.Verify(t.Context(), old); err != nil {
 			t.Fatal(err)
 		}
-		elapse(time.Minute)
+		httpkeytest.Elapse(time.Minute)
 		w := s.want(201, s.submit("ada", "/id/rotate/", "grace=3600"))
 		secret := secretOn(t, w.Body.String())
 		if !strings.Contains(w.Body.String(), "works until <time") {
@@ -115,14 +116,14 @@ func TestRotatingOnThePage(t *testing.T) {
 			shows(path, "Rotating until")
 			shows(path, "The old key is not used any more")
 		}
-		elapse(time.Minute)
+		httpkeytest.Elapse(time.Minute)
 		if _, err := s.guard.Verify(t.Context(), old); err != nil {
 			t.Errorf("the old key in its grace: %v", err)
 		}
 		for _, path := range []string{"/", "/id/", "/" + successor.ID + "/"} {
 			shows(path, "The old key is still in use")
 		}
-		elapse(time.Hour)
+		httpkeytest.Elapse(time.Hour)
 		if _, err := s.guard.Verify(t.Context(), old); err == nil {
 			t.Error("the old key works after its grace")
 		}
@@ -175,7 +176,7 @@ func TestConfirmationShowsTheLastUse(t *testing.T) {
 		if _, err := s.guard.Verify(t.Context(), secret); err != nil {
 			t.Fatal(err)
 		}
-		elapse(3 * time.Hour)
+		httpkeytest.Elapse(3 * time.Hour)
 		for _, action := range []string{"revoke", "delete", "rotate"} {
 			if body := s.page("ada", "/id/"+action+"/").Body.String(); !strings.Contains(body, `<time datetime="2000-01-01T00:00:00Z">1 January 2000, 00:00:00 UTC</time> <span class="quiet">(3 hours ago)`) {
 				t.Errorf("%s: %s", action, body)
@@ -378,7 +379,7 @@ func TestWhatIsOffered(t *testing.T) {
 		}
 	}
 	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
-	if err := s.guard.Revoke(t.Context(), "id"); err != nil {
+	if err := s.guard.Revoke(t.Context(), "id", ""); err != nil {
 		t.Fatal(err)
 	}
 	body := s.page("ada", "/id/").Body.String()
@@ -398,7 +399,8 @@ func TestNamesAreShown(t *testing.T) {
 		User: "u-1", Workspaces: []string{"w-1", "w-2"}, Scopes: []string{"s-1"},
 		Names: map[string]string{"u-1": "Ada", "u-2": "Grace", "w-1": "Acme", "s-1": "Read issues"},
 	}
-	s := &site{TB: t, guard: guard, store: store, handler: New(guard, store, &Options{Principal: func(*http.Request) (Principal, error) { return p, nil }})}
+	handler := New(guard, &Options{Principal: func(*http.Request) (Principal, error) { return p, nil }})
+	s := &site{TB: t, guard: guard, store: store, handler: handler}
 	s.issue(httpkey.Token{ID: "own", Label: "x", User: "u-1"})
 	for _, path := range []string{"/", "/own/", "/own/revoke/"} {
 		if body := s.page("", path).Body.String(); strings.Count(body, "<bdi>Ada</bdi>") != 1 || strings.Contains(body, "Acme") {

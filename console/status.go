@@ -56,8 +56,3 @@ func needsCare(t httpkey.Token, now time.Time) bool {
 	}
 	return false
 }
-
-// mayBeRotating reports whether t can have a successor: no grace is longer, and none lasts for ever.
-func mayBeRotating(t httpkey.Token, now time.Time) bool {
-	return !hasEnded(t, now) && !t.ExpiredAt.IsZero() && t.ExpiredAt.Sub(now) <= maxGrace
-}

@@ -20,14 +20,13 @@ type account interface {
 // allow decides on a charge of any limits: steady opens the accounts of those that are no
 // quotas. All are locked, in an order that is the same for all callers, before one is changed.
 func allow(
-	c *httpkey.Charge, now time.Time,
-	steady func(payer string, items []charge.Item, now time.Time) []account, quotas quotas,
+	c *httpkey.Charge, steady func(payer string, items []charge.Item) []account, quotas quotas,
 ) (httpkey.Result, error) {
 	if err := c.Validate(); err != nil {
 		return httpkey.Result{}, err
 	}
-	items := charge.Items(c, now)
-	accounts := open(c.Bucket, items, now, steady, quotas)
+	items := charge.Items(c, time.Now())
+	accounts := open(c.Bucket, items, steady, quotas)
 	for _, a := range accounts {
 		defer a.Unlock()
 	}
@@ -52,8 +51,7 @@ func decide(a account, n int64, enough, forced bool) gcra.Result {
 
 // open returns the accounts in the order of items.
 func open(
-	payer string, items []charge.Item, now time.Time,
-	steady func(payer string, items []charge.Item, now time.Time) []account, quotas quotas,
+	payer string, items []charge.Item, steady func(payer string, items []charge.Item) []account, quotas quotas,
 ) []account {
 	var kinds [2][]charge.Item // steady ones and quotas
 	for _, item := range items {
@@ -61,10 +59,10 @@ func open(
 	}
 	var opened [2][]account
 	if len(kinds[0]) > 0 {
-		opened[0] = steady(payer, kinds[0], now)
+		opened[0] = steady(payer, kinds[0])
 	}
 	if len(kinds[1]) > 0 {
-		opened[1] = quotas.open(payer, kinds[1], now)
+		opened[1] = quotas.open(payer, kinds[1])
 	}
 	accounts := make([]account, len(items))
 	for i, item := range items {
@@ -97,9 +95,9 @@ type quotas struct{ buckets *ram.Buckets[gcra.Bucket] }
 
 func newQuotas() quotas { return quotas{ram.NewBuckets[gcra.Bucket]()} }
 
-func (q quotas) open(payer string, items []charge.Item, now time.Time) []account {
+func (q quotas) open(payer string, items []charge.Item) []account {
 	accounts := make([]account, len(items))
-	for i, b := range lockAll(q.buckets, payer, items, q.buckets.At(now)) {
+	for i, b := range lockAll(q.buckets, payer, items, q.buckets.Now()) {
 		accounts[i] = &steadyAccount{b, items[i].Terms, 0}
 	}
 	return accounts

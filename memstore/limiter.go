@@ -2,7 +2,6 @@ package memstore
 
 import (
 	"context"
-	"time"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/charge"
@@ -39,12 +38,12 @@ func NewLimiter() *Limiter {
 
 // Allow implements [httpkey.Limiter].
 func (l *Limiter) Allow(_ context.Context, c *httpkey.Charge) (httpkey.Result, error) {
-	return allow(c, time.Now(), l.open, l.quotas)
+	return allow(c, l.open, l.quotas)
 }
 
 // open locks the buckets of limits that refill steadily.
-func (l *Limiter) open(payer string, items []charge.Item, now time.Time) []account {
-	at := l.steady.At(now)
+func (l *Limiter) open(payer string, items []charge.Item) []account {
+	at := l.steady.Now()
 	accounts := make([]account, len(items))
 	for i, b := range lockAll(l.steady, payer, items, at) {
 		accounts[i] = &steadyAccount{b, items[i].Terms, at}
@@ -56,8 +55,8 @@ func (l *Limiter) open(payer string, items []charge.Item, now time.Time) []accou
 type inPlace struct{ *Limiter }
 
 // TakeIn implements [ram.Limiter].
-func (l inPlace) TakeIn(slot *ram.Slot, payer string, limit ram.Limit, n int64, now time.Time) gcra.Result {
-	at := l.steady.At(now)
+func (l inPlace) TakeIn(slot *ram.Slot[gcra.Bucket], payer string, limit ram.Limit, n, elapsed int64) gcra.Result {
+	at := l.steady.At(elapsed)
 	b := l.steady.LockIn(slot, payer, limit.Term, limit.Term.Window, at)
 	defer b.Unlock()
 	return b.State.Take(limit.Terms, at, n, false)

@@ -2,7 +2,6 @@ package memstore
 
 import (
 	"context"
-	"time"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/charge"
@@ -45,11 +44,11 @@ func (w *Window) Allow(_ context.Context, c *httpkey.Charge) (httpkey.Result, er
 		l.Burst = min(l.Burst, 0) // Rate stands in for it; a negative one stays an error
 		strict.Limits[i] = l
 	}
-	return allow(&strict, time.Now(), w.open, w.quotas)
+	return allow(&strict, w.open, w.quotas)
 }
 
-func (w *Window) open(payer string, items []charge.Item, now time.Time) []account {
-	at := w.logs.At(now)
+func (w *Window) open(payer string, items []charge.Item) []account {
+	at := w.logs.Now()
 	accounts := make([]account, len(items))
 	for i, b := range lockAll(w.logs, payer, items, at) {
 		accounts[i] = &logAccount{b, items[i].Terms, at}
@@ -61,11 +60,11 @@ func (w *Window) open(payer string, items []charge.Item, now time.Time) []accoun
 type windowInPlace struct{ *Window }
 
 // TakeIn implements [ram.Limiter].
-func (w windowInPlace) TakeIn(slot *ram.Slot, payer string, limit ram.Limit, n int64, now time.Time) gcra.Result {
-	at := w.logs.At(now)
+func (w windowInPlace) TakeIn(_ *ram.Slot[gcra.Bucket], payer string, limit ram.Limit, n, elapsed int64) gcra.Result {
+	at := w.logs.At(elapsed)
 	terms := gcra.Terms{Rate: limit.Terms.Rate, Burst: limit.Terms.Rate, Period: limit.Terms.Period}
 	term := ram.Term{Name: limit.Term.Name, Window: terms.Period}
-	b := w.logs.LockIn(slot, payer, term, term.Window, at)
+	b := w.logs.Lock(payer, term, term.Window, at)
 	defer b.Unlock()
 	return b.State.take(terms, at, n, false)
 }
@@ -97,12 +96,12 @@ type moment struct {
 
 func (l *slidingLog) hasRoom(t gcra.Terms, now, n int64) bool {
 	l.forget(now, t.Period)
-	return t.Rate > 0 && n <= t.Rate-l.used
+	return t.Rate > 0 && (n == 0 || n <= t.Rate-l.used)
 }
 
 func (l *slidingLog) take(t gcra.Terms, now, n int64, forced bool) gcra.Result {
 	now = l.forget(now, t.Period)
-	r := gcra.Result{Burst: t.Rate, Allowed: forced || t.Rate > 0 && n <= t.Rate-l.used}
+	r := gcra.Result{Burst: t.Rate, Allowed: forced || l.hasRoom(t, now, n)}
 	switch {
 	case r.Allowed && n < 0:
 		l.giveBack(-n)

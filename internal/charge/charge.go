@@ -36,7 +36,7 @@ func ItemOf(l httpkey.Limit, now time.Time) Item {
 	}
 	if start, end := l.Calendar.Span(now); !end.IsZero() {
 		item.Term.Start = start.Unix()
-		item.Terms.Period, item.Terms.Left = 1, end.Sub(now).Microseconds()
+		item.Terms.Period, item.Terms.Left = 1, max(1, end.Sub(now).Microseconds())
 	}
 	return item
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// api is a guarded router as a client sees it, and what goes on behind.
+// api is a guarded router as a client sees it, with its store and handlers.
 type api struct {
 	client *http.Client
 	url    string
@@ -28,10 +28,10 @@ type api struct {
 
 	reached   atomic.Int64  // how many requests came to a handler
 	chunkRead chan struct{} // closed when the client has read the first chunk of a stream
-	streamed  chan error    // the errors of the handler of a stream
+	streamed  chan error    // the failure of a stream's handler, nil for none
 }
 
-// errPanic is what the handler of /panic panics with.
+// errPanic is the value with which the handler of /panic panics.
 var errPanic = errors.New("contract: a handler panics")
 
 // newAPI serves a router of the kind under test over a transport.

@@ -42,13 +42,17 @@ func (t Terms) Window() int64 { return ceilDiv(t.Capacity(), t.Rate) }
 // Capacity returns what an empty bucket owes. A forced charge may make it owe twice as much.
 func (t Terms) Capacity() int64 { return t.Burst * t.Period }
 
-// HasRoom reports whether a bucket that owes so much has room for n.
+// HasRoom reports whether a bucket that owes so much has room for n. There is always room
+// for nothing, unless the Rate is 0.
 func (t Terms) HasRoom(owed, n int64) bool {
-	return n <= t.Burst && (t.Rate > 0 || n < 0) && n*t.Period <= t.Capacity()-owed
+	return n < 0 || t.Rate > 0 && (n == 0 || n <= t.Burst && n*t.Period <= t.Capacity()-owed)
 }
 
 // Charged returns what a bucket owes after n more, which it has room for unless it is forced.
 func (t Terms) Charged(owed, n int64) int64 {
+	if n == 0 {
+		return owed
+	}
 	n = min(max(n, -2*t.Burst), 2*t.Burst)
 	return min(max(owed+n*t.Period, 0), 2*t.Capacity())
 }

@@ -46,24 +46,34 @@ func (f Format) Beginning(service bool) string {
 	return f.Prefix + "_k_"
 }
 
+// Resembles reports whether s looks like a key: all of Accepts but the checksum.
+func (f Format) Resembles(s string) bool {
+	return f.resemblesOwn(s) || f.MinImported > 0 && f.isImportable(s)
+}
+
 // Accepts reports whether s has the shape of a key. It asks no store, so a mistyped key
 // costs nothing.
 func (f Format) Accepts(s string) bool {
 	return f.IsOwn(s) || f.MinImported > 0 && f.isImportable(s)
 }
 
-// IsOwn reports whether Generate may have made s.
-func (f Format) IsOwn(s string) bool {
+func (f Format) resemblesOwn(s string) bool {
 	p := len(f.Prefix)
 	if len(s) != p+kindLength+randomLength+checksumLength || s[:p] != f.Prefix {
 		return false
 	}
-	if letter := s[p : p+kindLength]; letter != "_k_" && letter != "_s_" {
+	letter := s[p : p+kindLength]
+	return letter == "_k_" || letter == "_s_"
+}
+
+// IsOwn reports whether Generate may have made s.
+func (f Format) IsOwn(s string) bool {
+	if !f.resemblesOwn(s) {
 		return false
 	}
 	body, sum := s[:len(s)-checksumLength], s[len(s)-checksumLength:]
 	valid := true
-	for i := p + kindLength; i < len(body); i++ {
+	for i := len(f.Prefix) + kindLength; i < len(body); i++ {
 		valid = valid && digitValues[body[i]] != noDigit
 	}
 	want, ok := parseBase62(sum)
@@ -178,3 +188,17 @@ func IsPrefix(s string) bool {
 func IsAlphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
 }
+
+// TrimBlanks returns s without the blanks and tabs around it: strings.Trim, which makes a
+// set of them first.
+func TrimBlanks(s string) string {
+	for s != "" && isBlank(s[0]) {
+		s = s[1:]
+	}
+	for s != "" && isBlank(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
