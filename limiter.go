@@ -253,6 +253,7 @@ func (c *Charge) Validate() error {
 // Implementations are safe for concurrent use. The package storetest proves
 // these rules for an implementation of your own.
 type Limiter interface {
+	// Allow decides on a charge.
 	Allow(ctx context.Context, c *Charge) (Result, error)
 }
 

@@ -12,6 +12,7 @@ import (
 
 // Limiter decides on a charge C with a result R.
 type Limiter[C, R any] interface {
+	// Allow returns the decision.
 	Allow(ctx context.Context, charge C) (R, error)
 }
 
@@ -37,6 +38,9 @@ type Failover[C, R any] struct {
 func New[C, R any](limiter, fallback Limiter[C, R], options Options[C, R]) *Failover[C, R] {
 	probe := func(ctx context.Context) error {
 		_, err := limiter.Allow(ctx, options.Probe)
+		if err != nil && options.IsFinal(err) { // it has answered
+			return nil
+		}
 		return err
 	}
 	return &Failover[C, R]{limiter, fallback, options, breaker.New(probe, options.Timeout, options.Report)}

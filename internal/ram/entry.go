@@ -53,7 +53,7 @@ type Body[T any] struct {
 	// Text holds the strings of a token one after the other, and Ends where each ends: one
 	// object for the garbage collector to visit instead of many.
 	Text string
-	Ends [9]uint32
+	Ends [9]uint32 // in Text
 	// Full is the token as a whole, if it has more than Text holds.
 	Full *T
 }
