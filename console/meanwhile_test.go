@@ -212,11 +212,13 @@ func TestNoChangeHangsForEver(t *testing.T) {
 		stalls string
 		change func(*site) *httptest.ResponseRecorder
 	}{
-		{ActionCreate, "Create", func(s *site) *httptest.ResponseRecorder { return s.api("ada", "POST", "/", `{"label":"y"}`) }},
+		{ActionCreate, "Create",
+			func(s *site) *httptest.ResponseRecorder { return s.api("ada", "POST", "/", `{"label":"y"}`) }},
 		{ActionUpdate, "Update", changes["label"].send},
 		{ActionRotate, "Create", changes["rotate"].send},
 		{ActionRotate, "Update", changes["rotate"].send},
-		{ActionRevoke, "Update", func(s *site) *httptest.ResponseRecorder { return s.submit("ada", "/id/revoke/", "name=x") }},
+		{ActionRevoke, "Update",
+			func(s *site) *httptest.ResponseRecorder { return s.submit("ada", "/id/revoke/", "name=x") }},
 		{ActionDelete, "Delete", func(s *site) *httptest.ResponseRecorder { return s.api("ada", "DELETE", "/id/", "") }},
 	} {
 		t.Run(fmt.Sprint(tt.action, " ", tt.stalls), func(t *testing.T) {
@@ -273,7 +275,8 @@ func TestTokenThatAnOlderVersionRotated(t *testing.T) {
 	if _, err := s.store.Create(t.Context(), successor); err != nil {
 		t.Fatal(err)
 	}
-	if body := s.page("ada", "/id/").Body.String(); !strings.Contains(body, "Rotated into") || strings.Contains(body, `name="expiry"`) {
+	if body := s.page("ada", "/id/").Body.String(); !strings.Contains(body, "Rotated into") ||
+		strings.Contains(body, `name="expiry"`) {
 		t.Errorf("the page does not tell of the rotation: %s", body)
 	}
 	s.want(409, s.page("ada", "/id/rotate/"))

@@ -55,6 +55,11 @@ func (l *Limiter) decideAll(ctx context.Context, q *question) ([]httpkey.Result,
 		return nil, err
 	}
 	defer release()
+	for _, s := range []*statement{statements.claim, statements.write} {
+		if err := s.ready(ctx); err != nil {
+			return nil, err
+		}
+	}
 	tx, err := l.db.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, err

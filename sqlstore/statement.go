@@ -120,10 +120,6 @@ func (s *statement) unprepared(tx *sql.Tx) database {
 func (s *statement) prepare(ctx context.Context, tx *sql.Tx) (*sql.Stmt, error) {
 	stmt := s.prepared.Load()
 	if stmt == nil {
-		// A transaction has a connection already: another for this could be one too many.
-		if tx != nil {
-			return tx.PrepareContext(ctx, s.query)
-		}
 		made, err := s.db.PrepareContext(ctx, s.query)
 		if err != nil {
 			return nil, err
@@ -137,4 +133,14 @@ func (s *statement) prepare(ctx context.Context, tx *sql.Tx) (*sql.Stmt, error) 
 		stmt = tx.StmtContext(ctx, stmt)
 	}
 	return stmt, nil
+}
+
+// ready prepares the statement, if at all, outside of a transaction: that has a connection
+// already, and another for this could be one too many.
+func (s *statement) ready(ctx context.Context) error {
+	if !s.prepares {
+		return nil
+	}
+	_, err := s.prepare(ctx, nil)
+	return err
 }
