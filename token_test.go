@@ -37,10 +37,18 @@ func TestTokenJSON(t *testing.T) {
 				`"hint":"a1B2","created_by":"u-0","revoked_at":"2026-01-02T03:04:05.678901Z","revoked_for":"leaked","rotated_from":"t-0","rotated_to":"t-2"}`},
 	} {
 		got, err := json.Marshal(tt.token)
-		if err != nil || string(got) != tt.want {
+		if err != nil || !reflect.DeepEqual(parsed(t, string(got)), parsed(t, tt.want)) {
 			t.Errorf("%s: %v\n%s, want\n%s", tt.name, err, got, tt.want)
 		}
 	}
+}
+
+func parsed(t *testing.T, text string) (value any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), &value); err != nil {
+		t.Fatal(err)
+	}
+	return value
 }
 
 // A client of an API reads what the API wrote.

@@ -9,8 +9,8 @@ import (
 
 // Answer is a body with its Content-Length.
 type Answer struct {
-	Body   []byte
-	Length []string
+	Body   []byte   // compact JSON, without a newline
+	Length []string // the header value
 }
 
 // New returns the answer with a detail.

@@ -9,12 +9,12 @@ import (
 
 // Policy is a limit and what is left of it.
 type Policy struct {
-	Name       string // empty: it has none
-	Quota      int    // how many a full bucket has
-	Window     time.Duration
+	Name       string        // empty: it has none
+	Quota      int           // how many a full bucket has
+	Window     time.Duration // in which a bucket fills from empty
 	Calendar   string        // "day", "month", or empty for a limit that refills
 	Unit       time.Duration // in which one comes back; 0: never
-	Remaining  int
+	Remaining  int           // how many could be taken now
 	ResetAfter time.Duration // until the bucket is full
 	RetryAfter time.Duration // until what was denied would pass; 0: it was not
 }
