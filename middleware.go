@@ -126,7 +126,7 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 		l := &lookup{}
 		l.Begin(ctx, g.options.Timeout)
 		defer l.End()
-		ctx = l
+		ctx = &l.Budget
 		token, err = g.lookup(l, key)
 	case g.waits:
 		b := budget.New(ctx, g.options.Timeout)
@@ -206,7 +206,7 @@ type lookup struct {
 func (g *Guard) lookup(l *lookup, key string) (*entry, error) {
 	for _, digest := range g.digesters {
 		d := Digest(digest(key))
-		token, err := g.store.Lookup(l, d)
+		token, err := g.store.Lookup(&l.Budget, d)
 		switch {
 		case errors.Is(err, ErrNotFound):
 		case err != nil:

@@ -9,7 +9,7 @@ import (
 
 // Answer is a body with its Content-Length.
 type Answer struct {
-	Body   []byte   // compact JSON, without a newline
+	Body   []byte   // JSON
 	Length []string // the header value
 }
 

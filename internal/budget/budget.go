@@ -44,11 +44,9 @@ func (b *Budget) End() {
 // IsOver reports whether ctx is a Budget whose own deadline has passed, and nothing else
 // has ended it.
 func IsOver(ctx context.Context) bool {
-	b, ok := ctx.(interface{ isOver() bool }) // a Budget, or part of another
-	return ok && b.isOver()
+	b, ok := ctx.(*Budget)
+	return ok && b.Context.Err() == nil && !time.Now().Before(b.deadline)
 }
-
-func (b *Budget) isOver() bool { return b.Context.Err() == nil && !time.Now().Before(b.deadline) }
 
 // wait returns the context that has the timer.
 func (b *Budget) wait() context.Context {

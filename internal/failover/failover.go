@@ -12,7 +12,7 @@ import (
 
 // Limiter decides on a charge C with a result R.
 type Limiter[C, R any] interface {
-	// Allow decides on a charge.
+	// Allow returns the decision.
 	Allow(ctx context.Context, charge C) (R, error)
 }
 

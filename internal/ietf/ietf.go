@@ -11,7 +11,7 @@ import (
 type Policy struct {
 	Name       string        // empty: it has none
 	Quota      int           // how many a full bucket has
-	Window     time.Duration // in which a bucket fills from empty
+	Window     time.Duration // from empty to full
 	Calendar   string        // "day", "month", or empty for a limit that refills
 	Unit       time.Duration // in which one comes back; 0: never
 	Remaining  int           // how many could be taken now
