@@ -3,12 +3,12 @@ package httpkey
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"iter"
 	"time"
+
+	"github.com/httpkey/httpkey/internal/name"
 )
 
 // ErrInactive says that a token is revoked or expired, so that it can neither be rotated
@@ -23,12 +23,13 @@ var ErrInactive = errors.New("httpkey: the token is revoked or expired")
 // ExpiredAt must be zero or in the future. Errors come without a secret. They wrap
 // [ErrInvalidToken], which names the field, [ErrConflict], or the store's.
 func (g *Guard) Issue(ctx context.Context, t Token) (Created, error) {
-	t.IsActive, t.CreatedAt, t.LastUsed = true, time.Time{}, time.Time{}
+	t.IsActive, t.CreatedAt, t.LastUsed, t.RotatedFrom, t.rest = true, time.Time{}, time.Time{}, "", rest{}
 	secret := g.newSecret(t.Kind)
-	t, err := g.create(ctx, secret, t, EventIssued)
+	t, err := g.create(ctx, secret, t)
 	if err != nil {
 		return Created{}, fmt.Errorf("httpkey: issue: %w", err)
 	}
+	g.observe(ctx, &Event{Type: EventIssued, Token: t})
 	return Created{Token: t, Secret: secret}, nil
 }
 
@@ -46,27 +47,26 @@ func (g *Guard) Import(ctx context.Context, secret Secret, t Token) (Token, erro
 	if !g.format.Accepts(secret.Reveal()) {
 		return Token{}, fmt.Errorf("httpkey: import: %w: Options.ImportedMinLength does not allow a secret of this shape", ErrInvalidToken)
 	}
-	t, err := g.create(ctx, secret, t, EventIssued)
+	t.RotatedFrom, t.rest = "", rest{}
+	t, err := g.create(ctx, secret, t)
 	if err != nil {
 		return Token{}, fmt.Errorf("httpkey: import: %w", err)
 	}
+	g.observe(ctx, &Event{Type: EventIssued, Token: t})
 	return t, nil
 }
 
-// create stores t as the token of secret, under a rotation's successor or by itself.
-func (g *Guard) create(ctx context.Context, secret Secret, t Token, event EventType) (Token, error) {
+// create stores t as the token of secret.
+func (g *Guard) create(ctx context.Context, secret Secret, t Token) (Token, error) {
 	now := time.Now()
 	if t.ID == "" {
-		t.ID = newID(now)
+		t.ID = name.NewID(now)
 	}
 	if t.Kind == "" {
 		t.Kind = APIKey
 	}
 	if t.CreatedAt.IsZero() {
 		t.CreatedAt = now
-	}
-	if event != EventRotated {
-		t.RotatedFrom, t.rest = "", rest{}
 	}
 	t.RotatedTo, t.RevokedAt, t.RevokedFor = "", time.Time{}, ""
 	t.CreatedAt, t.ExpiredAt, t.LastUsed = stored(t.CreatedAt), stored(t.ExpiredAt), stored(t.LastUsed)
@@ -79,27 +79,7 @@ func (g *Guard) create(ctx context.Context, secret Secret, t Token, event EventT
 	if t.Expired(now) {
 		return Token{}, fmt.Errorf("%w: ExpiredAt is %v, it must be in the future", ErrInvalidToken, t.ExpiredAt)
 	}
-	t, err := g.store.Create(ctx, t)
-	if err != nil {
-		return Token{}, err
-	}
-	g.observe(ctx, &Event{Type: event, Token: t})
-	return t, nil
-}
-
-// newID returns a UUID of version 7 (RFC 9562, section 5.7): later ones sort
-// after earlier ones, which keeps the indexes of a database compact.
-func newID(now time.Time) string {
-	var id [16]byte
-	_, _ = rand.Read(id[6:]) // crypto/rand.Read never fails: it ends the program instead
-	millis := uint64(now.UnixMilli())
-	for i := range 6 {
-		id[i] = byte(millis >> (40 - 8*i))
-	}
-	id[6] = id[6]&0x0f | 0x70
-	id[8] = id[8]&0x3f | 0x80
-	x := hex.EncodeToString(id[:])
-	return x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
+	return g.store.Create(ctx, t)
 }
 
 // Rotate creates a successor of the token of this ID and lets the old key live
@@ -144,6 +124,7 @@ func (g *Guard) rotate(ctx context.Context, id string, grace time.Duration) (Cre
 	if err := g.retire(ctx, old, successor.ID, time.Now().Add(grace)); err != nil {
 		return Created{}, errors.Join(err, g.discard(ctx, successor.ID))
 	}
+	g.observe(ctx, &Event{Type: EventRotated, Token: successor})
 	return Created{Token: successor, Secret: secret}, nil
 }
 
@@ -163,20 +144,18 @@ func (t Token) plannedExpiry() (time.Time, error) {
 // succeed stores a successor of old. If the answer was lost, it looks whether it is there.
 func (g *Guard) succeed(ctx context.Context, old Token, expiry time.Time, secret Secret) (Token, error) {
 	next := old.Clone()
-	next.ID = newID(time.Now())
+	next.ID = name.NewID(time.Now())
 	next.CreatedAt, next.LastUsed, next.ExpiredAt = time.Time{}, time.Time{}, expiry
 	next.RotatedFrom = old.ID
 	next.rest = rest{payer: cmp.Or(old.rest.payer, old.ID), unknown: old.rest.unknown}
-	stored, err := g.create(ctx, secret, next, EventRotated)
+	stored, err := g.create(ctx, secret, next)
 	if err == nil || errors.Is(err, ErrInvalidToken) {
 		return stored, err
 	}
-	found, getErr := g.store.Get(ctx, next.ID)
-	if getErr != nil {
-		return Token{}, err
+	if found, getErr := g.store.Get(ctx, next.ID); getErr == nil {
+		return found, nil
 	}
-	g.observe(ctx, &Event{Type: EventRotated, Token: found})
-	return found, nil
+	return Token{}, err
 }
 
 // retire ends old at a moment, if it does not end before, and names its successor in it,

@@ -14,6 +14,7 @@ import (
 
 	"github.com/httpkey/httpkey/internal/budget"
 	"github.com/httpkey/httpkey/internal/clock"
+	"github.com/httpkey/httpkey/internal/keyformat"
 	"github.com/httpkey/httpkey/internal/ram"
 )
 
@@ -42,19 +43,14 @@ func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bo
 	d := decision{reason: reason}
 	if reason == "" {
 		d = g.decide(r.Context(), r, key, 1)
+		defer d.charge.release()
 	}
-	if d.result.Limit != (Limit{}) {
-		g.headers.set(w.Header(), &d.result, d.at)
-		if g.options.IETFHeaders {
-			setIETFHeaders(w.Header(), &d.result)
-		}
-	}
+	g.setHeaders(w.Header(), &d)
 	if d.reason != "" {
 		g.refuse(w, r, &d)
 		return r, false
 	}
-	g.observeAdmission(r.Context(), r, &d)
-	return r.WithContext(&admitted{r.Context(), g, d.subject, d.result, d.edited}), true
+	return r.WithContext(g.admit(r.Context(), r, &d)), true
 }
 
 // Admit decides about a secret that came by another way than a request header, over gRPC,
@@ -63,73 +59,91 @@ func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bo
 //
 // The error is an [Error]. Admit knows no address: a token with Networks is refused.
 func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission, error) {
-	d := decision{reason: g.shape(secret)}
-	if d.reason == "" {
-		d = g.decide(ctx, nil, secret, cost)
+	if cost < 0 {
+		return nil, Error{reason: ReasonLimiter, cause: errNegativeCost}
 	}
-	if d.reason != "" {
-		g.observeRefusal(ctx, nil, &d)
-		return nil, d.error()
+	d, err := g.check(ctx, secret, cost)
+	defer d.charge.release()
+	if err != nil {
+		return nil, err
 	}
-	g.observeAdmission(ctx, nil, &d)
-	return (&admitted{ctx, g, d.subject, d.result, d.edited}).admission(), nil
+	return g.admit(ctx, nil, &d).admission(), nil
 }
+
+var errNegativeCost = fmt.Errorf("%w: the cost of an Admit must not be negative", ErrInvalidLimit)
 
 // Verify returns the token of a secret that came by another way than a request
 // header. It takes no quota and asks no limiter; it does count as a use. Else it is as
 // [Guard.Admit].
 func (g *Guard) Verify(ctx context.Context, secret string) (Token, error) {
+	d, err := g.check(ctx, secret, noCharge)
+	if err != nil {
+		return Token{}, err
+	}
+	g.use(d.token, d.at)
+	g.tell(ctx, nil, &d)
+	return g.copyOf(d.token), nil
+}
+
+// check decides where there is no request, and tells of a refusal.
+func (g *Guard) check(ctx context.Context, secret string, cost int) (decision, error) {
 	d := decision{reason: g.shape(secret)}
 	if d.reason == "" {
-		d = g.identify(ctx, nil, secret)
+		d = g.decide(ctx, nil, secret, cost)
 	}
 	if d.reason != "" {
-		g.observeRefusal(ctx, nil, &d)
-		return Token{}, d.error()
+		g.tell(ctx, nil, &d)
+		return d, d.error()
 	}
-	g.use(d.subject, d.at)
-	g.observeAdmission(ctx, nil, &d)
-	return d.subject.token(), nil
+	return d, nil
 }
 
 // decision is what is found out about a request, step by step.
 type decision struct {
-	subject subject
-	at      clock.Instant // when the key was found valid, or the limiter answered
-	result  Result        // the zero Result until the limiter was asked
-	edited  *Charge       // what Options.Charge made of the charge, if it is set
-	reason  Reason        // why the request is refused; empty: it is not
-	cause   error         // the error of the store or the limiter
+	token  *entry        // nil: none is known
+	at     clock.Instant // when the key was found valid, or the limiter answered
+	result Result        // the zero Result until the limiter has answered
+	charge *pooledCharge // what the limiter was asked, if Options.Charge is set
+	reason Reason        // why the request is refused; empty: it is not
+	cause  error         // the error of the store or the limiter
 }
 
-func (d *decision) error() Error { return Error{reason: d.reason, result: d.result, cause: d.cause} }
+// entry is a token: in the memory of its store, or in that of the request alone.
+type entry = ram.Entry[Token]
 
-// subject is a valid or invalid token: in memory, or a copy of one that is elsewhere. The
-// zero subject is none.
-type subject struct {
-	source ram.Source[Token]
-	entry  *ram.Entry[Token]
-	remote *Token
-}
+// noCharge, in place of a cost, is for a key that is only verified.
+const noCharge = -1
 
 // decide takes a key through every step. r is nil where there is no request.
 func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost int) decision {
-	if g.waits { // else the store alone does, where it has to be asked
+	token, known := g.recall(key)
+	if token == nil && !g.format.Accepts(key) { // memory needs no checksum
+		return decision{reason: ReasonMalformed}
+	}
+	var err error
+	switch {
+	case !known:
+		l := &lookup{}
+		l.Begin(ctx, g.options.Timeout)
+		defer l.End()
+		ctx = &l.Budget
+		token, err = g.lookup(l, key)
+	case g.waits:
 		b := budget.New(ctx, g.options.Timeout)
 		defer b.End()
 		ctx = b
 	}
-	d := g.identify(ctx, r, key)
-	if d.reason != "" {
+	d := decision{token: token, at: g.clock.Now(), cause: err}
+	if d.reason = g.judge(ctx, r, &d); d.reason != "" || cost == noCharge {
 		return d
 	}
-	d.result, d.edited, d.cause = g.charge(ctx, r, d.subject, d.at, cost)
+	d.result, d.charge, d.cause = g.charge(ctx, r, token, d.at, cost)
 	if g.waits {
 		d.at = g.clock.Now()
 	}
 	switch {
 	case d.cause != nil:
-		d.result, d.reason = Result{}, blame(ctx, ReasonLimiter)
+		d.reason = blame(ctx, ReasonLimiter)
 		return d
 	case d.result.Allowed:
 	case d.result.never():
@@ -138,20 +152,20 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 		d.reason = ReasonThrottled
 	}
 	if cost != 0 {
-		g.use(d.subject, d.at)
+		g.use(token, d.at)
 	}
 	return d
 }
 
-// extract returns the one key in h, if it has the shape of one, or why it has none. It
-// looks at no other header, and never at the URL.
+// extract returns the one key in h, if it looks like one, or why it has none. It looks at
+// no other header, and never at the URL.
 func (g *Guard) extract(h http.Header) (key string, reason Reason) {
 	lines := h[g.options.Header]
 	if len(lines) > 1 {
 		return "", ReasonMalformed
 	}
 	if len(lines) == 1 {
-		key = trimBlanks(lines[0])
+		key = keyformat.TrimBlanks(lines[0])
 	}
 	return key, g.shape(key)
 }
@@ -160,87 +174,74 @@ func (g *Guard) shape(key string) Reason {
 	switch {
 	case key == "":
 		return ReasonMissing
-	case !g.format.Accepts(key):
+	case !g.format.Resembles(key):
 		return ReasonMalformed
 	}
 	return ""
 }
 
-// trimBlanks is strings.Trim for blanks and tabs, which makes a set of them first.
-func trimBlanks(s string) string {
-	for s != "" && isBlank(s[0]) {
-		s = s[1:]
-	}
-	for s != "" && isBlank(s[len(s)-1]) {
-		s = s[:len(s)-1]
-	}
-	return s
-}
-
-func isBlank(c byte) bool { return c == ' ' || c == '\t' }
-
-// identify finds the token of a key, and whether it is valid where the request comes from.
-func (g *Guard) identify(ctx context.Context, r *http.Request, key string) decision {
-	found, known := g.recall(key)
-	var err error
-	if !known {
-		found, err = g.lookup(ctx, key)
-	}
-	d := decision{subject: found, at: g.clock.Now(), cause: err}
-	switch state := found.state(); {
-	case err != nil:
-		d.reason = blame(ctx, ReasonStore)
-	case found == subject{}:
-		d.reason = ReasonUnknown
-	case state&ram.Active == 0:
-		d.reason = ReasonInactive
-	case found.expired(d.at):
-		d.reason = ReasonExpired
-	case state&ram.Special != 0 && !g.isInNetworks(r, found.peek().Networks):
-		d.reason = ReasonNetwork
-	}
-	return d
-}
-
 // recall finds the token of a key under the current pepper or a previous one in memory; if
 // it is not known there, the store has to be asked.
-func (g *Guard) recall(key string) (found subject, known bool) {
+func (g *Guard) recall(key string) (token *entry, known bool) {
 	if g.memory == nil {
-		return subject{}, false
+		return nil, false
 	}
 	for _, digest := range g.digesters {
-		d := [32]byte(digest(key))
-		entry, known := g.memory.Find(&d)
-		if !known {
-			return subject{}, false
-		}
-		if entry != nil && entry.Has(&d) {
-			return subject{source: g.memory, entry: entry}, true
+		token, known := g.memory.Find(digest(key))
+		if token != nil || !known {
+			return token, known
 		}
 	}
-	return subject{}, true
+	return nil, true
 }
 
-// lookup finds it in the store, within the timeout.
-func (g *Guard) lookup(ctx context.Context, key string) (subject, error) {
-	if !g.waits {
-		b := budget.New(ctx, g.options.Timeout)
-		defer b.End()
-		ctx = b
-	}
+// lookup is a question to a store: the time that it may take, and the token that it finds,
+// in one object.
+type lookup struct {
+	budget.Budget
+	found ram.Whole[Token]
+}
+
+// lookup finds the token of a key in the store, nil if there is none.
+func (g *Guard) lookup(l *lookup, key string) (*entry, error) {
 	for _, digest := range g.digesters {
-		d := digest(key)
-		token, err := g.store.Lookup(ctx, d)
+		d := Digest(digest(key))
+		token, err := g.store.Lookup(&l.Budget, d)
 		switch {
 		case errors.Is(err, ErrNotFound):
 		case err != nil:
-			return subject{}, err
+			return nil, err
 		// A store that folds case or compares prefixes must not let a wrong key in.
 		case token.Digest.equal(&d):
-			return subject{remote: &token}, nil
+			return fill(&l.found, token), nil
 		}
 	}
-	return subject{}, nil
+	return nil, nil
+}
+
+func fill(whole *ram.Whole[Token], t Token) *entry {
+	isSpecial := len(t.Limits) > 0 || len(t.Networks) > 0
+	return whole.Fill(t.Digest, ram.Micros(t.LastUsed), t.Payer(), ram.Body[Token]{
+		ExpiredAt: ram.Micros(t.ExpiredAt),
+		State:     ram.StateOf(t.IsActive, t.Kind == ServiceToken, isSpecial),
+	}, t)
+}
+
+// judge returns why the key of d is not valid where the request comes from.
+func (g *Guard) judge(ctx context.Context, r *http.Request, d *decision) Reason {
+	switch token := d.token; {
+	case d.cause != nil:
+		return blame(ctx, ReasonStore)
+	case token == nil:
+		return ReasonUnknown
+	case token.State()&ram.Active == 0:
+		return ReasonInactive
+	case token.Expired(d.at.UnixMicro()):
+		return ReasonExpired
+	case token.State()&ram.Special != 0 && !g.isInNetworks(r, peek(token).Networks):
+		return ReasonNetwork
+	}
+	return ""
 }
 
 // blame returns the reason for want of an answer. A caller who went away is no failure of
@@ -259,127 +260,141 @@ func (g *Guard) isInNetworks(r *http.Request, networks []netip.Prefix) bool {
 	if r == nil {
 		return false
 	}
-	addr := g.options.ClientAddr(r)
+	addr := g.options.ClientAddr(r).Unmap().WithZone("")
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
 }
 
-func (s subject) state() ram.State {
-	switch {
-	case s.entry != nil:
-		return s.entry.State()
-	case s.remote != nil:
-		return stateOf(s.remote)
-	}
-	return 0
-}
-
-func stateOf(t *Token) (state ram.State) {
-	if t.IsActive {
-		state |= ram.Active
-	}
-	if t.Kind == ServiceToken {
-		state |= ram.Service
-	}
-	if len(t.Limits) > 0 || len(t.Networks) > 0 {
-		state |= ram.Special
-	}
-	return state
-}
-
-func (s subject) expired(at clock.Instant) bool {
-	if s.entry != nil {
-		return s.entry.Expired(at.UnixMicro())
-	}
-	return !s.remote.ExpiredAt.IsZero() && s.remote.ExpiredAt.UnixMicro() <= at.UnixMicro()
-}
-
-// token returns a copy of the token, as it is now.
-func (s subject) token() Token {
-	switch {
-	case s.entry != nil:
-		return s.source.Token(s.entry)
-	case s.remote != nil:
-		return s.remote.Clone()
-	}
-	return Token{}
-}
-
-// peek returns the token of a Special subject, to be read only.
-func (s subject) peek() *Token {
-	if s.entry == nil {
-		return s.remote
-	}
-	if full := s.entry.Body().Full; full != nil {
+// peek returns the token of a Special entry, to be read only.
+func peek(e *entry) *Token {
+	if full := e.Body().Full; full != nil {
 		return full
 	}
 	return &Token{} // it has become another meanwhile
 }
 
-func (s subject) payer() string {
-	if s.entry != nil {
-		return s.entry.Body().Payer
+// copyOf returns a copy of a token, as it is now; the zero Token of nil.
+func (g *Guard) copyOf(e *entry) Token {
+	if e == nil {
+		return Token{}
 	}
-	return s.remote.Payer()
+	full := e.Body().Full
+	if full == nil {
+		return g.memory.Token(e)
+	}
+	t := full.Clone()
+	t.LastUsed = ram.Time(e.LastUsed())
+	return t
 }
 
 // use notes that a token was used.
-func (g *Guard) use(s subject, at clock.Instant) {
+func (g *Guard) use(e *entry, at clock.Instant) {
+	full := e.Body().Full
 	switch {
-	case s.remote != nil:
-		g.lastUsed.Record(s.remote.ID, at.UnixMicro())
-	case s.entry.IsCopy():
-		g.lastUsed.Record(s.source.ID(s.entry), at.UnixMicro())
+	case !e.IsCopy():
+		e.TouchCoarsely(at.UnixMicro())
+	case full != nil:
+		g.lastUsed.Record(full.ID, at.UnixMicro())
 	default:
-		s.entry.TouchCoarsely(at.UnixMicro())
+		g.lastUsed.Record(g.memory.ID(e), at.UnixMicro())
 	}
 }
 
 // terms are the limits of a kind, and what a limiter in memory needs of them if it is one
 // steady limit.
 type terms struct {
-	limits []Limit
-	single bool
-	first  ram.Limit
+	limits   []Limit // not resolved: Options.Charge may change a Rate, and with it the Burst that is left open
+	first    Limit   // resolved
+	inMemory ram.Limit
 }
 
 func newTerms(limits []Limit) terms {
-	t := terms{limits: make([]Limit, len(limits))}
-	for i, l := range limits {
-		t.limits[i] = l.Resolve()
-	}
-	if len(limits) == 1 && t.limits[0].isSteady() {
-		t.single, t.first = true, t.limits[0].inMemory()
+	t := terms{limits: limits}
+	if isSingle(limits) {
+		t.first, t.inMemory = limits[0].Resolve(), limits[0].inMemory()
 	}
 	return t
 }
 
-func (l Limit) isSteady() bool { return l.Calendar == "" && l.Rate > 0 }
+// isSingle reports whether a bucket beside the token can hold all that limits need.
+func isSingle(limits []Limit) bool {
+	return len(limits) == 1 && limits[0].Calendar == "" && limits[0].Rate > 0
+}
 
-// inMemory returns l, which is resolved, valid and steady, as a limiter in memory has it.
+// inMemory returns l, which is valid and single, as a limiter in memory has it.
 func (l Limit) inMemory() ram.Limit {
-	t := l.terms()
+	t := l.Resolve().terms()
 	return ram.Limit{Term: ram.Term{Name: l.Name, Window: t.Window()}, Terms: t}
 }
 
-// charge takes the cost of a request from the buckets of its payer. It returns what
-// Options.Charge made of it, if that is set.
-func (g *Guard) charge(ctx context.Context, r *http.Request, s subject, at clock.Instant, cost int) (Result, *Charge, error) {
-	of := &g.apiKeys
-	if s.state()&ram.Service != 0 {
-		of = &g.services
+func (g *Guard) termsOf(e *entry) *terms {
+	if e.State()&ram.Service != 0 {
+		return &g.services
 	}
-	limits := of.limits
-	special := s.state()&ram.Special != 0 && len(s.peek().Limits) > 0
-	if special {
-		limits = s.peek().Limits
+	return &g.apiKeys
+}
+
+// limitsOf returns the limits of a token or its kind, to be read only.
+func (g *Guard) limitsOf(e *entry) []Limit {
+	if e.State()&ram.Special != 0 {
+		if own := peek(e).Limits; len(own) > 0 {
+			return own
+		}
 	}
-	if g.options.Charge != nil || cost < 0 || special {
-		return g.chargeWith(ctx, r, s, at, limits, cost)
+	return g.termsOf(e).limits
+}
+
+// charge takes the cost of a request from the buckets of its payer. It returns the charge
+// that Options.Charge has edited, if that is set, for its caller to release.
+func (g *Guard) charge(
+	ctx context.Context, r *http.Request, e *entry, at clock.Instant, cost int,
+) (Result, *pooledCharge, error) {
+	of := g.termsOf(e)
+	if g.buckets != nil && g.options.Charge == nil && e.State()&ram.Special == 0 && isSingle(of.limits) {
+		return g.takeInMemory(e, e.Payer(), of.first, of.inMemory, cost, at), nil, nil
 	}
-	if g.buckets != nil && s.entry != nil && of.single {
-		return g.takeInMemory(s, s.payer(), of.limits[0], of.first, cost, at), nil, nil
+	c := charges.Get().(*pooledCharge)
+	c.Charge = Charge{Bucket: e.Payer(), Limits: append(c.limits[:0], g.limitsOf(e)...), Cost: cost}
+	if g.options.Charge == nil {
+		defer c.release()
+		result, err := g.ask(ctx, e, &c.Charge, at)
+		return result, nil, err
 	}
-	return g.ask(ctx, s.payer(), limits, cost)
+	c.token = g.copyOf(e)
+	g.options.Charge(r, &c.token, &c.Charge)
+	if cost == 0 { // Admit only looks
+		c.Cost = 0
+	}
+	result, err := g.ask(ctx, e, &c.Charge, at)
+	return result, c, err
+}
+
+// ask asks the limiter for a charge that a store or Options.Charge may have made wrong.
+func (g *Guard) ask(ctx context.Context, e *entry, c *Charge, at clock.Instant) (Result, error) {
+	if len(c.Limits) == 0 {
+		return Result{Allowed: true}, nil
+	}
+	if err := c.Validate(); err != nil || c.Forced {
+		return Result{}, cmp.Or(err, errForced)
+	}
+	if g.buckets != nil && isSingle(c.Limits) {
+		return g.takeInMemory(e, c.Bucket, c.Limits[0].Resolve(), c.Limits[0].inMemory(), c.Cost, at), nil
+	}
+	return g.limiter.Allow(ctx, c)
+}
+
+var errForced = fmt.Errorf("%w: Forced is for Admission.Charge, Options.Charge must not set it", ErrInvalidLimit)
+
+// takeInMemory takes from a bucket that lies beside the token.
+func (g *Guard) takeInMemory(e *entry, payer string, l Limit, in ram.Limit, cost int, at clock.Instant) Result {
+	r := g.buckets.TakeIn(e.Slot(), payer, in, int64(cost), at.Elapsed)
+	l.Burst = int(r.Burst)
+	return Result{
+		Allowed:    r.Allowed,
+		Limit:      l,
+		Remaining:  int(r.Remaining),
+		ResetAfter: time.Duration(r.ResetAfter) * time.Microsecond,
+		RetryAfter: time.Duration(r.RetryAfter) * time.Microsecond,
+	}
 }
 
 // charges are reused, since a limiter's argument escapes to the heap.
@@ -391,64 +406,40 @@ type pooledCharge struct {
 	token  Token
 }
 
-// ask asks the limiter for a charge as it is configured.
-func (g *Guard) ask(ctx context.Context, payer string, limits []Limit, cost int) (Result, *Charge, error) {
-	if len(limits) == 0 {
-		return Result{Allowed: true}, nil, nil
+func (c *pooledCharge) release() {
+	if c != nil {
+		c.token, c.Charge = Token{}, Charge{}
+		charges.Put(c)
 	}
-	c := charges.Get().(*pooledCharge)
-	defer charges.Put(c)
-	c.Charge = Charge{Bucket: payer, Limits: limits, Cost: cost}
-	result, err := g.limiter.Allow(ctx, &c.Charge)
-	return result, nil, err
 }
 
-// chargeWith is charge where the limits are not known to be valid: a store brought them, or
-// Options.Charge edits them.
-func (g *Guard) chargeWith(ctx context.Context, r *http.Request, s subject, at clock.Instant, limits []Limit, cost int) (Result, *Charge, error) {
-	c := charges.Get().(*pooledCharge)
-	defer charges.Put(c)
-	c.Charge = Charge{Bucket: s.payer(), Limits: append(c.limits[:0], limits...), Cost: cost}
-	var edited *Charge
-	if g.options.Charge != nil {
-		c.token = s.token()
-		g.options.Charge(r, &c.token, &c.Charge)
-		if cost == 0 {
-			c.Cost = 0
-		}
-		edited = &Charge{Bucket: c.Bucket, Limits: slices.Clone(c.Limits)}
+// keep returns a copy of c's Charge that its release does not touch, in one object if it has few limits.
+func (c *pooledCharge) keep() *Charge {
+	if c == nil {
+		return nil
 	}
-	if len(c.Limits) == 0 {
-		return Result{Allowed: true}, edited, nil
-	}
-	if err := c.Validate(); err != nil || c.Forced {
-		return Result{}, edited, cmp.Or(err, errForced)
-	}
-	if l := c.Limits[0].Resolve(); g.buckets != nil && s.entry != nil && len(c.Limits) == 1 && l.isSteady() {
-		return g.takeInMemory(s, c.Bucket, l, l.inMemory(), c.Cost, at), edited, nil
-	}
-	result, err := g.limiter.Allow(ctx, &c.Charge)
-	return result, edited, err
+	kept := &struct {
+		Charge
+		few [2]Limit
+	}{Charge: c.Charge}
+	kept.Limits = append(kept.few[:0], c.Limits...)
+	return &kept.Charge
 }
 
-var errForced = fmt.Errorf("%w: Forced is for Admission.Charge, Options.Charge must not set it", ErrInvalidLimit)
-
-// takeInMemory takes from a bucket that lies beside the token.
-func (g *Guard) takeInMemory(s subject, payer string, l Limit, in ram.Limit, cost int, at clock.Instant) Result {
-	r := g.buckets.TakeIn(s.entry.Slot(), payer, in, int64(cost), at.Monotonic)
-	l.Burst = int(r.Burst)
-	return Result{
-		Allowed:    r.Allowed,
-		Limit:      l,
-		Remaining:  int(r.Remaining),
-		ResetAfter: time.Duration(r.ResetAfter) * time.Microsecond,
-		RetryAfter: time.Duration(r.RetryAfter) * time.Microsecond,
+// setHeaders tells a valid key what is left to it.
+func (g *Guard) setHeaders(h http.Header, d *decision) {
+	if d.result.Limit == (Limit{}) {
+		return
+	}
+	g.headers.set(h, &d.result, d.at)
+	if g.options.IETFHeaders {
+		setIETFHeaders(h, &d.result)
 	}
 }
 
 // refuse reports a refusal and answers it.
 func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, d *decision) {
-	g.observeRefusal(r.Context(), r, d)
+	g.tell(r.Context(), r, d)
 	e := d.error()
 	if status := e.class().status; status == http.StatusUnauthorized || status == http.StatusServiceUnavailable {
 		clearRateLimitHeaders(w.Header())
@@ -461,27 +452,34 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, d *decision) {
 	writeDetail(w, r, &e)
 }
 
-// observeRefusal and observeAdmission make no event that nobody looks at.
-func (g *Guard) observeRefusal(ctx context.Context, r *http.Request, d *decision) {
-	if g.observes(ctx, EventRefused) {
-		g.observe(ctx, &Event{Type: EventRefused, Reason: d.reason, Token: d.subject.token(), Result: d.result, Request: r, Err: d.cause})
+func (d *decision) error() Error { return Error{reason: d.reason, result: d.result, cause: d.cause} }
+
+// tell makes an event of a decision, if the observer wants it.
+func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
+	event := EventAdmitted
+	if d.reason != "" {
+		event = EventRefused
+	}
+	if g.observes(ctx, event) {
+		token := g.copyOf(d.token)
+		g.observe(ctx, &Event{Type: event, Reason: d.reason, Token: token, Result: d.result, Request: r, Err: d.cause})
 	}
 }
 
-func (g *Guard) observeAdmission(ctx context.Context, r *http.Request, d *decision) {
-	if g.observes(ctx, EventAdmitted) {
-		g.observe(ctx, &Event{Type: EventAdmitted, Token: d.subject.token(), Result: d.result, Request: r})
-	}
+// admit makes of a decision the context of the request that it lets in.
+func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) *admitted {
+	g.tell(ctx, r, d)
+	return &admitted{ctx, g, d.token, d.charge.keep(), d.result}
 }
 
 // admitted is the context of a request that was let in. Being the context
 // itself, it saves the allocation of a value beside it.
 type admitted struct {
 	context.Context
-	guard   *Guard // nil: NewContext made it
-	subject subject
-	result  Result
-	edited  *Charge
+	guard  *Guard // nil: NewContext made it
+	token  *entry
+	edited *Charge // nil: the charge was as it is configured
+	result Result
 }
 
 type admittedKey struct{}
@@ -501,29 +499,19 @@ func (a *admitted) Value(key any) any {
 
 // Format keeps the token's digest out of a printed context.
 func (a *admitted) Format(f fmt.State, _ rune) {
-	_, _ = io.WriteString(f, "httpkey.Guard request of "+a.subject.token().ID)
+	_, _ = io.WriteString(f, "httpkey.Guard request of "+a.guard.copyOf(a.token).ID)
 }
 
 func (a *admitted) admission() *Admission {
-	in := &Admission{Token: a.subject.token(), Result: a.result, guard: a.guard}
+	in := &Admission{Token: a.guard.copyOf(a.token), Result: a.result, guard: a.guard}
 	switch {
 	case a.guard == nil:
 	case a.edited != nil:
 		in.charged = *a.edited
 	default:
-		in.charged = Charge{Bucket: a.subject.payer(), Limits: a.guard.limitsOf(&in.Token)}
+		in.charged = Charge{Bucket: a.token.Payer(), Limits: a.guard.limitsOf(a.token)}
 	}
 	return in
-}
-
-func (g *Guard) limitsOf(t *Token) []Limit {
-	switch {
-	case len(t.Limits) > 0:
-		return t.Limits
-	case t.Kind == ServiceToken:
-		return g.services.limits
-	}
-	return g.apiKeys.limits
 }
 
 // FromContext returns the token of the request that ctx belongs to, and false
@@ -536,14 +524,13 @@ func FromContext(ctx context.Context) (Token, bool) {
 	if in == nil {
 		return Token{}, false
 	}
-	return in.subject.token(), true
+	return in.guard.copyOf(in.token), true
 }
 
 // NewContext returns a context in which FromContext finds t, and the Require functions let
 // t pass or refuse it, as behind a Guard. It is for tests of handlers.
 func NewContext(ctx context.Context, t Token) context.Context {
-	t = t.Clone()
-	return &admitted{Context: ctx, subject: subject{remote: &t}}
+	return &admitted{Context: ctx, token: fill(new(ram.Whole[Token]), t.Clone())}
 }
 
 // Admission is a request that a Guard has let in.
@@ -632,12 +619,12 @@ func require(reason Reason, passes func(*http.Request, Token) bool) func(http.Ha
 			switch {
 			case in == nil:
 				WriteError(w, r, Error{reason: ReasonMissing})
-			case passes(r, in.subject.token()):
+			case passes(r, in.guard.copyOf(in.token)):
 				next.ServeHTTP(w, r)
 			case in.guard == nil:
 				WriteError(w, r, Error{reason: reason})
 			default:
-				in.guard.refuse(w, r, &decision{subject: in.subject, reason: reason})
+				in.guard.refuse(w, r, &decision{token: in.token, reason: reason})
 			}
 		})
 	}

@@ -8,22 +8,22 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// changes tells what was read before a change from what was read after it. It
-// numbers the changes, and keeps for each ID and each digest the number of its
-// last one. Whoever reads the store notes the count first; what it read is good
-// as long as no later change is known of.
+// changes numbers the changes, and keeps for each ID and each digest the number of its
+// last one. A reader of the store notes the count first. The answer is good as long as no
+// later change is known of.
 //
-// So a change needs to know neither what is in memory nor what is being loaded,
-// a Delete by ID needs no digest, and a load that began before cannot bring the old back.
+// So a change needs to know neither which tokens are in memory nor which are being
+// loaded, a Delete by ID needs no digest, and a load that began before a change cannot
+// bring the old token back.
 //
-// To be of fixed size it keeps slots that several names share: a change also
+// It is of fixed size, since it keeps slots that several names share. A change also
 // outdates the few others in its slot, which are then read once more.
 type changes struct {
 	seed  maphash.Seed
 	count atomic.Uint64
-	mu    sync.Mutex // held by whoever counts, so that no slot goes backwards
+	mu    sync.Mutex // held while a change is counted, so that no slot goes backwards
 	slots [1 << 12]slot
-	byID  slot // of every change that is known by its ID; of which digest it is, only the store knows
+	byID  slot // of every change that is known by its ID, whose digest only the store knows
 }
 
 // slot holds the number of the last change of the names that share it.
@@ -40,7 +40,7 @@ func (c *changes) ofID(id string) *slot {
 }
 
 // noteID counts a change of the token of an ID. Call this and the others when the
-// change is made: what is read from then on is good.
+// change is made: an answer that is read from then on is good.
 func (c *changes) noteID(id string) { c.note(c.ofID(id), &c.byID) }
 
 // noteDigest counts a change of the token of a digest.
@@ -65,5 +65,5 @@ func (c *changes) noteAll() {
 	}
 }
 
-// follows reports whether r was made after all that is known to have changed in s.
+// follows reports whether r was made after all changes that are known in s.
 func (r reading) follows(s *slot) bool { return s.last.Load() <= r.changes }

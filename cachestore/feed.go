@@ -17,9 +17,10 @@ const (
 )
 
 // Run follows the store's [httpkey.ChangeFeed], so that changes that are made
-// elsewhere show soon, and returns the error of ctx when that ends. A feed that breaks is
-// taken up again after a pause, of 50 to 100 ms at first and of up to 5 s if
-// it does not come back; all that is in memory is outdated when it does. Meanwhile,
+// elsewhere show soon. It returns the error of ctx when that ends.
+//
+// Run follows a feed that broke again after a pause, of 50 to 100 ms at first and of up to
+// 5 s if it does not come back. All tokens in memory are outdated when it does. Meanwhile,
 // and where nobody calls Run, changes show after the TTL.
 //
 // If the store has no feed, Run returns an error that matches

@@ -3,14 +3,14 @@ package cachestore
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/pack"
 )
 
-// load is one Lookup in the store, which any number of callers wait for. It is
-// nobody's in particular: its goroutine ends when the store answers, which the
-// store has to do when Options.Timeout is over, whoever still waits.
+// load is one Lookup in the store, which any number of callers wait for. It belongs to
+// none of them: its goroutine ends when the store answers, even if all callers have left.
+// The store has to answer when Options.Timeout is over.
 type load struct {
 	reading reading
 	done    chan struct{} // closed once the fields below are set
@@ -20,12 +20,12 @@ type load struct {
 	panicked any // what the store panicked with
 }
 
-// load returns what the store, or a load that was made meanwhile, says of d.
+// load returns the answer of the store about d, or that of a load that was made meanwhile.
 func (s *Store) load(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
 	if s.isAbsent(d) {
 		return httpkey.Token{}, httpkey.ErrNotFound
 	}
-	if errors.Is(ctx.Err(), context.Canceled) { // one that is only late still wants a token renewed
+	if errors.Is(ctx.Err(), context.Canceled) { // a late caller still wants its token renewed
 		return httpkey.Token{}, ctx.Err()
 	}
 	l := s.join(ctx, d)
@@ -40,28 +40,21 @@ func (s *Store) load(ctx context.Context, d httpkey.Digest) (httpkey.Token, erro
 	case l.err != nil:
 		return httpkey.Token{}, l.err
 	}
-	return l.detached(), nil
-}
-
-// detached returns a copy that shares no memory with l.
-func (l *load) detached() httpkey.Token {
-	t := l.token
-	t.Scopes = slices.Clone(t.Scopes)
-	return t
+	return l.token.Clone(), nil // other callers get the same
 }
 
 // join returns the load of d that is under way, or starts one.
 func (s *Store) join(ctx context.Context, d httpkey.Digest) *load {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// Whoever looked before the mutex was its own may find the answer now.
+	// The answer may have come since the caller looked without the mutex.
 	if e, ok := s.tokens.GetIfPresent(d); ok && s.isFresh(e) {
-		return answered(e.token.Token(), nil)
+		return answered(pack.Token(e.token), nil)
 	}
 	if s.isAbsent(d) {
 		return answered(httpkey.Token{}, httpkey.ErrNotFound)
 	}
-	// One that began before a change may bring what was before.
+	// A load that began before a change may bring the token as it was.
 	if l := s.loads[d]; l != nil && l.reading.follows(s.changes.ofDigest(d)) && l.reading.follows(&s.changes.byID) {
 		return l
 	}
@@ -84,7 +77,7 @@ func answered(t httpkey.Token, err error) *load {
 
 var errNoAnswer = errors.New("httpkey: the store's Lookup ended its goroutine")
 
-// run asks the store, keeps the answer and hands it to those who wait.
+// run asks the store, keeps the answer and hands it to the callers that wait.
 func (s *Store) run(ctx context.Context, d httpkey.Digest, l *load) {
 	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()
@@ -103,8 +96,8 @@ func (s *Store) run(ctx context.Context, d httpkey.Digest, l *load) {
 	l.token, l.err = s.store.Lookup(ctx, d)
 }
 
-// keep puts what l found into memory, unless a later load has taken its place. It
-// returns what changed for the store.
+// keep puts the answer of l into memory, unless a later load has taken its place. It
+// returns the event if an outage of the store began or ended by it.
 func (s *Store) keep(d httpkey.Digest, l *load) (change httpkey.EventType) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,7 +114,7 @@ func (s *Store) keep(d httpkey.Digest, l *load) (change httpkey.EventType) {
 		s.absent.Set(d, absence{reading: l.reading, digest: s.changes.ofDigest(d)})
 	default:
 		s.tokens.Set(d, &entry{
-			token:   httpkey.NewCopy(l.token),
+			token:   pack.Copy(l.token),
 			reading: l.reading,
 			id:      s.changes.ofID(l.token.ID),
 			digest:  s.changes.ofDigest(d),
@@ -133,6 +126,6 @@ func (s *Store) keep(d httpkey.Digest, l *load) (change httpkey.EventType) {
 // observe tells the Observer of a change.
 func (s *Store) observe(change httpkey.EventType, err error) {
 	if s.options.Observer != nil {
-		s.options.Observer.Observe(context.Background(), httpkey.Event{Type: change, Err: err})
+		s.options.Observer.Observe(context.Background(), &httpkey.Event{Type: change, Err: err})
 	}
 }

@@ -9,14 +9,14 @@ import (
 
 // Options configure a [Store]. The zero value, and nil, are the defaults.
 type Options struct {
-	// Size is how many tokens are kept in memory; beyond it the ones that are least
-	// used go. A token takes some 450 bytes and its text. A tenth of it more are kept
-	// of the keys that do not exist, apart. 0: 100,000.
+	// Size is how many tokens are kept in memory. Beyond it the ones that are least
+	// used go. A token takes some 450 bytes and its text. Apart from these, a tenth of
+	// Size keys that do not exist are kept. 0: 100,000.
 	Size int
 
 	// TTL is how long a token is used without asking the store again, counted
-	// from when the store was asked. It is the longest that a revocation elsewhere can
-	// take to show when no feed tells of it; the price is one store Lookup for each
+	// from when the store was asked. A revocation elsewhere takes that long to show, at
+	// most, when no feed tells of it. The price is one Lookup in the store for each
 	// token in use in each TTL. 0: 30 seconds.
 	TTL time.Duration
 
@@ -26,9 +26,9 @@ type Options struct {
 	StaleFor time.Duration
 
 	// Timeout is how long the store may take for a Lookup before that counts as a
-	// failure. A caller who has less time, as a Guard's request has, does not wait for
-	// it; so a key that a slow store made a Guard answer 503 is known when it comes
-	// again. 0: a second.
+	// failure. The Lookup goes on when a caller with less time has left, as a Guard's
+	// request does. So the cache knows a key that a slow store made a Guard answer 503
+	// when it comes again. 0: a second.
 	Timeout time.Duration
 
 	// Observer is told, once for each change, that the store or its feed is down or up
@@ -45,8 +45,8 @@ const (
 )
 
 const (
-	// absentTTL is short, since keys that exist soon after they did not are new
-	// ones that somebody waits for. At most the TTL.
+	// absentTTL is short, since a key that exists soon after it did not is a new
+	// one that somebody waits for. At most the TTL.
 	absentTTL = 5 * time.Second
 	// retryAfter is how long a store that failed is left alone.
 	retryAfter = 500 * time.Millisecond

@@ -8,28 +8,29 @@ import (
 )
 
 // outageAfter is how many loads in a row have to fail until the store is taken
-// to be down. Where a part of it is down, one shard of a cluster, say, others
-// succeed between.
+// to be down. Where only a part of it is down, such as one shard of a cluster, other
+// loads succeed between.
 const outageAfter = 8
 
 // outage keeps a store that is down from being asked, and waited for, by each
 // request: one load in each retryAfter finds out whether it is back.
 type outage struct {
 	failures int
-	last     httpkey.Digest // what failed last: one broken record, however often it is asked for, is no outage
+	last     httpkey.Digest // that failed last: one broken record, however often it is asked for, is no outage
 	err      error
 	retryAt  time.Duration
 }
 
 func (o *outage) isOn() bool { return o.failures >= outageAfter }
 
-// refuse returns why the store is not to be asked, or nil.
+// refuse returns an error if the store is not to be asked now.
 func (o *outage) refuse(now time.Duration) error {
 	if !o.isOn() {
 		return nil
 	}
 	if now < o.retryAt {
-		return fmt.Errorf("httpkey: the store is not asked for a moment, since it has failed %d times in a row: %w", o.failures, o.err)
+		return fmt.Errorf("httpkey: the store is not asked for a moment, since it has failed %d times in a row: %w",
+			o.failures, o.err)
 	}
 	o.retryAt = now + retryAfter
 	return nil

@@ -5,10 +5,13 @@
 //	go cache.Run(ctx) // where the store tells of changes: redisstore does
 //	guard := httpkey.New(cache, limiter, nil)
 //
-// What it trades for speed is bounded. A change that is made through a [Store] shows
-// in it at once. A change that is made elsewhere shows as soon as the store's
-// [httpkey.ChangeFeed] tells of it, and without a feed after [Options.TTL]. Only
-// while the store fails is a token used for longer, by [Options.StaleFor].
+// A change that is made through a [Store] shows in it at once. A change that is made
+// elsewhere shows as soon as the store's [httpkey.ChangeFeed] tells of it, and without a
+// feed after [Options.TTL]. While the store fails, a token is used for longer, by
+// [Options.StaleFor].
+//
+// One rule of [httpkey.TokenStore] is bent: a Lookup may return a LastUsed that is as old
+// as the TTL. Get and List return it as it is.
 package cachestore
 
 import (
@@ -23,12 +26,18 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/pack"
+	"github.com/httpkey/httpkey/internal/ram"
 )
 
 // Store is an [httpkey.TokenStore] that answers Lookup from memory where it
-// can. Make one with [New], and one only for each store in a process: a change
+// can. Make one with [New], and only one for each store in a process: a change
 // shows at once in the Store that it is made through. It is safe for concurrent use.
+//
+// A Guard reads the tokens in memory where they are, and writes their uses by Touch.
 type Store struct {
+	holder
+
 	store   httpkey.TokenStore
 	options Options
 	epoch   time.Time // moments are counted from here, on the monotonic clock
@@ -42,14 +51,16 @@ type Store struct {
 	outage outage
 }
 
+type holder = ram.Holder[httpkey.Token]
+
 // New returns a Store in front of store. It panics if store is nil or opts are
-// invalid. Nil opts mean the defaults.
+// invalid. Nil opts mean the defaults. New does no I/O and starts no goroutine.
 func New(store httpkey.TokenStore, opts *Options) *Store {
 	if store == nil {
 		panic("httpkey: cachestore.New needs a store")
 	}
 	o := opts.withDefaults()
-	return &Store{
+	s := &Store{
 		store:   store,
 		options: o,
 		epoch:   time.Now(),
@@ -60,22 +71,25 @@ func New(store httpkey.TokenStore, opts *Options) *Store {
 		changes: newChanges(),
 		loads:   make(map[httpkey.Digest]*load),
 	}
+	s.holder = ram.Hold(s, source{s})
+	return s
 }
 
-// Lookup implements [httpkey.TokenStore]. It asks the store only for what is not
-// in memory, or no longer good, and for one digest once at a time, however many
-// wait for it. An answer that is in memory is given whatever the state of ctx.
+// Lookup implements [httpkey.TokenStore]. It asks the store only for a token that is not
+// in memory, or no longer good. However many callers wait for one digest, it asks once.
+// An answer that is in memory is given whatever the state of ctx.
 //
 // If the deadline of ctx passes while Lookup waits, that counts as a failure of
-// the store: a token within StaleFor is the answer. A ctx that is canceled gets its error.
+// the store: it returns a token within StaleFor. If ctx is canceled, it returns the error
+// of ctx.
 //
-// LastUsed may be as old as the TTL: Get and List know better.
+// LastUsed may be as old as the TTL.
 func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
 	if e, ok := s.tokens.GetIfPresent(d); ok && s.isFresh(e) {
-		return e.token.Token(), nil
+		return pack.Token(e.token), nil
 	}
 	if e := s.stale(d); e != nil && s.now() < time.Duration(e.retryAt.Load()) {
-		return e.token.Token(), nil
+		return pack.Token(e.token), nil
 	}
 	token, err := s.load(ctx, d)
 	if err == nil || errors.Is(err, httpkey.ErrNotFound) || errors.Is(ctx.Err(), context.Canceled) {
@@ -83,21 +97,10 @@ func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, er
 	}
 	if e := s.stale(d); e != nil {
 		e.retryAt.Store(int64(s.now() + retryAfter))
-		return e.token.Token(), nil
+		return pack.Token(e.token), nil
 	}
 	return httpkey.Token{}, err
 }
-
-// Find implements [httpkey.EntryStore]: it knows what Lookup would answer at once.
-func (s *Store) Find(d httpkey.Digest) (*httpkey.Entry, bool) {
-	if e, ok := s.tokens.GetIfPresent(d); ok && s.isFresh(e) {
-		return e.token, true
-	}
-	return nil, s.isAbsent(d)
-}
-
-// Self implements [httpkey.EntryStore].
-func (s *Store) Self() httpkey.TokenStore { return s }
 
 // Get implements [httpkey.TokenStore]. It always asks the store.
 func (s *Store) Get(ctx context.Context, id string) (httpkey.Token, error) {
@@ -111,16 +114,21 @@ func (s *Store) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, er
 
 // Create implements [httpkey.TokenStore]. The token's key is good at once, even
 // if it was asked for before.
-func (s *Store) Create(ctx context.Context, t httpkey.Token) error {
-	defer s.changes.noteDigest(t.Digest) // also if it fails, here and below: the store may have done it all the same
+func (s *Store) Create(ctx context.Context, t httpkey.Token) (httpkey.Token, error) {
+	// Also after an error, here and below: the store may have made the change all the same.
+	defer s.changes.noteDigest(t.Digest)
 	defer s.changes.noteID(t.ID)
-	return s.store.Create(ctx, t)
+	created, err := s.store.Create(ctx, t)
+	if created.ID != t.ID { // the store chose another
+		s.changes.noteID(created.ID)
+	}
+	return created, err
 }
 
 // Update implements [httpkey.TokenStore]. The next Lookup sees it.
-func (s *Store) Update(ctx context.Context, t httpkey.Token) error {
-	defer s.changes.noteID(t.ID) // not t.Digest, which the store does not look at
-	return s.store.Update(ctx, t)
+func (s *Store) Update(ctx context.Context, id string, change func(*httpkey.Token) error) (httpkey.Token, error) {
+	defer s.changes.noteID(id)
+	return s.store.Update(ctx, id, change)
 }
 
 // Delete implements [httpkey.TokenStore]. The next Lookup sees it.
@@ -129,8 +137,8 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	return s.store.Delete(ctx, id)
 }
 
-// Touch implements [httpkey.TokenStore]. What is in memory keeps its LastUsed:
-// to drop every token that is in use each second would leave nothing of the cache.
+// Touch implements [httpkey.TokenStore]. A token in memory keeps its LastUsed: if
+// Touch dropped it, no token in use would stay for more than a second.
 func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
 	return s.store.Touch(ctx, used)
 }
@@ -138,13 +146,28 @@ func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
 // Format keeps the digests out of a printed Store.
 func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "cachestore.Store") }
 
+// source is what a Guard reads. It knows what Lookup would answer at once.
+type source struct{ *Store }
+
+func (s source) Find(d [32]byte) (*ram.Entry[httpkey.Token], bool) {
+	e, ok := s.tokens.GetIfPresent(d)
+	// A store that folds case may have answered with the token of another digest.
+	if ok && s.isFresh(e) && e.token.Has(&d) {
+		return e.token, true
+	}
+	return nil, s.isAbsent(d)
+}
+
+func (source) Token(e *ram.Entry[httpkey.Token]) httpkey.Token { return pack.Token(e) }
+func (source) ID(e *ram.Entry[httpkey.Token]) string           { return pack.ID(e) }
+
 // entry is a token in memory.
 type entry struct {
 	reading reading
 	id      *slot        // of the token's ID
 	digest  *slot        // of the digest that it was found under
 	retryAt atomic.Int64 // a moment: until then it is served without asking the store, which has just failed
-	token   *httpkey.Entry
+	token   *ram.Entry[httpkey.Token]
 }
 
 // absence is the knowledge that the store holds no token of a digest.

@@ -111,8 +111,8 @@ func (f *faults) Before(fault Fault) {
 	f.before = fault
 }
 
-// After sets what happens to calls once they are done: with an error, their answer is lost.
-// Nil is nothing.
+// After sets what happens to calls once they are done, also with an error: with one of its
+// own, their answer is lost. Nil is nothing.
 func (f *faults) After(fault Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -140,10 +140,13 @@ func (f *faults) do(ctx context.Context, method string, call func() error) error
 			return err
 		}
 	}
-	if err := call(); err != nil || after == nil {
-		return err
+	err := call()
+	if after != nil {
+		if lost := after(ctx, method); lost != nil {
+			return lost
+		}
 	}
-	return after(ctx, method)
+	return err
 }
 
 // Store is a store that fails, stalls or lags on demand. It is safe for concurrent use.

@@ -53,9 +53,9 @@ func New() *Store {
 // source is what a Guard reads.
 type source struct{ *ram.Index[httpkey.Token] }
 
-func (s source) Find(d *[32]byte) (*entry, bool) { return s.Index.Find(d), true }
-func (source) Token(e *entry) httpkey.Token      { return pack.Token(e) }
-func (source) ID(e *entry) string                { return pack.ID(e) }
+func (s source) Find(d [32]byte) (*entry, bool) { return s.Index.Find(&d), true }
+func (source) Token(e *entry) httpkey.Token     { return pack.Token(e) }
+func (source) ID(e *entry) string               { return pack.ID(e) }
 
 // Create implements [httpkey.TokenStore].
 func (s *Store) Create(_ context.Context, t httpkey.Token) (httpkey.Token, error) {
@@ -65,7 +65,7 @@ func (s *Store) Create(_ context.Context, t httpkey.Token) (httpkey.Token, error
 	if s.byID[t.ID] != nil || s.byDigest.Find(&digest) != nil {
 		return httpkey.Token{}, httpkey.ErrConflict
 	}
-	e := ram.New(digest, pack.Micros(t.LastUsed), pack.Body(t))
+	e := pack.Entry(t)
 	s.byID[pack.ID(e)] = e
 	s.byDigest.Add(e)
 	s.insert(e)
@@ -154,7 +154,7 @@ func (s *Store) Touch(_ context.Context, used map[string]time.Time) error {
 	defer s.mu.RUnlock()
 	for id, at := range used {
 		if e := s.byID[id]; e != nil {
-			e.Touch(pack.Micros(at))
+			e.Touch(ram.Micros(at))
 		}
 	}
 	return nil

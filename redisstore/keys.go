@@ -1,6 +1,11 @@
 package redisstore
 
-import "github.com/httpkey/httpkey"
+import (
+	"strings"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/charge"
+)
 
 // keys names where the tokens are. The layout:
 //
@@ -13,15 +18,15 @@ import "github.com/httpkey/httpkey"
 //	…{tokens}:changes   channel on which the digest of a changed token is published
 //
 // The hash tag keeps all of it in one slot of a Cluster. So every change is one
-// script on one server, which is carried out and replicated as a whole: there is no
-// moment, and no crash, between the digest that finds a token and the token. The
+// script on one server, which is carried out and replicated as a whole. No moment, and
+// no crash, comes between the digest that finds a token and the token. The
 // price is that one master holds all tokens and answers all Lookups, some 100,000
-// a second; a cache in front of the Store takes nearly all of them away. Limits are
+// a second. A cache in front of the Store takes nearly all of them away. Limits are
 // spread over the slots.
 //
 // The orders depend on what a token was before a change. A script that changes one
-// is given its record as it was read, and does nothing if that is no longer so:
-// so the scripts need not understand records, and get the name of every key.
+// is given its record as it was read, and does nothing if the record has changed since.
+// So the scripts need not understand records, and get the name of every key.
 type keys struct {
 	base                           string
 	tokens, digests, used, changes string
@@ -60,3 +65,16 @@ func (k keys) order(f httpkey.Filter) string {
 
 // place returns c as the orders have it: text that sorts as tokens do, oldest first.
 func place(c httpkey.Cursor) string { return stamp(c.CreatedAt) + c.ID }
+
+// payerTag makes of a payer a hash tag, under which a Cluster keeps all of its buckets
+// together. Different payers have different tags.
+var payerTag = strings.NewReplacer("%", "%25", "}", "%7D")
+
+// bucketKey names the bucket that a payer has under a limit.
+func bucketKey(prefix, payer string, item charge.Item) string {
+	tag := payerTag.Replace(payer)
+	if tag == "" {
+		tag = "%" // the empty one is none to a Cluster
+	}
+	return prefix + "{" + tag + "}:" + item.Name()
+}

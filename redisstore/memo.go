@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/charge"
+	"github.com/httpkey/httpkey/internal/ram"
 )
 
 // memo remembers denials, so that Redis need not be asked for what it would answer:
@@ -20,10 +22,10 @@ type memo struct {
 
 const memoSize = 4096
 
-// bucket is what [httpkey.Limiter] says: key and limit together.
+// bucket names a bucket in memory.
 type bucket struct {
-	key   string
-	limit httpkey.Limit
+	payer string
+	term  ram.Term
 }
 
 // denial is the answer to a request for n.
@@ -42,13 +44,15 @@ func newMemo(o Options, steady bool) *memo {
 	return &memo{steady: steady, young: make(map[bucket]denial)}
 }
 
-// allow answers from memory, or asks and remembers.
-func (m *memo) allow(b bucket, n int, ask func() (httpkey.Result, error)) (httpkey.Result, error) {
+// allow answers from memory, or asks and remembers. A denial under another limit says
+// nothing of this one.
+func (m *memo) allow(b bucket, limit httpkey.Limit, n int, ask func() (httpkey.Result, error)) (httpkey.Result, error) {
 	if m == nil {
 		return ask()
 	}
 	asked := time.Now()
-	if known, ok := m.find(b, asked); ok && (n == known.n || n > known.n && m.steady) {
+	known, ok := m.find(b)
+	if ok && known.holds(limit, asked) && (n == known.n || n > known.n && m.steady) {
 		return known.again(n, asked), nil
 	}
 	result, err := ask()
@@ -58,27 +62,60 @@ func (m *memo) allow(b bucket, n int, ask func() (httpkey.Result, error)) (httpk
 	return result, err
 }
 
-// find returns the denial of b that still holds.
-func (m *memo) find(b bucket, now time.Time) (denial, bool) {
+// force makes a charge that is forced, after which the denials of its buckets no longer hold.
+func (m *memo) force(payer string, items []charge.Item, ask func() (httpkey.Result, error)) (httpkey.Result, error) {
+	result, err := ask()
+	if m == nil {
+		return result, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, item := range items {
+		m.put(bucket{payer, item.Term}, denial{asked: time.Now()}) // it keeps out what was asked before
+	}
+	return result, err
+}
+
+func (m *memo) find(b bucket) (denial, bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
+	return m.peek(b)
+}
+
+func (m *memo) peek(b bucket) (denial, bool) {
 	d, ok := m.young[b]
 	if !ok {
 		d, ok = m.old[b]
 	}
-	return d, ok && now.Sub(d.asked) < d.result.RetryAfter
+	return d, ok
 }
 
 func (m *memo) keep(b bucket, d denial) {
-	if known, ok := m.find(b, d.answered); ok && known.n < d.n {
-		return // it answers more
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	known, ok := m.peek(b)
+	switch {
+	case ok && known.isForgotten() && !d.asked.After(known.asked):
+		return
+	case ok && known.holds(d.result.Limit, d.answered) && known.n < d.n:
+		return // it answers more
+	}
+	m.put(b, d)
+}
+
+func (m *memo) put(b bucket, d denial) {
 	if len(m.young) >= memoSize {
 		m.old, m.young = m.young, make(map[bucket]denial)
 	}
 	m.young[b] = d
+}
+
+// isForgotten reports whether force has put d there.
+func (d denial) isForgotten() bool { return d.answered.IsZero() }
+
+// holds reports whether d still is the answer under a limit.
+func (d denial) holds(limit httpkey.Limit, now time.Time) bool {
+	return d.result.Limit == limit && now.Sub(d.asked) < d.result.RetryAfter
 }
 
 // again returns the answer to a request for n, at least d's, now.

@@ -16,14 +16,14 @@ type Options struct {
 	// would decide where a Cluster keeps a key. Empty: "httpkey:".
 	Prefix string
 
-	// AskAlways makes a limiter ask Redis also where it knows from an earlier answer
-	// that the bucket has no room yet. It is for those who delete buckets in Redis,
-	// to let a client in again at once. A Store does not look at it.
+	// AskAlways makes a limiter ask Redis also where an earlier answer says that the bucket
+	// has no room yet. Set it where buckets are deleted in Redis, to let a client in again
+	// at once. A Store does not look at it.
 	AskAlways bool
 
-	// Lease makes a [Limiter] take permits ahead and spend them without asking Redis: for a
-	// bucket that is asked for often, Redis is asked some once in this time, instead of
-	// for each request. 0: never. See Limiter for the price.
+	// Lease makes a [Limiter] take permits ahead and spend them without asking Redis. A
+	// bucket in steady use then costs about one question in this time, instead of one for
+	// each request. 0: never. The comment of Limiter has the price.
 	Lease time.Duration
 }
 

@@ -79,24 +79,25 @@ func New(rdb redis.UniversalClient, opts *Options) *Store {
 // [httpkey.Token.Validate] refuses. If it fails for another reason than ErrConflict,
 // t may be stored or not; where the client tries again by itself, ErrConflict
 // may be about t.
-func (s *Store) Create(ctx context.Context, t httpkey.Token) error {
+func (s *Store) Create(ctx context.Context, t httpkey.Token) (httpkey.Token, error) {
 	if err := t.Validate(); err != nil {
-		return err
+		return httpkey.Token{}, err
 	}
-	text, err := encode(&t)
+	text, err := encode(t)
 	if err != nil {
-		return fmt.Errorf("httpkey: create a token: %w", err)
+		return httpkey.Token{}, fmt.Errorf("httpkey: create a token: %w", err)
 	}
+	used := stamp(t.LastUsed)
 	keys := append([]string{s.keys.tokens, s.keys.digests, s.keys.used}, s.keys.orders(&t)...)
 	created, err := createScript.Run(ctx, s.rdb, keys,
-		t.ID, t.Digest[:], text, stamp(t.LastUsed), place(t.Cursor()), s.keys.changes).Bool()
+		t.ID, t.Digest[:], text, used, place(t.Cursor()), s.keys.changes).Bool()
 	switch {
 	case err != nil:
-		return fmt.Errorf("httpkey: create a token in Redis: %w", err)
+		return httpkey.Token{}, fmt.Errorf("httpkey: create a token in Redis: %w", err)
 	case !created:
-		return httpkey.ErrConflict
+		return httpkey.Token{}, httpkey.ErrConflict
 	}
-	return nil
+	return decode(text, used)
 }
 
 // Lookup implements [httpkey.TokenStore]. It is one round trip.
@@ -212,34 +213,43 @@ func readChunk(reply []any) (places []string, tokens []httpkey.Token, err error)
 	return places, tokens, nil
 }
 
-// Update implements [httpkey.TokenStore]. It refuses a token that
-// [httpkey.Token.Validate] refuses.
-func (s *Store) Update(ctx context.Context, t httpkey.Token) error {
-	if err := t.Validate(); err != nil {
-		return err
-	}
+// Update implements [httpkey.TokenStore]. It costs two round trips, and as many more each
+// time that another change comes between. A record of an earlier version becomes one of this.
+func (s *Store) Update(ctx context.Context, id string, change func(*httpkey.Token) error) (httpkey.Token, error) {
 	for {
-		old, oldText, err := s.get(ctx, t.ID)
+		old, oldText, err := s.get(ctx, id)
 		if err != nil {
-			return err
+			return httpkey.Token{}, err
 		}
-		t.Digest = old.Digest
-		text, err := encode(&t)
+		next, err := old.Apply(change)
 		if err != nil {
-			return fmt.Errorf("httpkey: update a token: %w", err)
+			return httpkey.Token{}, err
 		}
-		leaves, enters := s.keys.orders(&old), s.keys.orders(&t)
-		keys := append(append([]string{s.keys.tokens}, leaves...), enters...)
-		done, err := updateScript.Run(ctx, s.rdb, keys,
-			t.ID, t.Digest[:], oldText, text, len(leaves), place(old.Cursor()), place(t.Cursor()), s.keys.changes).Bool()
-		if err != nil {
-			return fmt.Errorf("httpkey: update a token in Redis: %w", err)
+		switch done, err := s.replace(ctx, &old, oldText, &next); {
+		case err != nil:
+			return httpkey.Token{}, err
+		case done:
+			return next, nil
+		case ctx.Err() != nil:
+			return httpkey.Token{}, fmt.Errorf("httpkey: update a token in Redis, which others change: %w", ctx.Err())
 		}
-		if done {
-			return nil
-		}
-		// Another changed it between: so there is progress, if not ours.
 	}
+}
+
+// replace puts next in the place of old, if that is still stored as its text says.
+func (s *Store) replace(ctx context.Context, old *httpkey.Token, oldText string, next *httpkey.Token) (bool, error) {
+	text, err := encode(*next)
+	if err != nil {
+		return false, fmt.Errorf("httpkey: update a token: %w", err)
+	}
+	leaves, enters := s.keys.orders(old), s.keys.orders(next)
+	keys := append(append([]string{s.keys.tokens}, leaves...), enters...)
+	done, err := updateScript.Run(ctx, s.rdb, keys,
+		old.ID, old.Digest[:], oldText, text, len(leaves), place(old.Cursor()), place(next.Cursor()), s.keys.changes).Bool()
+	if err != nil {
+		return false, fmt.Errorf("httpkey: update a token in Redis: %w", err)
+	}
+	return done, nil
 }
 
 // Delete implements [httpkey.TokenStore].

@@ -10,8 +10,8 @@ import (
 )
 
 // Dialect says which SQL a database speaks, and how the names of the tables
-// begin. It is one of [PostgreSQL], [MySQL] and [SQLite], or what WithPrefix
-// makes of them; the zero Dialect is none, and what is given it panics.
+// begin. It is [PostgreSQL], [MySQL] or [SQLite], or comes from WithPrefix of one of
+// them. The zero Dialect is none: functions that get it panic.
 type Dialect struct {
 	engine *engine
 	prefix string
@@ -32,26 +32,44 @@ type engine struct {
 
 	// prepares says that statements of the request path are prepared once for a
 	// connection. Without that, MySQL's driver asks three times for each statement
-	// and SQLite's parses it. Those of PostgreSQL see to it themselves, or are
-	// told not to because a pooler stands between.
+	// and SQLite's parses it. PostgreSQL's drivers prepare by themselves, or are told
+	// not to because a pooler stands between.
 	prepares bool
 
-	touch   string                                                       // see Store.Touch
-	now     string                                                       // the moment in Unix microseconds
-	divide  string                                                       // the operator for integers
-	charger func(db database, d Dialect) charger                         // see Limiter
-	clear   string                                                       // see sweeper
-	lock    func(ctx context.Context, conn *sql.Conn, name string) error // see Migrate
-	unlock  string
+	// takesTurns says that the callers of a process write one after the other, because
+	// SQLite has them sleep, ever longer, until they find its lock free.
+	takesTurns bool
+
+	touch     string                                                       // see Store.Touch
+	now       string                                                       // the moment in Unix microseconds
+	divide    string                                                       // the operator for integers
+	conflict  string                                                       // begins what is done with a row that is there
+	proposed  string                                                       // a column as it was to be inserted
+	newSingle func(l *Limiter) single                                      // see Limiter
+	clear     string                                                       // see sweeper
+	lock      func(ctx context.Context, conn *sql.Conn, name string) error // see Migrate
+	unlock    string
 }
 
 var (
-	postgreSQL = engine{name: "PostgreSQL", numbered: true, touch: touchPostgreSQL,
-		now: nowPostgreSQL, divide: "/", charger: chargePostgreSQL, clear: clearPostgreSQL, lock: lockPostgreSQL, unlock: "COMMIT"}
-	mySQL = engine{name: "MySQL", prepares: true, touch: touchMySQL,
-		now: nowMySQL, divide: "DIV", charger: chargeMySQL, clear: clearOthers, lock: lockMySQL, unlock: "DO RELEASE_ALL_LOCKS()"}
-	sqLite = engine{name: "SQLite", prepares: true, touch: touchSQLite,
-		now: nowSQLite, divide: "/", charger: chargeSQLite, clear: clearOthers, lock: lockSQLite, unlock: "COMMIT"}
+	postgreSQL = engine{
+		name: "PostgreSQL", numbered: true, touch: touchPostgreSQL,
+		now: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", divide: "/",
+		conflict: "ON CONFLICT (id) DO UPDATE SET", proposed: "excluded.COLUMN", newSingle: newSinglePostgreSQL,
+		clear: clearPostgreSQL, lock: lockPostgreSQL, unlock: "COMMIT",
+	}
+	mySQL = engine{
+		name: "MySQL", prepares: true, touch: touchMySQL,
+		now: "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))", divide: "DIV",
+		conflict: "ON DUPLICATE KEY UPDATE", proposed: "VALUES(COLUMN)", newSingle: newSingleMySQL,
+		clear: clearOthers, lock: lockMySQL, unlock: "DO RELEASE_ALL_LOCKS()",
+	}
+	sqLite = engine{
+		name: "SQLite", prepares: true, takesTurns: true, touch: touchSQLite,
+		now: "{now}", divide: "/", // SQLite's own clock has milliseconds
+		conflict: "ON CONFLICT (id) DO UPDATE SET", proposed: "excluded.COLUMN", newSingle: newSingleSQLite,
+		clear: clearOthers, lock: lockSQLite, unlock: "COMMIT",
+	}
 )
 
 const defaultPrefix = "httpkey_"
@@ -60,12 +78,13 @@ var prefixes = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
 // WithPrefix returns d with another beginning of the names of all tables and
 // indexes than "httpkey_": a lower-case letter, then lower-case letters, digits
-// and underscores, at most 32 in all. Anything else panics. A schema of PostgreSQL is
-// chosen by the connection's search_path, a database of MySQL by its DSN.
+// and underscores, at most 32 in all. Anything else panics. The connection's search_path
+// chooses a schema of PostgreSQL, and its DSN a database of MySQL.
 func (d Dialect) WithPrefix(prefix string) Dialect {
 	d.mustBeOne()
 	if !prefixes.MatchString(prefix) {
-		panic(fmt.Sprintf("httpkey: the prefix is %q, it must be a lower-case letter and up to 31 lower-case letters, digits and underscores", prefix))
+		panic(fmt.Sprintf("httpkey: the prefix is %q, it must be a lower-case letter "+
+			"and up to 31 lower-case letters, digits and underscores", prefix))
 	}
 	d.prefix = prefix
 	return d

@@ -10,20 +10,20 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// Every change of a token has a revision, and a row in httpkey_changes that says
-// which digest it was about; for a deletion that is all that is left.
+// Every change of a token has a revision, and a row in httpkey_changes with the digest of
+// the token. Of a deleted token nothing else is left.
 //
-// A reader who asks for what comes after the last revision it saw must never have
-// passed by one that is committed later. So a change begins by counting up the
+// A reader asks for the revisions after the last one that it saw. None before that may
+// become visible later. So a change begins by counting up the
 // one row of httpkey_revision, and holds that row's lock until it commits: the
 // revisions become visible in their order, without gaps. The price is that
-// changes wait for each other, which are rare beside requests; reads and Touch
-// do not.
+// changes wait for each other. They are rare beside requests; reads and Touch
+// do not wait.
 //
-// That there are no gaps tells a reader whether it missed something, also where
-// httpkey_changes has forgotten the oldest. A database that lost its latest
-// transactions in a failover it finds out too, unless as many have come since: what it
-// missed then, a cache forgets with its TTL.
+// A gap tells a reader that it missed something, also where
+// httpkey_changes has forgotten the oldest. A reader also finds out that a database lost its
+// latest transactions in a failover, unless as many have come since. Then a cache forgets
+// with its TTL.
 
 // keptChanges is how many changes a reader may be behind. Each change removes
 // the one that is this much older, so the table does not grow.
@@ -46,8 +46,8 @@ func (s *Store) change(ctx context.Context, write func(*sql.Tx) (digest []byte, 
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	// The lock comes first, so that all take their locks in the same order; and in
-	// SQLite, where who reads first may not be allowed to write later.
+	// The lock comes first, so that all take their locks in the same order. In SQLite, a
+	// transaction that reads first may not be allowed to write later.
 	if _, err := tx.ExecContext(ctx, s.dialect.query(countUp)); err != nil {
 		return err
 	}
@@ -70,24 +70,20 @@ const (
 	pollBatch           = 1000
 )
 
-// errFellBehind makes the caller start anew, which makes it drop what it has.
+// errFellBehind makes the caller begin again, and drop what it has.
 var errFellBehind = errors.New("httpkey: the change feed missed changes")
 
 // Changes implements [httpkey.ChangeFeed]. It asks the database each
-// PollInterval, with one statement that reads what is new and nothing else, and
-// returns with the first error. Changes that are made past this package, in SQL by
-// hand say, it does not see, unless they record themselves as README.md shows.
+// [Options.PollInterval], with one statement that reads only new changes, and
+// returns with the first error. It does not see changes by hand, in SQL, unless they
+// record themselves as README.md shows.
 func (s *Store) Changes(ctx context.Context, ready func(), changed func(httpkey.Digest)) error {
-	interval := s.PollInterval
-	if interval <= 0 {
-		interval = defaultPollInterval
-	}
 	revision, err := s.revision(ctx)
 	if err != nil {
 		return fmt.Errorf("httpkey: read changes: %w", err)
 	}
 	ready()
-	ticker := time.NewTicker(interval)
+	ticker := time.NewTicker(s.pollInterval)
 	defer ticker.Stop()
 	for {
 		select {

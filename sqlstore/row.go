@@ -11,11 +11,12 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// columns are those of httpkey_tokens, in the order of [row]: what an UPDATE
-// changes first, then what it must not.
+// columns are those of httpkey_tokens, in the order of [row]: an UPDATE changes the
+// first, and must not change the others.
 const (
-	changing = "hint, kind, label, description, user_id, workspace_id, scopes, limit_rate, limit_burst, limit_period, is_active, expired_at, created_at, rotated_from"
-	columns  = changing + ", id, digest, last_used"
+	changing = "hint, kind, label, description, user_id, workspace_id, scopes, " +
+		"is_active, expired_at, created_at, rotated_from, more"
+	columns = changing + ", id, digest, last_used"
 )
 
 var (
@@ -23,16 +24,16 @@ var (
 	assignments  = strings.ReplaceAll(changing, ",", " = ?,") + " = ?"
 )
 
-// row is a token as it is stored. What is zero in a token, and may be, is NULL.
+// row is a token as it is stored. A field that may be zero is NULL then.
 type row struct {
 	hint, kind, label, description, user string
 	workspace                            sql.Null[string]
 	scopes                               string // a JSON array
-	rate, burst, period                  sql.Null[int64]
 	isActive                             bool
 	expiredAt                            sql.Null[int64]
 	createdAt                            int64
 	rotatedFrom                          sql.Null[string]
+	more                                 sql.Null[string] // see httpkey.Token.More
 
 	id       string
 	digest   []byte
@@ -41,8 +42,8 @@ type row struct {
 
 // changing returns what goes into the columns of the same name.
 func (r *row) changing() []any {
-	return []any{r.hint, r.kind, r.label, r.description, r.user, r.workspace, r.scopes, r.rate, r.burst, r.period,
-		r.isActive, r.expiredAt, r.createdAt, r.rotatedFrom}
+	return []any{r.hint, r.kind, r.label, r.description, r.user, r.workspace, r.scopes,
+		r.isActive, r.expiredAt, r.createdAt, r.rotatedFrom, r.more}
 }
 
 // values returns what goes into columns.
@@ -50,8 +51,8 @@ func (r *row) values() []any { return append(r.changing(), r.id, r.digest, r.las
 
 // places returns where columns are scanned into.
 func (r *row) places() []any {
-	return []any{&r.hint, &r.kind, &r.label, &r.description, &r.user, &r.workspace, &r.scopes, &r.rate, &r.burst, &r.period,
-		&r.isActive, &r.expiredAt, &r.createdAt, &r.rotatedFrom, &r.id, &r.digest, &r.lastUsed}
+	return []any{&r.hint, &r.kind, &r.label, &r.description, &r.user, &r.workspace, &r.scopes,
+		&r.isActive, &r.expiredAt, &r.createdAt, &r.rotatedFrom, &r.more, &r.id, &r.digest, &r.lastUsed}
 }
 
 func rowOf(t *httpkey.Token) (*row, error) {
@@ -62,19 +63,20 @@ func rowOf(t *httpkey.Token) (*row, error) {
 	return &row{
 		hint: t.Hint, kind: string(t.Kind), label: t.Label, description: t.Description,
 		user: t.User, workspace: nullable(t.Workspace), scopes: string(scopes),
-		rate: nullable(int64(t.Limit.Rate)), burst: nullable(int64(t.Limit.Burst)), period: nullable(t.Limit.Period.Microseconds()),
-		isActive: t.IsActive, expiredAt: micros(t.ExpiredAt), createdAt: t.CreatedAt.UnixMicro(), rotatedFrom: nullable(t.RotatedFrom),
-		id: t.ID, digest: t.Digest[:], lastUsed: micros(t.LastUsed),
+		isActive: t.IsActive, expiredAt: unixMicros(t.ExpiredAt), createdAt: t.CreatedAt.UnixMicro(),
+		rotatedFrom: nullable(t.RotatedFrom), more: nullable(t.More()),
+		id: t.ID, digest: t.Digest[:], lastUsed: unixMicros(t.LastUsed),
 	}, nil
 }
 
 func (r *row) token() (httpkey.Token, error) {
 	t := httpkey.Token{
 		ID: r.id, Hint: r.hint, Kind: httpkey.Kind(r.kind), Label: r.label, Description: r.description,
-		User: r.user, Workspace: r.workspace.V,
-		Limit:    httpkey.Limit{Rate: int(r.rate.V), Burst: int(r.burst.V), Period: time.Duration(r.period.V) * time.Microsecond},
-		IsActive: r.isActive, ExpiredAt: moment(r.expiredAt), LastUsed: moment(r.lastUsed),
+		User: r.user, Workspace: r.workspace.V, IsActive: r.isActive, ExpiredAt: moment(r.expiredAt), LastUsed: moment(r.lastUsed),
 		CreatedAt: time.UnixMicro(r.createdAt).UTC(), RotatedFrom: r.rotatedFrom.V,
+	}
+	if err := t.SetMore(r.more.V); err != nil {
+		return httpkey.Token{}, fmt.Errorf("%w (token %s)", err, r.id)
 	}
 	if copy(t.Digest[:], r.digest) != len(t.Digest) || len(r.digest) != len(t.Digest) {
 		return httpkey.Token{}, fmt.Errorf("httpkey: read token %s: its digest has %d bytes, not %d", r.id, len(r.digest), len(t.Digest))
@@ -87,17 +89,17 @@ func (r *row) token() (httpkey.Token, error) {
 	return t, nil
 }
 
-// micros returns t as Unix microseconds, NULL if it is zero. The moment 0 of
+// unixMicros returns t as Unix microseconds, NULL if it is zero. The moment 0 of
 // Unix is a time like any other.
-func micros(t time.Time) sql.Null[int64] {
+func unixMicros(t time.Time) sql.Null[int64] {
 	return sql.Null[int64]{V: t.UnixMicro(), Valid: !t.IsZero()}
 }
 
-func moment(micros sql.Null[int64]) time.Time {
-	if !micros.Valid {
+func moment(unixMicros sql.Null[int64]) time.Time {
+	if !unixMicros.Valid {
 		return time.Time{}
 	}
-	return time.UnixMicro(micros.V).UTC()
+	return time.UnixMicro(unixMicros.V).UTC()
 }
 
 func nullable[T comparable](value T) sql.Null[T] {
@@ -105,6 +107,6 @@ func nullable[T comparable](value T) sql.Null[T] {
 	return sql.Null[T]{V: value, Valid: value != zero}
 }
 
-// isText reports whether a database can hold s as text. What is not text, as an
-// ID from a URL may be, is nowhere in it; to ask would be an error of some of them.
+// isText reports whether a database can hold s as text. An ID from a URL may be no text:
+// no row has it, and some databases answer the question with an error.
 func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }

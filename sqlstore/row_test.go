@@ -21,8 +21,11 @@ func TestRowIsTheToken(t *testing.T) {
 	for range 10_000 {
 		token := httpkey.Token{
 			ID: text(), Hint: text(), Kind: httpkey.Kind(text()), Label: text(), Description: text(), User: text(), Workspace: text(),
-			Limit:    httpkey.Limit{Rate: random.IntN(2), Burst: random.IntN(2), Period: time.Duration(random.IntN(2)) * time.Microsecond},
 			IsActive: random.IntN(2) == 0, ExpiredAt: at(), LastUsed: at(), CreatedAt: at(), RotatedFrom: text(),
+			CreatedBy: text(), RevokedAt: at(), RevokedFor: text(), RotatedTo: text(),
+		}
+		for range random.IntN(3) {
+			token.Limits = append(token.Limits, httpkey.Limit{Name: text(), Rate: random.IntN(2), Period: time.Duration(random.IntN(2))})
 		}
 		for range random.IntN(3) {
 			token.Scopes = append(token.Scopes, text())
@@ -36,9 +39,24 @@ func TestRowIsTheToken(t *testing.T) {
 		if err != nil || !reflect.DeepEqual(got, token) {
 			t.Fatalf("%+v\ncame back as %+v (%v)", token, got, err)
 		}
-		if row.expiredAt.Valid == token.ExpiredAt.IsZero() || row.workspace.Valid == (token.Workspace == "") || row.rate.Valid == (token.Limit.Rate == 0) {
+		if row.expiredAt.Valid == token.ExpiredAt.IsZero() || row.workspace.Valid == (token.Workspace == "") || row.more.Valid == (token.More() == "") {
 			t.Fatalf("%+v is stored as %+v", token, row)
 		}
+	}
+}
+
+// What a later version puts into more stays, byte by byte.
+func TestRowKeepsUnknownProperties(t *testing.T) {
+	t.Parallel()
+	const more = `{"created_by":"bob","later":{"b":1,"a":[2.50,"\u00e9"]}}`
+	r := row{scopes: "[]", digest: make([]byte, 32), more: nullable(more)}
+	token, err := r.token()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := rowOf(&token)
+	if err != nil || again.more.V != more {
+		t.Errorf("%s came back as %s (%v)", more, again.more.V, err)
 	}
 }
 
@@ -60,7 +78,7 @@ func TestColumnsMatch(t *testing.T) {
 	}
 }
 
-// What someone else wrote into the table is an error, not another token.
+// A row that this package has not written is an error, not another token.
 func TestRowsThatAreWrong(t *testing.T) {
 	t.Parallel()
 	for what, r := range map[string]row{
@@ -70,6 +88,8 @@ func TestRowsThatAreWrong(t *testing.T) {
 		"scopes not JSON":  {scopes: "a:read", digest: make([]byte, 32)},
 		"scopes no array":  {scopes: `{"a":1}`, digest: make([]byte, 32)},
 		"scopes not texts": {scopes: "[1]", digest: make([]byte, 32)},
+		"more not JSON":    {scopes: "[]", digest: make([]byte, 32), more: nullable("limits")},
+		"more no object":   {scopes: "[]", digest: make([]byte, 32), more: nullable("[1]")},
 	} {
 		if token, err := r.token(); err == nil {
 			t.Errorf("%s: %+v", what, token)

@@ -6,7 +6,7 @@
 //	…
 //	err = sqlstore.Migrate(ctx, db, sqlstore.PostgreSQL)
 //	…
-//	guard := httpkey.New(sqlstore.New(db, sqlstore.PostgreSQL), sqlstore.NewLimiter(db, sqlstore.PostgreSQL), nil)
+//	guard := httpkey.New(sqlstore.New(db, sqlstore.PostgreSQL, nil), sqlstore.NewLimiter(db, sqlstore.PostgreSQL), nil)
 //
 // [Store] is a token store with a change feed, [Limiter] a GCRA limiter that
 // all processes on one database share. README.md beside this file describes the
@@ -35,24 +35,40 @@ import (
 // transaction, and of all processes one at a time: that puts the changes
 // into the order in which Changes tells them.
 type Store struct {
-	// PollInterval is how often Changes asks the database. Zero: a second. Set
-	// it before Changes is called.
-	PollInterval time.Duration
+	pollInterval time.Duration
 
 	db      *sql.DB
 	dialect Dialect
 	lookup  *statement
 }
 
-// New returns a Store in the tables of db that [Migrate] makes. It panics if db
-// is nil or dialect is zero. It does no I/O.
-func New(db *sql.DB, dialect Dialect) *Store {
+// Options are the settings of a [Store]. The zero Options are the defaults.
+type Options struct {
+	// PollInterval is how often Changes asks the database. Zero: a second.
+	PollInterval time.Duration
+}
+
+// New returns a Store in the tables of db that [Migrate] makes. Nil opts are the defaults.
+// It panics if db is nil, dialect is zero, or opts are invalid, with an error that wraps
+// [httpkey.ErrInvalidOptions] and names the field. It does no I/O.
+func New(db *sql.DB, dialect Dialect, opts *Options) *Store {
 	mustHave(db, dialect)
-	return &Store{
-		db:      db,
-		dialect: dialect,
-		lookup:  newStatement(db, dialect, "SELECT "+columns+" FROM httpkey_tokens WHERE digest = ?"),
+	s := &Store{
+		pollInterval: defaultPollInterval,
+		db:           db,
+		dialect:      dialect,
+		lookup:       newStatement(db, dialect, "SELECT "+columns+" FROM httpkey_tokens WHERE digest = {digest}"),
 	}
+	if opts == nil {
+		return s
+	}
+	switch {
+	case opts.PollInterval < 0:
+		panic(fmt.Errorf("%w: PollInterval is %v, it must not be negative", httpkey.ErrInvalidOptions, opts.PollInterval))
+	case opts.PollInterval > 0:
+		s.pollInterval = opts.PollInterval
+	}
+	return s
 }
 
 func mustHave(db *sql.DB, dialect Dialect) {
@@ -64,17 +80,17 @@ func mustHave(db *sql.DB, dialect Dialect) {
 
 // Create implements [httpkey.TokenStore]. It refuses a token that
 // [httpkey.Token.Validate] refuses.
-func (s *Store) Create(ctx context.Context, t httpkey.Token) error {
+func (s *Store) Create(ctx context.Context, t httpkey.Token) (httpkey.Token, error) {
 	if err := t.Validate(); err != nil {
-		return err // some databases would cut off what is too long
+		return httpkey.Token{}, err // some databases would cut off what is too long
 	}
 	r, err := rowOf(&t)
 	if err != nil {
-		return err
+		return httpkey.Token{}, err
 	}
 	var refused error
 	err = s.change(ctx, func(tx *sql.Tx) ([]byte, error) {
-		// We have the lock of all changes: nothing comes between the two statements.
+		// This change has the lock of all changes: nothing comes between the two statements.
 		taken, err := s.exists(ctx, tx, r)
 		if err != nil {
 			return nil, err
@@ -82,18 +98,22 @@ func (s *Store) Create(ctx context.Context, t httpkey.Token) error {
 		if taken {
 			return nil, httpkey.ErrConflict
 		}
-		_, refused = tx.ExecContext(ctx, s.dialect.query("INSERT INTO httpkey_tokens ("+columns+") VALUES ("+placeholders+")"), r.values()...)
+		insert := s.dialect.query("INSERT INTO httpkey_tokens (" + columns + ") VALUES (" + placeholders + ")")
+		_, refused = tx.ExecContext(ctx, insert, r.values()...)
 		return r.digest, refused
 	})
-	if refused != nil { // somebody may insert past us; MySQL's error then shows the digest
+	if refused != nil { // an INSERT by hand may have come first; MySQL's error then shows the digest
 		if taken, _ := s.exists(ctx, s.db, r); taken {
-			return httpkey.ErrConflict
+			err = httpkey.ErrConflict
 		}
 	}
-	if err != nil && !errors.Is(err, httpkey.ErrConflict) {
-		return fmt.Errorf("httpkey: create a token: %w", err)
+	switch {
+	case errors.Is(err, httpkey.ErrConflict):
+		return httpkey.Token{}, httpkey.ErrConflict
+	case err != nil:
+		return httpkey.Token{}, fmt.Errorf("httpkey: create a token: %w", err)
 	}
-	return err
+	return r.token()
 }
 
 func (s *Store) exists(ctx context.Context, db database, r *row) (bool, error) {
@@ -105,7 +125,11 @@ func (s *Store) exists(ctx context.Context, db database, r *row) (bool, error) {
 // Lookup implements [httpkey.TokenStore].
 func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
 	var r row
-	return found(&r, s.lookup.row(ctx, []any{d[:]}, r.places()...))
+	t, err := found(&r, s.lookup.row(ctx, values{"digest": d[:]}, r.places()...))
+	if err == nil && t.Digest != d {
+		return httpkey.Token{}, httpkey.ErrNotFound
+	}
+	return t, err
 }
 
 // Get implements [httpkey.TokenStore].
@@ -114,9 +138,10 @@ func (s *Store) Get(ctx context.Context, id string) (httpkey.Token, error) {
 		return httpkey.Token{}, httpkey.ErrNotFound
 	}
 	var r row
-	query := s.dialect.query("SELECT " + columns + " FROM httpkey_tokens WHERE id = ?")
-	return found(&r, s.db.QueryRowContext(ctx, query, id).Scan(r.places()...))
+	return found(&r, s.db.QueryRowContext(ctx, s.dialect.query(tokenOfID), id).Scan(r.places()...))
 }
+
+const tokenOfID = "SELECT " + columns + " FROM httpkey_tokens WHERE id = ?"
 
 func found(r *row, err error) (httpkey.Token, error) {
 	switch {
@@ -187,49 +212,69 @@ func conditions(f httpkey.Filter) (string, []any) {
 	return " WHERE " + strings.Join(where, " AND "), args
 }
 
-// Update implements [httpkey.TokenStore]. It refuses a token that
-// [httpkey.Token.Validate] refuses.
-func (s *Store) Update(ctx context.Context, t httpkey.Token) error {
-	if err := t.Validate(); err != nil {
+// Update implements [httpkey.TokenStore]. It calls change once, in a transaction that all
+// other changes of the store wait for: change must not call the Store.
+func (s *Store) Update(ctx context.Context, id string, change func(*httpkey.Token) error) (httpkey.Token, error) {
+	var (
+		updated httpkey.Token
+		refused error
+	)
+	err := s.changeExisting(ctx, id, func(tx *sql.Tx, r *row) error {
+		t, err := r.token()
+		if err != nil {
+			return err
+		}
+		if t, refused = t.Apply(change); refused != nil {
+			return refused
+		}
+		if r, err = rowOf(&t); err != nil {
+			return err
+		}
+		update := s.dialect.query("UPDATE httpkey_tokens SET " + assignments + " WHERE id = ?")
+		if _, err = tx.ExecContext(ctx, update, append(r.changing(), r.id)...); err != nil {
+			return err
+		}
+		updated, err = r.token()
 		return err
+	})
+	switch {
+	case refused != nil:
+		return httpkey.Token{}, refused
+	case errors.Is(err, httpkey.ErrNotFound):
+		return httpkey.Token{}, httpkey.ErrNotFound
+	case err != nil:
+		return httpkey.Token{}, fmt.Errorf("httpkey: update a token: %w", err)
 	}
-	r, err := rowOf(&t)
-	if err != nil {
-		return err
-	}
-	err = s.changeExisting(ctx, t.ID, "UPDATE httpkey_tokens SET "+assignments+" WHERE id = ?", append(r.changing(), r.id)...)
-	if err != nil && !errors.Is(err, httpkey.ErrNotFound) {
-		return fmt.Errorf("httpkey: update a token: %w", err)
-	}
-	return err
+	return updated, nil
 }
 
 // Delete implements [httpkey.TokenStore].
 func (s *Store) Delete(ctx context.Context, id string) error {
-	err := s.changeExisting(ctx, id, "DELETE FROM httpkey_tokens WHERE id = ?", id)
+	err := s.changeExisting(ctx, id, func(tx *sql.Tx, _ *row) error {
+		_, err := tx.ExecContext(ctx, s.dialect.query("DELETE FROM httpkey_tokens WHERE id = ?"), id)
+		return err
+	})
 	if err != nil && !errors.Is(err, httpkey.ErrNotFound) {
 		return fmt.Errorf("httpkey: delete a token: %w", err)
 	}
 	return nil
 }
 
-// changeExisting runs a statement that changes the token of this ID.
-func (s *Store) changeExisting(ctx context.Context, id, query string, args ...any) error {
+// changeExisting runs write in a change of the token of this ID, with its row as it is.
+func (s *Store) changeExisting(ctx context.Context, id string, write func(*sql.Tx, *row) error) error {
 	if !isText(id) {
 		return httpkey.ErrNotFound
 	}
 	return s.change(ctx, func(tx *sql.Tx) (digest []byte, err error) {
-		// Whether there is one, we must ask: rows that an UPDATE leaves as they
-		// were, MySQL does not count.
-		err = tx.QueryRowContext(ctx, s.dialect.query("SELECT digest FROM httpkey_tokens WHERE id = ?"), id).Scan(&digest)
+		var r row
+		err = tx.QueryRowContext(ctx, s.dialect.query(tokenOfID), id).Scan(r.places()...)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return nil, httpkey.ErrNotFound
 		case err != nil:
 			return nil, err
 		}
-		_, err = tx.ExecContext(ctx, s.dialect.query(query), args...)
-		return digest, err
+		return r.digest, write(tx, &r)
 	})
 }
 

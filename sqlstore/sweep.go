@@ -16,34 +16,30 @@ const (
 )
 
 // sweeper removes full buckets. Their IDs are hashes, so that those after a
-// random one are a random sample; the more of them are full, the more a sweep
-// removes. That needs neither an index on when they are full, which every charge
-// would have to change, nor a place where the last sweep ended.
+// random one are a random sample: the more of them are full, the more a sweep
+// removes. That needs no index on full_at, which every charge would have to change, and
+// no place where the last sweep ended.
 type sweeper struct {
-	db          *sql.DB
-	engine      *engine
-	last, clear string
+	last, clear *statement
 	calls       atomic.Int64
 	busy        atomic.Bool
 }
 
 const (
-	lastOfBatch = "SELECT id FROM (SELECT id FROM httpkey_buckets WHERE id >= ? ORDER BY id LIMIT ?) AS batch " +
+	lastOfBatch = "SELECT id FROM (SELECT id FROM httpkey_buckets WHERE id >= {id0} ORDER BY id LIMIT {batch}) AS batch " +
 		"ORDER BY id DESC LIMIT 1" // PostgreSQL has no max of bytes before 18
 
-	clearOthers = "DELETE FROM httpkey_buckets WHERE id >= ? AND id <= ? AND full_at <= NOW"
+	clearOthers = "DELETE FROM httpkey_buckets WHERE id >= {id0} AND id <= {id1} AND full_at <= NOW"
 
 	// Two sweepers would lock their rows in any order, and Allow should not wait.
 	clearPostgreSQL = "DELETE FROM httpkey_buckets WHERE id IN (" +
-		"SELECT id FROM httpkey_buckets WHERE id >= ? AND id <= ? AND full_at <= NOW FOR UPDATE SKIP LOCKED)"
+		"SELECT id FROM httpkey_buckets WHERE id >= {id0} AND id <= {id1} AND full_at <= NOW FOR UPDATE SKIP LOCKED)"
 )
 
 func newSweeper(db *sql.DB, d Dialect) *sweeper {
 	return &sweeper{
-		db:     db,
-		engine: d.engine,
-		last:   d.query(lastOfBatch),
-		clear:  d.query(strings.ReplaceAll(d.engine.clear, "NOW", d.engine.now)),
+		last:  newStatement(db, d, lastOfBatch),
+		clear: newStatement(db, d, strings.ReplaceAll(d.engine.clear, "NOW", d.engine.now)),
 	}
 }
 
@@ -64,10 +60,10 @@ func (s *sweeper) sweep(ctx context.Context) error {
 	first := make([]byte, 32)
 	_, _ = rand.Read(first) // crypto/rand.Read never fails: it ends the program instead
 	var last []byte
-	err := s.db.QueryRowContext(ctx, s.last, first, sweepBatch).Scan(&last)
+	err := s.last.row(ctx, values{"id0": first, "batch": sweepBatch}, &last)
 	if err != nil { // or there are none
 		return err
 	}
-	_, err = s.db.ExecContext(ctx, s.clear, append([]any{first, last}, s.engine.clock()...)...)
+	_, err = s.clear.exec(ctx, nil, values{"id0": first, "id1": last})
 	return err
 }

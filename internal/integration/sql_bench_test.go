@@ -122,7 +122,7 @@ func benchKey(n int) httpkey.Secret {
 	return httpkey.Secret(fmt.Sprintf("a-key-for-benchmarks-%06d", n))
 }
 
-func (s *sqlBench) store() *sqlstore.Store { return sqlstore.New(s.db, s.dialect) }
+func (s *sqlBench) store() *sqlstore.Store { return sqlstore.New(s.db, s.dialect, nil) }
 
 func (s *sqlBench) authentication(b *testing.B) []*sqlContestant {
 	store, touch := s.store(), s.prepare(b, "UPDATE httpkey_tokens SET last_used = ? WHERE id = ?")
@@ -160,7 +160,7 @@ func (s *sqlBench) limits(b *testing.B) []*sqlContestant {
 	count, limiter := s.prepare(b, upsert), sqlstore.NewLimiter(s.db, s.dialect)
 	allow := func(limit httpkey.Limit, allowed bool) func(context.Context, int) error {
 		return func(ctx context.Context, n int) error {
-			result, err := limiter.Allow(ctx, s.ids[n], limit, 1)
+			result, err := takeFrom(ctx, limiter, s.ids[n], 1, limit)
 			if err == nil && result.Allowed != allowed {
 				err = fmt.Errorf("%s: %+v", s.ids[n], result)
 			}
@@ -169,7 +169,7 @@ func (s *sqlBench) limits(b *testing.B) []*sqlContestant {
 	}
 	used := httpkey.PerHour(1)
 	for _, id := range s.ids {
-		if _, err := limiter.Allow(b.Context(), id, used, 1); err != nil {
+		if _, err := takeFrom(b.Context(), limiter, id, 1, used); err != nil {
 			b.Fatal(err)
 		}
 	}

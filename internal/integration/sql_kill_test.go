@@ -15,9 +15,9 @@ import (
 
 // createChild creates tokens and says so after each, until it is killed or the database is.
 func createChild(t *testing.T, db *sql.DB, d sqlstore.Dialect) {
-	store := sqlstore.New(db, d)
+	store := sqlstore.New(db, d, nil)
 	for n := 0; ; n++ {
-		if err := store.Create(t.Context(), sqlToken(n)); err != nil {
+		if err := createTokens(t.Context(), store, sqlToken(n)); err != nil {
 			return
 		}
 		fmt.Println("created", n)
@@ -31,7 +31,7 @@ const (
 
 // useChild uses a key and says so after each time.
 func useChild(t *testing.T, db *sql.DB, d sqlstore.Dialect) {
-	guard := httpkey.New(sqlstore.New(db, d), httpkey.Unlimited, &httpkey.Options{ImportedMinLength: 16, LastUsedInterval: useInterval})
+	guard := httpkey.New(sqlstore.New(db, d, nil), httpkey.Unlimited, &httpkey.Options{ImportedMinLength: 16, LastUsedInterval: useInterval})
 	for {
 		at := time.Now()
 		if _, err := guard.Verify(t.Context(), usedKey); err != nil {
@@ -46,7 +46,7 @@ func useChild(t *testing.T, db *sql.DB, d sqlstore.Dialect) {
 func testKill(t *testing.T, b *sqlBackend, kill func(create, use *sqlChild) (created, used []string)) {
 	for range 3 {
 		tables := b.newTables(t)
-		guard := httpkey.New(sqlstore.New(tables.open(t), tables.dialect), httpkey.Unlimited, &httpkey.Options{ImportedMinLength: 16})
+		guard := httpkey.New(sqlstore.New(tables.open(t), tables.dialect, nil), httpkey.Unlimited, &httpkey.Options{ImportedMinLength: 16})
 		key, err := guard.Import(t.Context(), usedKey, httpkey.Token{})
 		if err != nil {
 			t.Fatal(err)
@@ -59,7 +59,7 @@ func testKill(t *testing.T, b *sqlBackend, kill func(create, use *sqlChild) (cre
 		if len(created) == 0 || len(used) == 0 {
 			t.Fatalf("%d were created and %d used", len(created), len(used))
 		}
-		store := sqlstore.New(tables.open(t), tables.dialect)
+		store := sqlstore.New(tables.open(t), tables.dialect, nil)
 		for _, line := range created {
 			n, err := strconv.Atoi(line)
 			if err != nil {

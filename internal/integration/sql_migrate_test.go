@@ -196,15 +196,15 @@ func (b *sqlTables) statements(t *testing.T) []string {
 func (b *sqlTables) works(t *testing.T) {
 	t.Helper()
 	db := b.open(t)
-	store, limiter := sqlstore.New(db, b.dialect), sqlstore.NewLimiter(db, b.dialect)
+	store, limiter := sqlstore.New(db, b.dialect, nil), sqlstore.NewLimiter(db, b.dialect)
 	token := sqlToken(rand.IntN(1 << 30))
-	if err := store.Create(t.Context(), token); err != nil {
+	if err := createTokens(t.Context(), store, token); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := store.Lookup(t.Context(), token.Digest); err != nil || got.ID != token.ID {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	if r, err := limiter.Allow(t.Context(), token.ID, httpkey.PerMinute(60), 1); err != nil || r.Remaining != 59 {
+	if r, err := takeFrom(t.Context(), limiter, token.ID, 1, httpkey.PerMinute(60)); err != nil || r.Remaining != 59 {
 		t.Fatalf("%+v, %v", r, err)
 	}
 }
@@ -259,7 +259,7 @@ func testImportInSQL(t *testing.T, b *sqlBackend) {
 			t.Fatalf("%s: %v", statement, err)
 		}
 	}
-	got, err := sqlstore.New(db, tables.dialect).Lookup(t.Context(), digestOf(`Ein\alter Schlüssel!`))
+	got, err := sqlstore.New(db, tables.dialect, nil).Lookup(t.Context(), digestOf(`Ein\alter Schlüssel!`))
 	want := httpkey.Token{
 		ID: got.ID, Digest: digestOf(`Ein\alter Schlüssel!`), Hint: "sel!", Kind: httpkey.APIKey, Label: "n", User: "ann", IsActive: true,
 		CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 678_901_000, time.UTC),
@@ -284,7 +284,7 @@ func testChangeByHand(t *testing.T, b *sqlBackend) {
 	db := tables.open(t)
 	token := sqlToken(1)
 	token.User = "ann"
-	if err := sqlstore.New(db, tables.dialect).Create(t.Context(), token); err != nil {
+	if err := createTokens(t.Context(), sqlstore.New(db, tables.dialect, nil), token); err != nil {
 		t.Fatal(err)
 	}
 	f := tables.follow(t)
@@ -302,7 +302,7 @@ func testChangeByHand(t *testing.T, b *sqlBackend) {
 	}
 	f.breaks(t, "a change by hand")
 	tables.follow(t) // and starts well anew
-	if got, err := sqlstore.New(db, tables.dialect).Get(t.Context(), token.ID); err != nil || got.IsActive {
+	if got, err := sqlstore.New(db, tables.dialect, nil).Get(t.Context(), token.ID); err != nil || got.IsActive {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

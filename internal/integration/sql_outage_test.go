@@ -97,7 +97,7 @@ func testSQLOutages(t *testing.T, b *sqlBackend) {
 				}
 				others := connections()
 				db := tables.open(t, b.outage)
-				store := &readyStore{Store: sqlstore.New(db, tables.dialect), ready: make(chan struct{})}
+				store := &readyStore{Store: sqlstore.New(db, tables.dialect, nil), ready: make(chan struct{})}
 				s := newSiteOn(t, store, sqlstore.NewLimiter(db, tables.dialect), cachestore.Options{TTL: 500 * time.Millisecond}, budget)
 				inOutage(t, &outage{
 					site:    s,
@@ -130,7 +130,7 @@ func testOutageWithoutCache(t *testing.T, b *sqlBackend) {
 	}
 	tables := b.newTables(t)
 	db := tables.open(t, b.outage)
-	guard := httpkey.New(sqlstore.New(db, tables.dialect), httpkey.Unlimited, nil)
+	guard := httpkey.New(sqlstore.New(db, tables.dialect, nil), httpkey.Unlimited, nil)
 	secret, _, err := guard.Issue(t.Context(), httpkey.Token{})
 	if err != nil {
 		t.Fatal(err)
@@ -211,9 +211,9 @@ func testUnwritable(t *testing.T, b *sqlBackend) {
 		t.Run(u.name, func(t *testing.T) {
 			tables := b.newTables(t)
 			aside := tables.open(t)
-			holders := newSiteOn(t, sqlstore.New(aside, tables.dialect), httpkey.Unlimited, cachestore.Options{}, unhurried).issue(t, 20, slowly)
+			holders := newSiteOn(t, sqlstore.New(aside, tables.dialect, nil), httpkey.Unlimited, cachestore.Options{}, unhurried).issue(t, 20, slowly)
 			db := tables.asUser(t).open(t, b.outage, u.options)
-			s := newSiteOn(t, sqlstore.New(db, tables.dialect), sqlstore.NewLimiter(db, tables.dialect), cachestore.Options{TTL: 500 * time.Millisecond}, budget)
+			s := newSiteOn(t, sqlstore.New(db, tables.dialect, nil), sqlstore.NewLimiter(db, tables.dialect), cachestore.Options{TTL: 500 * time.Millisecond}, budget)
 			const cached = 10 // the cache knows these
 			for _, h := range holders[:cached] {
 				s.enter(t, h.key)
@@ -270,7 +270,7 @@ func testUnwritable(t *testing.T, b *sqlBackend) {
 				return
 			}
 			up()
-			store := sqlstore.New(aside, tables.dialect)
+			store := sqlstore.New(aside, tables.dialect, nil)
 			back := eventually(t, 10*time.Second, func() error {
 				for _, h := range holders {
 					if got, err := store.Get(t.Context(), h.id); err != nil || got.LastUsed.Before(begin.Truncate(time.Microsecond)) {
@@ -296,14 +296,5 @@ func testUnwritable(t *testing.T, b *sqlBackend) {
 				t.Errorf("told were %v", s.told)
 			}
 		})
-	}
-}
-
-func (b *sqlTables) must(t testing.TB, db *sql.DB, statements string) {
-	t.Helper()
-	for statement := range strings.SplitSeq(statements, "; ") {
-		if _, err := db.Exec(statement); err != nil {
-			t.Fatalf("%s: %v", statement, err)
-		}
 	}
 }

@@ -70,7 +70,7 @@ func plannedCalls(t *testing.T, b *sqlBackend, tokens int) *planned {
 	tables := b.newTables(t)
 	tables.fill(t, tokens)
 	db, recorder := tables.record(t)
-	store, limiter := sqlstore.New(db, tables.dialect), sqlstore.NewLimiter(db, tables.dialect)
+	store, limiter := sqlstore.New(db, tables.dialect, nil), sqlstore.NewLimiter(db, tables.dialect)
 	token := tables.some(t, tokens/2)
 	list := func(f httpkey.Filter) func(context.Context) error {
 		return func(ctx context.Context) error { _, err := store.List(ctx, f); return err }
@@ -95,10 +95,10 @@ func plannedCalls(t *testing.T, b *sqlBackend, tokens int) *planned {
 		{name: "Touch of one", index: "pkey|PRIMARY|autoindex", run: touch(1)},
 		{name: "Touch of 1,000", index: "pkey|PRIMARY|autoindex", run: touch(1000)},
 		{name: "Allow", untimed: true, run: func(ctx context.Context) error {
-			_, err := limiter.Allow(ctx, "key", httpkey.PerMinute(60), 1)
+			_, err := takeFrom(ctx, limiter, "key", 1, httpkey.PerMinute(60))
 			return err
 		}},
-		{name: "Update", index: "pkey|PRIMARY|autoindex", untimed: true, run: func(ctx context.Context) error { return store.Update(ctx, token) }},
+		{name: "Update", index: "pkey|PRIMARY|autoindex", untimed: true, run: func(ctx context.Context) error { return replaceToken(ctx, store, token) }},
 		{name: "Delete", index: "pkey|PRIMARY|autoindex", untimed: true, run: func(ctx context.Context) error { return store.Delete(ctx, token.ID) }},
 	}}
 }
@@ -159,7 +159,7 @@ func (b *sqlTables) fill(t *testing.T, tokens int) {
 
 func (b *sqlTables) some(t *testing.T, n int) httpkey.Token {
 	t.Helper()
-	token, err := sqlstore.New(b.open(t), b.dialect).Get(t.Context(), sqlToken(n).ID)
+	token, err := sqlstore.New(b.open(t), b.dialect, nil).Get(t.Context(), sqlToken(n).ID)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,8 +2,8 @@
 package pack
 
 import (
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/ram"
@@ -22,40 +22,44 @@ const (
 	scopes // with a blank between
 )
 
-// Body returns what an entry holds of t. It shares no memory with t. The strings of t must
-// not exceed 4 GB together.
+// Entry returns a new entry of t. It shares no memory with t. The strings of t must not
+// exceed 4 GB together.
+func Entry(t httpkey.Token) *ram.Entry[httpkey.Token] {
+	return ram.New(t.Digest, ram.Micros(t.LastUsed), strings.Clone(t.Payer()), Body(t))
+}
+
+// Copy is Entry for a cache: the token is kept elsewhere, and its uses are written there.
+func Copy(t httpkey.Token) *ram.Entry[httpkey.Token] {
+	return ram.NewCopy(t.Digest, ram.Micros(t.LastUsed), strings.Clone(t.Payer()), Body(t))
+}
+
+// Body returns what an entry holds of t.
 func Body(t httpkey.Token) *ram.Body[httpkey.Token] {
-	b := &ram.Body[httpkey.Token]{ExpiredAt: Micros(t.ExpiredAt), CreatedAt: Micros(t.CreatedAt)}
-	if t.IsActive {
-		b.State |= ram.Active
+	b := &ram.Body[httpkey.Token]{
+		ExpiredAt: ram.Micros(t.ExpiredAt),
+		CreatedAt: ram.Micros(t.CreatedAt),
+		State:     ram.StateOf(t.IsActive, t.Kind == httpkey.ServiceToken, len(t.Limits) > 0 || len(t.Networks) > 0),
 	}
-	if t.Kind == httpkey.ServiceToken {
-		b.State |= ram.Service
+	texts := [...]string{
+		t.ID, t.Hint, string(t.Kind), t.Label, t.Description, t.User, t.Workspace, t.RotatedFrom, strings.Join(t.Scopes, " "),
 	}
-	if len(t.Limits) > 0 || len(t.Networks) > 0 {
-		b.State |= ram.Special
-	}
-	var text strings.Builder
-	text.WriteString(payerPrefix)
-	texts := [...]string{t.ID, t.Hint, string(t.Kind), t.Label, t.Description, t.User, t.Workspace, t.RotatedFrom, strings.Join(t.Scopes, " ")}
-	if t.More() != "" {
+	if t.More() != "" || slices.ContainsFunc(t.Scopes, isNoWord) {
 		full := t.Clone()
 		b.Full = &full
 		texts = [...]string{id: t.ID, rotatedFrom: t.RotatedFrom, scopes: ""}
 	}
+	end := 0
 	for i, s := range texts {
-		text.WriteString(s)
-		b.Ends[i] = uint32(text.Len() - len(payerPrefix))
+		end += len(s)
+		b.Ends[i] = uint32(end)
 	}
-	whole := text.String()
-	b.Text = whole[len(payerPrefix):]
-	if b.Payer = t.Payer(); b.Payer == whole[:len(payerPrefix)+len(t.ID)] {
-		b.Payer = whole[:len(b.Payer)] // the same in one object
-	}
+	b.Text = strings.Join(texts[:], "")
 	return b
 }
 
-const payerPrefix = "token:"
+// isNoWord reports whether a scope, which no Guard issues then, would come back from Text
+// as another: two scopes are more than one with a blank in it.
+func isNoWord(scope string) bool { return scope == "" || strings.Contains(scope, " ") }
 
 // Token returns the token of an entry as it is now. It shares no memory that its caller
 // could change.
@@ -74,8 +78,8 @@ func Token(e *ram.Entry[httpkey.Token]) httpkey.Token {
 			User:        b.String(user),
 			Workspace:   b.String(workspace),
 			IsActive:    b.State&ram.Active != 0,
-			ExpiredAt:   Time(b.ExpiredAt),
-			CreatedAt:   Time(b.CreatedAt),
+			ExpiredAt:   ram.Time(b.ExpiredAt),
+			CreatedAt:   ram.Time(b.CreatedAt),
 			RotatedFrom: b.String(rotatedFrom),
 		}
 		if text := b.String(scopes); text != "" {
@@ -83,7 +87,7 @@ func Token(e *ram.Entry[httpkey.Token]) httpkey.Token {
 		}
 	}
 	t.Digest = e.Digest()
-	t.LastUsed = Time(e.LastUsed())
+	t.LastUsed = ram.Time(e.LastUsed())
 	return t
 }
 
@@ -96,21 +100,5 @@ func RotatedFrom(e *ram.Entry[httpkey.Token]) string { return e.Body().String(ro
 // Cursor returns the place of an entry's token in a list.
 func Cursor(e *ram.Entry[httpkey.Token]) httpkey.Cursor {
 	b := e.Body()
-	return httpkey.Cursor{CreatedAt: Time(b.CreatedAt), ID: b.String(id)}
-}
-
-// Micros returns t in Unix microseconds, or ram.Null for the zero time.
-func Micros(t time.Time) int64 {
-	if t.IsZero() {
-		return ram.Null
-	}
-	return t.UnixMicro()
-}
-
-// Time returns the time that Micros returned at for.
-func Time(at int64) time.Time {
-	if at == ram.Null {
-		return time.Time{}
-	}
-	return time.UnixMicro(at).UTC()
+	return httpkey.Cursor{CreatedAt: ram.Time(b.CreatedAt), ID: b.String(id)}
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/httpkey/httpkey/internal/clock"
 )
 
 const (
@@ -43,7 +45,7 @@ func (t Term) compare(other Term) int {
 // goes as a whole. That takes no goroutine, no scan and no pause, and gives the memory back.
 type Buckets[S any] struct {
 	id     *identity
-	start  time.Time
+	start  int64 // by clock.Elapsed
 	seed   maphash.Seed
 	turnAt atomic.Int64               // microseconds since start: the first use from then on turns the generations
 	turn   sync.Mutex                 // held by the caller that turns them
@@ -80,12 +82,11 @@ type shard[S any] struct {
 // Bucket is the State of a payer's bucket. Its holder has locked it. Beside a State of
 // three words it takes a cache line.
 type Bucket[S any] struct {
-	State S
+	State S // what the limiter keeps; its holder may change it
 
 	mu    sync.Mutex  // may be taken with that of the shard, but not before it
 	of    *membership // nil before the first use; then its term and its limiter never change
 	payer string
-	self  any // itself, for slots to point to
 }
 
 // Unlock lets the bucket go.
@@ -93,32 +94,20 @@ func (b *Bucket[S]) Unlock() { b.mu.Unlock() }
 
 // Slot is where a limiter remembers the bucket of a token between its requests. The zero
 // Slot is empty. It is safe for concurrent use.
-type Slot struct{ value atomic.Pointer[any] }
-
-// Load returns the value that was stored last, nil at first.
-func (s *Slot) Load() any {
-	if value := s.value.Load(); value != nil {
-		return *value
-	}
-	return nil
-}
-
-// Store keeps the value that v points to, which must not change. Let v point into
-// what the value points to: a Load then reaches into one object instead of two.
-func (s *Slot) Store(v *any) { s.value.Store(v) }
+type Slot[S any] struct{ atomic.Pointer[Bucket[S]] }
 
 // NewBuckets returns Buckets in which all are full.
 func NewBuckets[S any]() *Buckets[S] {
-	b := &Buckets[S]{id: new(identity), start: time.Now(), seed: maphash.MakeSeed()}
+	b := &Buckets[S]{id: new(identity), start: clock.Elapsed(), seed: maphash.MakeSeed()}
 	b.begin(b.newGeneration())
 	return b
 }
 
-// At returns the microseconds from the start to now, by the monotonic clock.
-func (b *Buckets[S]) At(now time.Time) int64 { return int64(now.Sub(b.start) / time.Microsecond) }
+// At returns the microseconds from the start to a time by [clock.Elapsed].
+func (b *Buckets[S]) At(elapsed int64) int64 { return (elapsed - b.start) / int64(time.Microsecond) }
 
 // Now is At for the present.
-func (b *Buckets[S]) Now() int64 { return b.At(time.Now()) }
+func (b *Buckets[S]) Now() int64 { return b.At(clock.Elapsed()) }
 
 // Lock returns the bucket of a payer and a term, locked. Life is how many microseconds it
 // takes at most, after a use at now, until the bucket is full again.
@@ -128,9 +117,9 @@ func (b *Buckets[S]) Lock(payer string, term Term, life, now int64) *Bucket[S] {
 
 // LockIn is Lock that looks into the slot first. It finds the bucket there unless that is
 // another's, or of another generation: then it has to be moved.
-func (b *Buckets[S]) LockIn(slot *Slot, payer string, term Term, life, now int64) *Bucket[S] {
+func (b *Buckets[S]) LockIn(slot *Slot[S], payer string, term Term, life, now int64) *Bucket[S] {
 	b.turnWhenDue(now)
-	known, _ := slot.Load().(*Bucket[S])
+	known := slot.Load()
 	if known != nil && known.payer != payer {
 		known = nil
 	}
@@ -143,7 +132,7 @@ func (b *Buckets[S]) LockIn(slot *Slot, payer string, term Term, life, now int64
 	}
 	found := b.lock(payer, term, life, now, known)
 	if found != known {
-		slot.Store(&found.self)
+		slot.Store(found)
 	}
 	return found
 }
@@ -194,7 +183,6 @@ func (b *Buckets[S]) lockInShard(s *shard[S], hash uint64, payer string, term Te
 		}
 		if found == nil {
 			found = &Bucket[S]{payer: payer, of: of}
-			found.self = found
 		}
 		s.young.add(b.seed, hash, found)
 	}

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"math"
 	"sync/atomic"
+	"time"
 
 	"github.com/httpkey/httpkey/internal/gcra"
 )
@@ -39,45 +40,70 @@ type Entry[T any] struct {
 
 	// A limiter in memory takes the bucket that lies beside the token, so that a request
 	// waits once for the memory of both.
-	slot   Slot
+	slot   Slot[gcra.Bucket]
 	bucket Bucket[gcra.Bucket]
 }
 
 // Body is what of a token changes as a whole. It is immutable.
 type Body[T any] struct {
-	ExpiredAt int64  // Unix microseconds, or Null
-	CreatedAt int64  // Unix microseconds
-	State     State  // what it is
-	Payer     string // the name of its bucket
+	ExpiredAt int64 // Unix microseconds, or Null
+	CreatedAt int64 // Unix microseconds
+	State     State // what it is
 
 	// Text holds the strings of a token one after the other, and Ends where each ends: one
 	// object for the garbage collector to visit instead of many.
 	Text string
-	Ends [9]uint32
+	Ends [9]uint32 // in Text
 	// Full is the token as a whole, if it has more than Text holds.
 	Full *T
 }
 
-// New returns the entry of a token whose digest and last use these are.
-func New[T any](digest [32]byte, lastUsed int64, body *Body[T]) *Entry[T] {
-	e := &Entry[T]{digest: digest}
-	e.lastUsed.Store(lastUsed)
-	e.Replace(body)
-	e.bucket.payer = body.Payer
-	e.bucket.self = &e.bucket
-	e.slot.Store(&e.bucket.self)
+// New returns the entry of a token of this digest, last use, and name of its bucket.
+func New[T any](digest [32]byte, lastUsed int64, payer string, body *Body[T]) *Entry[T] {
+	e := new(Entry[T])
+	e.init(digest, lastUsed, payer, body)
+	e.slot.Store(&e.bucket)
 	return e
 }
 
-// NewCopy is New for a cache: the token is kept elsewhere, and its uses are written there.
-func NewCopy[T any](digest [32]byte, lastUsed int64, body *Body[T]) *Entry[T] {
-	e := New(digest, lastUsed, body)
+// NewCopy is New for a cache: the token is kept elsewhere, and its uses are written there. A
+// bucket does not lie beside it, which would keep a copy that has been replaced.
+func NewCopy[T any](digest [32]byte, lastUsed int64, payer string, body *Body[T]) *Entry[T] {
+	e := new(Entry[T])
+	e.init(digest, lastUsed, payer, body)
 	e.isCopy = true
 	return e
 }
 
+// Whole is an entry, with its body and its token in one object, of a token that no memory
+// holds but that of its request.
+type Whole[T any] struct {
+	entry Entry[T]
+	body  Body[T]
+	token T
+}
+
+// Fill makes w the entry of a token, which is its own.
+func (w *Whole[T]) Fill(digest [32]byte, lastUsed int64, payer string, body Body[T], token T) *Entry[T] {
+	w.token, w.body = token, body
+	w.body.Full = &w.token
+	w.entry.init(digest, lastUsed, payer, &w.body)
+	w.entry.isCopy = true
+	return &w.entry
+}
+
+func (e *Entry[T]) init(digest [32]byte, lastUsed int64, payer string, body *Body[T]) {
+	e.digest = digest
+	e.lastUsed.Store(lastUsed)
+	e.Replace(body)
+	e.bucket.payer = payer
+}
+
 // IsCopy reports whether NewCopy made e.
 func (e *Entry[T]) IsCopy() bool { return e.isCopy }
+
+// Payer returns the name of the token's bucket, which never changes.
+func (e *Entry[T]) Payer() string { return e.bucket.payer }
 
 // Digest returns the token's digest.
 func (e *Entry[T]) Digest() [32]byte { return e.digest }
@@ -133,7 +159,7 @@ func (e *Entry[T]) TouchCoarsely(at int64) {
 }
 
 // Slot returns the place for the token's bucket.
-func (e *Entry[T]) Slot() *Slot { return &e.slot }
+func (e *Entry[T]) Slot() *Slot[gcra.Bucket] { return &e.slot }
 
 // String returns one of the strings in Text.
 func (b *Body[T]) String(i int) string {
@@ -144,11 +170,42 @@ func (b *Body[T]) String(i int) string {
 	return b.Text[start:b.Ends[i]]
 }
 
+// StateOf returns the State of a token.
+func StateOf(isActive, isService, isSpecial bool) (s State) {
+	if isActive {
+		s |= Active
+	}
+	if isService {
+		s |= Service
+	}
+	if isSpecial {
+		s |= Special
+	}
+	return s
+}
+
+// Micros returns t in Unix microseconds, or Null for the zero time.
+func Micros(t time.Time) int64 {
+	if t.IsZero() {
+		return Null
+	}
+	return t.UnixMicro()
+}
+
+// Time returns the time that Micros returned at for.
+func Time(at int64) time.Time {
+	if at == Null {
+		return time.Time{}
+	}
+	return time.UnixMicro(at).UTC()
+}
+
 // Source is a store that has tokens in memory.
 type Source[T any] interface {
-	// Find returns the entry of a digest, whatever its state, or nil if there is none;
-	// known is false where only a Lookup in the store can tell.
-	Find(d *[32]byte) (e *Entry[T], known bool)
+	// Find returns the entry of exactly this digest, whatever its state, or nil if there is
+	// none. A Guard does not compare them again. known is false where only a Lookup in the
+	// store can tell.
+	Find(d [32]byte) (e *Entry[T], known bool)
 	// Token returns a copy of the token of an entry as it is now.
 	Token(e *Entry[T]) T
 	// ID returns its ID.

@@ -1,22 +1,18 @@
 package ram
 
-import (
-	"time"
-
-	"github.com/httpkey/httpkey/internal/gcra"
-)
+import "github.com/httpkey/httpkey/internal/gcra"
 
 // Limiter is a limiter that has its buckets in memory.
 type Limiter interface {
-	// TakeIn takes n from the bucket that a payer has under one limit, if it has so much,
-	// and remembers it in the slot. now has its monotonic reading.
-	TakeIn(slot *Slot, payer string, l Limit, n int64, now time.Time) gcra.Result
+	// TakeIn takes n from the bucket that a payer has under one limit, if it has so much.
+	// It may remember the bucket in the slot. Elapsed is the time of package clock.
+	TakeIn(slot *Slot[gcra.Bucket], payer string, l Limit, n, elapsed int64) gcra.Result
 }
 
 // Limit is a limit as a Limiter needs it.
 type Limit struct {
-	Term  Term
-	Terms gcra.Terms
+	Term  Term       // names its bucket
+	Terms gcra.Terms // how it is counted
 }
 
 // LimiterHolder, embedded in a limiter, lets a Guard find it.

@@ -7,42 +7,50 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// api is a guarded router as a client sees it, and what goes on behind.
+// api is a guarded router as a client sees it, with its store and handlers.
 type api struct {
 	client *http.Client
 	url    string
+	query  string // that every request has
 
 	guard *httpkey.Guard
-	store *store
+	store *httpkeytest.Store
 
 	reached   atomic.Int64  // how many requests came to a handler
 	chunkRead chan struct{} // closed when the client has read the first chunk of a stream
-	streamed  chan error    // what went wrong for the handler of a stream
+	streamed  chan error    // the failure of a stream's handler, nil for none
 }
 
-// errPanic is what the handler of /panic panics with.
+// errPanic is the value with which the handler of /panic panics.
 var errPanic = errors.New("contract: a handler panics")
 
 // newAPI serves a router of the kind under test over a transport.
-func newAPI(t *testing.T, connect transport, routes Routes) *api {
+func newAPI(t *testing.T, connect transport, routes Routes, opts *httpkey.Options) *api {
 	t.Helper()
 	a := &api{
-		store:     &store{Store: memstore.New()},
+		store:     httpkeytest.NewStore(memstore.New()),
 		chunkRead: make(chan struct{}),
 		streamed:  make(chan error, 1),
 	}
-	a.guard = httpkey.New(a.store, slowMotion{memstore.NewLimiter()}, nil)
+	a.guard = httpkey.New(a.store, slowMotion{memstore.NewLimiter()}, opts)
+	whoami := http.HandlerFunc(a.whoami)
+	ofAnother := httpkey.RequireWorkspace(func(*http.Request) string { return "another" })
 	a.client, a.url = connect(t, routes(a.guard, map[string]http.Handler{
-		"/whoami":  http.HandlerFunc(a.whoami),
-		"/missing": http.NotFoundHandler(),
+		"/whoami":    whoami,
+		"/scope":     httpkey.RequireScope("write")(whoami),
+		"/kind":      httpkey.RequireKind(httpkey.ServiceToken)(whoami),
+		"/workspace": ofAnother(whoami),
+		"/missing":   http.NotFoundHandler(),
 		"/broken": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "broken", http.StatusInternalServerError)
 		}),
@@ -81,14 +89,9 @@ func (a *api) stream(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, " second")
 }
 
-// issue returns a new key and its token.
-func (a *api) issue(t *testing.T, token httpkey.Token) (string, httpkey.Token) {
+func (a *api) issue(t *testing.T, token httpkey.Token) httpkey.Created {
 	t.Helper()
-	secret, token, err := a.guard.Issue(t.Context(), token)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return secret.Reveal(), token
+	return httpkeytest.Issue(t, a.guard, token)
 }
 
 // start sends a request with these X-Api-Key lines and returns the response,
@@ -120,30 +123,28 @@ func (a *api) send(t *testing.T, method, path string, lines ...string) (response
 	return response, string(all)
 }
 
-// store is a token store that can go down.
-type store struct {
-	*memstore.Store
-	down atomic.Bool
-}
-
-func (s *store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
-	if s.down.Load() {
-		return httpkey.Token{}, errors.New("contract: the store is down")
-	}
-	return s.Store.Lookup(ctx, d)
-}
-
 // slowMotion is a limiter to which an hour is a second, so that no response
 // depends on how long the test takes.
 type slowMotion struct{ httpkey.Limiter }
 
-func (s slowMotion) Allow(ctx context.Context, key string, limit httpkey.Limit, n int) (httpkey.Result, error) {
-	limit.Period *= 3600
-	result, err := s.Limiter.Allow(ctx, key, limit, n)
-	result.Limit.Period /= 3600
-	result.ResetAfter /= 3600
-	result.RetryAfter /= 3600
+func (s slowMotion) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Result, error) {
+	slow := *c
+	slow.Limits = slices.Clone(c.Limits)
+	for i := range slow.Limits {
+		slow.Limits[i].Period *= 3600
+	}
+	result, err := s.Limiter.Allow(ctx, &slow)
+	quicken(&result)
+	for i := range result.Each {
+		quicken(&result.Each[i])
+	}
 	return result, err
+}
+
+func quicken(r *httpkey.Result) {
+	r.Limit.Period /= 3600
+	r.ResetAfter /= 3600
+	r.RetryAfter /= 3600
 }
 
 // transport connects a client to a router.

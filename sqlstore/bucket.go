@@ -1,0 +1,105 @@
+package sqlstore
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"math"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/charge"
+	"github.com/httpkey/httpkey/internal/gcra"
+)
+
+// question is a charge as a database is asked it.
+type question struct {
+	buckets []bucket // in the order of the charge's limits
+	cost    int64
+	forced  bool
+}
+
+// bucket is one limit of a question, and the row that counts it.
+type bucket struct {
+	charge.Item
+	id     []byte
+	state  gcra.Bucket
+	fullAt int64 // in Unix microseconds, by the database's clock
+}
+
+func newQuestion(c *httpkey.Charge, items []charge.Item) *question {
+	q := &question{buckets: make([]bucket, len(items)), cost: int64(c.Cost), forced: c.Forced}
+	for i, item := range items {
+		q.buckets[i] = bucket{Item: item, id: bucketID(c.Bucket, item.Name())}
+	}
+	return q
+}
+
+// bucketID names the bucket of a payer, in the same few bytes whatever the names.
+func bucketID(payer, name string) []byte {
+	text := binary.BigEndian.AppendUint64(make([]byte, 0, 8+len(payer)+len(name)), uint64(len(payer)))
+	text = append(append(text, payer...), name...)
+	id := sha256.Sum256(text)
+	return id[:]
+}
+
+// isOne reports whether one statement decides on q.
+func (q *question) isOne() bool {
+	b := &q.buckets[0]
+	return len(q.buckets) == 1 && !b.IsQuota() && !q.forced && q.cost > 0 && b.Terms.HasRoom(0, q.cost)
+}
+
+// takesNothing reports whether q only looks. A forced charge of 0 still takes what a limit
+// that was lowered has not.
+func (q *question) takesNothing() bool { return q.cost == 0 && !q.forced }
+
+// find returns the bucket of an ID that is one of q's.
+func (q *question) find(id []byte) *bucket {
+	for i := range q.buckets {
+		if b := &q.buckets[i]; bytes.Equal(b.id, id) {
+			return b
+		}
+	}
+	return nil
+}
+
+// decide takes the cost from all buckets if all have room, and returns what is left in each.
+func (q *question) decide(now int64) (each []httpkey.Result, enough bool) {
+	enough = true
+	for i := range q.buckets {
+		enough = enough && (q.forced || q.buckets[i].hasRoom(now, q.cost))
+	}
+	each = make([]httpkey.Result, len(q.buckets))
+	for i := range q.buckets {
+		b := &q.buckets[i]
+		cost := q.cost
+		if !enough && b.hasRoom(now, cost) {
+			cost = 0 // another has no room: this one only says what it leaves
+		}
+		r := b.state.Take(b.Terms, now, cost, q.forced)
+		b.fullAt = now + r.ResetAfter
+		each[i] = b.Result(r)
+	}
+	return each, enough
+}
+
+func (b *bucket) hasRoom(now, n int64) bool { return b.Terms.HasRoom(b.state.Owed(b.Terms, now), n) }
+
+// answer returns the decision about n, which a statement took if what was owed left room for it.
+func (b *bucket) answer(owed, n int64) httpkey.Result {
+	allowed := b.Terms.HasRoom(owed, n)
+	if allowed {
+		owed = b.Terms.Charged(owed, n)
+	}
+	return b.Result(b.Terms.Result(allowed, owed, n))
+}
+
+// maxOwed is what a bucket owes at most: twice the capacity of the greatest limit.
+const maxOwed = 1 << 62
+
+// checked returns a state as a row has it, or that it is damaged.
+func checked(s gcra.Bucket) (gcra.Bucket, error) {
+	if s.Debt < 0 || s.Debt > maxOwed || s.AsOf < 0 || s.Rate < 0 || s.Rate > math.MaxInt32 || s.Rate == 0 && s.Debt > 0 {
+		return gcra.Bucket{}, gcra.ErrDamaged
+	}
+	return s, nil
+}

@@ -1,0 +1,130 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+)
+
+// single charges one bucket if it has room. It returns what was owed before, or less than 0
+// if the row is damaged. If it is not decided, others were quicker, and the caller asks again.
+type single func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error)
+
+// values are what the statement of a single charge must know.
+func (b *bucket) values(cost int64) values {
+	return values{
+		"id": b.id, "cost": cost * b.Terms.Period, "rate": b.Terms.Rate,
+		"capacity": b.Terms.Capacity(), "room": b.Terms.Capacity() - cost*b.Terms.Period,
+	}
+}
+
+// owed is [checked] and gcra.Bucket.Owed in SQL, of a row and at a moment. Damaged is -1.
+func (e *engine) owed(row, now string) string {
+	return strings.NewReplacer("@", row, "NOW", now, "RATE", "{rate}", "CAPACITY", "{capacity}", "/", e.divide,
+		"DEBT", strings.NewReplacer("@", row, "RATE", "{rate}", "MOST", "(2 * {capacity})", "/", e.divide).Replace(rescaled),
+	).Replace(`CASE
+	WHEN @debt < 0 OR @debt > 4611686018427387904 OR @as_of < 0 OR @rate < 0 OR @rate > 2147483647 OR @rate = 0 AND @debt > 0 THEN -1
+	WHEN @debt = 0 OR NOW - @as_of > DEBT / RATE THEN 0
+	WHEN @as_of - NOW > (2 * CAPACITY - DEBT) / RATE THEN CAPACITY
+	ELSE DEBT - (NOW - @as_of) * RATE END`)
+}
+
+// rescaled is gcra.Rescale, up to two capacities. Rates have 31 bits, and the first
+// comparison bounds the quotient, so that no product overflows.
+const rescaled = "(CASE WHEN @rate = RATE THEN @debt WHEN @debt / @rate > MOST / RATE THEN MOST " +
+	"WHEN @debt / @rate * RATE > MOST - (@debt % @rate * RATE + @rate - 1) / @rate THEN MOST " +
+	"ELSE @debt / @rate * RATE + (@debt % @rate * RATE + @rate - 1) / @rate END)"
+
+// newSinglePostgreSQL looks at the bucket as the statement's snapshot has it, which
+// takes no lock, so that a denial costs a read. Then the upsert decides on the
+// row as it is. Where the first would admit and the second does not, the
+// snapshot was too old to give the numbers of a denial.
+func newSinglePostgreSQL(l *Limiter) single {
+	e := l.dialect.engine
+	locked := e.owed("b.", "excluded.as_of")
+	charge := newStatement(l.db, l.dialect, `
+WITH clock AS MATERIALIZED (SELECT `+e.now+` AS now),
+seen AS MATERIALIZED (
+	SELECT `+e.owed("b.", "now")+` AS owed FROM httpkey_buckets AS b, clock WHERE b.id = {id}
+), charged AS (
+	INSERT INTO httpkey_buckets AS b (id, debt, as_of, rate, full_at)
+	SELECT {id}, {cost}, now, {rate}, now + ({cost} - 1) / {rate} + 1 FROM clock
+	WHERE NOT EXISTS (SELECT 1 FROM seen WHERE owed NOT BETWEEN 0 AND {room})
+	ON CONFLICT (id) DO UPDATE SET
+		debt = `+locked+` + excluded.debt, as_of = excluded.as_of, rate = excluded.rate,
+		full_at = excluded.as_of + (`+locked+` + excluded.debt - 1) / {rate} + 1
+	WHERE `+locked+` BETWEEN 0 AND {room}
+	RETURNING b.debt - {cost} AS owed
+)
+SELECT owed, true FROM charged
+UNION ALL SELECT owed, false FROM seen WHERE NOT EXISTS (SELECT 1 FROM charged)`)
+	return func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error) {
+		var charged bool
+		err = charge.row(ctx, b.values(cost), &owed, &charged)
+		if errors.Is(err, sql.ErrNoRows) { // the bucket is newer than the snapshot
+			return 0, false, nil
+		}
+		return owed, charged || !b.Terms.HasRoom(owed, cost), err
+	}
+}
+
+// newSingleMySQL has the answer come back as the statement's insert ID, which is 0
+// where the bucket is new, and so owed nothing. Assignments are done from left to
+// right, each seeing the ones before: the sign of full_at tells whether to go on.
+func newSingleMySQL(l *Limiter) single {
+	e := l.dialect.engine
+	owed := e.owed("", e.now)
+	charge := newStatement(l.db, l.dialect, `
+INSERT INTO httpkey_buckets (id, debt, as_of, rate, full_at)
+VALUES ({id}, {cost}, `+e.now+`, {rate}, `+e.now+` + ({cost} - 1) DIV {rate} + 1)
+ON DUPLICATE KEY UPDATE
+	full_at = IF(LAST_INSERT_ID(`+owed+`) BETWEEN 0 AND {room}, -(`+owed+` + {cost}), full_at),
+	debt = IF(full_at < 0, -full_at, debt),
+	as_of = IF(full_at < 0, `+e.now+`, as_of),
+	rate = IF(full_at < 0, {rate}, rate),
+	full_at = IF(full_at < 0, as_of + (debt - 1) DIV rate + 1, full_at)`)
+	return func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error) {
+		result, err := charge.exec(ctx, nil, b.values(cost))
+		if err != nil {
+			return 0, false, err
+		}
+		owed, err = result.LastInsertId()
+		return owed, true, err
+	}
+}
+
+// newSingleSQLite looks first, which does not wait for the one writer: a denial is
+// a read. There is no way over a network to be saved.
+func newSingleSQLite(l *Limiter) single {
+	e := l.dialect.engine
+	locked := e.owed("", "excluded.as_of")
+	look := newStatement(l.db, l.dialect, "SELECT "+e.owed("", "now")+" FROM httpkey_buckets, (SELECT {now} AS now) WHERE id = {id}")
+	charge := newStatement(l.db, l.dialect, `
+INSERT INTO httpkey_buckets (id, debt, as_of, rate, full_at)
+SELECT {id}, {cost}, now, {rate}, now + ({cost} - 1) / {rate} + 1 FROM (SELECT {now} AS now) WHERE true
+ON CONFLICT (id) DO UPDATE SET
+	debt = `+locked+` + excluded.debt, as_of = excluded.as_of, rate = excluded.rate,
+	full_at = excluded.as_of + (`+locked+` + excluded.debt - 1) / {rate} + 1
+WHERE `+locked+` BETWEEN 0 AND {room}
+RETURNING debt - {cost}`)
+	return func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error) {
+		err = look.row(ctx, b.values(cost), &owed)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return 0, false, err
+		}
+		if !b.Terms.HasRoom(owed, cost) {
+			return owed, true, nil
+		}
+		release, err := l.takeTurn(ctx)
+		if err != nil {
+			return 0, false, err
+		}
+		defer release()
+		err = charge.row(ctx, b.values(cost), &owed)
+		if errors.Is(err, sql.ErrNoRows) {
+			return 0, false, nil
+		}
+		return owed, err == nil, err
+	}
+}
