@@ -43,7 +43,7 @@ var changes = map[string]struct {
 	},
 }
 
-// Whenever another process ends a key while it is changed here, it stays ended.
+// A key that another process ends while it is changed here stays ended.
 func TestChangesDoNotProlongWhatOthersEnd(t *testing.T) {
 	t.Parallel()
 	for how, end := range map[string]func(context.Context, *httpkey.Guard) error{
@@ -101,7 +101,7 @@ func TestChangesDoNotProlongWhatOthersEnd(t *testing.T) {
 	}
 }
 
-// A token that others delete while it is changed here is not found, wherever that comes out.
+// A token that others delete while it is changed here is not found.
 func TestTokenThatOthersDelete(t *testing.T) {
 	t.Parallel()
 	for what, change := range changes {
@@ -129,7 +129,7 @@ func TestTokenThatOthersDelete(t *testing.T) {
 	}
 }
 
-// twiceStore calls each change twice, as a store does between whose steps another one came.
+// twiceStore calls each change twice, as a store does if another change comes in between.
 type twiceStore struct{ httpkey.TokenStore }
 
 func (s twiceStore) Update(
@@ -161,7 +161,7 @@ func TestStoreMayRepeatAChange(t *testing.T) {
 	}
 }
 
-// A token that expires between the look at it and the write is answered as an expired one.
+// A token that expires right before the write is answered as an expired one.
 func TestTokenThatExpiresMeanwhile(t *testing.T) {
 	t.Parallel()
 	store := httpkeytest.NewStore(memstore.New())
@@ -208,7 +208,7 @@ func TestExpiryThatOthersChangeIsAConflict(t *testing.T) {
 	}
 }
 
-// Changes of one token at once are all made, or refused, and none undoes a revocation.
+// Changes of one token at once are all made or refused, and none undoes a revocation.
 func TestChangesAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
@@ -277,7 +277,7 @@ func TestOfTwoRotationsAtOnceOneIsRefused(t *testing.T) {
 	})
 }
 
-// A change of a store that hangs is answered in time, and told.
+// A change is answered in time though the store hangs, and the audit hears of it.
 func TestNoChangeHangsForEver(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -337,8 +337,8 @@ func TestClientThatHangsUpLeavesNoHalfRotation(t *testing.T) {
 	}
 }
 
-// A token that an older version has rotated does not name its successor, and may never
-// expire if that version could not end it. It is known by the successor, and can be ended.
+// A token that an older version has rotated does not name its successor, and never expires
+// if that version could not end it. The successor names it, and it can be ended.
 func TestTokenThatAnOlderVersionRotated(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
