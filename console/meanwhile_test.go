@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -297,14 +298,21 @@ func TestNoChangeHangsForEver(t *testing.T) {
 		t.Run(fmt.Sprint(tt.action, " ", tt.stalls), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				store := httpkeytest.NewStore(memstore.New())
+				inner := memstore.New()
+				store := httpkeytest.NewStore(inner)
 				s := newSiteOn(t, store, Options{})
 				s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
-				store.Before(httpkeytest.Stall(tt.stalls))
+				stall := httpkeytest.Stall(tt.stalls)
+				store.Before(func(ctx context.Context, method string) error {
+					return cmp.Or(ctx.Err(), stall(ctx, method))
+				})
 				start := time.Now()
 				s.want(503, tt.change(s))
 				if waited := time.Since(start); waited != changeTimeout {
 					t.Errorf("it was answered after %v, want %v", waited, changeTimeout)
+				}
+				if all, _ := inner.List(t.Context(), httpkey.Filter{}); len(all) != 1 {
+					t.Errorf("there are %d tokens, want 1", len(all))
 				}
 				told := s.told()
 				if len(told) != 1 || told[0].Action != tt.action || !errors.Is(told[0].Err, context.DeadlineExceeded) {
