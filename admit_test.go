@@ -380,7 +380,7 @@ func TestNetworks(t *testing.T) {
 			var seen events
 			_, store, limiter := in()
 			guard := httpkey.New(store, limiter, &httpkey.Options{ClientAddr: tt.client, Observer: &seen})
-			key, token := issue(t, guard, httpkey.Token{Networks: tt.networks})
+			key, token := issue(t, guard, httpkey.Token{Networks: tt.networks, Limits: limits(httpkey.PerHour(60))})
 			r := httpkeytest.Request(http.MethodGet, "/", key)
 			r.RemoteAddr = tt.from
 			r.Header.Set("X-Real-Ip", tt.from)

@@ -60,7 +60,7 @@ func TestAdmissionFrom(t *testing.T) {
 	for place, in := range places {
 		_, store, limiter := in()
 		guard := httpkey.New(store, limiter, nil)
-		key, token := issue(t, guard, httpkey.Token{User: "ann"})
+		key, token := issue(t, guard, httpkey.Token{User: "ann", Limits: limits(httpkey.PerHour(60))})
 		for _, want := range []int{59, 48} {
 			httpkeytest.Get(guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				type below struct{}
