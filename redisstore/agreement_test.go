@@ -144,7 +144,7 @@ func randomCharges(seed uint64, steps int, quota bool) (charges []*httpkey.Charg
 func timed(t *testing.T) (redis.Scripter, *miniredis.Miniredis) {
 	t.Helper()
 	server := miniredis.RunT(t)
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	client := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1, ReadTimeout: time.Minute})
 	t.Cleanup(func() { _ = client.Close() })
 	return client, server
 }
