@@ -329,9 +329,16 @@ func TestUpdate(t *testing.T) {
 		if told := s.told(); len(told) != 1 || told[0].Action != ActionUpdate {
 			t.Errorf("told %v, want one update", told)
 		}
-		s.want(200, s.api("ada", "PATCH", "/id/", `{"is_active":false,"label":"c"}`))
-		if got := s.get("id"); got.IsActive || got.Label != "c" {
+		var revoked httpkey.Token
+		decode(t, s.want(200, s.api("ada", "PATCH", "/id/", `{"is_active":false,"label":"c"}`)), &revoked)
+		got := s.get("id")
+		if got.IsActive || got.Label != "c" || !got.RevokedAt.Equal(time.Now()) {
 			t.Errorf("the store has %+v", got)
+		}
+		told := s.told()
+		if last := told[len(told)-1]; last.Action != ActionRevoke || !last.Token.RevokedAt.Equal(got.RevokedAt) ||
+			revoked.IsActive || !revoked.RevokedAt.Equal(got.RevokedAt) {
+			t.Errorf("told %+v, answered %+v", last, revoked)
 		}
 		if _, err := s.guard.Verify(t.Context(), secret); !errors.Is(err, httpkey.ErrInvalidKey) {
 			t.Errorf("the revoked key: %v", err)
@@ -356,6 +363,11 @@ func TestChangesDoNotUndoARevocation(t *testing.T) {
 		}
 	})})
 	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+	var answered httpkey.Token
+	decode(t, s.want(200, s.api("ada", "PATCH", "/id/", `{"label":"x"}`)), &answered) // which changes nothing
+	if answered.IsActive {
+		t.Errorf("answered is the token as it was before: %+v", answered)
+	}
 	s.want(200, s.api("ada", "PATCH", "/id/", `{"label":"y"}`))
 	if got := s.get("id"); got.IsActive || got.Label != "y" {
 		t.Errorf("after a change the store has %+v", got)
@@ -643,6 +655,28 @@ func TestChangesAreLimited(t *testing.T) {
 			s.want(201, s.api("ada", "POST", "/", `{"label":"x"}`))
 		}
 	})
+}
+
+// chargeFunc is a limiter that admits all, and shows each charge.
+type chargeFunc func(*httpkey.Charge)
+
+func (f chargeFunc) Allow(_ context.Context, c *httpkey.Charge) (httpkey.Result, error) {
+	f(c)
+	return httpkey.Result{Allowed: true}, nil
+}
+
+func TestLimiterIsAskedForTheUser(t *testing.T) {
+	t.Parallel()
+	var got []httpkey.Charge
+	s := newSite(t, Options{
+		Limiter: chargeFunc(func(c *httpkey.Charge) { got = append(got, *c) }),
+		Limit:   httpkey.PerHour(7),
+	})
+	s.want(201, s.api("manager", "POST", "/", `{"label":"x","workspace":"acme"}`))
+	want := []httpkey.Charge{{Bucket: "console:mary", Limits: []httpkey.Limit{httpkey.PerHour(7)}, Cost: 1}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("the limiter was asked %+v, want %+v", got, want)
+	}
 }
 
 func TestAudit(t *testing.T) {

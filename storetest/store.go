@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -130,7 +131,7 @@ func (b storeBench) create(ctx context.Context, s httpkey.TokenStore, t httpkey.
 		t.ID = stored.ID
 	}
 	if !b.same(stored, t) {
-		return stored, fmt.Errorf("Create(%s) returned\n%s, want\n%s", t.ID, show(stored), show(t))
+		return stored, fmt.Errorf("Create(%s) returned another token:\n%s", t.ID, differences(stored, t))
 	}
 	return stored, nil
 }
@@ -147,8 +148,22 @@ func (b storeBench) createAll(ctx context.Context, s httpkey.TokenStore, tokens 
 	return nil
 }
 
-// show prints what equal compares.
-func show(t httpkey.Token) string { return fmt.Sprintf("%+v with More %s", t, t.More()) }
+// differences names the fields in which got is not want.
+func differences(got, want httpkey.Token) string {
+	var all []string
+	of := reflect.TypeFor[httpkey.Token]()
+	for i := range of.NumField() {
+		if a, b := reflect.ValueOf(got).Field(i), reflect.ValueOf(want).Field(i); of.Field(i).IsExported() {
+			if a, b := fmt.Sprintf("%+v", a), fmt.Sprintf("%+v", b); a != b {
+				all = append(all, fmt.Sprintf("%s is %.300s, want %.300s", of.Field(i).Name, a, b))
+			}
+		}
+	}
+	if a, b := got.More(), want.More(); a != b {
+		all = append(all, fmt.Sprintf("More is %.1000s, want %.1000s", a, b))
+	}
+	return strings.Join(all, "\n")
+}
 
 // holds checks that every view of the store has want.
 func (b storeBench) holds(ctx context.Context, s httpkey.TokenStore, want httpkey.Token) error {
@@ -160,7 +175,7 @@ func (b storeBench) holds(ctx context.Context, s httpkey.TokenStore, want httpke
 		got.LastUsed = want.LastUsed
 	}
 	if !b.same(got, want) {
-		return fmt.Errorf("Lookup of the digest of %s returned\n%s, want\n%s", want.ID, show(got), show(want))
+		return fmt.Errorf("Lookup of the digest of %s returned another token:\n%s", want.ID, differences(got, want))
 	}
 	if b.claims.LookupOnly {
 		return nil
@@ -169,14 +184,17 @@ func (b storeBench) holds(ctx context.Context, s httpkey.TokenStore, want httpke
 		return fmt.Errorf("Get(%s): %w", want.ID, err)
 	}
 	if !equal(got, want) {
-		return fmt.Errorf("Get(%s) returned\n%s, want\n%s", want.ID, show(got), show(want))
+		return fmt.Errorf("Get(%s) returned another token:\n%s", want.ID, differences(got, want))
 	}
 	page, err := s.List(ctx, httpkey.Filter{User: want.User})
 	if err != nil {
 		return fmt.Errorf("List of user %s: %w", want.User, err)
 	}
-	if len(page) != 1 || !equal(page[0], want) {
-		return fmt.Errorf("List of user %s returned\n%+v, want only\n%s", want.User, page, show(want))
+	if len(page) != 1 {
+		return fmt.Errorf("List of user %s returned %v, want only %s", want.User, idsOf(page), want.ID)
+	}
+	if !equal(page[0], want) {
+		return fmt.Errorf("List of user %s returned another token:\n%s", want.User, differences(page[0], want))
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ func (b storeBench) update(
 		return fmt.Errorf("Update(%s): %w", want.ID, err)
 	}
 	if !equal(got, want) {
-		return fmt.Errorf("Update(%s) returned\n%s, want\n%s", want.ID, show(got), show(want))
+		return fmt.Errorf("Update(%s) returned another token:\n%s", want.ID, differences(got, want))
 	}
 	return b.holds(ctx, other, want)
 }
@@ -245,7 +245,7 @@ func (b storeBench) raceRevocation(ctx context.Context, stale httpkey.Token) err
 		return err
 	}
 	if revoked.IsActive || !revoked.RevokedAt.Equal(epoch) || revoked.RevokedFor != "leaked" {
-		return fmt.Errorf("the Update that revoked returned\n%s", show(revoked))
+		return fmt.Errorf("the Update that revoked returned %+v", revoked)
 	}
 	return b.holds(ctx, s, revoked)
 }
