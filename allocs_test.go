@@ -15,10 +15,10 @@ import (
 func TestAllocations(t *testing.T) {
 	// Not parallel: AllocsPerRun counts those of the whole process.
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{LastUsedInterval: time.Hour})
-	valid, _ := issue(t, guard, httpkey.Token{User: "u-1", Limit: httpkey.Limit{Rate: 1_000_000, Burst: 1000, Period: time.Second}})
-	exhausted, _ := issue(t, guard, httpkey.Token{Limit: httpkey.Limit{Rate: 1, Period: 24 * time.Hour}})
+	valid, _ := issue(t, guard, httpkey.Token{User: "u-1", Limits: limits(httpkey.Limit{Rate: 1_000_000, Burst: 1000, Period: time.Second})})
+	exhausted, _ := issue(t, guard, httpkey.Token{Limits: limits(httpkey.Limit{Rate: 1, Period: 24 * time.Hour})})
 	revoked, token := issue(t, guard, httpkey.Token{})
-	if err := guard.Revoke(t.Context(), token.ID); err != nil {
+	if err := guard.Revoke(t.Context(), token.ID, ""); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {

@@ -8,12 +8,12 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/httpkey/httpkey/internal/clock"
 	"github.com/httpkey/httpkey/internal/keyformat"
 	"github.com/httpkey/httpkey/internal/lastused"
+	"github.com/httpkey/httpkey/internal/name"
 	"github.com/httpkey/httpkey/internal/ram"
 )
 
@@ -31,7 +31,7 @@ type Guard struct {
 	services terms
 
 	format    keyformat.Format
-	digesters []digester // the current one first
+	digesters []keyformat.Digester // the current one first
 	lastUsed  *lastused.Writer
 	clock     clock.Clock
 	headers   rateLimitHeaders
@@ -61,7 +61,7 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 		apiKeys:   newTerms(o.Limits[APIKey]),
 		services:  newTerms(o.Limits[ServiceToken]),
 		format:    keyformat.Format{Prefix: o.Prefix, MinImported: o.ImportedMinLength},
-		digesters: []digester{newDigester(o.Pepper)},
+		digesters: []keyformat.Digester{keyformat.NewDigester(o.Pepper.Reveal())},
 		observes:  observedBy(o.Observer),
 	}
 	if g.buckets == nil && limiter != Unlimited {
@@ -69,7 +69,7 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 		g.limiter = newFailover(limiter, o.Fallback, o.Timeout, g.reportLimiter)
 	}
 	for _, pepper := range o.PreviousPeppers {
-		g.digesters = append(g.digesters, newDigester(pepper))
+		g.digesters = append(g.digesters, keyformat.NewDigester(pepper.Reveal()))
 	}
 	o.Pepper, o.PreviousPeppers = "", nil
 	g.options = o
@@ -229,7 +229,7 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("%w: %s %s", ErrInvalidOptions, field, fmt.Sprintf(format, args...))
 	}
 	switch {
-	case !isHeaderName(o.Header):
+	case !name.IsHeader(o.Header):
 		return invalid("Header", "is %q, which is not a header name", o.Header)
 	case o.Prefix != "" && !keyformat.IsPrefix(o.Prefix):
 		return invalid("Prefix", "is %q, it must be a letter and up to %d letters, digits and underscores", o.Prefix, keyformat.MaxPrefix-1)
@@ -291,16 +291,6 @@ func (o *Options) withDefaults() Options {
 		d.LastUsedInterval = time.Second
 	}
 	return d
-}
-
-// isHeaderName reports whether s is empty or a field name of RFC 9110, section 5.1.
-func isHeaderName(s string) bool {
-	for i := range len(s) {
-		if !keyformat.IsAlphanumeric(s[i]) && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(s[i])) {
-			return false
-		}
-	}
-	return true
 }
 
 // connectionAddr returns the address of the peer, the invalid one if there is none.

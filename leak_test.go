@@ -20,6 +20,7 @@ import (
 	"testing"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
 
@@ -69,15 +70,17 @@ func TestNothingPrintsSecrets(t *testing.T) {
 	store := memstore.New()
 	opts := &httpkey.Options{Pepper: pepper, PreviousPeppers: []httpkey.Secret{pepper + "-previous"}}
 	guard := httpkey.New(store, memstore.NewLimiter(), opts)
-	secret, token, err := guard.Issue(t.Context(), httpkey.Token{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	created := httpkeytest.Issue(t, guard, httpkey.Token{})
+	secret, token := created.Secret, created.Token
 	if token.Digest == (httpkey.Digest{}) {
 		t.Fatal("the token has no digest to be found")
 	}
+	admission, err := guard.Admit(t.Context(), secret.Reveal(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var inside context.Context
-	get(guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { inside = r.Context() })), secret.Reveal())
+	httpkeytest.Get(guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { inside = r.Context() })), secret.Reveal())
 
 	type holder struct {
 		Secret httpkey.Secret
@@ -87,23 +90,27 @@ func TestNothingPrintsSecrets(t *testing.T) {
 		Nested any
 	}
 	for name, value := range map[string]any{
-		"Secret":      secret,
-		"*Secret":     &secret,
-		"[]Secret":    []httpkey.Secret{secret},
-		"Digest":      token.Digest,
-		"*Digest":     &token.Digest,
-		"map[Digest]": map[httpkey.Digest]int{token.Digest: 1},
-		"Token":       token,
-		"*Token":      &token,
-		"[]Token":     []httpkey.Token{token},
-		"Created":     httpkey.Created{Token: token, Secret: secret},
-		"struct":      holder{secret, token.Digest, &token, token, &holder{Any: opts, Nested: redactedJSON{&httpkey.Created{Token: token, Secret: secret}}}},
-		"Options":     opts,
-		"Guard":       guard,
-		"Store":       store,
-		"context":     inside,
-		"Event":       httpkey.Event{Token: token},
-		"Entry":       httpkey.NewEntry(token),
+		"Secret":       secret,
+		"*Secret":      &secret,
+		"[]Secret":     []httpkey.Secret{secret},
+		"Digest":       token.Digest,
+		"*Digest":      &token.Digest,
+		"map[Digest]":  map[httpkey.Digest]int{token.Digest: 1},
+		"Token":        token,
+		"*Token":       &token,
+		"[]Token":      []httpkey.Token{token},
+		"Created":      created,
+		"*Created":     &created,
+		"Admission":    admission,
+		"*Admission":   *admission,
+		"struct":       holder{secret, token.Digest, &token, token, &holder{Any: opts, Nested: redactedJSON{&httpkey.Created{Token: token, Secret: secret}}}},
+		"Options":      opts,
+		"Guard":        guard,
+		"Store":        store,
+		"context":      inside,
+		"test context": httpkey.NewContext(t.Context(), token),
+		"Event":        httpkey.Event{Token: token},
+		"*Event":       &httpkey.Event{Token: token},
 	} {
 		show := func(how, text string) {
 			t.Helper()
@@ -125,7 +132,7 @@ func TestNothingPrintsSecrets(t *testing.T) {
 			slog.New(handler(&buf)).Info("message", "value", value, slog.Group("group", "value", value))
 			show(how, buf.String())
 		}
-		if _, creating := value.(httpkey.Created); creating {
+		if name == "Created" || name == "*Created" {
 			continue // the one JSON that is to show it
 		}
 		if _, isMap := value.(map[httpkey.Digest]int); !isMap {
@@ -140,11 +147,9 @@ func TestNothingPrintsSecrets(t *testing.T) {
 func TestOnlyTheCreatingAnswerHasTheSecret(t *testing.T) {
 	t.Parallel()
 	guard := newGuard(nil)
-	secret, token, err := guard.Issue(t.Context(), httpkey.Token{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := json.Marshal(httpkey.Created{Token: token, Secret: secret})
+	created := httpkeytest.Issue(t, guard, httpkey.Token{})
+	secret, token := created.Secret, created.Token
+	text, err := json.Marshal(created)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,14 +170,11 @@ func TestOnlyTheCreatingAnswerHasTheSecret(t *testing.T) {
 func TestRequestsLeaveNoTraces(t *testing.T) {
 	var output lockedBuffer
 	handler := slog.NewTextHandler(&output, &slog.HandlerOptions{Level: slog.LevelDebug})
-	store := newSpyStore()
+	store := httpkeytest.NewStore(memstore.New())
 	var seen events
 	both := observers{httpkey.SlogObserver(slog.New(handler)), &seen}
 	guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: both})
-	secret, token, err := guard.Issue(t.Context(), httpkey.Token{User: "u-1", Limit: httpkey.PerMinute(4)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	key, token := issue(t, guard, httpkey.Token{User: "u-1", Limits: limits(httpkey.PerMinute(4))})
 	var dump []byte
 	server := httptest.NewUnstartedServer(guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -199,19 +201,18 @@ func TestRequestsLeaveNoTraces(t *testing.T) {
 		_ = response.Write(&output)
 		_ = response.Body.Close()
 	}
-	key := secret.Reveal()
 	send("/dump", key)
 	send("/panic", key)
 	send("/", key)
 	send("/", key)
 	send("/", key) // throttled
 	send("/", key+"x")
-	store.failWith(func(string, int) error { return errors.New("down") })
+	store.Before(httpkeytest.Fail(errors.New("down")))
 	send("/", key)
-	_, err = guard.Verify(t.Context(), key)
+	_, err := guard.Verify(t.Context(), key)
 	fmt.Fprintf(&output, "%v %+v %#v\n", err, err, err)
-	store.failWith(nil)
-	if err := guard.Revoke(t.Context(), token.ID); err != nil {
+	store.Before(nil)
+	if err := guard.Revoke(t.Context(), token.ID, ""); err != nil {
 		t.Fatal(err)
 	}
 	_, err = guard.Verify(t.Context(), key)
@@ -291,7 +292,7 @@ func TestPanicDoesNotPrintSecrets(t *testing.T) {
 // observers tells several.
 type observers []httpkey.Observer
 
-func (all observers) Observe(ctx context.Context, e httpkey.Event) {
+func (all observers) Observe(ctx context.Context, e *httpkey.Event) {
 	for _, o := range all {
 		o.Observe(ctx, e)
 	}
@@ -302,17 +303,15 @@ func TestStoreAndLimiterNeverSeeTheSecret(t *testing.T) {
 	t.Parallel()
 	var bucket string
 	store := memstore.New()
-	guard := httpkey.New(store, limiterFunc(func(key string, _ httpkey.Limit, _ int) (httpkey.Result, error) {
-		bucket = key
+	guard := httpkey.New(store, limiterFunc(func(_ context.Context, c *httpkey.Charge) (httpkey.Result, error) {
+		bucket = c.Bucket
 		return httpkey.Result{Allowed: true}, nil
 	}), nil)
-	secret, token, err := guard.Issue(t.Context(), httpkey.Token{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	get(guard.Handler(ok), secret.Reveal())
-	if bucket != token.ID {
-		t.Errorf("the limiter's key is %q, want the token's ID", bucket)
+	created := httpkeytest.Issue(t, guard, httpkey.Token{})
+	secret, token := created.Secret, created.Token
+	httpkeytest.Get(guard.Handler(ok), secret.Reveal())
+	if bucket != "token:"+token.ID {
+		t.Errorf("the limiter's bucket is %q, want that of the token's ID", bucket)
 	}
 	kept, err := store.Get(t.Context(), token.ID)
 	if err != nil {

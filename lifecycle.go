@@ -3,12 +3,12 @@ package httpkey
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"iter"
 	"time"
+
+	"github.com/httpkey/httpkey/internal/name"
 )
 
 // ErrInactive says that a token is revoked or expired, so that it can neither be rotated
@@ -60,7 +60,7 @@ func (g *Guard) Import(ctx context.Context, secret Secret, t Token) (Token, erro
 func (g *Guard) create(ctx context.Context, secret Secret, t Token) (Token, error) {
 	now := time.Now()
 	if t.ID == "" {
-		t.ID = newID(now)
+		t.ID = name.NewID(now)
 	}
 	if t.Kind == "" {
 		t.Kind = APIKey
@@ -80,21 +80,6 @@ func (g *Guard) create(ctx context.Context, secret Secret, t Token) (Token, erro
 		return Token{}, fmt.Errorf("%w: ExpiredAt is %v, it must be in the future", ErrInvalidToken, t.ExpiredAt)
 	}
 	return g.store.Create(ctx, t)
-}
-
-// newID returns a UUID of version 7 (RFC 9562, section 5.7): later ones sort
-// after earlier ones, which keeps the indexes of a database compact.
-func newID(now time.Time) string {
-	var id [16]byte
-	_, _ = rand.Read(id[6:]) // crypto/rand.Read never fails: it ends the program instead
-	millis := uint64(now.UnixMilli())
-	for i := range 6 {
-		id[i] = byte(millis >> (40 - 8*i))
-	}
-	id[6] = id[6]&0x0f | 0x70
-	id[8] = id[8]&0x3f | 0x80
-	x := hex.EncodeToString(id[:])
-	return x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
 }
 
 // Rotate creates a successor of the token of this ID and lets the old key live
@@ -159,7 +144,7 @@ func (t Token) plannedExpiry() (time.Time, error) {
 // succeed stores a successor of old. If the answer was lost, it looks whether it is there.
 func (g *Guard) succeed(ctx context.Context, old Token, expiry time.Time, secret Secret) (Token, error) {
 	next := old.Clone()
-	next.ID = newID(time.Now())
+	next.ID = name.NewID(time.Now())
 	next.CreatedAt, next.LastUsed, next.ExpiredAt = time.Time{}, time.Time{}, expiry
 	next.RotatedFrom = old.ID
 	next.rest = rest{payer: cmp.Or(old.rest.payer, old.ID), unknown: old.rest.unknown}

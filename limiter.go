@@ -9,9 +9,9 @@ import (
 	"math/bits"
 	"time"
 
-	"github.com/httpkey/httpkey/internal/breaker"
-	"github.com/httpkey/httpkey/internal/budget"
+	"github.com/httpkey/httpkey/internal/failover"
 	"github.com/httpkey/httpkey/internal/gcra"
+	"github.com/httpkey/httpkey/internal/name"
 )
 
 // ErrInvalidLimit is wrapped by every error about a [Limit] or a [Charge] that no
@@ -70,7 +70,7 @@ const (
 func (l Limit) Validate() error {
 	l = l.Resolve()
 	switch {
-	case l.Name != "" && (len(l.Name) > maxLimitName || !isScope(l.Name)):
+	case l.Name != "" && !name.IsScope(l.Name, maxLimitName):
 		return fmt.Errorf("%w: Name is %q, it must be up to %d characters of a scope", ErrInvalidLimit, l.Name, maxLimitName)
 	case l.Rate < 0 || l.Rate > math.MaxInt32:
 		return fmt.Errorf("%w: Rate is %d, it must be from 0 to %d", ErrInvalidLimit, l.Rate, math.MaxInt32)
@@ -253,6 +253,7 @@ func (c *Charge) Validate() error {
 // Implementations are safe for concurrent use. The package storetest proves
 // these rules for an implementation of your own.
 type Limiter interface {
+	// Allow decides on a charge.
 	Allow(ctx context.Context, c *Charge) (Result, error)
 }
 
@@ -327,55 +328,23 @@ type failClosed struct{}
 
 func (failClosed) Allow(context.Context, *Charge) (Result, error) { return Result{}, ErrUnavailable }
 
-// failover is a limiter and the one that stands in for it while it is down.
-type failover struct {
-	limiter  Limiter
-	fallback Limiter
-	breaker  *breaker.Breaker
-}
-
-// newFailover tells report of the limiter's outages: with an error when it goes down, and
-// with nil when it is back.
-func newFailover(limiter, fallback Limiter, timeout time.Duration, report func(error)) *failover {
+// newFailover returns a Limiter around a limiter that can fail. It tells report of the
+// limiter's outages: with an error when it goes down, and with nil when it is back.
+func newFailover(limiter, fallback Limiter, timeout time.Duration, report func(error)) Limiter {
 	if fallback == nil {
 		fallback = FailClosed
 		if own, ok := limiter.(interface{ Fallback() Limiter }); ok {
 			fallback = own.Fallback()
 		}
 	}
-	probe := func(ctx context.Context) error {
+	return failover.New(limiter, fallback, failover.Options[*Charge, Result]{
 		// A charge: a limiter that can be read and not written is still down. The limit
 		// has room for the probes of any number of processes.
-		_, err := limiter.Allow(ctx, &Charge{Bucket: "probe", Limits: []Limit{PerSecond(1009)}, Cost: 1})
-		return err
-	}
-	return &failover{limiter, fallback, breaker.New(probe, timeout, report)}
-}
-
-// Allow implements [Limiter]. A charge is never repeated: if the limiter fails,
-// the fallback is asked.
-func (f *failover) Allow(ctx context.Context, c *Charge) (Result, error) {
-	// A budget that is over says nothing of the limiter: the store took all the time.
-	if !f.breaker.IsShut() || budget.IsOver(ctx) {
-		return f.fallback.Allow(ctx, c)
-	}
-	result, err := f.limiter.Allow(ctx, c)
-	switch {
-	case err == nil:
-		if c.Cost > 0 && result.Allowed { // a denial may come from a memory, and a free request from a replica
-			f.breaker.Succeeded()
-		}
-		return result, nil
-	case errors.Is(err, ErrInvalidLimit):
-		return result, err
-	case ctx.Err() != nil && !budget.IsOver(ctx): // the caller has gone, or has a deadline of its own
-		return result, err
-	case !errors.Is(err, gcra.ErrDamaged): // one bucket is no outage
-		f.breaker.Failed(err)
-	}
-	result, fallbackErr := f.fallback.Allow(ctx, c)
-	if fallbackErr != nil {
-		return Result{}, errors.Join(err, fallbackErr)
-	}
-	return result, nil
+		Probe:    &Charge{Bucket: "probe", Limits: []Limit{PerSecond(1009)}, Cost: 1},
+		IsCharge: func(c *Charge, r Result) bool { return c.Cost > 0 && r.Allowed },
+		IsFinal:  func(err error) bool { return errors.Is(err, ErrInvalidLimit) },
+		IsAlone:  func(err error) bool { return errors.Is(err, gcra.ErrDamaged) },
+		Timeout:  timeout,
+		Report:   report,
+	})
 }

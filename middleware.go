@@ -14,6 +14,7 @@ import (
 
 	"github.com/httpkey/httpkey/internal/budget"
 	"github.com/httpkey/httpkey/internal/clock"
+	"github.com/httpkey/httpkey/internal/keyformat"
 	"github.com/httpkey/httpkey/internal/ram"
 )
 
@@ -58,121 +59,102 @@ func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bo
 //
 // The error is an [Error]. Admit knows no address: a token with Networks is refused.
 func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission, error) {
-	d := decision{reason: g.shape(secret)}
-	if d.reason == "" {
-		d = g.decide(ctx, nil, secret, cost)
-		defer d.charge.release()
+	if cost < 0 {
+		return nil, Error{reason: ReasonLimiter, cause: errNegativeCost}
 	}
-	if d.reason != "" {
-		g.observeRefusal(ctx, nil, &d)
-		return nil, d.error()
+	d, err := g.check(ctx, secret, cost)
+	defer d.charge.release()
+	if err != nil {
+		return nil, err
 	}
 	return g.admit(ctx, nil, &d).admission(), nil
 }
+
+var errNegativeCost = fmt.Errorf("%w: the cost of an Admit must not be negative", ErrInvalidLimit)
 
 // Verify returns the token of a secret that came by another way than a request
 // header. It takes no quota and asks no limiter; it does count as a use. Else it is as
 // [Guard.Admit].
 func (g *Guard) Verify(ctx context.Context, secret string) (Token, error) {
+	d, err := g.check(ctx, secret, noCharge)
+	if err != nil {
+		return Token{}, err
+	}
+	g.use(d.token, d.at)
+	g.tell(ctx, nil, &d)
+	return g.copyOf(d.token), nil
+}
+
+// check decides where there is no request, and tells of a refusal.
+func (g *Guard) check(ctx context.Context, secret string, cost int) (decision, error) {
 	d := decision{reason: g.shape(secret)}
 	if d.reason == "" {
-		b := budget.New(ctx, g.options.Timeout)
-		defer b.End()
-		d.subject, d.at, d.reason, d.cause = g.identify(b, nil, secret)
+		d = g.decide(ctx, nil, secret, cost)
 	}
 	if d.reason != "" {
-		g.observeRefusal(ctx, nil, &d)
-		return Token{}, d.error()
+		g.tell(ctx, nil, &d)
+		return d, d.error()
 	}
-	g.use(d.subject, d.at)
-	g.observeAdmission(ctx, nil, &d)
-	return g.token(d.subject), nil
+	return d, nil
 }
 
 // decision is what is found out about a request, step by step.
 type decision struct {
-	subject subject
-	at      clock.Instant // when the key was found valid, or the limiter answered
-	outcome outcome
-	charge  *pooledCharge // what the limiter was asked, if Options.Charge is set
-	reason  Reason        // why the request is refused; empty: it is not
-	cause   error         // the error of the store or the limiter
+	token  *entry        // nil: none is known
+	at     clock.Instant // when the key was found valid, or the limiter answered
+	result Result        // the zero Result until the limiter has answered
+	charge *pooledCharge // what the limiter was asked, if Options.Charge is set
+	reason Reason        // why the request is refused; empty: it is not
+	cause  error         // the error of the store or the limiter
 }
 
-func (d *decision) error() Error {
-	e := Error{reason: d.reason, cause: d.cause}
-	if d.reason == ReasonThrottled || d.reason == ReasonLimit {
-		e.result = d.outcome.result()
-	}
-	return e
-}
+// entry is a token: in the memory of its store, or in that of the request alone.
+type entry = ram.Entry[Token]
 
-// subject is a valid or invalid token: in memory, or a copy of one that is elsewhere. The
-// zero subject is none.
-type subject struct {
-	entry  *ram.Entry[Token]
-	remote *Token
-}
-
-// outcome is a Result in a few words: a request that is let in keeps it.
-type outcome struct {
-	limit      *Limit // that binds, immutable and perhaps not resolved; nil: there is none
-	burst      int    // of the limit as it was applied
-	remaining  int
-	resetAfter time.Duration
-	retryAfter time.Duration
-	allowed    bool
-	whole      *Result // in place of all but allowed, where it says more
-}
-
-func (o *outcome) result() Result {
-	switch {
-	case o.whole != nil:
-		return *o.whole
-	case o.limit == nil:
-		return Result{Allowed: o.allowed}
-	}
-	limit := o.limit.Resolve()
-	limit.Burst = o.burst
-	return Result{Allowed: o.allowed, Limit: limit, Remaining: o.remaining, ResetAfter: o.resetAfter, RetryAfter: o.retryAfter}
-}
+// noCharge, in place of a cost, is for a key that is only verified.
+const noCharge = -1
 
 // decide takes a key through every step. r is nil where there is no request.
 func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost int) decision {
-	if g.waits { // else the store alone does, where it has to be asked
+	token, known := g.recall(key)
+	if token == nil && !g.format.Accepts(key) { // memory needs no checksum
+		return decision{reason: ReasonMalformed}
+	}
+	var err error
+	switch {
+	case !known:
+		l := &lookup{}
+		l.Begin(ctx, g.options.Timeout)
+		defer l.End()
+		ctx = &l.Budget
+		token, err = g.lookup(l, key)
+	case g.waits:
 		b := budget.New(ctx, g.options.Timeout)
 		defer b.End()
 		ctx = b
 	}
-	s, at, reason, err := g.identify(ctx, r, key)
-	if reason != "" {
-		return decision{subject: s, at: at, reason: reason, cause: err}
+	d := decision{token: token, at: g.clock.Now(), cause: err}
+	if d.reason = g.judge(ctx, r, &d); d.reason != "" || cost == noCharge {
+		return d
 	}
-	o, charge, err := g.charge(ctx, r, s, at, cost)
+	d.result, d.charge, d.cause = g.charge(ctx, r, token, d.at, cost)
 	if g.waits {
-		at = g.clock.Now()
+		d.at = g.clock.Now()
 	}
 	switch {
-	case err != nil:
-		return decision{subject: s, at: at, charge: charge, reason: blame(ctx, ReasonLimiter), cause: err}
-	case o.allowed:
-	case o.isFinal():
-		reason = ReasonLimit
+	case d.cause != nil:
+		d.reason = blame(ctx, ReasonLimiter)
+		return d
+	case d.result.Allowed:
+	case d.result.never():
+		d.reason = ReasonLimit
 	default:
-		reason = ReasonThrottled
+		d.reason = ReasonThrottled
 	}
 	if cost != 0 {
-		g.use(s, at)
+		g.use(token, d.at)
 	}
-	return decision{subject: s, at: at, outcome: o, charge: charge, reason: reason}
-}
-
-// isFinal reports whether what was denied can never pass.
-func (o *outcome) isFinal() bool {
-	if o.whole != nil {
-		return o.whole.never()
-	}
-	return !o.allowed && o.retryAfter == 0
+	return d
 }
 
 // extract returns the one key in h, if it looks like one, or why it has none. It looks at
@@ -183,7 +165,7 @@ func (g *Guard) extract(h http.Header) (key string, reason Reason) {
 		return "", ReasonMalformed
 	}
 	if len(lines) == 1 {
-		key = trimBlanks(lines[0])
+		key = keyformat.TrimBlanks(lines[0])
 	}
 	return key, g.shape(key)
 }
@@ -198,79 +180,68 @@ func (g *Guard) shape(key string) Reason {
 	return ""
 }
 
-// trimBlanks is strings.Trim for blanks and tabs, which makes a set of them first.
-func trimBlanks(s string) string {
-	for s != "" && isBlank(s[0]) {
-		s = s[1:]
-	}
-	for s != "" && isBlank(s[len(s)-1]) {
-		s = s[:len(s)-1]
-	}
-	return s
-}
-
-func isBlank(c byte) bool { return c == ' ' || c == '\t' }
-
-// identify finds the token of a key, and whether it is valid where the request comes from.
-func (g *Guard) identify(ctx context.Context, r *http.Request, key string) (s subject, at clock.Instant, reason Reason, err error) {
-	s, known := g.recall(key)
-	if s == (subject{}) && !g.format.Accepts(key) { // memory needs no checksum
-		return s, at, ReasonMalformed, nil
-	}
-	if !known {
-		s, err = g.lookup(ctx, key)
-	}
-	at = g.clock.Now()
-	switch state := s.state(); {
-	case err != nil:
-		return s, at, blame(ctx, ReasonStore), err
-	case s == subject{}:
-		return s, at, ReasonUnknown, nil
-	case state&ram.Active == 0:
-		return s, at, ReasonInactive, nil
-	case s.expired(at):
-		return s, at, ReasonExpired, nil
-	case state&ram.Special != 0 && !g.isInNetworks(r, s.peek().Networks):
-		return s, at, ReasonNetwork, nil
-	}
-	return s, at, "", nil
-}
-
 // recall finds the token of a key under the current pepper or a previous one in memory; if
 // it is not known there, the store has to be asked.
-func (g *Guard) recall(key string) (found subject, known bool) {
+func (g *Guard) recall(key string) (token *entry, known bool) {
 	if g.memory == nil {
-		return subject{}, false
+		return nil, false
 	}
 	for _, digest := range g.digesters {
-		entry, known := g.memory.Find(digest(key))
-		if entry != nil || !known {
-			return subject{entry: entry}, known
+		token, known := g.memory.Find(digest(key))
+		if token != nil || !known {
+			return token, known
 		}
 	}
-	return subject{}, true
+	return nil, true
 }
 
-// lookup finds it in the store, within the timeout.
-func (g *Guard) lookup(ctx context.Context, key string) (subject, error) {
-	if _, isBounded := ctx.(*budget.Budget); !isBounded {
-		b := budget.New(ctx, g.options.Timeout)
-		defer b.End()
-		ctx = b
-	}
+// lookup is a question to a store: the time that it may take, and the token that it finds,
+// in one object.
+type lookup struct {
+	budget.Budget
+	found ram.Whole[Token]
+}
+
+// lookup finds the token of a key in the store, nil if there is none.
+func (g *Guard) lookup(l *lookup, key string) (*entry, error) {
 	for _, digest := range g.digesters {
-		d := digest(key)
-		token, err := g.store.Lookup(ctx, d)
+		d := Digest(digest(key))
+		token, err := g.store.Lookup(&l.Budget, d)
 		switch {
 		case errors.Is(err, ErrNotFound):
 		case err != nil:
-			return subject{}, err
+			return nil, err
 		// A store that folds case or compares prefixes must not let a wrong key in.
 		case token.Digest.equal(&d):
-			return subject{remote: &token}, nil
+			return fill(&l.found, token), nil
 		}
 	}
-	return subject{}, nil
+	return nil, nil
+}
+
+func fill(whole *ram.Whole[Token], t Token) *entry {
+	isSpecial := len(t.Limits) > 0 || len(t.Networks) > 0
+	return whole.Fill(t.Digest, ram.Micros(t.LastUsed), t.Payer(), ram.Body[Token]{
+		ExpiredAt: ram.Micros(t.ExpiredAt),
+		State:     ram.StateOf(t.IsActive, t.Kind == ServiceToken, isSpecial),
+	}, t)
+}
+
+// judge returns why the key of d is not valid where the request comes from.
+func (g *Guard) judge(ctx context.Context, r *http.Request, d *decision) Reason {
+	switch token := d.token; {
+	case d.cause != nil:
+		return blame(ctx, ReasonStore)
+	case token == nil:
+		return ReasonUnknown
+	case token.State()&ram.Active == 0:
+		return ReasonInactive
+	case token.Expired(d.at.UnixMicro()):
+		return ReasonExpired
+	case token.State()&ram.Special != 0 && !g.isInNetworks(r, peek(token).Networks):
+		return ReasonNetwork
+	}
+	return ""
 }
 
 // blame returns the reason for want of an answer. A caller who went away is no failure of
@@ -293,178 +264,137 @@ func (g *Guard) isInNetworks(r *http.Request, networks []netip.Prefix) bool {
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
 }
 
-func (s subject) state() ram.State {
-	switch {
-	case s.entry != nil:
-		return s.entry.State()
-	case s.remote != nil:
-		return stateOf(s.remote)
-	}
-	return 0
-}
-
-func stateOf(t *Token) (state ram.State) {
-	if t.IsActive {
-		state |= ram.Active
-	}
-	if t.Kind == ServiceToken {
-		state |= ram.Service
-	}
-	if len(t.Limits) > 0 || len(t.Networks) > 0 {
-		state |= ram.Special
-	}
-	return state
-}
-
-func (s subject) expired(at clock.Instant) bool {
-	if s.entry != nil {
-		return s.entry.Expired(at.UnixMicro())
-	}
-	return !s.remote.ExpiredAt.IsZero() && s.remote.ExpiredAt.UnixMicro() <= at.UnixMicro()
-}
-
-// token returns a copy of the token of a subject, as it is now.
-func (g *Guard) token(s subject) Token {
-	switch {
-	case s.entry != nil:
-		return g.memory.Token(s.entry)
-	case s.remote != nil:
-		return s.remote.Clone()
-	}
-	return Token{}
-}
-
-// view is token for Options.Charge, which changes no Token: it may share memory with the
-// store.
-func (g *Guard) view(s subject) Token {
-	if s.entry == nil {
-		return *s.remote
-	}
-	full := s.entry.Body().Full
-	if full == nil {
-		return g.memory.Token(s.entry)
-	}
-	t := *full
-	t.LastUsed = time.Time{}
-	if at := s.entry.LastUsed(); at != ram.Null {
-		t.LastUsed = time.UnixMicro(at).UTC()
-	}
-	return t
-}
-
-// peek returns the token of a Special subject, to be read only.
-func (s subject) peek() *Token {
-	if s.entry == nil {
-		return s.remote
-	}
-	if full := s.entry.Body().Full; full != nil {
+// peek returns the token of a Special entry, to be read only.
+func peek(e *entry) *Token {
+	if full := e.Body().Full; full != nil {
 		return full
 	}
 	return &Token{} // it has become another meanwhile
 }
 
-// limits returns those of the token's own, to be read only.
-func (s subject) limits() []Limit {
-	if s.state()&ram.Special == 0 {
-		return nil
+// copyOf returns a copy of a token, as it is now; the zero Token of nil.
+func (g *Guard) copyOf(e *entry) Token {
+	if e == nil {
+		return Token{}
 	}
-	return s.peek().Limits
-}
-
-func (s subject) payer() string {
-	if s.entry != nil {
-		return s.entry.Payer()
+	full := e.Body().Full
+	if full == nil {
+		return g.memory.Token(e)
 	}
-	return s.remote.Payer()
+	t := full.Clone()
+	t.LastUsed = ram.Time(e.LastUsed())
+	return t
 }
 
 // use notes that a token was used.
-func (g *Guard) use(s subject, at clock.Instant) {
+func (g *Guard) use(e *entry, at clock.Instant) {
+	full := e.Body().Full
 	switch {
-	case s.remote != nil:
-		g.lastUsed.Record(s.remote.ID, at.UnixMicro())
-	case s.entry.IsCopy():
-		g.lastUsed.Record(g.memory.ID(s.entry), at.UnixMicro())
+	case !e.IsCopy():
+		e.TouchCoarsely(at.UnixMicro())
+	case full != nil:
+		g.lastUsed.Record(full.ID, at.UnixMicro())
 	default:
-		s.entry.TouchCoarsely(at.UnixMicro())
+		g.lastUsed.Record(g.memory.ID(e), at.UnixMicro())
 	}
 }
 
 // terms are the limits of a kind, and what a limiter in memory needs of them if it is one
 // steady limit.
 type terms struct {
-	limits []Limit
-	first  ram.Limit
+	limits   []Limit // not resolved: Options.Charge may change a Rate, and with it the Burst that is left open
+	first    Limit   // resolved
+	inMemory ram.Limit
 }
 
 func newTerms(limits []Limit) terms {
-	t := terms{limits: make([]Limit, len(limits))}
-	for i, l := range limits {
-		t.limits[i] = l.Resolve()
-	}
-	if isSingle(t.limits) {
-		t.first = t.limits[0].inMemory()
+	t := terms{limits: limits}
+	if isSingle(limits) {
+		t.first, t.inMemory = limits[0].Resolve(), limits[0].inMemory()
 	}
 	return t
 }
 
-func (l Limit) isSteady() bool { return l.Calendar == "" && l.Rate > 0 }
+// isSingle reports whether a bucket beside the token can hold all that limits need.
+func isSingle(limits []Limit) bool {
+	return len(limits) == 1 && limits[0].Calendar == "" && limits[0].Rate > 0
+}
 
-// inMemory returns l, which is resolved and valid, as a limiter in memory has it if it is
-// steady.
+// inMemory returns l, which is valid and single, as a limiter in memory has it.
 func (l Limit) inMemory() ram.Limit {
-	if !l.isSteady() {
-		return ram.Limit{}
-	}
-	t := l.terms()
+	t := l.Resolve().terms()
 	return ram.Limit{Term: ram.Term{Name: l.Name, Window: t.Window()}, Terms: t}
+}
+
+func (g *Guard) termsOf(e *entry) *terms {
+	if e.State()&ram.Service != 0 {
+		return &g.services
+	}
+	return &g.apiKeys
+}
+
+// limitsOf returns the limits of a token or its kind, to be read only.
+func (g *Guard) limitsOf(e *entry) []Limit {
+	if e.State()&ram.Special != 0 {
+		if own := peek(e).Limits; len(own) > 0 {
+			return own
+		}
+	}
+	return g.termsOf(e).limits
 }
 
 // charge takes the cost of a request from the buckets of its payer. It returns the charge
 // that Options.Charge has edited, if that is set, for its caller to release.
-func (g *Guard) charge(ctx context.Context, r *http.Request, s subject, at clock.Instant, cost int) (outcome, *pooledCharge, error) {
-	of := g.termsOf(s)
-	limits, first := of.limits, of.first
-	if own := s.limits(); len(own) > 0 {
-		limits = own
-		if err := validateLimits(limits); err != nil { // a store brought them
-			return outcome{}, nil, err
-		}
-		first = limits[0].Resolve().inMemory()
-	}
-	switch {
-	case g.options.Charge != nil:
-		return g.chargeEdited(ctx, r, s, at, limits, cost)
-	case len(limits) == 0:
-		return outcome{allowed: true}, nil, nil
-	case cost >= 0 && g.buckets != nil && s.entry != nil && isSingle(limits):
-		return g.takeInMemory(s, s.payer(), &limits[0], first, cost, at), nil, nil
+func (g *Guard) charge(
+	ctx context.Context, r *http.Request, e *entry, at clock.Instant, cost int,
+) (Result, *pooledCharge, error) {
+	of := g.termsOf(e)
+	if g.buckets != nil && g.options.Charge == nil && e.State()&ram.Special == 0 && isSingle(of.limits) {
+		return g.takeInMemory(e, e.Payer(), of.first, of.inMemory, cost, at), nil, nil
 	}
 	c := charges.Get().(*pooledCharge)
-	defer c.release()
-	c.Charge = Charge{Bucket: s.payer(), Limits: limits, Cost: cost}
-	o, err := g.ask(ctx, &c.Charge)
-	return o, nil, err
+	c.Charge = Charge{Bucket: e.Payer(), Limits: append(c.limits[:0], g.limitsOf(e)...), Cost: cost}
+	if g.options.Charge == nil {
+		defer c.release()
+		result, err := g.ask(ctx, e, &c.Charge, at)
+		return result, nil, err
+	}
+	c.token = g.copyOf(e)
+	g.options.Charge(r, &c.token, &c.Charge)
+	if cost == 0 { // Admit only looks
+		c.Cost = 0
+	}
+	result, err := g.ask(ctx, e, &c.Charge, at)
+	return result, c, err
 }
 
-// ask asks the limiter for a charge, whose limits are immutable.
-func (g *Guard) ask(ctx context.Context, c *Charge) (outcome, error) {
-	r, err := g.limiter.Allow(ctx, c)
-	if err != nil {
-		return outcome{}, err
+// ask asks the limiter for a charge that a store or Options.Charge may have made wrong.
+func (g *Guard) ask(ctx context.Context, e *entry, c *Charge, at clock.Instant) (Result, error) {
+	if len(c.Limits) == 0 {
+		return Result{Allowed: true}, nil
 	}
-	limits := c.Limits
-	if len(limits) > 1 || r.Limit != limits[0].Resolve() {
-		return outcome{allowed: r.Allowed, whole: &r}, nil
+	if err := c.Validate(); err != nil || c.Forced {
+		return Result{}, cmp.Or(err, errForced)
 	}
-	return outcome{&limits[0], r.Limit.Burst, r.Remaining, r.ResetAfter, r.RetryAfter, r.Allowed, nil}, nil
+	if g.buckets != nil && isSingle(c.Limits) {
+		return g.takeInMemory(e, c.Bucket, c.Limits[0].Resolve(), c.Limits[0].inMemory(), c.Cost, at), nil
+	}
+	return g.limiter.Allow(ctx, c)
 }
 
-func (g *Guard) termsOf(s subject) *terms {
-	if s.state()&ram.Service != 0 {
-		return &g.services
+var errForced = fmt.Errorf("%w: Forced is for Admission.Charge, Options.Charge must not set it", ErrInvalidLimit)
+
+// takeInMemory takes from a bucket that lies beside the token.
+func (g *Guard) takeInMemory(e *entry, payer string, l Limit, in ram.Limit, cost int, at clock.Instant) Result {
+	r := g.buckets.TakeIn(e.Slot(), payer, in, int64(cost), at.Elapsed)
+	l.Burst = int(r.Burst)
+	return Result{
+		Allowed:    r.Allowed,
+		Limit:      l,
+		Remaining:  int(r.Remaining),
+		ResetAfter: time.Duration(r.ResetAfter) * time.Microsecond,
+		RetryAfter: time.Duration(r.RetryAfter) * time.Microsecond,
 	}
-	return &g.apiKeys
 }
 
 // charges are reused, since a limiter's argument escapes to the heap.
@@ -483,61 +413,33 @@ func (c *pooledCharge) release() {
 	}
 }
 
-// chargeEdited is charge where Options.Charge edits it.
-func (g *Guard) chargeEdited(
-	ctx context.Context, r *http.Request, s subject, at clock.Instant, limits []Limit, cost int,
-) (outcome, *pooledCharge, error) {
-	c := charges.Get().(*pooledCharge)
-	c.token = g.view(s)
-	c.Charge = Charge{Bucket: s.payer(), Limits: append(c.limits[:0], limits...), Cost: cost}
-	g.options.Charge(r, &c.token, &c.Charge)
-	if cost == 0 { // Admit only looks
-		c.Cost = 0
+// keep returns a copy of c's Charge that its release does not touch, in one object if it has few limits.
+func (c *pooledCharge) keep() *Charge {
+	if c == nil {
+		return nil
 	}
-	if len(c.Limits) == 0 {
-		return outcome{allowed: true}, c, nil
-	}
-	if err := c.Validate(); err != nil || c.Forced {
-		return outcome{}, c, cmp.Or(err, errForced)
-	}
-	if g.buckets != nil && s.entry != nil && isSingle(c.Limits) {
-		return g.takeInMemory(s, c.Bucket, &c.Limits[0], c.Limits[0].Resolve().inMemory(), c.Cost, at), c, nil
-	}
-	o, err := g.ask(ctx, &c.Charge)
-	return o, c, err
-}
-
-var errForced = fmt.Errorf("%w: Forced is for Admission.Charge, Options.Charge must not set it", ErrInvalidLimit)
-
-// isSingle reports whether a bucket beside the token can hold all that limits need.
-func isSingle(limits []Limit) bool { return len(limits) == 1 && limits[0].isSteady() }
-
-// takeInMemory takes from a bucket that lies beside the token.
-func (g *Guard) takeInMemory(s subject, payer string, l *Limit, in ram.Limit, cost int, at clock.Instant) outcome {
-	r := g.buckets.TakeIn(s.entry.Slot(), payer, in, int64(cost), at.Elapsed)
-	return outcome{
-		limit: l, burst: int(r.Burst), remaining: int(r.Remaining),
-		resetAfter: time.Duration(r.ResetAfter) * time.Microsecond,
-		retryAfter: time.Duration(r.RetryAfter) * time.Microsecond,
-		allowed:    r.Allowed,
-	}
+	kept := &struct {
+		Charge
+		few [2]Limit
+	}{Charge: c.Charge}
+	kept.Limits = append(kept.few[:0], c.Limits...)
+	return &kept.Charge
 }
 
 // setHeaders tells a valid key what is left to it.
 func (g *Guard) setHeaders(h http.Header, d *decision) {
-	result := d.outcome.result()
-	if result.Limit == (Limit{}) {
+	if d.result.Limit == (Limit{}) {
 		return
 	}
-	g.headers.set(h, &result, d.at)
+	g.headers.set(h, &d.result, d.at)
 	if g.options.IETFHeaders {
-		setIETFHeaders(h, &result)
+		setIETFHeaders(h, &d.result)
 	}
 }
 
 // refuse reports a refusal and answers it.
 func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, d *decision) {
-	g.observeRefusal(r.Context(), r, d)
+	g.tell(r.Context(), r, d)
 	e := d.error()
 	if status := e.class().status; status == http.StatusUnauthorized || status == http.StatusServiceUnavailable {
 		clearRateLimitHeaders(w.Header())
@@ -550,53 +452,34 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, d *decision) {
 	writeDetail(w, r, &e)
 }
 
-// observeRefusal and observeAdmission make no event that nobody looks at.
-func (g *Guard) observeRefusal(ctx context.Context, r *http.Request, d *decision) {
-	if g.observes(ctx, EventRefused) {
-		g.observe(ctx, &Event{Type: EventRefused, Reason: d.reason, Token: g.token(d.subject), Result: d.outcome.result(), Request: r, Err: d.cause})
-	}
-}
+func (d *decision) error() Error { return Error{reason: d.reason, result: d.result, cause: d.cause} }
 
-func (g *Guard) observeAdmission(ctx context.Context, r *http.Request, d *decision) {
-	if g.observes(ctx, EventAdmitted) {
-		g.observe(ctx, &Event{Type: EventAdmitted, Token: g.token(d.subject), Result: d.outcome.result(), Request: r})
+// tell makes an event of a decision, if the observer wants it.
+func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
+	event := EventAdmitted
+	if d.reason != "" {
+		event = EventRefused
+	}
+	if g.observes(ctx, event) {
+		token := g.copyOf(d.token)
+		g.observe(ctx, &Event{Type: event, Reason: d.reason, Token: token, Result: d.result, Request: r, Err: d.cause})
 	}
 }
 
 // admit makes of a decision the context of the request that it lets in.
 func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) *admitted {
-	g.observeAdmission(ctx, r, d)
-	in := &admitted{Context: ctx, guard: g, subject: d.subject, outcome: d.outcome}
-	if d.charge != nil {
-		in.edited = d.charge.keep()
-		if d.outcome.limit != nil {
-			in.outcome.limit = &in.edited.Limits[0]
-		}
-	}
-	return in
+	g.tell(ctx, r, d)
+	return &admitted{ctx, g, d.token, d.charge.keep(), d.result}
 }
 
 // admitted is the context of a request that was let in. Being the context
 // itself, it saves the allocation of a value beside it.
 type admitted struct {
 	context.Context
-	guard   *Guard // nil: NewContext made it
-	subject subject
-	outcome outcome
-	edited  *editedCharge
-}
-
-// editedCharge is a charge with the room for its limits, if they are few.
-type editedCharge struct {
-	Charge
-	few [2]Limit
-}
-
-// keep returns a copy of c that c's release does not touch.
-func (c *pooledCharge) keep() *editedCharge {
-	kept := &editedCharge{Charge: c.Charge}
-	kept.Limits = append(kept.few[:0], c.Limits...)
-	return kept
+	guard  *Guard // nil: NewContext made it
+	token  *entry
+	edited *Charge // nil: the charge was as it is configured
+	result Result
 }
 
 type admittedKey struct{}
@@ -616,20 +499,17 @@ func (a *admitted) Value(key any) any {
 
 // Format keeps the token's digest out of a printed context.
 func (a *admitted) Format(f fmt.State, _ rune) {
-	_, _ = io.WriteString(f, "httpkey.Guard request of "+a.guard.token(a.subject).ID)
+	_, _ = io.WriteString(f, "httpkey.Guard request of "+a.guard.copyOf(a.token).ID)
 }
 
 func (a *admitted) admission() *Admission {
-	in := &Admission{Token: a.guard.token(a.subject), Result: a.outcome.result(), guard: a.guard}
+	in := &Admission{Token: a.guard.copyOf(a.token), Result: a.result, guard: a.guard}
 	switch {
 	case a.guard == nil:
 	case a.edited != nil:
-		in.charged = a.edited.Charge
+		in.charged = *a.edited
 	default:
-		in.charged = Charge{Bucket: a.subject.payer(), Limits: in.Token.Limits}
-		if len(in.charged.Limits) == 0 {
-			in.charged.Limits = a.guard.termsOf(a.subject).limits
-		}
+		in.charged = Charge{Bucket: a.token.Payer(), Limits: a.guard.limitsOf(a.token)}
 	}
 	return in
 }
@@ -644,14 +524,13 @@ func FromContext(ctx context.Context) (Token, bool) {
 	if in == nil {
 		return Token{}, false
 	}
-	return in.guard.token(in.subject), true
+	return in.guard.copyOf(in.token), true
 }
 
 // NewContext returns a context in which FromContext finds t, and the Require functions let
 // t pass or refuse it, as behind a Guard. It is for tests of handlers.
 func NewContext(ctx context.Context, t Token) context.Context {
-	t = t.Clone()
-	return &admitted{Context: ctx, subject: subject{remote: &t}}
+	return &admitted{Context: ctx, token: fill(new(ram.Whole[Token]), t.Clone())}
 }
 
 // Admission is a request that a Guard has let in.
@@ -740,12 +619,12 @@ func require(reason Reason, passes func(*http.Request, Token) bool) func(http.Ha
 			switch {
 			case in == nil:
 				WriteError(w, r, Error{reason: ReasonMissing})
-			case passes(r, in.guard.token(in.subject)):
+			case passes(r, in.guard.copyOf(in.token)):
 				next.ServeHTTP(w, r)
 			case in.guard == nil:
 				WriteError(w, r, Error{reason: reason})
 			default:
-				in.guard.refuse(w, r, &decision{subject: in.subject, reason: reason})
+				in.guard.refuse(w, r, &decision{token: in.token, reason: reason})
 			}
 		})
 	}

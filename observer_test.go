@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
 
@@ -19,7 +20,7 @@ import (
 func TestEveryOutcomeIsObserved(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := newSpyStore()
+		store := httpkeytest.NewStore(memstore.New())
 		var seen events
 		guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: &seen})
 		handler := guard.Handler(ok)
@@ -29,14 +30,14 @@ func TestEveryOutcomeIsObserved(t *testing.T) {
 				t.Errorf("%s: observed %s %q of %q (%v), want %s %q of %q", what, e.Type, e.Reason, e.Token.ID, e.Err, event, reason, id)
 			}
 		}
-		key, token := issue(t, guard, httpkey.Token{Limit: httpkey.PerHour(1), ExpiredAt: time.Now().Add(time.Minute)})
+		key, token := issue(t, guard, httpkey.Token{Limits: limits(httpkey.PerHour(1)), ExpiredAt: time.Now().Add(time.Minute)})
 		want("Issue", httpkey.EventIssued, "", token.ID)
-		get(handler, key)
+		httpkeytest.Get(handler, key)
 		want("a request", httpkey.EventAdmitted, "", token.ID)
 		if got := seen.last(t).Result; !got.Allowed || got.Limit != (httpkey.Limit{Rate: 1, Burst: 1, Period: time.Hour}) {
 			t.Errorf("the result observed is %+v", got)
 		}
-		get(handler, key)
+		httpkeytest.Get(handler, key)
 		want("a second request", httpkey.EventRefused, httpkey.ReasonThrottled, token.ID)
 		if got := seen.last(t).Result; got.Allowed || got.RetryAfter != time.Hour {
 			t.Errorf("the result observed is %+v", got)
@@ -44,25 +45,25 @@ func TestEveryOutcomeIsObserved(t *testing.T) {
 		if _, err := guard.Verify(t.Context(), key); err != nil {
 			t.Fatal(err)
 		}
-		want("Verify", httpkey.EventVerified, "", token.ID)
-		get(handler, "")
+		want("Verify", httpkey.EventAdmitted, "", token.ID)
+		httpkeytest.Get(handler, "")
 		want("no key", httpkey.EventRefused, httpkey.ReasonMissing, "")
-		get(handler, "nonsense")
+		httpkeytest.Get(handler, "nonsense")
 		want("nonsense", httpkey.EventRefused, httpkey.ReasonMalformed, "")
-		_, successor, err := guard.Rotate(t.Context(), token.ID, time.Hour)
+		rotated, err := guard.Rotate(t.Context(), token.ID, time.Hour)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want("Rotate", httpkey.EventRotated, "", successor.ID)
-		elapse(time.Minute)
-		get(handler, key)
+		want("Rotate", httpkey.EventRotated, "", rotated.Token.ID)
+		httpkeytest.Elapse(time.Minute)
+		httpkeytest.Get(handler, key)
 		want("expired", httpkey.EventRefused, httpkey.ReasonExpired, token.ID)
 		key, token = issue(t, guard, httpkey.Token{})
-		if err := guard.Revoke(t.Context(), token.ID); err != nil {
+		if err := guard.Revoke(t.Context(), token.ID, ""); err != nil {
 			t.Fatal(err)
 		}
 		want("Revoke", httpkey.EventRevoked, "", token.ID)
-		get(handler, key)
+		httpkeytest.Get(handler, key)
 		want("revoked", httpkey.EventRefused, httpkey.ReasonInactive, token.ID)
 		if shown, err := guard.Verify(t.Context(), key); err == nil || shown.ID != "" {
 			t.Errorf("Verify of a revoked key returned %+v, %v", shown, err)
@@ -71,17 +72,17 @@ func TestEveryOutcomeIsObserved(t *testing.T) {
 		if err := store.Delete(t.Context(), token.ID); err != nil {
 			t.Fatal(err)
 		}
-		get(handler, key)
+		httpkeytest.Get(handler, key)
 		want("deleted", httpkey.EventRefused, httpkey.ReasonUnknown, "")
-		store.failWith(func(string, int) error { return errors.New("down") })
-		get(handler, key)
+		store.Before(httpkeytest.Fail(errors.New("down")))
+		httpkeytest.Get(handler, key)
 		want("an outage", httpkey.EventRefused, httpkey.ReasonStore, "")
 		_, _ = guard.Verify(t.Context(), key)
 		want("Verify in an outage", httpkey.EventRefused, httpkey.ReasonStore, "")
 		r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
 		r.Header["X-Api-Key"] = []string{key, key}
 		_, _ = guard.Check(discard{}, r)
-		want("two lines", httpkey.EventRefused, httpkey.ReasonRepeated, "")
+		want("two lines", httpkey.EventRefused, httpkey.ReasonMalformed, "")
 	})
 }
 
@@ -99,11 +100,11 @@ func TestRevokedComesBeforeExpired(t *testing.T) {
 		var seen events
 		guard := newGuard(&httpkey.Options{Observer: &seen})
 		key, token := issue(t, guard, httpkey.Token{ExpiredAt: time.Now().Add(time.Minute)})
-		if err := guard.Revoke(t.Context(), token.ID); err != nil {
+		if err := guard.Revoke(t.Context(), token.ID, ""); err != nil {
 			t.Fatal(err)
 		}
-		elapse(time.Minute)
-		get(guard.Handler(ok), key)
+		httpkeytest.Elapse(time.Minute)
+		httpkeytest.Get(guard.Handler(ok), key)
 		if e := seen.last(t); e.Reason != httpkey.ReasonInactive {
 			t.Errorf("observed %q", e.Reason)
 		}
@@ -116,7 +117,7 @@ func TestEventsAreCopies(t *testing.T) {
 	var seen events
 	guard := newGuard(&httpkey.Options{Observer: &seen})
 	key, _ := issue(t, guard, httpkey.Token{Scopes: []string{"read"}})
-	get(guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	httpkeytest.Get(guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		seen.last(t).Token.Scopes[0] = "write"
 		if token, _ := httpkey.FromContext(r.Context()); token.Scopes[0] != "read" {
 			t.Error("the observer changed the token of the request")
@@ -143,6 +144,11 @@ func TestSlogObserver(t *testing.T) {
 			`level=INFO msg="httpkey: refused" reason=canceled error=gone`},
 		{httpkey.Event{Type: httpkey.EventRotated, Token: token},
 			`level=INFO msg="httpkey: rotated" token=t-1 kind=api_key user=u-1 workspace="" rotated_from=t-0`},
+		{httpkey.Event{Type: httpkey.EventRevoked, Token: httpkey.Token{ID: "t-1", Kind: httpkey.APIKey, RevokedFor: "leaked"}},
+			`level=INFO msg="httpkey: revoked" token=t-1 kind=api_key user="" workspace="" revoked_for=leaked`},
+		{httpkey.Event{Type: httpkey.EventLimiterUp}, `level=INFO msg="httpkey: limiter_up"`},
+		{httpkey.Event{Type: httpkey.EventLimiterDown, Err: errors.New("down")},
+			`level=ERROR msg="httpkey: limiter_down" error=down`},
 		{httpkey.Event{Type: httpkey.EventFlushFailed, Err: errors.New("down")},
 			`level=ERROR msg="httpkey: flush_failed" error=down`},
 	} {
@@ -156,7 +162,7 @@ func TestSlogObserver(t *testing.T) {
 				return a
 			},
 		})))
-		observer.Observe(t.Context(), tt.event)
+		observer.Observe(t.Context(), &tt.event)
 		if got := strings.TrimSpace(buf.String()); got != tt.want {
 			t.Errorf("logged\n%s, want\n%s", got, tt.want)
 		}
@@ -165,10 +171,10 @@ func TestSlogObserver(t *testing.T) {
 
 func TestErrorTellsItsClassReasonAndCause(t *testing.T) {
 	t.Parallel()
-	store := newSpyStore()
+	store := httpkeytest.NewStore(memstore.New())
 	guard := httpkey.New(store, memstore.NewLimiter(), nil)
 	key, _ := issue(t, guard, httpkey.Token{})
-	store.failWith(func(string, int) error { return errors.New("connection refused") })
+	store.Before(httpkeytest.Fail(errors.New("connection refused")))
 	_, err := guard.Verify(t.Context(), key)
 	want := "httpkey: no decision could be made yet: store: connection refused"
 	if fmt.Sprint(err) != want {
@@ -184,10 +190,10 @@ func TestErrorTellsItsClassReasonAndCause(t *testing.T) {
 // A cause that cannot be compared is no reason to panic.
 func TestErrorsWithAnyCauseCanBeMatched(t *testing.T) {
 	t.Parallel()
-	store := newSpyStore()
+	store := httpkeytest.NewStore(memstore.New())
 	guard := httpkey.New(store, memstore.NewLimiter(), nil)
 	key, _ := issue(t, guard, httpkey.Token{})
-	store.failWith(func(string, int) error { return causes{errors.New("down")} })
+	store.Before(httpkeytest.Fail(causes{errors.New("down")}))
 	_, err := guard.Verify(t.Context(), key)
 	if !errors.Is(err, httpkey.ErrUnavailable) || errors.Is(err, httpkey.Error{}) || errors.Is(err, err) {
 		t.Errorf("Verify returned %v", err)

@@ -2,14 +2,12 @@ package httpkey
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
-	"strconv"
-	"strings"
-	"sync/atomic"
 	"time"
 
+	"github.com/httpkey/httpkey/internal/answer"
 	"github.com/httpkey/httpkey/internal/clock"
+	"github.com/httpkey/httpkey/internal/ietf"
 )
 
 // Reason says why a request was refused. It is for observers and logs: a client
@@ -87,27 +85,15 @@ func (e Error) Result() Result { return e.result }
 type class struct {
 	err    error
 	status int
-	answer *answer // nil: it depends on the Result
-}
-
-// answer is a body with its Content-Length. Answers are made once and shared: a
-// refusal allocates nothing.
-type answer struct {
-	body   []byte
-	length []string
-}
-
-func newAnswer(detail string) *answer {
-	body := []byte(`{"detail":"` + detail + `"}`)
-	return &answer{body, []string{strconv.Itoa(len(body))}}
+	answer *answer.Answer // nil: it depends on the Result
 }
 
 var (
-	missingKey  = class{ErrMissingKey, http.StatusUnauthorized, newAnswer("Authentication credentials were not provided.")}
-	invalidKey  = class{ErrInvalidKey, http.StatusUnauthorized, newAnswer("Given API token is not valid")}
+	missingKey  = class{ErrMissingKey, http.StatusUnauthorized, answer.New("Authentication credentials were not provided.")}
+	invalidKey  = class{ErrInvalidKey, http.StatusUnauthorized, answer.New("Given API token is not valid")}
 	throttled   = class{ErrThrottled, http.StatusTooManyRequests, nil}
-	forbidden   = class{ErrForbidden, http.StatusForbidden, newAnswer("You do not have permission to perform this action.")}
-	unavailable = class{ErrUnavailable, http.StatusServiceUnavailable, newAnswer("Authentication is temporarily unavailable.")}
+	forbidden   = class{ErrForbidden, http.StatusForbidden, answer.New("You do not have permission to perform this action.")}
+	unavailable = class{ErrUnavailable, http.StatusServiceUnavailable, answer.New("Authentication is temporarily unavailable.")}
 )
 
 func (e *Error) class() *class {
@@ -147,7 +133,7 @@ var (
 	noStore     = []string{"no-store"}
 	challenge   = []string{`ApiKey realm="api"`}
 	jsonContent = []string{"application/json"}
-	retries     decimals
+	retries     answer.Decimals
 )
 
 // setRefusalHeaders sets what every refusal of e's class carries, whoever writes the body.
@@ -157,46 +143,23 @@ func setRefusalHeaders(h http.Header, e *Error) {
 	case http.StatusUnauthorized:
 		h["Www-Authenticate"] = challenge
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		h["Retry-After"] = retries.header(retrySeconds(&e.result))
+		h["Retry-After"] = retries.Header(retrySeconds(&e.result))
 	}
 }
 
 func writeDetail(w http.ResponseWriter, r *http.Request, e *Error) {
 	class := e.class()
-	answer := class.answer
-	if answer == nil {
-		answer = throttledFor(retrySeconds(&e.result))
+	answered := class.answer
+	if answered == nil {
+		answered = answer.Throttled(retrySeconds(&e.result))
 	}
 	h := w.Header()
 	h["Content-Type"] = jsonContent
-	h["Content-Length"] = answer.length
+	h["Content-Length"] = answered.Length
 	w.WriteHeader(class.status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(answer.body) // the client may be gone; there is nobody else to tell
+		_, _ = w.Write(answered.Body) // the client may be gone; there is nobody else to tell
 	}
-}
-
-// throttledAnswers has a slot for each number of seconds modulo its length.
-var throttledAnswers [256]atomic.Pointer[throttledAnswer]
-
-type throttledAnswer struct {
-	seconds int64
-	answer
-}
-
-func throttledFor(seconds int64) *answer {
-	slot := &throttledAnswers[seconds%int64(len(throttledAnswers))]
-	known := slot.Load()
-	if known == nil || known.seconds != seconds {
-		unit := " seconds."
-		if seconds == 1 {
-			unit = " second."
-		}
-		detail := "Request was throttled. Expected available in " + strconv.FormatInt(seconds, 10) + unit
-		known = &throttledAnswer{seconds, *newAnswer(detail)}
-		slot.Store(known)
-	}
-	return &known.answer
 }
 
 // retrySeconds returns RetryAfter in whole seconds, rounded up, at least 1.
@@ -212,39 +175,17 @@ func ceilSeconds(d time.Duration) int64 {
 	return seconds
 }
 
-// decimals holds the header values of numbers that come again and again, as
-// quotas and the next seconds do: a slot for each of n modulo 1024. The slices
-// are shared by many responses, so nobody may change them in place; Set and
-// Add of [http.Header] do not.
-type decimals [1024]atomic.Pointer[decimal]
-
-type decimal struct {
-	n     int64
-	value [1]string
-}
-
-// header returns the header value of n.
-func (d *decimals) header(n int64) []string {
-	slot := &d[uint64(n)%uint64(len(d))]
-	known := slot.Load()
-	if known == nil || known.n != n {
-		known = &decimal{n, [1]string{strconv.FormatInt(n, 10)}}
-		slot.Store(known)
-	}
-	return known.value[:]
-}
-
 // rateLimitHeaders writes the three X-RateLimit headers.
 type rateLimitHeaders struct {
-	limits, remainings, resets decimals
+	limits, remainings, resets answer.Decimals
 }
 
 // set writes the headers of a result at a moment. Reset is rounded up: a client that
 // waits for it is never early.
 func (c *rateLimitHeaders) set(h http.Header, result *Result, at clock.Instant) {
-	h["X-Ratelimit-Limit"] = c.limits.header(int64(result.Limit.Burst))
-	h["X-Ratelimit-Remaining"] = c.remainings.header(int64(max(0, result.Remaining)))
-	h["X-Ratelimit-Reset"] = c.resets.header(at.CeilUnix(result.ResetAfter))
+	h["X-Ratelimit-Limit"] = c.limits.Header(int64(result.Limit.Burst))
+	h["X-Ratelimit-Remaining"] = c.remainings.Header(int64(max(0, result.Remaining)))
+	h["X-Ratelimit-Reset"] = c.resets.Header(at.CeilUnix(result.ResetAfter))
 }
 
 // clearRateLimitHeaders removes what a Guard around this one may have written:
@@ -258,68 +199,22 @@ func clearRateLimitHeaders(h http.Header) {
 	}
 }
 
-// setIETFHeaders writes the fields of draft-ietf-httpapi-ratelimit-headers-11, with every
-// limit as a policy of its own. A policy says Burst in the window.
+// setIETFHeaders writes RateLimit-Policy and RateLimit.
 func setIETFHeaders(h http.Header, result *Result) {
 	each := result.Each
 	if len(each) == 0 {
 		each = []Result{*result}
 	}
-	var policies, limits []string
-	for i := range each {
-		r := &each[i]
-		window := max(1, ceilSeconds(r.Limit.Window()))
-		name := policyName(r.Limit, each)
-		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", name, r.Limit.Burst, window))
-		value := fmt.Sprintf("%q;r=%d", name, max(0, r.Remaining))
-		if t := r.ietfSeconds(window); t > 0 {
-			value += fmt.Sprintf(";t=%d", t)
+	policies := make([]ietf.Policy, len(each))
+	for i, r := range each {
+		policies[i] = ietf.Policy{
+			Name: r.Limit.Name, Quota: r.Limit.Burst, Window: r.Limit.Window(), Calendar: string(r.Limit.Calendar),
+			Remaining: max(0, r.Remaining), ResetAfter: r.ResetAfter, RetryAfter: r.RetryAfter,
 		}
-		limits = append(limits, value)
-	}
-	h["Ratelimit-Policy"] = []string{strings.Join(policies, ", ")}
-	h["Ratelimit"] = []string{strings.Join(limits, ", ")}
-}
-
-// policyName tells a limit apart from the others: by its Name, and by its window where
-// several have that.
-func policyName(l Limit, among []Result) string {
-	namesakes := 0
-	for i := range among {
-		if among[i].Limit.Name == l.Name {
-			namesakes++
+		if r.Limit.Rate > 0 {
+			policies[i].Unit = r.Limit.Period / time.Duration(r.Limit.Rate)
 		}
 	}
-	window := string(l.Calendar)
-	if window == "" {
-		window = l.Window().String()
-	}
-	switch {
-	case namesakes > 1 && l.Name != "":
-		return l.Name + "-" + window
-	case l.Name != "":
-		return l.Name
-	case namesakes == 1 && l.Calendar == "":
-		return "default"
-	}
-	return window
-}
-
-// ietfSeconds returns t, the time within which no more than what remains can be used: the
-// part of the window that gives so much back, or the rest of a quota's. With none left it
-// is the time to the next unit. It is 0 where there never is one.
-func (r *Result) ietfSeconds(window int64) int64 {
-	limit, left := r.Limit, int64(max(0, r.Remaining))
-	switch {
-	case limit.Burst <= 0 || limit.Rate <= 0:
-		return 0
-	case limit.Calendar != "":
-		return ceilSeconds(r.ResetAfter)
-	case left > 0:
-		return max(1, (left*window+int64(limit.Burst)-1)/int64(limit.Burst))
-	case r.RetryAfter > 0:
-		return max(1, ceilSeconds(r.RetryAfter))
-	}
-	unit := limit.Period / time.Duration(limit.Rate)
-	return max(1, ceilSeconds(r.ResetAfter-unit*time.Duration(limit.Burst-1)))
+	policy, limit := ietf.Fields(policies)
+	h["Ratelimit-Policy"], h["Ratelimit"] = []string{policy}, []string{limit}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 )
 
 func TestRequire(t *testing.T) {
@@ -36,7 +37,7 @@ func TestRequire(t *testing.T) {
 			var seen events
 			guard := newGuard(&httpkey.Options{Observer: &seen})
 			key, token := issue(t, guard, tt.token)
-			w := get(guard.Handler(tt.require(ok)), key)
+			w := httpkeytest.Get(guard.Handler(tt.require(ok)), key)
 			if tt.reason == "" {
 				if w.Code != http.StatusOK {
 					t.Errorf("status %d", w.Code)
@@ -62,7 +63,7 @@ func TestRequireCopiesItsDemands(t *testing.T) {
 	guard := newGuard(nil)
 	key, _ := issue(t, guard, httpkey.Token{Scopes: []string{"read"}})
 	for _, require := range require {
-		if w := get(guard.Handler(require(ok)), key); w.Code != http.StatusForbidden {
+		if w := httpkeytest.Get(guard.Handler(require(ok)), key); w.Code != http.StatusForbidden {
 			t.Errorf("status %d", w.Code)
 		}
 	}
@@ -71,7 +72,7 @@ func TestRequireCopiesItsDemands(t *testing.T) {
 // Without a Guard before it, a demand is not met, whoever asks.
 func TestRequireWithoutGuardRefuses(t *testing.T) {
 	t.Parallel()
-	if w := get(httpkey.RequireScope("a")(ok), ""); w.Code != http.StatusUnauthorized || w.Body.String() != missing {
+	if w := httpkeytest.Get(httpkey.RequireScope("a")(ok), ""); w.Code != http.StatusUnauthorized || w.Body.String() != missing {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
@@ -82,7 +83,7 @@ func TestRequireUsesTheErrorHandler(t *testing.T) {
 		w.WriteHeader(http.StatusTeapot)
 	}})
 	key, _ := issue(t, guard, httpkey.Token{})
-	if w := get(guard.Handler(httpkey.RequireScope("a")(ok)), key); w.Code != http.StatusTeapot {
+	if w := httpkeytest.Get(guard.Handler(httpkey.RequireScope("a")(ok)), key); w.Code != http.StatusTeapot {
 		t.Errorf("status %d", w.Code)
 	}
 }
@@ -109,7 +110,7 @@ func TestFromContextIsACopy(t *testing.T) {
 	t.Parallel()
 	guard := newGuard(nil)
 	key, token := issue(t, guard, httpkey.Token{Scopes: []string{"read"}})
-	w := get(guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	w := httpkeytest.Get(guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		first, found := httpkey.FromContext(r.Context())
 		if !found || first.ID != token.ID {
 			t.Errorf("FromContext returned %+v, %v", first, found)

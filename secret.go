@@ -1,14 +1,10 @@
 package httpkey
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"log/slog"
-
-	"github.com/httpkey/httpkey/internal/keyformat"
 )
 
 const redacted = "[REDACTED]"
@@ -62,29 +58,3 @@ func (Digest) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // MarshalText returns a placeholder.
 func (Digest) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-
-// digester turns a secret into what is stored. It is a function rather than a
-// pepper in a struct because fmt cannot look into a function.
-type digester func(secret string) Digest
-
-func newDigester(pepper Secret) digester {
-	if pepper == "" {
-		return digestSHA256
-	}
-	return func(secret string) (d Digest) {
-		mac := hmac.New(sha256.New, []byte(pepper))
-		_, _ = io.WriteString(mac, secret)
-		mac.Sum(d[:0])
-		return d
-	}
-}
-
-func digestSHA256(secret string) Digest {
-	// On the stack, where []byte(secret) would be an allocation. Nearly all are short.
-	if len(secret) <= 64 {
-		var short [64]byte
-		return sha256.Sum256(short[:copy(short[:], secret)])
-	}
-	var long [keyformat.MaxImported]byte
-	return sha256.Sum256(long[:copy(long[:], secret)])
-}

@@ -8,9 +8,10 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/httpkey/httpkey/internal/name"
 )
 
 // ErrInvalidToken is wrapped by every error about a [Token] that cannot be
@@ -34,28 +35,49 @@ const (
 // read-only, or [Token.Clone] them. A store keeps ID to CreatedAt and RotatedFrom by
 // themselves, and the rest as [Token.More] writes it.
 type Token struct {
-	ID          string    // a UUID of version 7 (RFC 9562) unless the caller or the store chooses it; at most 255 bytes
-	Digest      Digest    // of the secret; the only trace of it that is kept
-	Hint        string    // the secret's last 4 characters, by which people recognize it
-	Kind        Kind      // APIKey or ServiceToken
-	Label       string    // at most 255 characters
-	Description string    // at most 4,096 characters
-	User        string    // whose it is; opaque to this package, at most 255 bytes
-	Workspace   string    // where it is valid; opaque to this package, at most 255 bytes; empty: null
-	Scopes      []string  // what it may do; see RequireScope
-	IsActive    bool      // false once revoked
-	ExpiredAt   time.Time // from this moment on it is expired; zero: never
-	LastUsed    time.Time // to within the flush interval; zero: never
-	CreatedAt   time.Time // when it was issued, to the microsecond
-	RotatedFrom string    // the ID of the token that it succeeds; empty: none
+	// A UUID of version 7 (RFC 9562), unless the caller or the store chooses it; at most 255 bytes.
+	ID string `json:"id"`
+	// The digest of the secret, the only trace of it that is kept.
+	Digest Digest `json:"-"`
+	// The secret's last 4 characters, by which people recognize it.
+	Hint string `json:"hint"`
+	// APIKey or ServiceToken.
+	Kind Kind `json:"kind"`
+	// At most 255 characters.
+	Label string `json:"label"`
+	// At most 4,096 characters.
+	Description string `json:"description"`
+	// Whose it is; opaque to this package, at most 255 bytes.
+	User string `json:"user"`
+	// Where it is valid; opaque to this package, at most 255 bytes; empty: null.
+	Workspace string `json:"workspace"`
+	// What it may do; see RequireScope.
+	Scopes []string `json:"scopes"`
+	// False once it is revoked.
+	IsActive bool `json:"is_active"`
+	// From this moment on it is expired; zero: never.
+	ExpiredAt time.Time `json:"expired_at"`
+	// To within the flush interval; zero: never.
+	LastUsed time.Time `json:"last_used"`
+	// When it was issued, to the microsecond.
+	CreatedAt time.Time `json:"created_at"`
+	// The ID of the token that it succeeds; empty: none.
+	RotatedFrom string `json:"rotated_from"`
 
-	Limits     []Limit           // its own limits, which apply together; none: those of its Kind
-	Networks   []netip.Prefix    // where it may be used from; none: anywhere
-	Metadata   map[string]string // the program's own attributes, at most 4,096 bytes; in no JSON
-	CreatedBy  string            // who created it, if that is not User; at most 255 bytes
-	RevokedAt  time.Time         // when it was revoked; zero: never, or by a version that did not note it
-	RevokedFor string            // why it was revoked, for people; at most 255 characters
-	RotatedTo  string            // the ID of its successor; empty: none
+	// Its own limits, which apply together; none: those of its Kind.
+	Limits []Limit `json:"rate_limits"`
+	// Where it may be used from; none: anywhere.
+	Networks []netip.Prefix `json:"networks"`
+	// The program's own attributes, at most 4,096 bytes. JSON leaves them out.
+	Metadata map[string]string `json:"-"`
+	// Who created it, if that is not User; at most 255 bytes.
+	CreatedBy string `json:"created_by"`
+	// When it was revoked; zero: never, or by a version that did not note it.
+	RevokedAt time.Time `json:"revoked_at"`
+	// Why it was revoked, for people; at most 255 characters.
+	RevokedFor string `json:"revoked_for"`
+	// The ID of its successor; empty: none.
+	RotatedTo string `json:"rotated_to"`
 
 	rest rest // what More carries beside the fields above
 }
@@ -112,7 +134,7 @@ func (t Token) Validate() error {
 		if text.tooLong {
 			return fmt.Errorf("%w: %s is too long", ErrInvalidToken, text.field)
 		}
-		if !isText(text.value) {
+		if !name.IsText(text.value) {
 			return fmt.Errorf("%w: %s is not UTF-8 text, or holds a NUL", ErrInvalidToken, text.field)
 		}
 	}
@@ -128,7 +150,7 @@ func (t Token) Validate() error {
 		return fmt.Errorf("%w: Scopes has more than %d entries", ErrInvalidToken, maxScopes)
 	}
 	for _, scope := range t.Scopes {
-		if !isScope(scope) {
+		if !name.IsScope(scope, maxNameBytes) {
 			return fmt.Errorf("%w: Scopes holds %q, which is not a scope-token of RFC 6749", ErrInvalidToken, scope)
 		}
 	}
@@ -152,30 +174,15 @@ func (t Token) validateAttributes() error {
 		}
 	}
 	size := 0
-	for name, value := range t.Metadata {
-		if size += len(name) + len(value); size > maxMetadataBytes {
+	for key, value := range t.Metadata {
+		if size += len(key) + len(value); size > maxMetadataBytes {
 			return fmt.Errorf("%w: Metadata has more than %d bytes", ErrInvalidToken, maxMetadataBytes)
 		}
-		if !isText(name) || !isText(value) {
+		if !name.IsText(key) || !name.IsText(value) {
 			return fmt.Errorf("%w: Metadata is not UTF-8 text, or holds a NUL", ErrInvalidToken)
 		}
 	}
 	return nil
-}
-
-func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
-
-// isScope reports whether s is a scope-token of RFC 6749, section 3.3, of at most 255 bytes.
-func isScope(s string) bool {
-	if s == "" || len(s) > maxNameBytes {
-		return false
-	}
-	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c >= 0x7f || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
 }
 
 // Format prints t's fields, the digest redacted. Without it, some verbs print
@@ -251,117 +258,61 @@ func (c Created) Format(f fmt.State, verb rune) {
 func (c Created) LogValue() slog.Value { return slog.AnyValue(c.Token) }
 
 // MarshalJSON writes the token's JSON with the secret, revealed, as "token".
-func (c Created) MarshalJSON() ([]byte, error) {
-	wire := c.Token.wire()
-	wire.Token = c.Secret.Reveal()
-	return json.Marshal(wire)
-}
+func (c Created) MarshalJSON() ([]byte, error) { return c.Token.marshal(c.Secret.Reveal()) }
 
 // UnmarshalJSON reads what MarshalJSON wrote, for clients of an API that answers it.
 func (c *Created) UnmarshalJSON(text []byte) error {
-	var wire tokenJSON
-	if err := json.Unmarshal(text, &wire); err != nil {
+	var secret struct {
+		Token string `json:"token"`
+	}
+	if err := json.Unmarshal(text, &secret); err != nil {
 		return fmt.Errorf("httpkey: read a token: %w", err)
 	}
-	*c = Created{Token: wire.token(), Secret: Secret(wire.Token)}
-	return nil
+	c.Secret = Secret(secret.Token)
+	return c.Token.UnmarshalJSON(text)
 }
 
 // MarshalJSON writes t with the property names of the Plane API and ours. The
 // digest and the Metadata are left out.
-func (t Token) MarshalJSON() ([]byte, error) { return json.Marshal(t.wire()) }
+func (t Token) MarshalJSON() ([]byte, error) { return t.marshal("") }
 
 // UnmarshalJSON reads what MarshalJSON wrote. Digest and Metadata stay zero.
 func (t *Token) UnmarshalJSON(text []byte) error {
-	var created Created
-	if err := created.UnmarshalJSON(text); err != nil {
-		return err
+	type fields Token
+	var read fields
+	if err := json.Unmarshal(text, &read); err != nil {
+		return fmt.Errorf("httpkey: read a token: %w", err)
 	}
-	*t = created.Token
+	*t = Token(read)
 	return nil
 }
 
-// tokenJSON is a Token on the wire; a nil pointer is null.
-type tokenJSON struct {
-	ID          string         `json:"id"`
-	Token       string         `json:"token,omitempty"`
-	Label       string         `json:"label"`
-	Description string         `json:"description"`
-	User        string         `json:"user"`
-	Workspace   *string        `json:"workspace"`
-	IsActive    bool           `json:"is_active"`
-	ExpiredAt   *time.Time     `json:"expired_at"`
-	LastUsed    *time.Time     `json:"last_used"`
-	CreatedAt   time.Time      `json:"created_at"`
-	Kind        Kind           `json:"kind"`
-	Scopes      []string       `json:"scopes"`
-	RateLimits  []Limit        `json:"rate_limits"`
-	Networks    []netip.Prefix `json:"networks"`
-	Hint        string         `json:"hint"`
-	CreatedBy   *string        `json:"created_by"`
-	RevokedAt   *time.Time     `json:"revoked_at"`
-	RevokedFor  *string        `json:"revoked_for"`
-	RotatedFrom *string        `json:"rotated_from"`
-	RotatedTo   *string        `json:"rotated_to"`
+// marshal writes null for what is zero and may be, and [] for slices that are nil.
+func (t Token) marshal(secret string) ([]byte, error) {
+	type fields Token
+	t.Scopes = append([]string{}, t.Scopes...)
+	t.Limits = append([]Limit{}, t.Limits...)
+	t.Networks = append([]netip.Prefix{}, t.Networks...)
+	return json.Marshal(struct {
+		Secret string `json:"token,omitempty"`
+		fields
+		Workspace   *string    `json:"workspace"`
+		ExpiredAt   *time.Time `json:"expired_at"`
+		LastUsed    *time.Time `json:"last_used"`
+		RotatedFrom *string    `json:"rotated_from"`
+		CreatedBy   *string    `json:"created_by"`
+		RevokedAt   *time.Time `json:"revoked_at"`
+		RevokedFor  *string    `json:"revoked_for"`
+		RotatedTo   *string    `json:"rotated_to"`
+	}{
+		secret, fields(t), orNull(t.Workspace), orNull(t.ExpiredAt.UTC()), orNull(t.LastUsed.UTC()), orNull(t.RotatedFrom),
+		orNull(t.CreatedBy), orNull(t.RevokedAt.UTC()), orNull(t.RevokedFor), orNull(t.RotatedTo),
+	})
 }
 
-func (t Token) wire() tokenJSON {
-	return tokenJSON{
-		ID:          t.ID,
-		Label:       t.Label,
-		Description: t.Description,
-		User:        t.User,
-		Workspace:   nullable(t.Workspace, t.Workspace == ""),
-		IsActive:    t.IsActive,
-		ExpiredAt:   nullable(t.ExpiredAt, t.ExpiredAt.IsZero()),
-		LastUsed:    nullable(t.LastUsed, t.LastUsed.IsZero()),
-		CreatedAt:   t.CreatedAt,
-		Kind:        t.Kind,
-		Scopes:      append([]string{}, t.Scopes...), // [] where nil would be null
-		RateLimits:  append([]Limit{}, t.Limits...),
-		Networks:    append([]netip.Prefix{}, t.Networks...),
-		Hint:        t.Hint,
-		CreatedBy:   nullable(t.CreatedBy, t.CreatedBy == ""),
-		RevokedAt:   nullable(t.RevokedAt, t.RevokedAt.IsZero()),
-		RevokedFor:  nullable(t.RevokedFor, t.RevokedFor == ""),
-		RotatedFrom: nullable(t.RotatedFrom, t.RotatedFrom == ""),
-		RotatedTo:   nullable(t.RotatedTo, t.RotatedTo == ""),
-	}
-}
-
-func (w tokenJSON) token() Token {
-	return Token{
-		ID:          w.ID,
-		Hint:        w.Hint,
-		Kind:        w.Kind,
-		Label:       w.Label,
-		Description: w.Description,
-		User:        w.User,
-		Workspace:   orZero(w.Workspace),
-		Scopes:      w.Scopes,
-		Limits:      w.RateLimits,
-		Networks:    w.Networks,
-		CreatedBy:   orZero(w.CreatedBy),
-		RevokedAt:   orZero(w.RevokedAt),
-		RevokedFor:  orZero(w.RevokedFor),
-		RotatedTo:   orZero(w.RotatedTo),
-		IsActive:    w.IsActive,
-		ExpiredAt:   orZero(w.ExpiredAt),
-		LastUsed:    orZero(w.LastUsed),
-		CreatedAt:   w.CreatedAt,
-		RotatedFrom: orZero(w.RotatedFrom),
-	}
-}
-
-func orZero[T any](value *T) (zero T) {
-	if value == nil {
-		return zero
-	}
-	return *value
-}
-
-func nullable[T any](value T, null bool) *T {
-	if null {
+func orNull[T comparable](value T) *T {
+	var zero T
+	if value == zero {
 		return nil
 	}
 	return &value

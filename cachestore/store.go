@@ -150,7 +150,9 @@ func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "cachesto
 type source struct{ *Store }
 
 func (s source) Find(d [32]byte) (*ram.Entry[httpkey.Token], bool) {
-	if e, ok := s.tokens.GetIfPresent(d); ok && s.isFresh(e) {
+	e, ok := s.tokens.GetIfPresent(d)
+	// A store that folds case may have answered with the token of another digest.
+	if ok && s.isFresh(e) && e.token.Has(&d) {
 		return e.token, true
 	}
 	return nil, s.isAbsent(d)

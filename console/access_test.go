@@ -132,7 +132,8 @@ func TestWhoMayDoWhat(t *testing.T) {
 					want = http.StatusUnauthorized
 				case !tt.manages && q.aboutToken():
 					want = http.StatusNotFound
-				case strings.Contains(q.pattern, "rotate") && q.ok != 307 && tt.token.Kind != httpkey.ServiceToken && people[tt.login].User != tt.token.User:
+				case strings.Contains(q.pattern, "rotate") && q.ok != 307 && tt.token.Kind != httpkey.ServiceToken &&
+					people[tt.login].User != tt.token.User:
 					want = http.StatusForbidden // it would show them a key that acts for its owner
 				}
 				if w.Code != want {
@@ -151,8 +152,10 @@ func TestWhoMayDoWhat(t *testing.T) {
 				if want != http.StatusNotFound {
 					return
 				}
-				if missing := q.send(s, tt.login, "no"); missing.Body.String() != w.Body.String() || !reflect.DeepEqual(missing.Header(), w.Header()) {
-					t.Errorf("a token of others differs from one that does not exist:\n%v %s\n%v %s", w.Header(), w.Body, missing.Header(), missing.Body)
+				missing := q.send(s, tt.login, "no")
+				if missing.Body.String() != w.Body.String() || !reflect.DeepEqual(missing.Header(), w.Header()) {
+					t.Errorf("a token of others differs from one that does not exist:\n%v %s\n%v %s",
+						w.Header(), w.Body, missing.Header(), missing.Body)
 				}
 			})
 		}
@@ -165,10 +168,12 @@ func TestLoginIsDown(t *testing.T) {
 	s := newSite(t, Options{})
 	s.issue(httpkey.Token{ID: "id", Label: "treasure", User: "ada"})
 	for i, w := range []*httptest.ResponseRecorder{s.api("down", "GET", "/id/", ""), s.page("down", "/id/")} {
-		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || strings.Contains(w.Body.String(), "treasure") || strings.Contains(w.Body.String(), "sessions") {
+		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" ||
+			strings.Contains(w.Body.String(), "treasure") || strings.Contains(w.Body.String(), "sessions") {
 			t.Errorf("answered %d %v %s", w.Code, w.Header(), w.Body)
 		}
-		if told := s.told(); len(told) != 2 || !errors.Is(told[i].Err, httpkey.ErrUnavailable) || told[i].Principal.User != "" {
+		if told := s.told(); len(told) != 2 || !errors.Is(told[i].Err, httpkey.ErrUnavailable) ||
+			told[i].Principal.User != "" {
 			t.Errorf("told %+v", told)
 		}
 	}
@@ -222,7 +227,8 @@ func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 	}
 	for name, w := range answers {
 		for header, want := range map[string]string{
-			"Content-Security-Policy":      "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+			"Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; " +
+				"form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
 			"X-Content-Type-Options":       "nosniff",
 			"Cross-Origin-Resource-Policy": "same-origin",
 			"Referrer-Policy":              "same-origin",
@@ -233,7 +239,8 @@ func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 				t.Errorf("%s: %s is %q, want %q", name, header, got, want)
 			}
 		}
-		if strings.Contains(w.Body.String(), " style=") || strings.Contains(w.Body.String(), "<script>") || strings.Contains(w.Body.String(), " onclick") {
+		if strings.Contains(w.Body.String(), " style=") || strings.Contains(w.Body.String(), "<script>") ||
+			strings.Contains(w.Body.String(), " onclick") {
 			t.Errorf("%s has an inline script or style: %s", name, w.Body)
 		}
 	}
@@ -248,7 +255,8 @@ func TestRefusals(t *testing.T) {
 		status              int
 		body, header, value string
 	}{
-		{"", "GET", "/", 401, `{"detail":"Authentication credentials were not provided."}`, "Www-Authenticate", `Session realm="api"`},
+		{"", "GET", "/", 401, `{"detail":"Authentication credentials were not provided."}`,
+			"Www-Authenticate", `Session realm="api"`},
 		{"ada", "GET", "/no/", 404, `{"detail":"Not found."}`, "Content-Type", "application/json"},
 		{"ada", "GET", "/a/b/c/", 404, `{"detail":"Not found."}`, "", ""},
 		{"ada", "GET", "/id/revoke/", 404, `{"detail":"Not found."}`, "", ""},

@@ -126,13 +126,13 @@ func (c *console) apiRotate(w http.ResponseWriter, r *http.Request, p Principal)
 	return nil
 }
 
-// writeCreated writes the one answer with the secret.
+// writeCreated writes the only answer that has the secret.
 func writeCreated(w http.ResponseWriter, root string, created httpkey.Created) {
 	w.Header().Set("Location", root+url.PathEscape(created.Token.ID)+"/")
 	writeJSON(w, http.StatusCreated, created)
 }
 
-// writeFailure is the handler of failures for programs.
+// writeFailure answers a program with a failure.
 func writeFailure(w http.ResponseWriter, _ *http.Request, _ Principal, f *failure) {
 	f.setHeaders(w.Header())
 	writeJSON(w, f.status, f)

@@ -61,7 +61,8 @@ func TestWhatIsSearchedForIsBounded(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
 	for search, want := range map[string]int{strings.Repeat("ä", maxSearch): 200, strings.Repeat("a", maxSearch+1): 400} {
-		if w := s.api("ada", "GET", "/?search="+url.QueryEscape(search), ""); w.Code != want || want == 400 && !strings.Contains(w.Body.String(), `"search"`) {
+		w := s.api("ada", "GET", "/?search="+url.QueryEscape(search), "")
+		if w.Code != want || want == 400 && !strings.Contains(w.Body.String(), `"search"`) {
 			t.Errorf("%d characters: %d %s", len([]rune(search)), w.Code, w.Body)
 		}
 	}
@@ -72,7 +73,9 @@ func TestNamesAreFound(t *testing.T) {
 	t.Parallel()
 	p := Principal{User: "u-1", Names: map[string]string{"u-2": "Grace Hopper", "w-1": "Harvard", "s-1": "Read issues"}}
 	token := httpkey.Token{User: "u-2", Workspace: "w-1", Scopes: []string{"s-1", "s-2"}, IsActive: true}
-	for search, want := range map[string]bool{"grace": true, "harvard": true, "w-1": true, "read issues": true, "s-1": true, "s-2": true, "ada": false} {
+	for search, want := range map[string]bool{
+		"grace": true, "harvard": true, "w-1": true, "read issues": true, "s-1": true, "s-2": true, "ada": false,
+	} {
 		if got := (query{search: search}).matches(p, token, time.Now()); got != want {
 			t.Errorf("%s is found: %v", search, got)
 		}
@@ -106,7 +109,8 @@ func TestLineBreaksOfFormsAreThoseOfPrograms(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
 	_, token := s.issue(httpkey.Token{Label: "x", Description: "a\nb", User: "ada"})
-	s.want(303, s.submit("ada", "/"+token.ID+"/", url.Values{"label": {"x"}, "description": {"a\r\nb"}, "expiry": {"keep"}}.Encode()))
+	form := url.Values{"label": {"x"}, "description": {"a\r\nb"}, "expiry": {"keep"}}
+	s.want(303, s.submit("ada", "/"+token.ID+"/", form.Encode()))
 	if got := s.get(token.ID).Description; got != "a\nb" || len(s.told()) != 0 {
 		t.Errorf("%q, %v", got, s.told())
 	}

@@ -217,7 +217,8 @@ func TestFilters(t *testing.T) {
 	if w := s.page("root", "/?order_by=hint"); w.Code != 400 {
 		t.Errorf("an unknown order: %d", w.Code)
 	}
-	if body := s.page("root", "/?per_page=2&status=works&done=revoked").Body.String(); !strings.Contains(body, `href="./?cursor=`) || !strings.Contains(body, "per_page=2&amp;status=works") {
+	body := s.page("root", "/?per_page=2&status=works&done=revoked").Body.String()
+	if !strings.Contains(body, `href="./?cursor=`) || !strings.Contains(body, "per_page=2&amp;status=works") {
 		t.Errorf("the next page is not linked with the filter: %s", body)
 	}
 }
@@ -228,7 +229,10 @@ func TestScanIsBounded(t *testing.T) {
 	s := newSite(t, Options{})
 	base := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i := range maxScan + 10 {
-		token := httpkey.Token{ID: fmt.Sprintf("%05d", i), Label: "x", User: "ada", Kind: httpkey.APIKey, IsActive: true, CreatedAt: base.Add(time.Duration(i) * time.Second)}
+		token := httpkey.Token{
+			ID: fmt.Sprintf("%05d", i), Label: "x", User: "ada", Kind: httpkey.APIKey, IsActive: true,
+			CreatedAt: base.Add(time.Duration(i) * time.Second),
+		}
 		if i == 5 {
 			token.Label = "needle"
 		}
@@ -263,7 +267,8 @@ func TestListReadsNoMoreThanItMust(t *testing.T) {
 	for range 300 {
 		s.issue(httpkey.Token{Label: "x", User: "ada", Workspace: "acme", ExpiredAt: time.Now().Add(90 * day)})
 	}
-	for login, want := range map[string]int{"ada": 1, "root": 3} { // root: one for the user, one for each of two workspaces
+	// root has one list for the user, and one for each of two workspaces.
+	for login, want := range map[string]int{"ada": 1, "root": 3} {
 		before := store.Calls("List")
 		s.want(200, s.page(login, "/"))
 		if calls := store.Calls("List") - before; calls != want {
@@ -275,7 +280,9 @@ func TestListReadsNoMoreThanItMust(t *testing.T) {
 // The store is never asked for everybody's tokens.
 func TestListNeverAsksForAll(t *testing.T) {
 	t.Parallel()
-	for _, p := range []Principal{{}, {User: "u"}, {Workspaces: []string{"", "w", ""}}, {User: "u", Workspaces: []string{""}, ServiceTokens: true}} {
+	for _, p := range []Principal{
+		{}, {User: "u"}, {Workspaces: []string{"", "w", ""}}, {User: "u", Workspaces: []string{""}, ServiceTokens: true},
+	} {
 		for _, kind := range kinds {
 			for _, filter := range p.filters(kind) {
 				if filter.User == "" && filter.Workspace == "" || filter.Kind == "" && !p.ServiceTokens {
@@ -295,7 +302,8 @@ func FuzzCursor(f *testing.F) {
 			return
 		}
 		q := query{Order: order}
-		if again, err := parseCursor(q.cursor(token), order); err != nil || again.ID != token.ID || !again.CreatedAt.Equal(token.CreatedAt) {
+		if again, err := parseCursor(q.cursor(token), order); err != nil || again.ID != token.ID ||
+			!again.CreatedAt.Equal(token.CreatedAt) {
 			t.Errorf("%q becomes %+v, %v", text, again, err)
 		}
 	})

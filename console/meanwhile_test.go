@@ -17,12 +17,11 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// changes are what can be done to the token "id" of Ada, with the calls of the store that
-// each makes. All of them fail if the token has ended, but for the change of its label.
+// changes are those of the token "id" of Ada.
 var changes = map[string]struct {
 	send  func(*site) *httptest.ResponseRecorder
-	calls []string
-	ok    int // if others have ended it before
+	calls []string // of the store
+	ended int      // the status if others have ended the token
 }{
 	"label": {
 		func(s *site) *httptest.ResponseRecorder { return s.api("ada", "PATCH", "/id/", `{"label":"y"}`) },
@@ -85,7 +84,7 @@ func TestChangesDoNotProlongWhatOthersEnd(t *testing.T) {
 							return nil
 						})
 
-						want := change.ok
+						want := change.ended
 						if how == "rotate" && what == "rotate" && i == 2 {
 							want = 201 // the other rotation is over before the Guard begins with this one
 						}
@@ -99,6 +98,80 @@ func TestChangesDoNotProlongWhatOthersEnd(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// A token that others delete while it is changed here is not found, wherever that comes out.
+func TestTokenThatOthersDelete(t *testing.T) {
+	t.Parallel()
+	for what, change := range changes {
+		for i, call := range change.calls {
+			t.Run(fmt.Sprint(what, " ", i, " ", call), func(t *testing.T) {
+				t.Parallel()
+				inner := memstore.New()
+				store := httpkeytest.NewStore(inner)
+				s := newSiteOn(t, store, Options{})
+				s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+				n := 0
+				store.Before(func(ctx context.Context, _ string) error {
+					if n++; n == i+1 {
+						return inner.Delete(ctx, "id")
+					}
+					return nil
+				})
+				want := 404
+				if what == "rotate" && i > 2 {
+					want = 201 // the successor is what is left
+				}
+				s.want(want, change.send(s))
+			})
+		}
+	}
+}
+
+// twiceStore calls each change twice, as a store does between whose steps another one came.
+type twiceStore struct{ httpkey.TokenStore }
+
+func (s twiceStore) Update(
+	ctx context.Context, id string, change func(*httpkey.Token) error,
+) (httpkey.Token, error) {
+	t, err := s.Get(ctx, id)
+	if err != nil {
+		return httpkey.Token{}, err
+	}
+	_, _ = t.Apply(change)
+	return s.TokenStore.Update(ctx, id, change)
+}
+
+func TestStoreMayRepeatAChange(t *testing.T) {
+	t.Parallel()
+	s := newSiteOn(t, twiceStore{memstore.New()}, Options{})
+	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+	w := s.want(400, s.api("ada", "PATCH", "/id/", `{"label":"","expired_at":"2001-01-01T00:00:00Z"}`))
+	want := `{"expired_at":["The expiry must be in the future."],"label":["This field may not be blank."]}`
+	if w.Body.String() != want {
+		t.Errorf("answered %s, want %s", w.Body, want)
+	}
+	s.want(200, s.api("ada", "PATCH", "/id/", `{"label":"y","description":"z"}`))
+	s.want(200, s.api("ada", "PATCH", "/id/", `{"label":"y"}`))
+	s.want(201, s.api("ada", "POST", "/id/rotate/", `{"grace":60}`))
+	s.want(200, s.api("ada", "PATCH", "/id/", `{"is_active":false}`))
+	if got := s.get("id"); got.IsActive || got.Label != "y" || got.Description != "z" || len(s.told()) != 3 {
+		t.Errorf("the store has %+v, told was %+v", got, s.told())
+	}
+}
+
+// A token that expires between the look at it and the write is answered as an expired one.
+func TestTokenThatExpiresMeanwhile(t *testing.T) {
+	t.Parallel()
+	store := httpkeytest.NewStore(memstore.New())
+	s := newSiteOn(t, store, Options{})
+	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+	store.Before(httpkeytest.Fail(fmt.Errorf("store: %w", httpkey.ErrInactive), "Update"))
+	s.want(409, s.api("ada", "PATCH", "/id/", `{"expired_at":"2099-01-01T00:00:00Z"}`))
+	s.want(409, s.api("ada", "POST", "/id/rotate/", `{"grace":60}`))
+	if told := s.told(); len(told) != 0 {
+		t.Errorf("told %+v", told)
 	}
 }
 
@@ -212,11 +285,13 @@ func TestNoChangeHangsForEver(t *testing.T) {
 		stalls string
 		change func(*site) *httptest.ResponseRecorder
 	}{
-		{ActionCreate, "Create", func(s *site) *httptest.ResponseRecorder { return s.api("ada", "POST", "/", `{"label":"y"}`) }},
+		{ActionCreate, "Create",
+			func(s *site) *httptest.ResponseRecorder { return s.api("ada", "POST", "/", `{"label":"y"}`) }},
 		{ActionUpdate, "Update", changes["label"].send},
 		{ActionRotate, "Create", changes["rotate"].send},
 		{ActionRotate, "Update", changes["rotate"].send},
-		{ActionRevoke, "Update", func(s *site) *httptest.ResponseRecorder { return s.submit("ada", "/id/revoke/", "name=x") }},
+		{ActionRevoke, "Update",
+			func(s *site) *httptest.ResponseRecorder { return s.submit("ada", "/id/revoke/", "name=x") }},
 		{ActionDelete, "Delete", func(s *site) *httptest.ResponseRecorder { return s.api("ada", "DELETE", "/id/", "") }},
 	} {
 		t.Run(fmt.Sprint(tt.action, " ", tt.stalls), func(t *testing.T) {
@@ -273,7 +348,8 @@ func TestTokenThatAnOlderVersionRotated(t *testing.T) {
 	if _, err := s.store.Create(t.Context(), successor); err != nil {
 		t.Fatal(err)
 	}
-	if body := s.page("ada", "/id/").Body.String(); !strings.Contains(body, "Rotated into") || strings.Contains(body, `name="expiry"`) {
+	if body := s.page("ada", "/id/").Body.String(); !strings.Contains(body, "Rotated into") ||
+		strings.Contains(body, `name="expiry"`) {
 		t.Errorf("the page does not tell of the rotation: %s", body)
 	}
 	s.want(409, s.page("ada", "/id/rotate/"))

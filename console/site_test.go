@@ -23,9 +23,11 @@ var people = map[string]Principal{
 	"eve":     {User: "eve", Scopes: []string{"read", "write"}},
 	"manager": {User: "mary", Workspaces: []string{"acme"}, ServiceTokens: true, Scopes: []string{"read", "write"}},
 	"rival":   {User: "rick", Workspaces: []string{"evil", ""}, ServiceTokens: true, Scopes: []string{"read", "write"}},
-	"root":    {User: "ada", Workspaces: []string{"acme", "lab", "acme"}, ServiceTokens: true, Scopes: []string{"read", "write"}},
-	"odd":     {User: "odo", Scopes: []string{"no scope"}},
-	"nobody":  {},
+	"root": {
+		User: "ada", Workspaces: []string{"acme", "lab", "acme"}, ServiceTokens: true, Scopes: []string{"read", "write"},
+	},
+	"odd":    {User: "odo", Scopes: []string{"no scope"}},
+	"nobody": {},
 }
 
 // site is a console with its Guard and its store, and the events that it has told.

@@ -12,8 +12,9 @@ import (
 // account is a bucket that is locked for one decision.
 type account interface {
 	hasRoom(n int64) bool
-	// take takes n if there is room, or if it is forced, and shows what is left.
-	take(n int64, forced bool) gcra.Result
+	// charge takes n, which there is room for unless it is forced.
+	charge(n int64)
+	result(allowed bool, n int64) gcra.Result
 	Unlock()
 }
 
@@ -30,23 +31,20 @@ func allow(
 	for _, a := range accounts {
 		defer a.Unlock()
 	}
-	n, enough := int64(c.Cost), true
-	for _, a := range accounts {
-		enough = enough && (c.Forced || a.hasRoom(n))
+	n := int64(c.Cost)
+	rooms, enough := make([]bool, len(accounts)), true
+	for i, a := range accounts {
+		rooms[i] = c.Forced || a.hasRoom(n)
+		enough = enough && rooms[i]
 	}
 	each := make([]httpkey.Result, len(items))
 	for i, a := range accounts {
-		each[i] = items[i].Result(decide(a, n, enough, c.Forced))
+		if enough {
+			a.charge(n)
+		}
+		each[i] = items[i].Result(a.result(rooms[i], n))
 	}
 	return c.Join(each), nil
-}
-
-// decide takes n if all accounts have room, and else shows what a leaves and lacks.
-func decide(a account, n int64, enough, forced bool) gcra.Result {
-	if enough || !a.hasRoom(n) {
-		return a.take(n, forced)
-	}
-	return a.take(0, false)
 }
 
 // open returns the accounts in the order of items.
@@ -79,15 +77,22 @@ func kindOf(item charge.Item) int {
 	return 0
 }
 
-// lockAll locks the buckets of items, each of which is full again a window after its last use.
-func lockAll[S any](buckets *ram.Buckets[S], payer string, items []charge.Item, at int64) []*ram.Bucket[S] {
+// lockAll locks the buckets of items, each of which is full again in life after its last use
+// unless it says otherwise.
+func lockAll[S any](buckets *ram.Buckets[S], payer string, items []charge.Item, life, at int64) []*ram.Bucket[S] {
 	terms := make([]ram.Term, len(items))
-	life := int64(0)
 	for i, item := range items {
 		terms[i] = item.Term
-		life = max(life, item.Term.Window, item.Terms.Left)
 	}
 	return buckets.LockAll(payer, terms, life, at)
+}
+
+// longestWindow returns the life of the buckets of steady limits.
+func longestWindow(items []charge.Item) (longest int64) {
+	for _, item := range items {
+		longest = max(longest, item.Term.Window)
+	}
+	return longest
 }
 
 // quotas are the buckets of days and months.
@@ -96,8 +101,12 @@ type quotas struct{ buckets *ram.Buckets[gcra.Bucket] }
 func newQuotas() quotas { return quotas{ram.NewBuckets[gcra.Bucket]()} }
 
 func (q quotas) open(payer string, items []charge.Item) []account {
+	life := int64(0)
+	for _, item := range items {
+		life = max(life, item.Terms.Left)
+	}
 	accounts := make([]account, len(items))
-	for i, b := range lockAll(q.buckets, payer, items, q.buckets.Now()) {
+	for i, b := range lockAll(q.buckets, payer, items, life, q.buckets.Now()) {
 		accounts[i] = &steadyAccount{b, items[i].Terms, 0}
 	}
 	return accounts

@@ -41,12 +41,13 @@ func (l *Limiter) Allow(_ context.Context, c *httpkey.Charge) (httpkey.Result, e
 	return allow(c, l.open, l.quotas)
 }
 
-// open locks the buckets of limits that refill steadily.
+// open locks the buckets of limits that refill steadily. A caller that was overtaken goes on
+// with the time of the one before it.
 func (l *Limiter) open(payer string, items []charge.Item) []account {
 	at := l.steady.Now()
 	accounts := make([]account, len(items))
-	for i, b := range lockAll(l.steady, payer, items, at) {
-		accounts[i] = &steadyAccount{b, items[i].Terms, at}
+	for i, b := range lockAll(l.steady, payer, items, longestWindow(items), at) {
+		accounts[i] = &steadyAccount{b, items[i].Terms, max(at, b.State.AsOf)}
 	}
 	return accounts
 }
@@ -59,7 +60,11 @@ func (l inPlace) TakeIn(slot *ram.Slot[gcra.Bucket], payer string, limit ram.Lim
 	at := l.steady.At(elapsed)
 	b := l.steady.LockIn(slot, payer, limit.Term, limit.Term.Window, at)
 	defer b.Unlock()
-	return b.State.Take(limit.Terms, at, n, false)
+	r := b.State.Take(limit.Terms, max(at, b.State.AsOf), n, false)
+	if r.ResetAfter > limit.Term.Window { // by a forced charge
+		b.Keep(r.ResetAfter)
+	}
+	return r
 }
 
 // steadyAccount is a locked bucket under GCRA.
@@ -69,13 +74,14 @@ type steadyAccount struct {
 	now   int64
 }
 
-func (a *steadyAccount) hasRoom(n int64) bool {
-	return a.terms.HasRoom(a.State.Owed(a.terms, a.now), n)
-}
+func (a *steadyAccount) owed() int64 { return a.State.Owed(a.terms, a.now) }
 
-func (a *steadyAccount) take(n int64, forced bool) gcra.Result {
-	if forced {
-		a.Keep(2 * a.terms.Window())
-	}
-	return a.State.Take(a.terms, a.now, n, forced)
+func (a *steadyAccount) hasRoom(n int64) bool { return a.terms.HasRoom(a.owed(), n) }
+
+func (a *steadyAccount) charge(n int64) { a.State.Charge(a.terms, a.now, a.owed(), n) }
+
+func (a *steadyAccount) result(allowed bool, n int64) gcra.Result {
+	r := a.terms.Result(allowed, a.owed(), n)
+	a.Keep(r.ResetAfter) // a forced charge makes it longer than the window
+	return r
 }

@@ -154,7 +154,7 @@ func (s *Store) Touch(_ context.Context, used map[string]time.Time) error {
 	defer s.mu.RUnlock()
 	for id, at := range used {
 		if e := s.byID[id]; e != nil {
-			e.Touch(pack.Micros(at))
+			e.Touch(ram.Micros(at))
 		}
 	}
 	return nil

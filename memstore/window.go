@@ -41,7 +41,9 @@ func (w *Window) Allow(_ context.Context, c *httpkey.Charge) (httpkey.Result, er
 	strict := *c
 	strict.Limits = make([]httpkey.Limit, len(c.Limits))
 	for i, l := range c.Limits {
-		l.Burst = min(l.Burst, 0) // Rate stands in for it; a negative one stays an error
+		if l.Calendar == "" {
+			l.Burst = min(l.Burst, 0) // Rate stands in for it; a negative one stays an error
+		}
 		strict.Limits[i] = l
 	}
 	return allow(&strict, w.open, w.quotas)
@@ -50,7 +52,7 @@ func (w *Window) Allow(_ context.Context, c *httpkey.Charge) (httpkey.Result, er
 func (w *Window) open(payer string, items []charge.Item) []account {
 	at := w.logs.Now()
 	accounts := make([]account, len(items))
-	for i, b := range lockAll(w.logs, payer, items, at) {
+	for i, b := range lockAll(w.logs, payer, items, longestWindow(items), at) {
 		accounts[i] = &logAccount{b, items[i].Terms, at}
 	}
 	return accounts
@@ -66,7 +68,7 @@ func (w windowInPlace) TakeIn(_ *ram.Slot[gcra.Bucket], payer string, limit ram.
 	term := ram.Term{Name: limit.Term.Name, Window: terms.Period}
 	b := w.logs.Lock(payer, term, term.Window, at)
 	defer b.Unlock()
-	return b.State.take(terms, at, n, false)
+	return b.State.take(terms, at, n)
 }
 
 // logAccount is a locked bucket of a strict window.
@@ -78,8 +80,10 @@ type logAccount struct {
 
 func (a *logAccount) hasRoom(n int64) bool { return a.State.hasRoom(a.terms, a.now, n) }
 
-func (a *logAccount) take(n int64, forced bool) gcra.Result {
-	return a.State.take(a.terms, a.now, n, forced)
+func (a *logAccount) charge(n int64) { a.State.charge(a.terms, a.now, n) }
+
+func (a *logAccount) result(allowed bool, n int64) gcra.Result {
+	return a.State.result(a.terms, a.now, allowed, n)
 }
 
 // slidingLog is a bucket as what was let in during the last Period.
@@ -94,24 +98,37 @@ type moment struct {
 	n  int64
 }
 
-func (l *slidingLog) hasRoom(t gcra.Terms, now, n int64) bool {
-	l.forget(now, t.Period)
-	return t.Rate > 0 && (n == 0 || n <= t.Rate-l.used)
+func (l *slidingLog) take(t gcra.Terms, now, n int64) gcra.Result {
+	allowed := l.hasRoom(t, now, n)
+	if allowed {
+		l.charge(t, now, n)
+	}
+	return l.result(t, now, allowed, n)
 }
 
-func (l *slidingLog) take(t gcra.Terms, now, n int64, forced bool) gcra.Result {
+func (l *slidingLog) hasRoom(t gcra.Terms, now, n int64) bool {
+	l.forget(now, t.Period)
+	return t.Rate > 0 && n <= max(0, t.Rate-l.used)
+}
+
+func (l *slidingLog) charge(t gcra.Terms, now, n int64) {
 	now = l.forget(now, t.Period)
-	r := gcra.Result{Burst: t.Rate, Allowed: forced || l.hasRoom(t, now, n)}
 	switch {
-	case r.Allowed && n < 0:
+	case t.Rate == 0: // there is nothing to owe
+	case n < 0:
 		l.giveBack(-n)
-	case r.Allowed:
+	default:
 		l.add(now, min(n, max(0, 2*t.Rate-l.used)))
-	case n <= t.Rate && t.Rate > 0:
+	}
+}
+
+func (l *slidingLog) result(t gcra.Terms, now int64, allowed bool, n int64) gcra.Result {
+	now = l.forget(now, t.Period)
+	r := gcra.Result{Allowed: allowed, Burst: t.Rate, Remaining: max(0, t.Rate-l.used)}
+	if !allowed && n <= t.Rate && t.Rate > 0 {
 		r.RetryAfter = l.leaving(l.used+n-t.Rate) + t.Period - now
 	}
-	r.Remaining = max(0, t.Rate-l.used)
-	if len(l.moments) > 0 {
+	if len(l.moments) > 0 && t.Rate > 0 {
 		r.ResetAfter = l.moments[len(l.moments)-1].at + t.Period - now
 	}
 	return r

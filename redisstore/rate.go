@@ -63,31 +63,19 @@ func isAnswer(err error) bool {
 	return errors.As(err, &server) || errors.As(err, &number)
 }
 
-// isPlausible reports whether a reply of redis_rate tells of a bucket that owes two
-// windows at most. Not a number, and infinity, became something negative or far too long.
+// isPlausible reports whether a reply of redis_rate tells of a bucket that owes two windows
+// at most, and one at most after it let in. Not a number, and infinity, became something
+// negative or far too long.
 func isPlausible(reply *redis_rate.Result, limit httpkey.Limit, n int) bool {
-	most := 2*timeFor(limit, limit.Burst) + 10*time.Microsecond
-	within := func(wait time.Duration) bool { return wait >= 0 && wait <= most }
-	if reply.Allowed == n && n > 0 {
-		return within(reply.ResetAfter) && reply.ResetAfter >= (timeFor(limit, n)-time.Microsecond)/2 // it owes n at least
+	window := timeFor(limit, limit.Burst)
+	within := func(wait, most time.Duration) bool { return wait >= 0 && wait <= most+10*time.Microsecond }
+	switch reply.Allowed {
+	case 0:
+		return within(reply.ResetAfter, 2*window) && (n == 0 || within(reply.RetryAfter, 2*window))
+	case n:
+		return within(reply.ResetAfter, window) && reply.ResetAfter >= (timeFor(limit, n)-time.Microsecond)/2 // it owes n at least
 	}
-	return reply.Allowed == 0 && within(reply.ResetAfter) && (n == 0 || within(reply.RetryAfter))
-}
-
-// result returns the decision about n of a bucket that was full after reset, and has room
-// for n after retry.
-func (q question) result(r reading, allowed bool) httpkey.Result {
-	switch q.sort {
-	case steadySort:
-		return result(q.item.Limit, q.n, allowed, seconds(r.reset), seconds(r.retry))
-	case quotaSort:
-		return q.item.Result(q.item.Terms.Result(allowed, int64(r.used), int64(q.n)))
-	}
-	return httpkey.Result{
-		Allowed: allowed, Limit: q.item.Limit, Remaining: max(0, q.item.Limit.Rate-int(r.used)),
-		ResetAfter: time.Duration(r.reset) * time.Microsecond,
-		RetryAfter: time.Duration(r.retry) * time.Microsecond,
-	}
+	return false
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

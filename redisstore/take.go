@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/charge"
 	"github.com/httpkey/httpkey/internal/gcra"
 	"github.com/redis/go-redis/v9"
@@ -112,6 +113,21 @@ func (q question) window() float64 {
 		return 0
 	}
 	return float64(q.item.Limit.Period.Microseconds())
+}
+
+// result returns the decision that r was, about one limit.
+func (q question) result(r reading, allowed bool) httpkey.Result {
+	switch q.sort {
+	case steadySort:
+		return result(q.item.Limit, q.n, allowed, seconds(r.reset), seconds(r.retry))
+	case quotaSort:
+		return q.item.Result(q.item.Terms.Result(allowed, int64(r.used), int64(q.n)))
+	}
+	log := gcra.Result{Allowed: allowed, Remaining: max(0, q.item.Terms.Rate-int64(r.used)), ResetAfter: int64(r.reset)}
+	if !allowed {
+		log.RetryAfter = int64(r.retry)
+	}
+	return q.item.Result(log)
 }
 
 // takeScript opens the buckets of a payer, and takes from all of them or from none. To open

@@ -1,6 +1,7 @@
 package redisstore_test
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -35,12 +36,23 @@ func TestWindowOnTheServersClock(t *testing.T) {
 	} {
 		server.SetTime(start.Add(step.at))
 		step.want.Limit = limit
-		if got, err := window.Allow(t.Context(), "key", limit, step.n); err != nil || got != step.want {
+		if got, err := window.Allow(t.Context(), of("payer", step.n, limit)); err != nil || !reflect.DeepEqual(got, step.want) {
 			t.Fatalf("%d at %v: %+v (%v), want\n%+v", step.n, step.at, got, err, step.want)
 		}
 	}
-	server.SetTime(start)
-	if r, err := window.Allow(t.Context(), "key", limit, 1); err == nil {
-		t.Errorf("a clock that was set back by more than a Period: %+v", r)
+	// A clock that was set back by more than a Period: what was let in counts from now.
+	server.SetTime(start.Add(-time.Hour))
+	for _, step := range []struct {
+		at   time.Duration
+		want httpkey.Result
+	}{
+		{-time.Hour, httpkey.Result{ResetAfter: time.Second, RetryAfter: time.Second}},
+		{-time.Hour + time.Second, httpkey.Result{Allowed: true, Remaining: 2, ResetAfter: time.Second}},
+	} {
+		server.SetTime(start.Add(step.at))
+		step.want.Limit = limit
+		if got, err := window.Allow(t.Context(), of("payer", 1, limit)); err != nil || !reflect.DeepEqual(got, step.want) {
+			t.Fatalf("at %v: %+v (%v), want\n%+v", step.at, got, err, step.want)
+		}
 	}
 }

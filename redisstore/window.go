@@ -6,7 +6,6 @@ import (
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/charge"
-	"github.com/httpkey/httpkey/internal/gcra"
 	"github.com/httpkey/httpkey/memstore"
 	"github.com/redis/go-redis/v9"
 )
@@ -70,8 +69,6 @@ func (w *Window) allow(ctx context.Context, c *httpkey.Charge, now time.Time) (h
 	}
 	ask := func() (httpkey.Result, error) { return decide(ctx, w.rdb, c, questions) }
 	switch {
-	case len(items) == 1 && isShut(c, items[0]):
-		return items[0].Result(gcra.Result{}), nil
 	case len(items) == 1 && isAlone(c, items[0]):
 		return w.denied.allow(bucket{c.Bucket, items[0].Term}, items[0].Limit, c.Cost, ask)
 	case c.Forced:

@@ -8,8 +8,8 @@ import (
 	"github.com/labstack/echo/v5"
 
 	"github.com/httpkey/httpkey"
-	"github.com/httpkey/httpkey/examples/contract"
 	"github.com/httpkey/httpkey/httpkeytest"
+	"github.com/httpkey/httpkey/internal/contract"
 )
 
 func TestContract(t *testing.T) {

@@ -8,8 +8,8 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/httpkey/httpkey"
-	"github.com/httpkey/httpkey/examples/contract"
 	"github.com/httpkey/httpkey/httpkeytest"
+	"github.com/httpkey/httpkey/internal/contract"
 )
 
 func TestContract(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/httpkey/httpkey"
-	"github.com/httpkey/httpkey/examples/contract"
+	"github.com/httpkey/httpkey/internal/contract"
 )
 
 func TestContract(t *testing.T) {

@@ -44,7 +44,8 @@ func TestKeyboard(t *testing.T) {
 	b.tabTo("I have copied it")
 	enter()
 	token := s.tokens(t)[0]
-	if got := strings.Join(token.Scopes, " "); token.Label != "laptop" || got != "issues:read" || token.ExpiredAt.Sub(token.CreatedAt).Round(day) != 30*day {
+	if got := strings.Join(token.Scopes, " "); token.Label != "laptop" || got != "issues:read" ||
+		token.ExpiredAt.Sub(token.CreatedAt).Round(day) != 30*day {
 		t.Errorf("it is %+v", token)
 	}
 	b.tabTo("laptop")

@@ -77,7 +77,7 @@ func newSite(t testing.TB, change func(*console.Options)) *site {
 		change(options)
 	}
 	mux := http.NewServeMux()
-	mux.Handle(mount, http.StripPrefix(strings.TrimSuffix(mount, "/"), console.New(s.guard, s.store, options)))
+	mux.Handle(mount, http.StripPrefix(strings.TrimSuffix(mount, "/"), console.New(s.guard, options)))
 	mux.Handle(apiURL, s.guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, _ := httpkey.FromContext(r.Context())
 		fmt.Fprintf(w, "%s", token.User)
@@ -96,7 +96,8 @@ func (s *site) call(t testing.TB, key string) int {
 // patch changes a token of Ada's through the JSON API of the console.
 func (s *site) patch(t testing.TB, id, body string) int {
 	t.Helper()
-	return s.send(t, http.MethodPatch, mount+id+"/", body, http.Header{"Cookie": {cookie + "=ada"}, "Content-Type": {"application/json"}})
+	return s.send(t, http.MethodPatch, mount+id+"/", body,
+		http.Header{"Cookie": {cookie + "=ada"}, "Content-Type": {"application/json"}})
 }
 
 func (s *site) send(t testing.TB, method, path, body string, header http.Header) int {
@@ -146,7 +147,7 @@ func (s *site) add(t testing.TB, tokens ...httpkey.Token) {
 			token.User = "ada"
 		}
 		copy(token.Digest[:], token.ID)
-		if err := s.store.Create(t.Context(), token); err != nil {
+		if _, err := s.store.Create(t.Context(), token); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -55,7 +55,8 @@ func TestStory(t *testing.T) {
 	b.follow("I have copied it")
 	eventually(t, func() error {
 		b.visit("")
-		if text := b.text(); !strings.Contains(text, "Rotating until") || !strings.Contains(text, "The old key is still in use") {
+		if text := b.text(); !strings.Contains(text, "Rotating until") ||
+			!strings.Contains(text, "The old key is still in use") {
 			return fmt.Errorf("the list says:\n%s", text)
 		}
 		return nil
@@ -117,9 +118,11 @@ func (b *tab) generate(name string) (key string) {
 func (b *tab) copied() string {
 	b.t.Helper()
 	b.press("Copy")
-	run(b, chromedp.Poll[chromedp.Void](`document.body.innerText.includes("Copied")`, chromedp.WithPollingTimeout(patience)))
+	run(b, chromedp.Poll[chromedp.Void](`document.body.innerText.includes("Copied")`,
+		chromedp.WithPollingTimeout(patience)))
 	key := evaluate[string](b, `navigator.clipboard.readText()`)
-	if shown := evaluate[string](b, `document.getElementById("secret").innerText`); shown != key || !strings.HasPrefix(key, "hk_") {
+	if shown := evaluate[string](b, `document.getElementById("secret").innerText`); shown != key ||
+		!strings.HasPrefix(key, "hk_") {
 		b.t.Fatalf("shown is %q, copied %q", shown, key)
 	}
 	return key
@@ -262,9 +265,11 @@ func (b *tab) back() {
 	b.t.Helper()
 	was := evaluate[string](b, `String(location)`)
 	history := command(b, page.GetNavigationHistory, cdp.Empty{})
-	command(b, page.NavigateToHistoryEntry, page.NavigateToHistoryEntryParams{EntryID: history.Entries[history.CurrentIndex-1].ID})
+	command(b, page.NavigateToHistoryEntry,
+		page.NavigateToHistoryEntryParams{EntryID: history.Entries[history.CurrentIndex-1].ID})
 	eventually(b.t, func() error {
-		now, err := attempt(b, chromedp.Evaluate[string](`String(location) + " " + document.readyState`)) // fails between two pages
+		// Between two pages this fails.
+		now, err := attempt(b, chromedp.Evaluate[string](`String(location) + " " + document.readyState`))
 		if err == nil && (now == was+" complete" || !strings.HasSuffix(now, " complete")) {
 			err = fmt.Errorf("it is still at %s", now)
 		}

@@ -22,7 +22,14 @@ type Budget struct {
 
 // New returns a Budget of ctx that ends in timeout. Call End when nothing waits any more.
 func New(ctx context.Context, timeout time.Duration) *Budget {
-	return &Budget{Context: ctx, deadline: time.Now().Add(timeout)}
+	b := new(Budget)
+	b.Begin(ctx, timeout)
+	return b
+}
+
+// Begin makes b, which is new, what New returns, for a Budget that is part of something else.
+func (b *Budget) Begin(ctx context.Context, timeout time.Duration) {
+	b.Context, b.deadline = ctx, time.Now().Add(timeout)
 }
 
 // End frees what waiting took. Nothing waits on b after it.

@@ -36,7 +36,8 @@ func ItemOf(l httpkey.Limit, now time.Time) Item {
 	}
 	if start, end := l.Calendar.Span(now); !end.IsZero() {
 		item.Term.Start = start.Unix()
-		item.Terms.Period, item.Terms.Left = 1, max(1, end.Sub(now).Microseconds())
+		// Rounded up: in the last microsecond of a day, there is something left.
+		item.Terms.Period, item.Terms.Left = 1, int64((end.Sub(now)+time.Microsecond-1)/time.Microsecond)
 	}
 	return item
 }

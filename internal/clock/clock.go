@@ -24,8 +24,8 @@ type Clock struct {
 
 // Instant is a moment by both clocks, in nanoseconds.
 type Instant struct {
-	Elapsed  int64
-	UnixNano int64
+	Elapsed  int64 // monotonic
+	UnixNano int64 // of the wall clock
 }
 
 // Now returns the present.

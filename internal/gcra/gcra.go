@@ -42,28 +42,32 @@ func (t Terms) Window() int64 { return ceilDiv(t.Capacity(), t.Rate) }
 // Capacity returns what an empty bucket owes. A forced charge may make it owe twice as much.
 func (t Terms) Capacity() int64 { return t.Burst * t.Period }
 
-// HasRoom reports whether a bucket that owes so much has room for n. There is always room
-// for nothing, unless the Rate is 0.
+// HasRoom reports whether a bucket that owes so much has room for n. It has room for 0,
+// whatever it owes.
 func (t Terms) HasRoom(owed, n int64) bool {
-	return n < 0 || t.Rate > 0 && (n == 0 || n <= t.Burst && n*t.Period <= t.Capacity()-owed)
+	return t.Rate > 0 && n <= t.Burst && (n <= 0 || n*t.Period <= t.Capacity()-owed)
 }
 
 // Charged returns what a bucket owes after n more, which it has room for unless it is forced.
+// It owes at most twice the capacity, unless it did before.
 func (t Terms) Charged(owed, n int64) int64 {
-	if n == 0 {
-		return owed
+	switch { // without a product or a sum that could overflow
+	case n >= 0:
+		return owed + min(min(n, 2*t.Burst)*t.Period, max(0, 2*t.Capacity()-owed))
+	case -n > owed/t.Period:
+		return 0
 	}
-	n = min(max(n, -2*t.Burst), 2*t.Burst)
-	return min(max(owed+n*t.Period, 0), 2*t.Capacity())
+	return owed + n*t.Period
 }
 
 // Result returns the decision about n, which a bucket was asked for, and what it owes after it.
 func (t Terms) Result(allowed bool, owed, n int64) Result {
 	r := Result{Allowed: allowed, Burst: t.Burst, Remaining: max(0, t.Capacity()-owed) / max(1, t.Period)}
 	switch {
-	case t.Left > 0 && owed > 0:
+	case owed == 0 || t.Rate == 0:
+	case t.Left > 0:
 		r.ResetAfter = t.Left
-	case t.Rate > 0:
+	default:
 		r.ResetAfter = ceilDiv(owed, t.Rate)
 	}
 	switch {
@@ -94,8 +98,9 @@ func (b Bucket) Owed(t Terms, now int64) int64 {
 	}
 	elapsed, most := now-b.AsOf, 2*t.Capacity()
 	if b.Rate != t.Rate {
-		debt = min(Rescale(debt, b.Rate, t.Rate), most)
+		debt = Rescale(debt, b.Rate, t.Rate)
 	}
+	debt = min(debt, most)
 	switch {
 	case elapsed > debt/t.Rate: // also where elapsed × Rate would overflow
 		return 0
@@ -124,10 +129,19 @@ func (b *Bucket) Take(t Terms, now, n int64, forced bool) Result {
 	owed := b.Owed(t, now)
 	allowed := forced || t.HasRoom(owed, n)
 	if allowed {
-		owed = t.Charged(owed, n)
-		*b = Bucket{Debt: owed, AsOf: now, Rate: t.Rate}
+		owed = b.Charge(t, now, owed, n)
 	}
 	return t.Result(allowed, owed, n)
+}
+
+// Charge charges n to a bucket that owes so much at a moment, and returns what it owes then.
+// A charge of 0 leaves b as it is, and so does a Rate of 0, under which there is nothing to owe.
+func (b *Bucket) Charge(t Terms, now, owed, n int64) int64 {
+	if n == 0 || t.Rate == 0 {
+		return owed
+	}
+	*b = Bucket{Debt: t.Charged(owed, n), AsOf: now, Rate: t.Rate}
+	return b.Debt
 }
 
 // ceilDiv returns a / b rounded up, for a >= 0 and b > 0; a + b - 1 could overflow.

@@ -6,8 +6,11 @@
 package keyformat
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"hash/crc32"
+	"io"
 	"strings"
 )
 
@@ -187,4 +190,45 @@ func IsPrefix(s string) bool {
 // IsAlphanumeric reports whether c is an ASCII letter or digit.
 func IsAlphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
+}
+
+// TrimBlanks returns s without the blanks and tabs around it: strings.Trim, which makes a
+// set of them first.
+func TrimBlanks(s string) string {
+	for s != "" && isBlank(s[0]) {
+		s = s[1:]
+	}
+	for s != "" && isBlank(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
+
+// Digester turns a key into what is stored of it. It is a function rather than a pepper in
+// a struct because fmt cannot look into a function.
+type Digester func(key string) [32]byte
+
+// NewDigester returns HMAC-SHA-256 under a pepper, or SHA-256 for none.
+func NewDigester(pepper string) Digester {
+	if pepper == "" {
+		return sum256
+	}
+	return func(key string) (d [32]byte) {
+		mac := hmac.New(sha256.New, []byte(pepper))
+		_, _ = io.WriteString(mac, key)
+		mac.Sum(d[:0])
+		return d
+	}
+}
+
+func sum256(key string) [32]byte {
+	// On the stack, where []byte(key) would be an allocation. Nearly all are short.
+	if len(key) <= 64 {
+		var short [64]byte
+		return sha256.Sum256(short[:copy(short[:], key)])
+	}
+	var long [MaxImported]byte
+	return sha256.Sum256(long[:copy(long[:], key)])
 }

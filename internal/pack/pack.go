@@ -4,7 +4,6 @@ package pack
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/ram"
@@ -26,25 +25,20 @@ const (
 // Entry returns a new entry of t. It shares no memory with t. The strings of t must not
 // exceed 4 GB together.
 func Entry(t httpkey.Token) *ram.Entry[httpkey.Token] {
-	return ram.New(t.Digest, Micros(t.LastUsed), strings.Clone(t.Payer()), Body(t))
+	return ram.New(t.Digest, ram.Micros(t.LastUsed), strings.Clone(t.Payer()), Body(t))
 }
 
 // Copy is Entry for a cache: the token is kept elsewhere, and its uses are written there.
 func Copy(t httpkey.Token) *ram.Entry[httpkey.Token] {
-	return ram.NewCopy(t.Digest, Micros(t.LastUsed), strings.Clone(t.Payer()), Body(t))
+	return ram.NewCopy(t.Digest, ram.Micros(t.LastUsed), strings.Clone(t.Payer()), Body(t))
 }
 
 // Body returns what an entry holds of t.
 func Body(t httpkey.Token) *ram.Body[httpkey.Token] {
-	b := &ram.Body[httpkey.Token]{ExpiredAt: Micros(t.ExpiredAt), CreatedAt: Micros(t.CreatedAt)}
-	if t.IsActive {
-		b.State |= ram.Active
-	}
-	if t.Kind == httpkey.ServiceToken {
-		b.State |= ram.Service
-	}
-	if len(t.Limits) > 0 || len(t.Networks) > 0 {
-		b.State |= ram.Special
+	b := &ram.Body[httpkey.Token]{
+		ExpiredAt: ram.Micros(t.ExpiredAt),
+		CreatedAt: ram.Micros(t.CreatedAt),
+		State:     ram.StateOf(t.IsActive, t.Kind == httpkey.ServiceToken, len(t.Limits) > 0 || len(t.Networks) > 0),
 	}
 	texts := [...]string{
 		t.ID, t.Hint, string(t.Kind), t.Label, t.Description, t.User, t.Workspace, t.RotatedFrom, strings.Join(t.Scopes, " "),
@@ -84,8 +78,8 @@ func Token(e *ram.Entry[httpkey.Token]) httpkey.Token {
 			User:        b.String(user),
 			Workspace:   b.String(workspace),
 			IsActive:    b.State&ram.Active != 0,
-			ExpiredAt:   Time(b.ExpiredAt),
-			CreatedAt:   Time(b.CreatedAt),
+			ExpiredAt:   ram.Time(b.ExpiredAt),
+			CreatedAt:   ram.Time(b.CreatedAt),
 			RotatedFrom: b.String(rotatedFrom),
 		}
 		if text := b.String(scopes); text != "" {
@@ -93,7 +87,7 @@ func Token(e *ram.Entry[httpkey.Token]) httpkey.Token {
 		}
 	}
 	t.Digest = e.Digest()
-	t.LastUsed = Time(e.LastUsed())
+	t.LastUsed = ram.Time(e.LastUsed())
 	return t
 }
 
@@ -106,21 +100,5 @@ func RotatedFrom(e *ram.Entry[httpkey.Token]) string { return e.Body().String(ro
 // Cursor returns the place of an entry's token in a list.
 func Cursor(e *ram.Entry[httpkey.Token]) httpkey.Cursor {
 	b := e.Body()
-	return httpkey.Cursor{CreatedAt: Time(b.CreatedAt), ID: b.String(id)}
-}
-
-// Micros returns t in Unix microseconds, or ram.Null for the zero time.
-func Micros(t time.Time) int64 {
-	if t.IsZero() {
-		return ram.Null
-	}
-	return t.UnixMicro()
-}
-
-// Time returns the time that Micros returned at for.
-func Time(at int64) time.Time {
-	if at == ram.Null {
-		return time.Time{}
-	}
-	return time.UnixMicro(at).UTC()
+	return httpkey.Cursor{CreatedAt: ram.Time(b.CreatedAt), ID: b.String(id)}
 }

@@ -82,7 +82,7 @@ type shard[S any] struct {
 // Bucket is the State of a payer's bucket. Its holder has locked it. Beside a State of
 // three words it takes a cache line.
 type Bucket[S any] struct {
-	State S
+	State S // what the limiter keeps; its holder may change it
 
 	mu    sync.Mutex  // may be taken with that of the shard, but not before it
 	of    *membership // nil before the first use; then its term and its limiter never change

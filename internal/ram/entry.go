@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"math"
 	"sync/atomic"
+	"time"
 
 	"github.com/httpkey/httpkey/internal/gcra"
 )
@@ -52,26 +53,50 @@ type Body[T any] struct {
 	// Text holds the strings of a token one after the other, and Ends where each ends: one
 	// object for the garbage collector to visit instead of many.
 	Text string
-	Ends [9]uint32
+	Ends [9]uint32 // in Text
 	// Full is the token as a whole, if it has more than Text holds.
 	Full *T
 }
 
 // New returns the entry of a token of this digest, last use, and name of its bucket.
 func New[T any](digest [32]byte, lastUsed int64, payer string, body *Body[T]) *Entry[T] {
-	e := &Entry[T]{digest: digest}
-	e.lastUsed.Store(lastUsed)
-	e.Replace(body)
-	e.bucket.payer = payer
+	e := new(Entry[T])
+	e.init(digest, lastUsed, payer, body)
 	e.slot.Store(&e.bucket)
 	return e
 }
 
-// NewCopy is New for a cache: the token is kept elsewhere, and its uses are written there.
+// NewCopy is New for a cache: the token is kept elsewhere, and its uses are written there. A
+// bucket does not lie beside it, which would keep a copy that has been replaced.
 func NewCopy[T any](digest [32]byte, lastUsed int64, payer string, body *Body[T]) *Entry[T] {
-	e := New(digest, lastUsed, payer, body)
+	e := new(Entry[T])
+	e.init(digest, lastUsed, payer, body)
 	e.isCopy = true
 	return e
+}
+
+// Whole is an entry, with its body and its token in one object, of a token that no memory
+// holds but that of its request.
+type Whole[T any] struct {
+	entry Entry[T]
+	body  Body[T]
+	token T
+}
+
+// Fill makes w the entry of a token, which is its own.
+func (w *Whole[T]) Fill(digest [32]byte, lastUsed int64, payer string, body Body[T], token T) *Entry[T] {
+	w.token, w.body = token, body
+	w.body.Full = &w.token
+	w.entry.init(digest, lastUsed, payer, &w.body)
+	w.entry.isCopy = true
+	return &w.entry
+}
+
+func (e *Entry[T]) init(digest [32]byte, lastUsed int64, payer string, body *Body[T]) {
+	e.digest = digest
+	e.lastUsed.Store(lastUsed)
+	e.Replace(body)
+	e.bucket.payer = payer
 }
 
 // IsCopy reports whether NewCopy made e.
@@ -145,10 +170,41 @@ func (b *Body[T]) String(i int) string {
 	return b.Text[start:b.Ends[i]]
 }
 
+// StateOf returns the State of a token.
+func StateOf(isActive, isService, isSpecial bool) (s State) {
+	if isActive {
+		s |= Active
+	}
+	if isService {
+		s |= Service
+	}
+	if isSpecial {
+		s |= Special
+	}
+	return s
+}
+
+// Micros returns t in Unix microseconds, or Null for the zero time.
+func Micros(t time.Time) int64 {
+	if t.IsZero() {
+		return Null
+	}
+	return t.UnixMicro()
+}
+
+// Time returns the time that Micros returned at for.
+func Time(at int64) time.Time {
+	if at == Null {
+		return time.Time{}
+	}
+	return time.UnixMicro(at).UTC()
+}
+
 // Source is a store that has tokens in memory.
 type Source[T any] interface {
-	// Find returns the entry of a digest, whatever its state, or nil if there is none;
-	// known is false where only a Lookup in the store can tell.
+	// Find returns the entry of exactly this digest, whatever its state, or nil if there is
+	// none. A Guard does not compare them again. known is false where only a Lookup in the
+	// store can tell.
 	Find(d [32]byte) (e *Entry[T], known bool)
 	// Token returns a copy of the token of an entry as it is now.
 	Token(e *Entry[T]) T

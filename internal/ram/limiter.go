@@ -11,8 +11,8 @@ type Limiter interface {
 
 // Limit is a limit as a Limiter needs it.
 type Limit struct {
-	Term  Term
-	Terms gcra.Terms
+	Term  Term       // names its bucket
+	Terms gcra.Terms // how it is counted
 }
 
 // LimiterHolder, embedded in a limiter, lets a Guard find it.

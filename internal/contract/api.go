@@ -21,6 +21,7 @@ import (
 type api struct {
 	client *http.Client
 	url    string
+	query  string // that every request has
 
 	guard *httpkey.Guard
 	store *httpkeytest.Store
@@ -34,17 +35,22 @@ type api struct {
 var errPanic = errors.New("contract: a handler panics")
 
 // newAPI serves a router of the kind under test over a transport.
-func newAPI(t *testing.T, connect transport, routes Routes) *api {
+func newAPI(t *testing.T, connect transport, routes Routes, opts *httpkey.Options) *api {
 	t.Helper()
 	a := &api{
 		store:     httpkeytest.NewStore(memstore.New()),
 		chunkRead: make(chan struct{}),
 		streamed:  make(chan error, 1),
 	}
-	a.guard = httpkey.New(a.store, slowMotion{memstore.NewLimiter()}, nil)
+	a.guard = httpkey.New(a.store, slowMotion{memstore.NewLimiter()}, opts)
+	whoami := http.HandlerFunc(a.whoami)
+	ofAnother := httpkey.RequireWorkspace(func(*http.Request) string { return "another" })
 	a.client, a.url = connect(t, routes(a.guard, map[string]http.Handler{
-		"/whoami":  http.HandlerFunc(a.whoami),
-		"/missing": http.NotFoundHandler(),
+		"/whoami":    whoami,
+		"/scope":     httpkey.RequireScope("write")(whoami),
+		"/kind":      httpkey.RequireKind(httpkey.ServiceToken)(whoami),
+		"/workspace": ofAnother(whoami),
+		"/missing":   http.NotFoundHandler(),
 		"/broken": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "broken", http.StatusInternalServerError)
 		}),
@@ -83,11 +89,9 @@ func (a *api) stream(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, " second")
 }
 
-// issue returns a new key and its token.
-func (a *api) issue(t *testing.T, token httpkey.Token) (string, httpkey.Token) {
+func (a *api) issue(t *testing.T, token httpkey.Token) httpkey.Created {
 	t.Helper()
-	created := httpkeytest.Issue(t, a.guard, token)
-	return created.Secret.Reveal(), created.Token
+	return httpkeytest.Issue(t, a.guard, token)
 }
 
 // start sends a request with these X-Api-Key lines and returns the response,
@@ -130,10 +134,17 @@ func (s slowMotion) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Resul
 		slow.Limits[i].Period *= 3600
 	}
 	result, err := s.Limiter.Allow(ctx, &slow)
-	result.Limit.Period /= 3600
-	result.ResetAfter /= 3600
-	result.RetryAfter /= 3600
+	quicken(&result)
+	for i := range result.Each {
+		quicken(&result.Each[i])
+	}
 	return result, err
+}
+
+func quicken(r *httpkey.Result) {
+	r.Limit.Period /= 3600
+	r.ResetAfter /= 3600
+	r.RetryAfter /= 3600
 }
 
 // transport connects a client to a router.
