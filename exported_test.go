@@ -153,10 +153,10 @@ func parsePackage(t *testing.T, dir string) *doc.Package {
 	return pkg
 }
 
-// The root is nine files of one idea each, and doc.go, and at most 1,500 lines of code.
+// The root is nine files of one idea each, and doc.go, and at most 1,800 lines of code.
 func TestRootIsSmall(t *testing.T) {
 	t.Parallel()
-	const most = 1500
+	const most = 1800
 	want := []string{
 		"doc.go", "guard.go", "lifecycle.go", "limiter.go", "middleware.go",
 		"observer.go", "refusal.go", "secret.go", "store.go", "token.go",
