@@ -93,15 +93,13 @@ func TestStoreFaults(t *testing.T) {
 			}
 			set(httpkeytest.Fail(errDown, method))
 			for other, call := range calls(t.Context(), store) {
-				if other == "Delete" && method != other {
-					continue // it would take away what the others look at
+				if other == "Delete" {
+					continue // it would take away the token of the others
 				}
-				if err := call(); errors.Is(err, errDown) != (other == method) || other != method && err != nil {
-					t.Errorf("with a fault of %s, %s returned %v", method, other, err)
-				}
-				if n := store.Calls(other); n != 1 {
-					t.Errorf("%s was called %d times", other, n)
-				}
+				wantFault(t, store, other, method, call)
+			}
+			if method == "Delete" {
+				wantFault(t, store, "Delete", method, calls(t.Context(), store)["Delete"])
 			}
 			_, oldErr := behind.Get(t.Context(), "old")
 			_, newErr := behind.Get(t.Context(), "new")
@@ -113,6 +111,17 @@ func TestStoreFaults(t *testing.T) {
 				t.Errorf("without a fault, List returned %v", err)
 			}
 		}
+	}
+}
+
+// wantFault makes the one call of a method, where another or itself has a fault.
+func wantFault(t *testing.T, store *httpkeytest.Store, method, faulty string, call func() error) {
+	t.Helper()
+	if err := call(); errors.Is(err, errDown) != (method == faulty) || method != faulty && err != nil {
+		t.Errorf("with a fault of %s, %s returned %v", faulty, method, err)
+	}
+	if n := store.Calls(method); n != 1 {
+		t.Errorf("%s was called %d times", method, n)
 	}
 }
 
