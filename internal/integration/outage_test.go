@@ -80,11 +80,13 @@ func inOutage(t *testing.T, o *outage, callers int) {
 		return nil
 	})
 	t.Logf("quote | known %v | unknown %v | open: known %v, unknown %v | limits back %v, keys back %v",
-		&herd, &unknown, afterwards.median(), afterwardsUnknown.median(), limits.Round(time.Millisecond), keys.Round(time.Millisecond))
+		&herd, &unknown, afterwards.median(), afterwardsUnknown.median(),
+		limits.Round(time.Millisecond), keys.Round(time.Millisecond))
 
 	for what, got := range map[string]time.Duration{
-		"known keys": herd.quantile(1000), "unknown keys": unknown.quantile(1000), "after the breaker opened, known keys": afterwards.median(),
-		"after the breaker opened, unknown keys": afterwardsUnknown.median(),
+		"known keys": herd.quantile(1000), "unknown keys": unknown.quantile(1000),
+		"known keys, after the breaker opened":   afterwards.median(),
+		"unknown keys, after the breaker opened": afterwardsUnknown.median(),
 	} {
 		if got > slow {
 			t.Errorf("%s: %v, more than %v", what, got, slow)
@@ -92,7 +94,8 @@ func inOutage(t *testing.T, o *outage, callers int) {
 	}
 	eventually(t, 5*time.Second, func() error { // a change is told just after it shows
 		stores := s.times(cachestore.EventStoreDown)
-		if limiterDown, limiterUp := s.times(httpkey.EventLimiterDown), s.times(httpkey.EventLimiterUp); limiterDown != 1 || limiterUp != 1 ||
+		limiterDown, limiterUp := s.times(httpkey.EventLimiterDown), s.times(httpkey.EventLimiterUp)
+		if limiterDown != 1 || limiterUp != 1 ||
 			stores != s.times(cachestore.EventStoreUp) || stores != 1 && !o.answers {
 			return fmt.Errorf("told were %v", s.told)
 		}

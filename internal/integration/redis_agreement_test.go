@@ -81,7 +81,9 @@ func timeline(t *testing.T, limiter func() httpkey.Limiter) []step {
 func inRedis(t *testing.T, steps []step, newLimiter newLimiter, check func(i int, got httpkey.Result)) {
 	client := startRedis(t).client(t)
 	synctest.Test(t, func(t *testing.T) { // also the process's clock is that of the steps: quotas go by it
-		asked := redis.NewClient(&redis.Options{Addr: client.Options().Addr, MaxRetries: -1, PoolSize: 1, ReadTimeout: -1, WriteTimeout: -1})
+		asked := redis.NewClient(&redis.Options{
+			Addr: client.Options().Addr, MaxRetries: -1, PoolSize: 1, ReadTimeout: -1, WriteTimeout: -1,
+		})
 		defer func() { _ = asked.Close() }()
 		start := time.Now()
 		c := &clock{Scripter: asked}
@@ -100,7 +102,7 @@ func inRedis(t *testing.T, steps []step, newLimiter newLimiter, check func(i int
 
 const agreementSteps = 20_000
 
-// each returns the results of all limits of a charge.
+// eachOf returns the results of all limits of a charge.
 func eachOf(c *httpkey.Charge, r httpkey.Result) []httpkey.Result {
 	if len(c.Limits) == 1 {
 		return []httpkey.Result{r}
@@ -131,7 +133,8 @@ func TestRedisLimiterAgreesWithMemory(t *testing.T) {
 			// A change of Rate rounds what is owed up to a whole part, in memory.
 			drift := time.Duration(requests[bucket])*30*time.Nanosecond + time.Microsecond
 			reset, retry := (g.ResetAfter - w.ResetAfter).Abs(), (g.RetryAfter - w.RetryAfter).Abs()
-			if g.Allowed != w.Allowed || g.Limit != w.Limit || reset > drift+time.Microsecond || retry > drift+2*time.Microsecond {
+			if g.Allowed != w.Allowed || g.Limit != w.Limit || reset > drift+time.Microsecond ||
+				retry > drift+2*time.Microsecond {
 				t.Fatalf("step %d, %+v:\n%+v in Redis\n%+v in memory", i, s.charge, g, w)
 			}
 			furthest = max(furthest, reset)
@@ -141,7 +144,7 @@ func TestRedisLimiterAgreesWithMemory(t *testing.T) {
 			rounded++
 			back := time.Duration(w.Limit.Burst-max(g.Remaining, w.Remaining)) * w.Limit.Period / time.Duration(w.Limit.Rate)
 			if w.Limit.Period/time.Duration(w.Limit.Rate) > drift && (back-w.ResetAfter).Abs() > drift+2*time.Microsecond {
-				t.Fatalf("step %d, %+v: not at the moment when a request comes back\n%+v in Redis\n%+v in memory", i, s.charge, g, w)
+				t.Fatalf("step %d, %+v: no request comes back now\n%+v in Redis\n%+v in memory", i, s.charge, g, w)
 			}
 		}
 	})

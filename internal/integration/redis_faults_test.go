@@ -125,7 +125,9 @@ func TestRedisRefusals(t *testing.T) {
 		{"read-only replica", "READONLY", func(t *testing.T) *redisServer {
 			return startRedis(t, fmt.Sprint("replicaof 127.0.0.1 ", master.port), "repl-diskless-sync-delay 0")
 		}},
-		{"no memory", "OOM", func(t *testing.T) *redisServer { return startRedis(t, "maxmemory 1", "maxmemory-policy noeviction") }},
+		{"no memory", "OOM", func(t *testing.T) *redisServer {
+			return startRedis(t, "maxmemory 1", "maxmemory-policy noeviction")
+		}},
 		{"no password", "auth", func(t *testing.T) *redisServer { return startRedis(t, "requirepass secret") }},
 		{"loading", "LOADING", loadingRedis},
 	} {
@@ -187,7 +189,9 @@ func TestRedisACL(t *testing.T) {
 	}
 	for name, address := range map[string][]string{"standalone": {standalone.address()}, "cluster": cluster.addresses()} {
 		t.Run(name, func(t *testing.T) {
-			client := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: address, Username: "app", Password: "secret", MaxRetries: -1})
+			client := redis.NewUniversalClient(&redis.UniversalOptions{
+				Addrs: address, Username: "app", Password: "secret", MaxRetries: -1,
+			})
 			t.Cleanup(func() { _ = client.Close() })
 			doAll(t, client)
 			for _, command := range [][]any{{"GET", "another"}, {"FLUSHALL"}, {"CONFIG", "GET", "*"}, {"KEYS", "*"}} {

@@ -15,7 +15,8 @@ import (
 
 func feedToken(n byte) httpkey.Token {
 	return httpkey.Token{
-		ID: fmt.Sprintf("token-%d", n), Digest: httpkey.Digest{n}, Kind: httpkey.APIKey, IsActive: true, CreatedAt: time.Now(),
+		ID: fmt.Sprintf("token-%d", n), Digest: httpkey.Digest{n}, Kind: httpkey.APIKey,
+		IsActive: true, CreatedAt: time.Now(),
 	}
 }
 
@@ -159,7 +160,8 @@ func TestRedisFeedEndsAndBeginsAnew(t *testing.T) {
 			case "stalled":
 				server.resume()
 			case "ended":
-				if err := store.Changes(t.Context(), func() { t.Error("ready without a server") }, func(httpkey.Digest) {}); err == nil {
+				ready := func() { t.Error("ready without a server") }
+				if err := store.Changes(t.Context(), ready, func(httpkey.Digest) {}); err == nil {
 					t.Error("a feed without a server ended without an error")
 				}
 				server.start()

@@ -119,9 +119,10 @@ func TestRedisRevocationWithoutFeed(t *testing.T) {
 	p := startProxy(t, server.address())
 	elsewhere := newSite(t, server.address(), redisLimiters[0].new, cachestore.Options{})
 	open := func(ttl time.Duration) *site {
-		s := newSiteOver(t, server.address(), redisLimiters[0].new, cachestore.Options{TTL: ttl}, func(store *redisstore.Store) httpkey.TokenStore {
-			return feedApart{Store: store, feed: redisstore.New(connect(t, p.address(), advisedDial), nil)}
-		})
+		s := newSiteOver(t, server.address(), redisLimiters[0].new, cachestore.Options{TTL: ttl},
+			func(store *redisstore.Store) httpkey.TokenStore {
+				return feedApart{Store: store, feed: redisstore.New(connect(t, p.address(), advisedDial), nil)}
+			})
 		s.follow(t)
 		return s
 	}
@@ -156,7 +157,8 @@ func TestRedisRevocationWithoutFeed(t *testing.T) {
 		})
 		long.expect(t, h.key, http.StatusOK) // it cannot know
 	}
-	t.Logf("quote | feed cut, TTL %v: all are refused %v after they were loaded", ttl, time.Since(loaded).Round(time.Millisecond))
+	t.Logf("quote | feed cut, TTL %v: all are refused %v after they were loaded", ttl,
+		time.Since(loaded).Round(time.Millisecond))
 	free()
 	took := eventually(t, 10*time.Second, func() error {
 		if status := long.get(holders[0].key); status != http.StatusUnauthorized {
@@ -180,9 +182,10 @@ func TestRedisRevocationOvertakesALookup(t *testing.T) {
 	p := startProxy(t, server.address())
 	elsewhere := newSite(t, server.address(), redisLimiters[0].new, cachestore.Options{})
 	told := make(chan httpkey.Digest, 1000)
-	s := newSiteOver(t, p.address(), redisLimiters[0].new, cachestore.Options{TTL: time.Hour}, func(store *redisstore.Store) httpkey.TokenStore {
-		return feedApart{Store: store, feed: redisstore.New(connect(t, server.address(), advisedDial), nil), told: told}
-	})
+	s := newSiteOver(t, p.address(), redisLimiters[0].new, cachestore.Options{TTL: time.Hour},
+		func(store *redisstore.Store) httpkey.TokenStore {
+			return feedApart{Store: store, feed: redisstore.New(connect(t, server.address(), advisedDial), nil), told: told}
+		})
 	s.follow(t)
 	overtaken := 0
 	for range 20 {

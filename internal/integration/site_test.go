@@ -34,14 +34,20 @@ func newSite(t testing.TB, address string, newLimiter newLimiter, cached cachest
 }
 
 // newSiteOver returns one, unhurried too, whose store is what wrap makes of it.
-func newSiteOver(t testing.TB, address string, newLimiter newLimiter, cached cachestore.Options, wrap func(*redisstore.Store) httpkey.TokenStore) *site {
+func newSiteOver(
+	t testing.TB, address string, newLimiter newLimiter, cached cachestore.Options,
+	wrap func(*redisstore.Store) httpkey.TokenStore,
+) *site {
 	t.Helper()
 	client := connect(t, address, patientDial)
 	return newSiteOn(t, wrap(redisstore.New(client, nil)), newLimiter(client, nil), cached, unhurried)
 }
 
 // newSiteOn returns a site with a store and a limiter, for which a request waits so long.
-func newSiteOn(t testing.TB, store httpkey.TokenStore, limiter httpkey.Limiter, cached cachestore.Options, timeout time.Duration) *site {
+func newSiteOn(
+	t testing.TB, store httpkey.TokenStore, limiter httpkey.Limiter, cached cachestore.Options,
+	timeout time.Duration,
+) *site {
 	t.Helper()
 	s := &site{}
 	cached.Observer = s
@@ -109,7 +115,8 @@ func (s *site) issue(t testing.TB, count int, limit httpkey.Limit) []holder {
 	t.Helper()
 	holders := make([]holder, count)
 	for i := range holders {
-		created := httpkeytest.Issue(t, s.Guard, httpkey.Token{Label: fmt.Sprint("client ", i), Limits: []httpkey.Limit{limit}})
+		token := httpkey.Token{Label: fmt.Sprint("client ", i), Limits: []httpkey.Limit{limit}}
+		created := httpkeytest.Issue(t, s.Guard, token)
 		holders[i] = holder{created.Token.ID, created.Secret.Reveal()}
 	}
 	return holders
