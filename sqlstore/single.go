@@ -32,7 +32,7 @@ func (e *engine) owed(row, now string) string {
 
 // rescaled is gcra.Rescale, up to two capacities. Rates have 31 bits, and the first
 // comparison bounds the quotient, so that no product overflows.
-const rescaled = "(CASE WHEN @rate = RATE THEN @debt WHEN @debt / @rate > MOST / RATE THEN MOST " +
+const rescaled = "(CASE WHEN @debt / @rate > MOST / RATE THEN MOST " +
 	"WHEN @debt / @rate * RATE > MOST - (@debt % @rate * RATE + @rate - 1) / @rate THEN MOST " +
 	"ELSE @debt / @rate * RATE + (@debt % @rate * RATE + @rate - 1) / @rate END)"
 
