@@ -49,7 +49,7 @@ func (g *gcraServer) EvalSha(ctx context.Context, _ string, keys []string, args 
 	if at, ok := ctx.Value(moment{}).(*time.Time); ok {
 		*at = now
 	}
-	if len(args) == 6 { // takeScript, which is asked for what is forced
+	if len(args) == 7 { // takeScript, which is asked for what is forced
 		g.force(cmd, keys[0], now, args)
 		return cmd
 	}
@@ -72,10 +72,13 @@ func (g *gcraServer) EvalSha(ctx context.Context, _ string, keys []string, args 
 
 // force is takeScript for one bucket.
 func (g *gcraServer) force(cmd *redis.Cmd, key string, now time.Time, args []any) {
-	n, rate, burst := args[2].(int), args[3].(int), args[4].(int)
-	slot := time.Duration(args[5].(float64)*1e6+0.5) * time.Microsecond / time.Duration(rate)
+	n, held, rate, burst := args[2].(int), args[3].(float64), args[4].(int), args[5].(int)
+	slot := time.Duration(args[6].(float64)*1e6+0.5) * time.Microsecond / time.Duration(rate)
 	tat := g.tat[key]
 	if tat.Before(now) {
+		tat = now
+	}
+	if tat = tat.Add(-time.Duration(held * float64(time.Second))); tat.Before(now) {
 		tat = now
 	}
 	after := tat.Add(time.Duration(n) * slot)
