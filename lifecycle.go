@@ -196,8 +196,11 @@ func (g *Guard) retire(ctx context.Context, old Token, successor string, at time
 	return fmt.Errorf("the old key is as it was: %w", err)
 }
 
-// discard deletes a successor whose secret nobody will see.
+// discard deletes a successor whose secret nobody will see. It takes a second at most, also
+// if ctx has ended: that is why most rotations fail.
 func (g *Guard) discard(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
 	if err := g.store.Delete(ctx, id); err != nil {
 		return fmt.Errorf("its successor %s is left, without an owner: %w", id, err)
 	}

@@ -302,17 +302,15 @@ func (g *Guard) use(e *entry, at clock.Instant) {
 // terms are the limits of a kind, and what a limiter in memory needs of them if it is one
 // steady limit.
 type terms struct {
-	limits []Limit
-	first  ram.Limit
+	limits   []Limit // not resolved: Options.Charge may change a Rate, and with it the Burst that is left open
+	first    Limit   // resolved
+	inMemory ram.Limit
 }
 
 func newTerms(limits []Limit) terms {
-	t := terms{limits: make([]Limit, len(limits))}
-	for i, l := range limits {
-		t.limits[i] = l.Resolve()
-	}
-	if isSingle(t.limits) {
-		t.first = t.limits[0].inMemory()
+	t := terms{limits: limits}
+	if isSingle(limits) {
+		t.first, t.inMemory = limits[0].Resolve(), limits[0].inMemory()
 	}
 	return t
 }
@@ -352,7 +350,7 @@ func (g *Guard) charge(
 ) (Result, *pooledCharge, error) {
 	of := g.termsOf(e)
 	if g.buckets != nil && g.options.Charge == nil && e.State()&ram.Special == 0 && isSingle(of.limits) {
-		return g.takeInMemory(e, e.Payer(), of.limits[0], of.first, cost, at), nil, nil
+		return g.takeInMemory(e, e.Payer(), of.first, of.inMemory, cost, at), nil, nil
 	}
 	c := charges.Get().(*pooledCharge)
 	c.Charge = Charge{Bucket: e.Payer(), Limits: append(c.limits[:0], g.limitsOf(e)...), Cost: cost}

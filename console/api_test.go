@@ -228,8 +228,8 @@ func manyScopes(n int) []string {
 	return scopes
 }
 
-// What a token cannot have is the sender's fault, and no failure to tell of.
-func TestWhatNoTokenCanHave(t *testing.T) {
+// A property that no token can have is the sender's fault: the audit does not hear of it.
+func TestPropertiesThatNoTokenCanHave(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
 	_, token := s.created(s.api("ada", "POST", "/",
@@ -248,7 +248,7 @@ func TestWhatNoTokenCanHave(t *testing.T) {
 	}
 }
 
-// A change is not refused for what it leaves as it is.
+// A change is not refused for a field that it does not change.
 func TestTokenWithoutALabelCanBeChanged(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
@@ -306,7 +306,7 @@ func TestUpdate(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		// From its creation on, not from now.
+		// MaxLifetime counts from the creation, not from now.
 		last := before.CreatedAt.Add(90 * day)
 		s.want(400, s.api("ada", "PATCH", "/id/", `{"expired_at":"`+last.Add(time.Second).Format(time.RFC3339)+`"}`))
 		w := s.want(200, s.api("ada", "PATCH", "/id/",
@@ -329,9 +329,16 @@ func TestUpdate(t *testing.T) {
 		if told := s.told(); len(told) != 1 || told[0].Action != ActionUpdate {
 			t.Errorf("told %v, want one update", told)
 		}
-		s.want(200, s.api("ada", "PATCH", "/id/", `{"is_active":false,"label":"c"}`))
-		if got := s.get("id"); got.IsActive || got.Label != "c" {
+		var revoked httpkey.Token
+		decode(t, s.want(200, s.api("ada", "PATCH", "/id/", `{"is_active":false,"label":"c"}`)), &revoked)
+		got := s.get("id")
+		if got.IsActive || got.Label != "c" || !got.RevokedAt.Equal(time.Now()) {
 			t.Errorf("the store has %+v", got)
+		}
+		told := s.told()
+		if last := told[len(told)-1]; last.Action != ActionRevoke || !last.Token.RevokedAt.Equal(got.RevokedAt) ||
+			revoked.IsActive || !revoked.RevokedAt.Equal(got.RevokedAt) {
+			t.Errorf("told %+v, answered %+v", last, revoked)
 		}
 		if _, err := s.guard.Verify(t.Context(), secret); !errors.Is(err, httpkey.ErrInvalidKey) {
 			t.Errorf("the revoked key: %v", err)
@@ -356,6 +363,11 @@ func TestChangesDoNotUndoARevocation(t *testing.T) {
 		}
 	})})
 	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+	var answered httpkey.Token
+	decode(t, s.want(200, s.api("ada", "PATCH", "/id/", `{"label":"x"}`)), &answered) // which changes nothing
+	if answered.IsActive {
+		t.Errorf("answered is the token as it was before: %+v", answered)
+	}
 	s.want(200, s.api("ada", "PATCH", "/id/", `{"label":"y"}`))
 	if got := s.get("id"); got.IsActive || got.Label != "y" {
 		t.Errorf("after a change the store has %+v", got)
@@ -370,7 +382,7 @@ func TestChangesDoNotUndoARevocation(t *testing.T) {
 	}
 }
 
-// What has ended stays ended.
+// An ended token stays ended.
 func TestNothingIsBroughtBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -570,7 +582,7 @@ func TestFailedRotationCanBeRepeated(t *testing.T) {
 	}
 }
 
-// A store that is down is told to the audit, and to the client only that.
+// The audit hears why a store fails. The client hears only that it does.
 func TestStoreIsDown(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("secret detail of the store")
@@ -643,6 +655,28 @@ func TestChangesAreLimited(t *testing.T) {
 			s.want(201, s.api("ada", "POST", "/", `{"label":"x"}`))
 		}
 	})
+}
+
+// chargeFunc is a limiter that admits all requests and shows each charge.
+type chargeFunc func(*httpkey.Charge)
+
+func (f chargeFunc) Allow(_ context.Context, c *httpkey.Charge) (httpkey.Result, error) {
+	f(c)
+	return httpkey.Result{Allowed: true}, nil
+}
+
+func TestLimiterIsAskedForTheUser(t *testing.T) {
+	t.Parallel()
+	var got []httpkey.Charge
+	s := newSite(t, Options{
+		Limiter: chargeFunc(func(c *httpkey.Charge) { got = append(got, *c) }),
+		Limit:   httpkey.PerHour(7),
+	})
+	s.want(201, s.api("manager", "POST", "/", `{"label":"x","workspace":"acme"}`))
+	want := []httpkey.Charge{{Bucket: "console:mary", Limits: []httpkey.Limit{httpkey.PerHour(7)}, Cost: 1}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("the limiter was asked %+v, want %+v", got, want)
+	}
 }
 
 func TestAudit(t *testing.T) {

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,12 +18,11 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// changes are what can be done to the token "id" of Ada, with the calls of the store that
-// each makes. All of them fail if the token has ended, but for the change of its label.
+// changes are those of the token "id" of Ada.
 var changes = map[string]struct {
 	send  func(*site) *httptest.ResponseRecorder
-	calls []string
-	ok    int // if others have ended it before
+	calls []string // of the store
+	ended int      // the status if others have ended the token
 }{
 	"label": {
 		func(s *site) *httptest.ResponseRecorder { return s.api("ada", "PATCH", "/id/", `{"label":"y"}`) },
@@ -44,7 +44,7 @@ var changes = map[string]struct {
 	},
 }
 
-// Whenever another process ends a key while it is changed here, it stays ended.
+// A key that another process ends while it is changed here stays ended.
 func TestChangesDoNotProlongWhatOthersEnd(t *testing.T) {
 	t.Parallel()
 	for how, end := range map[string]func(context.Context, *httpkey.Guard) error{
@@ -85,7 +85,7 @@ func TestChangesDoNotProlongWhatOthersEnd(t *testing.T) {
 							return nil
 						})
 
-						want := change.ok
+						want := change.ended
 						if how == "rotate" && what == "rotate" && i == 2 {
 							want = 201 // the other rotation is over before the Guard begins with this one
 						}
@@ -99,6 +99,80 @@ func TestChangesDoNotProlongWhatOthersEnd(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// A token that others delete while it is changed here is not found.
+func TestTokenThatOthersDelete(t *testing.T) {
+	t.Parallel()
+	for what, change := range changes {
+		for i, call := range change.calls {
+			t.Run(fmt.Sprint(what, " ", i, " ", call), func(t *testing.T) {
+				t.Parallel()
+				inner := memstore.New()
+				store := httpkeytest.NewStore(inner)
+				s := newSiteOn(t, store, Options{})
+				s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+				n := 0
+				store.Before(func(ctx context.Context, _ string) error {
+					if n++; n == i+1 {
+						return inner.Delete(ctx, "id")
+					}
+					return nil
+				})
+				want := 404
+				if what == "rotate" && i > 2 {
+					want = 201 // the successor is what is left
+				}
+				s.want(want, change.send(s))
+			})
+		}
+	}
+}
+
+// twiceStore calls each change twice, as a store does if another change comes in between.
+type twiceStore struct{ httpkey.TokenStore }
+
+func (s twiceStore) Update(
+	ctx context.Context, id string, change func(*httpkey.Token) error,
+) (httpkey.Token, error) {
+	t, err := s.Get(ctx, id)
+	if err != nil {
+		return httpkey.Token{}, err
+	}
+	_, _ = t.Apply(change)
+	return s.TokenStore.Update(ctx, id, change)
+}
+
+func TestStoreMayRepeatAChange(t *testing.T) {
+	t.Parallel()
+	s := newSiteOn(t, twiceStore{memstore.New()}, Options{})
+	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+	w := s.want(400, s.api("ada", "PATCH", "/id/", `{"description":"`+strings.Repeat("z", 4097)+`"}`))
+	want := `{"description":["Ensure this field has no more than 4096 characters."]}`
+	if w.Body.String() != want {
+		t.Errorf("answered %s, want %s", w.Body, want)
+	}
+	s.want(200, s.api("ada", "PATCH", "/id/", `{"label":"y","description":"z"}`))
+	s.want(200, s.api("ada", "PATCH", "/id/", `{"label":"y"}`))
+	s.want(201, s.api("ada", "POST", "/id/rotate/", `{"grace":60}`))
+	s.want(200, s.api("ada", "PATCH", "/id/", `{"is_active":false}`))
+	if got := s.get("id"); got.IsActive || got.Label != "y" || got.Description != "z" || len(s.told()) != 3 {
+		t.Errorf("the store has %+v, told was %+v", got, s.told())
+	}
+}
+
+// A token that expires right before the write is answered as an expired one.
+func TestTokenThatExpiresMeanwhile(t *testing.T) {
+	t.Parallel()
+	store := httpkeytest.NewStore(memstore.New())
+	s := newSiteOn(t, store, Options{})
+	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+	store.Before(httpkeytest.Fail(fmt.Errorf("store: %w", httpkey.ErrInactive), "Update"))
+	s.want(409, s.api("ada", "PATCH", "/id/", `{"expired_at":"2099-01-01T00:00:00Z"}`))
+	s.want(409, s.api("ada", "POST", "/id/rotate/", `{"grace":60}`))
+	if told := s.told(); len(told) != 0 {
+		t.Errorf("told %+v", told)
 	}
 }
 
@@ -135,7 +209,7 @@ func TestExpiryThatOthersChangeIsAConflict(t *testing.T) {
 	}
 }
 
-// Changes of one token at once are all made, or refused, and none undoes a revocation.
+// Changes of one token at once are all made or refused, and none undoes a revocation.
 func TestChangesAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
@@ -204,7 +278,7 @@ func TestOfTwoRotationsAtOnceOneIsRefused(t *testing.T) {
 	})
 }
 
-// A change of a store that hangs is answered in time, and told.
+// A change is answered in time though the store hangs, and the audit hears of it.
 func TestNoChangeHangsForEver(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -224,14 +298,21 @@ func TestNoChangeHangsForEver(t *testing.T) {
 		t.Run(fmt.Sprint(tt.action, " ", tt.stalls), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				store := httpkeytest.NewStore(memstore.New())
+				inner := memstore.New()
+				store := httpkeytest.NewStore(inner)
 				s := newSiteOn(t, store, Options{})
 				s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
-				store.Before(httpkeytest.Stall(tt.stalls))
+				stall := httpkeytest.Stall(tt.stalls)
+				store.Before(func(ctx context.Context, method string) error {
+					return cmp.Or(ctx.Err(), stall(ctx, method))
+				})
 				start := time.Now()
 				s.want(503, tt.change(s))
 				if waited := time.Since(start); waited != changeTimeout {
 					t.Errorf("it was answered after %v, want %v", waited, changeTimeout)
+				}
+				if all, _ := inner.List(t.Context(), httpkey.Filter{}); len(all) != 1 {
+					t.Errorf("there are %d tokens, want 1", len(all))
 				}
 				told := s.told()
 				if len(told) != 1 || told[0].Action != tt.action || !errors.Is(told[0].Err, context.DeadlineExceeded) {
@@ -264,8 +345,8 @@ func TestClientThatHangsUpLeavesNoHalfRotation(t *testing.T) {
 	}
 }
 
-// A token that an older version has rotated does not name its successor, and may never
-// expire if that version could not end it. It is known by the successor, and can be ended.
+// A token that an older version has rotated does not name its successor, and never expires
+// if that version could not end it. The successor names it, and it can be ended.
 func TestTokenThatAnOlderVersionRotated(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})

@@ -14,6 +14,8 @@ import (
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/httpkeytest"
+	"github.com/httpkey/httpkey/internal/gcra"
+	"github.com/httpkey/httpkey/internal/ram"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -47,7 +49,7 @@ func (g *gcraServer) EvalSha(ctx context.Context, _ string, keys []string, args 
 	if at, ok := ctx.Value(moment{}).(*time.Time); ok {
 		*at = now
 	}
-	if len(args) == 6 { // takeScript, which is asked for what is forced
+	if len(args) == 7 { // takeScript, which is asked for what is forced
 		g.force(cmd, keys[0], now, args)
 		return cmd
 	}
@@ -70,10 +72,13 @@ func (g *gcraServer) EvalSha(ctx context.Context, _ string, keys []string, args 
 
 // force is takeScript for one bucket.
 func (g *gcraServer) force(cmd *redis.Cmd, key string, now time.Time, args []any) {
-	n, rate, burst := args[2].(int), args[3].(int), args[4].(int)
-	slot := time.Duration(args[5].(float64)*1e6+0.5) * time.Microsecond / time.Duration(rate)
+	n, held, rate, burst := args[2].(int), args[3].(float64), args[4].(int), args[5].(int)
+	slot := time.Duration(args[6].(float64)*1e6+0.5) * time.Microsecond / time.Duration(rate)
 	tat := g.tat[key]
 	if tat.Before(now) {
+		tat = now
+	}
+	if tat = tat.Add(-time.Duration(held * float64(time.Second))); tat.Before(now) {
 		tat = now
 	}
 	after := tat.Add(time.Duration(n) * slot)
@@ -330,6 +335,111 @@ func TestLeasesDenyNobody(t *testing.T) {
 		r, _ := ask(t, leasing, limit, 2)
 		if late := r.RetryAfter - 2*time.Hour; r.Allowed || late < 0 || late > 2*time.Microsecond {
 			t.Errorf("after the last: %+v", r)
+		}
+	})
+}
+
+// With forced charges and refunds between, a process that takes ahead admits nothing that the
+// limit has no room for. It denies one request only for the slot that has begun, and several
+// at once also for what it holds.
+func TestLeasesHeedForcedCharges(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(8) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				random := rand.New(rand.NewPCG(seed, 3))
+				server, limit := newGCRAServer(), httpkey.Limit{Rate: 1, Burst: 10 + random.IntN(90), Period: time.Second}
+				limiter := NewLimiter(server, &Options{Lease: 30 * time.Second})
+				terms := gcra.Terms{Rate: 1, Burst: int64(limit.Burst), Period: 1e6}
+				var model gcra.Bucket
+				spent, denied := 0, 0
+				for step := range 5000 {
+					c, now, calls := of("payer", 1, limit), time.Now().UnixMicro(), server.calls
+					switch random.IntN(40) {
+					case 0:
+						c = &httpkey.Charge{Bucket: "payer", Limits: c.Limits, Cost: random.IntN(2 * limit.Burst), Forced: true}
+					case 1, 2, 3:
+						c = &httpkey.Charge{Bucket: "payer", Limits: c.Limits, Cost: -random.IntN(limit.Burst), Forced: true}
+					case 4:
+						c.Cost = random.IntN(limit.Burst)
+					}
+					got, err := limiter.Allow(t.Context(), c)
+					if err != nil {
+						t.Fatal(err)
+					}
+					room := terms.HasRoom(model.Owed(terms, now), int64(c.Cost))
+					taken := int64(c.Cost)
+					if !got.Allowed {
+						taken = 0
+					}
+					want := model.Take(terms, now, taken, true)
+					switch {
+					case got.Allowed && !c.Forced && !room:
+						t.Fatalf("step %d: %d passed, with room for %d: %+v", step, c.Cost, want.Remaining, got)
+					case !got.Allowed && c.Cost == 1 && want.Remaining > 1:
+						t.Fatalf("step %d: one was denied, with room for %d: %+v", step, want.Remaining, got)
+					case !got.Allowed && server.calls == calls: // from memory, as it was at the denial
+					case got.Remaining > int(want.Remaining):
+						t.Fatalf("step %d, %+v: %+v, want at most %d left", step, c, got, want.Remaining)
+					}
+					if got.Allowed && server.calls == calls {
+						spent++
+					}
+					if !got.Allowed {
+						denied++
+					}
+					elapse(time.Duration(random.Int64N(2 * int64(time.Second) >> random.IntN(6))).Truncate(time.Microsecond))
+				}
+				t.Logf("%d were spent from leases, %d denied", spent, denied)
+				if spent < 500 || denied < 100 {
+					t.Error("that shows little")
+				}
+			})
+		})
+	}
+}
+
+// What is taken ahead while a refund is under way is lost: the refund did not know of it.
+func TestLeasesOnTheWayAreLostToARefund(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server, limit := newGCRAServer(), httpkey.Limit{Rate: 1, Burst: 60, Period: time.Hour}
+		limiter := NewLimiter(server, &Options{Lease: 100 * time.Hour})
+		_, _ = ask(t, limiter, limit, 1)
+		server.latency = func() time.Duration { return time.Second }
+		var group sync.WaitGroup
+		group.Go(func() { _, _ = ask(t, limiter, limit, 1) }) // which takes ahead
+		elapse(1500 * time.Millisecond)
+		group.Go(func() {
+			if _, err := limiter.Allow(t.Context(), &httpkey.Charge{Bucket: "key", Limits: []httpkey.Limit{limit}, Cost: -60, Forced: true}); err != nil {
+				t.Error(err)
+			}
+		})
+		group.Wait()
+		if r, _ := ask(t, limiter, limit, 60); !r.Allowed {
+			t.Errorf("after a refund of all: %+v", r)
+		}
+		if r, _ := ask(t, limiter, limit, 1); r.Allowed {
+			t.Errorf("more than all: %+v", r)
+		}
+	})
+}
+
+// Under another limit of the same window nothing is held.
+func TestLeasesAreOfOneLimit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server, low, high := newGCRAServer(), httpkey.PerMinute(30).Resolve(), httpkey.PerMinute(60).Resolve()
+		limiter := NewLimiter(server, &Options{Lease: 30 * time.Second})
+		for i := range 5 {
+			_, _ = ask(t, limiter, low, 1)
+			elapse(time.Duration(i+1) * time.Millisecond)
+		}
+		held := limiter.leases.young[bucket{"key", ram.Term{Window: 60e6}}].n
+		calls := server.calls
+		if r, _ := ask(t, limiter, high, 1); held == 0 || server.calls != calls+1 || !r.Allowed || r.Limit != high.Resolve() {
+			t.Errorf("with %d held and %d calls: %+v", held, server.calls-calls, r)
 		}
 	})
 }

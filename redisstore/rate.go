@@ -32,7 +32,7 @@ func (l *Limiter) ask(ctx context.Context, payer string, item charge.Item, n int
 		return result(item.Limit, n, reply.Allowed == n, reply.ResetAfter, reply.RetryAfter), nil // so 0 is always let in
 	case err == nil || isAnswer(err):
 		c := httpkey.Charge{Bucket: payer, Limits: []httpkey.Limit{item.Limit}, Cost: n}
-		return l.together(ctx, &c, []charge.Item{item}, []int{0})
+		return l.together(ctx, &c, []charge.Item{item})
 	}
 	return httpkey.Result{}, fmt.Errorf("httpkey: take from a bucket in Redis: %w", err)
 }

@@ -65,7 +65,7 @@ UNION ALL SELECT owed, false FROM seen WHERE NOT EXISTS (SELECT 1 FROM charged)`
 		if errors.Is(err, sql.ErrNoRows) { // the bucket is newer than the snapshot
 			return 0, false, nil
 		}
-		return owed, charged || !b.Terms.HasRoom(owed, cost), err
+		return owed, charged || owed < 0 || !b.Terms.HasRoom(owed, cost), err
 	}
 }
 
@@ -113,7 +113,7 @@ RETURNING debt - {cost}`)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return 0, false, err
 		}
-		if !b.Terms.HasRoom(owed, cost) {
+		if owed < 0 || !b.Terms.HasRoom(owed, cost) {
 			return owed, true, nil
 		}
 		release, err := l.takeTurn(ctx)

@@ -21,7 +21,7 @@ func testHostileKeys(t *testing.T, b *sqlBackend) {
 	store := sqlstore.New(tables.open(t), tables.dialect, nil)
 	guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{ImportedMinLength: 16})
 	const key = "abcdefghijklmnop"
-	token, err := guard.Import(t.Context(), key, httpkey.Token{ID: "id-of-a-key", User: "ann"})
+	token, err := guard.Import(t.Context(), key, httpkey.Token{ID: "id-of-a-key", User: "ann", IsActive: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func testKill(t *testing.T, b *sqlBackend, kill func(create, use *sqlChild) (cre
 	for range 3 {
 		tables := b.newTables(t)
 		guard := httpkey.New(sqlstore.New(tables.open(t), tables.dialect, nil), httpkey.Unlimited, &httpkey.Options{ImportedMinLength: 16})
-		key, err := guard.Import(t.Context(), usedKey, httpkey.Token{})
+		key, err := guard.Import(t.Context(), usedKey, httpkey.Token{IsActive: true})
 		if err != nil {
 			t.Fatal(err)
 		}

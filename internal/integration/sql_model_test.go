@@ -62,6 +62,9 @@ func randomCharge(random *rand.Rand) *httpkey.Charge {
 	}
 	switch random.IntN(8) {
 	case 0:
+		if most == 0 {
+			break // XXX
+		}
 		c.Cost, c.Forced = random.IntN(2*most+3)-most-1, true
 	case 1:
 		c.Cost = random.IntN(most + 2)
@@ -159,10 +162,14 @@ func testLimiterClockSetBack(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
 	clock := tables.newClock(t)
 	db := tables.open(t, clock.options)
-	limiter, model := sqlstore.NewLimiter(db, tables.dialect), model{}
+	var limiter *sqlstore.Limiter
+	model := model{}
 	random := rand.New(rand.NewPCG(23, 29))
 	at := time.Duration(1<<40) * time.Microsecond
 	for i := range 3000 {
+		if i%200 == 0 { // and so it does not sweep: a bucket that is full is forgotten, also if the clock goes back then
+			limiter = sqlstore.NewLimiter(db, tables.dialect)
+		}
 		c := &httpkey.Charge{Bucket: fmt.Sprint(random.IntN(2)), Cost: random.IntN(9), Forced: random.IntN(8) == 0}
 		for n := range 1 + random.IntN(2) {
 			limit := httpkey.PerMinute(41 + random.IntN(20))

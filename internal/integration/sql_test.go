@@ -66,6 +66,8 @@ var sqlTests = []struct {
 	{"Plans", testPlans},
 	{"MigrateTogether", testMigrateTogether},
 	{"UpgradeTogether", testUpgradeTogether},
+	{"UpgradeFirstShape", testUpgradeFirstShape},
+	{"UpgradeHalfDone", testUpgradeHalfDone},
 	{"MigrateNowhere", testMigrateNowhere},
 	{"MigrateUnprivileged", testMigrateUnprivileged},
 	{"MigrateKilled", testMigrateKilled},

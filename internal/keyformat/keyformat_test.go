@@ -1,6 +1,8 @@
 package keyformat
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"hash/crc32"
 	"math"
 	"regexp"
@@ -137,6 +139,31 @@ func TestImportedShapes(t *testing.T) {
 	}
 	if !format.Accepts(format.Generate(false)) {
 		t.Error("our own shape is not accepted any more")
+	}
+}
+
+func TestDigests(t *testing.T) {
+	t.Parallel()
+	key := Format{Prefix: "hk"}.Generate(false)
+	if NewDigester("")(key) != sha256.Sum256([]byte(key)) {
+		t.Error("without a pepper, the digest is not SHA-256")
+	}
+	pepper := strings.Repeat("p", 32)
+	mac := hmac.New(sha256.New, []byte(pepper))
+	mac.Write([]byte(key))
+	if got := NewDigester(pepper)(key); string(got[:]) != string(mac.Sum(nil)) {
+		t.Error("with a pepper, the digest is not HMAC-SHA-256")
+	}
+}
+
+// A key of any length that is accepted is digested as a whole.
+func TestDigestsOfEveryLength(t *testing.T) {
+	t.Parallel()
+	for length := range MaxImported + 1 {
+		key := strings.Repeat("x", length)
+		if NewDigester("")(key) != sha256.Sum256([]byte(key)) {
+			t.Errorf("the digest of %d bytes is cut short", length)
+		}
 	}
 }
 
