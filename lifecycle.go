@@ -45,7 +45,8 @@ func (g *Guard) newSecret(kind Kind) Secret { return Secret(g.format.Generate(ki
 // [Options.PreviousPeppers].
 func (g *Guard) Import(ctx context.Context, secret Secret, t Token) (Token, error) {
 	if !g.format.Accepts(secret.Reveal()) {
-		return Token{}, fmt.Errorf("httpkey: import: %w: Options.ImportedMinLength does not allow a secret of this shape", ErrInvalidToken)
+		return Token{}, fmt.Errorf("httpkey: import: %w: Options.ImportedMinLength does not allow a secret of this shape",
+			ErrInvalidToken)
 	}
 	t.RotatedFrom, t.rest = "", rest{}
 	t, err := g.create(ctx, secret, t)
@@ -268,7 +269,9 @@ func (g *Guard) Unused(ctx context.Context, f Filter, idle time.Duration) iter.S
 }
 
 // validSince yields the valid tokens whose moment lies at least age back.
-func (g *Guard) validSince(ctx context.Context, f Filter, age time.Duration, moment func(Token) time.Time) iter.Seq2[Token, error] {
+func (g *Guard) validSince(
+	ctx context.Context, f Filter, age time.Duration, moment func(Token) time.Time,
+) iter.Seq2[Token, error] {
 	if age <= 0 {
 		age = ninetyDays
 	}

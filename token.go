@@ -172,7 +172,7 @@ func (t Token) validateAttributes() error {
 	}
 	for _, network := range t.Networks {
 		if !network.IsValid() || network.Addr().Is4In6() {
-			return fmt.Errorf("%w: Networks holds %v, it must be a prefix of IPv4 or IPv6, not of both", ErrInvalidToken, network)
+			return fmt.Errorf("%w: Networks holds %v, it must be a prefix of IPv4 or of IPv6", ErrInvalidToken, network)
 		}
 	}
 	size := 0
