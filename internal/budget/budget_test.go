@@ -85,7 +85,7 @@ func TestBudgetHasTheValuesOfTheRequest(t *testing.T) {
 func TestBudgetFreesItsTimer(t *testing.T) {
 	t.Parallel()
 	b := budget.New(t.Context(), time.Minute)
-	if b.Done() != b.Done() {
+	if first, second := b.Done(), b.Done(); first != second {
 		t.Error("a second wait sets another timer")
 	}
 	b.End()

@@ -133,7 +133,7 @@ func TestBucketBesideTheTokenIsTaken(t *testing.T) {
 				limiter.turnGenerations()
 			}
 		}
-		if use(limiter, second) != use(limiter, second) || use(another, second) == &entry.bucket {
+		if use(another, second) == &entry.bucket || use(limiter, second) != &entry.bucket {
 			t.Error("two limiters share a bucket")
 		}
 		if use(limiter, hour) == &entry.bucket {
