@@ -101,7 +101,8 @@ func randomCharges(seed uint64, steps int) (charges []*httpkey.Charge, times []t
 		{{Name: "burst", Rate: 3, Burst: 20, Period: time.Second}, {Name: "burst", Rate: 6, Burst: 40, Period: time.Second}},
 		{{Name: "odd", Rate: 7, Period: 300 * time.Millisecond}, {Name: "odd", Rate: 1, Period: 300 * time.Millisecond}},
 		{httpkey.PerDay(300), httpkey.PerDay(200)},
-		{{Name: "m", Rate: 900, Calendar: "month"}, {Name: "m", Rate: 0, Calendar: "month"}, {Name: "m", Rate: 700, Calendar: "month"}},
+		{{Name: "m", Rate: 900, Calendar: "month"}, {Name: "m", Rate: 0, Calendar: "month"},
+			{Name: "m", Rate: 700, Calendar: "month"}},
 	}
 	for range steps {
 		c := &httpkey.Charge{Bucket: fmt.Sprint("payer ", random.IntN(3)), Cost: 1}
@@ -216,7 +217,8 @@ func (a *agreement) check(step int, c *httpkey.Charge, got, want httpkey.Result,
 
 func (a *agreement) report() {
 	a.t.Helper()
-	a.t.Logf("%d steps, %d denied; Remaining differs in %d, ResetAfter by at most %v", a.steps, a.denied, a.beside, a.furthest)
+	a.t.Logf("%d steps, %d denied; Remaining differs in %d, ResetAfter by at most %v", a.steps, a.denied, a.beside,
+		a.furthest)
 	if a.denied < a.steps/10 || a.denied > a.steps*9/10 {
 		a.t.Errorf("%d of %d denied: that shows little", a.denied, a.steps)
 	}

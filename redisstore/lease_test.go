@@ -111,7 +111,8 @@ func ask(t *testing.T, l *Limiter, limit httpkey.Limit, n int) (httpkey.Result, 
 	if err != nil {
 		t.Error(err)
 	}
-	if r.Remaining < 0 || r.Remaining > limit.Burst || r.ResetAfter < 0 || r.Allowed != (r.RetryAfter == 0) || !r.Allowed && r.Remaining >= n {
+	if r.Remaining < 0 || r.Remaining > limit.Burst || r.ResetAfter < 0 || r.Allowed != (r.RetryAfter == 0) ||
+		!r.Allowed && r.Remaining >= n {
 		t.Errorf("asking for %d returned %+v", n, r)
 	}
 	return r, admitted{at, n}
@@ -125,7 +126,8 @@ func checkStretches(t *testing.T, limit httpkey.Limit, all []admitted) {
 		total := 0
 		for _, last := range all[first:] {
 			total += last.n
-			if stretch := last.at.Sub(all[first].at); int64(total-limit.Burst)*int64(limit.Period) > int64(limit.Rate)*int64(stretch) {
+			stretch := last.at.Sub(all[first].at)
+			if int64(total-limit.Burst)*int64(limit.Period) > int64(limit.Rate)*int64(stretch) {
 				t.Fatalf("%+v let in %d within %v", limit, total, stretch)
 			}
 		}
@@ -412,7 +414,9 @@ func TestLeasesOnTheWayAreLostToARefund(t *testing.T) {
 		group.Go(func() { _, _ = ask(t, limiter, limit, 1) }) // which takes ahead
 		elapse(1500 * time.Millisecond)
 		group.Go(func() {
-			if _, err := limiter.Allow(t.Context(), &httpkey.Charge{Bucket: "key", Limits: []httpkey.Limit{limit}, Cost: -60, Forced: true}); err != nil {
+			refund := of("key", -60, limit)
+			refund.Forced = true
+			if _, err := limiter.Allow(t.Context(), refund); err != nil {
 				t.Error(err)
 			}
 		})

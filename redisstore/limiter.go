@@ -91,20 +91,22 @@ func (l *Limiter) allow(ctx context.Context, c *httpkey.Charge, now time.Time) (
 	}
 	items := charge.Items(c, now)
 	switch {
-	case len(items) == 1 && isShut(c, items[0]):
+	case isShut(c, items):
 		return items[0].Result(gcra.Result{}), nil
-	case len(items) == 1 && isAlone(c, items[0]) && !l.leases.areOfAnother(bucket{c.Bucket, items[0].Term}, items[0].Limit):
+	case isAlone(c, items) && !l.leases.areOfAnother(bucket{c.Bucket, items[0].Term}, items[0].Limit):
 		return l.alone(ctx, c, items)
 	}
 	return l.denied.charge(c, items, func() (httpkey.Result, error) { return l.together(ctx, c, items) })
 }
 
-// isShut reports whether a limit admits nothing at all.
-func isShut(c *httpkey.Charge, item charge.Item) bool { return item.Limit.Rate == 0 && !c.Forced }
+// isShut reports whether c is about one limit, which admits nothing at all.
+func isShut(c *httpkey.Charge, items []charge.Item) bool {
+	return len(items) == 1 && items[0].Limit.Rate == 0 && !c.Forced
+}
 
-// isAlone reports whether redis_rate can decide.
-func isAlone(c *httpkey.Charge, item charge.Item) bool {
-	return !c.Forced && !item.IsQuota() && c.Cost <= item.Limit.Burst
+// isAlone reports whether c is about one limit that refills, and may pass under it.
+func isAlone(c *httpkey.Charge, items []charge.Item) bool {
+	return len(items) == 1 && !items[0].IsQuota() && !c.Forced && c.Cost <= items[0].Limit.Burst
 }
 
 // alone decides under one limit from memory, or by redis_rate.

@@ -61,14 +61,16 @@ func (m *memo) allow(b bucket, limit httpkey.Limit, n int, ask func() (httpkey.R
 	case !result.Allowed:
 		m.keep(b, denial{n, result, asked, time.Now()})
 	case ok && n > 0: // there is less now than was told
-		m.drop(b)
+		m.drop(b, known)
 	}
 	return result, err
 }
 
 // charge makes a charge that is not to be remembered, after which the denials of its
 // buckets no longer hold.
-func (m *memo) charge(c *httpkey.Charge, items []charge.Item, ask func() (httpkey.Result, error)) (httpkey.Result, error) {
+func (m *memo) charge(
+	c *httpkey.Charge, items []charge.Item, ask func() (httpkey.Result, error),
+) (httpkey.Result, error) {
 	result, err := ask()
 	if m == nil || !c.Forced && !result.Allowed {
 		return result, err
@@ -77,15 +79,18 @@ func (m *memo) charge(c *httpkey.Charge, items []charge.Item, ask func() (httpke
 		b := bucket{c.Bucket, item.Term}
 		if c.Forced {
 			m.forget(b)
-		} else if _, ok := m.find(b); ok {
-			m.drop(b)
+		} else if d, ok := m.find(b); ok {
+			m.drop(b, d)
 		}
 	}
 	return result, err
 }
 
-// drop drops the denial of b.
-func (m *memo) drop(b bucket) {
+// drop drops a denial of b, which no longer tells the truth.
+func (m *memo) drop(b bucket, d denial) {
+	if d.isForgotten() {
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.young, b)

@@ -54,15 +54,21 @@ func TestDenialsAreRemembered(t *testing.T) {
 			{400 * time.Millisecond, 2, false, 600 * time.Millisecond, 8600 * time.Millisecond},
 			{900 * time.Nanosecond, 2, false, 600 * time.Millisecond, 8600 * time.Millisecond},
 			// The server may have decided as soon as it was asked.
-			{590*time.Millisecond - 900*time.Nanosecond - 1, 2, false, 10*time.Millisecond + time.Microsecond, 8010*time.Millisecond + time.Microsecond},
+			{590*time.Millisecond - 900*time.Nanosecond - 1, 2, false, 10*time.Millisecond + time.Microsecond,
+				8010*time.Millisecond + time.Microsecond},
 			{1, 2, true, 0, 0},
 		}},
 		{"more, of a steady limit", true, no, nil, []request{
-			{0, 3, false, 2 * time.Second, 9 * time.Second}, {0, 10, false, 9 * time.Second, 9 * time.Second}, {0, 1, true, 0, 0},
+			{0, 3, false, 2 * time.Second, 9 * time.Second},
+			{0, 10, false, 9 * time.Second, 9 * time.Second},
+			{0, 1, true, 0, 0},
 		}},
-		{"more, of a window", false, no, nil, []request{{0, 2, false, time.Second, 9 * time.Second}, {0, 3, true, 0, 0}, {0, 1, true, 0, 0}}},
+		{"more, of a window", false, no, nil, []request{
+			{0, 2, false, time.Second, 9 * time.Second}, {0, 3, true, 0, 0}, {0, 1, true, 0, 0},
+		}},
 		{"nothing", true, no, nil, []request{{0, 0, true, 0, 0}}},
-		{"let in", true, httpkey.Result{Allowed: true, Limit: limit, ResetAfter: time.Second}, nil, []request{{0, 2, true, 0, 0}}},
+		{"let in", true, httpkey.Result{Allowed: true, Limit: limit, ResetAfter: time.Second}, nil,
+			[]request{{0, 2, true, 0, 0}}},
 		{"no answer", true, httpkey.Result{}, errors.New("down"), []request{{0, 2, true, 0, 0}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

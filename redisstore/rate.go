@@ -73,7 +73,8 @@ func isPlausible(reply *redis_rate.Result, limit httpkey.Limit, n int) bool {
 	case 0:
 		return within(reply.ResetAfter, 2*window) && (n == 0 || within(reply.RetryAfter, 2*window))
 	case n:
-		return within(reply.ResetAfter, window) && reply.ResetAfter >= (timeFor(limit, n)-time.Microsecond)/2 // it owes n at least
+		owes := (timeFor(limit, n) - time.Microsecond) / 2 // at least
+		return within(reply.ResetAfter, window) && reply.ResetAfter >= owes
 	}
 	return false
 }

@@ -70,9 +70,9 @@ func (w *Window) allow(ctx context.Context, c *httpkey.Charge, now time.Time) (h
 	}
 	ask := func() (httpkey.Result, error) { return decide(ctx, w.rdb, c, questions) }
 	switch {
-	case len(items) == 1 && isShut(c, items[0]):
+	case isShut(c, items):
 		return items[0].Result(gcra.Result{}), nil
-	case len(items) == 1 && isAlone(c, items[0]):
+	case isAlone(c, items):
 		return w.denied.allow(bucket{c.Bucket, items[0].Term}, items[0].Limit, c.Cost, ask)
 	}
 	return w.denied.charge(c, items, ask)
