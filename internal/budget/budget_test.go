@@ -36,7 +36,8 @@ func TestBudgetIsAContextWithTimeout(t *testing.T) {
 					t.Error("it is over at once")
 				}
 				start := time.Now()
-				if err := wait(b); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second || !budget.IsOver(b) {
+				err := wait(b)
+				if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second || !budget.IsOver(b) {
 					t.Errorf("after %v: %v, over: %v", time.Since(start), err, budget.IsOver(b))
 				}
 				b.End()
