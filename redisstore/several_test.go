@@ -118,6 +118,12 @@ func TestWhatCanNeverPass(t *testing.T) {
 				}
 			}
 		}
+		for range 4 { // the last is denied, which is remembered
+			allow(t, limiter, of("another", 1, small))
+		}
+		if r := allow(t, limiter, of("another", 4, small)); r.Allowed || r.RetryAfter != 0 {
+			t.Errorf("a cost above Burst, after a denial: %+v", r)
+		}
 		if r := allow(t, limiter, of("payer", 0, small, large, quota)); r.Each[0].Remaining != 2 ||
 			r.Each[1].Remaining != 99 || r.Each[2].Remaining != 49 {
 			t.Errorf("after all that: %+v", r)
