@@ -132,8 +132,8 @@ func (g *Guard) rotate(ctx context.Context, id string, grace time.Duration) (Cre
 // rotation has cut it short. It is ErrInactive if t was revoked, or has ended by itself.
 func (t Token) plannedExpiry() (time.Time, error) {
 	expiry := t.ExpiredAt
-	if t.rest.rotated {
-		expiry = t.rest.planned
+	if t.rest.planned != nil {
+		expiry = *t.rest.planned
 	}
 	if !t.IsActive || (Token{ExpiredAt: expiry}).Expired(time.Now()) {
 		return time.Time{}, ErrInactive
@@ -169,8 +169,9 @@ func (g *Guard) retire(ctx context.Context, old Token, successor string, at time
 		if t.RotatedTo != old.RotatedTo && t.RotatedTo != successor {
 			return fmt.Errorf("another rotation came first, to %s: %w", t.RotatedTo, ErrConflict)
 		}
-		if !t.rest.rotated {
-			t.rest.planned, t.rest.rotated = t.ExpiredAt, true
+		if t.rest.planned == nil {
+			planned := stored(t.ExpiredAt)
+			t.rest.planned = &planned
 		}
 		if isLater(t.ExpiredAt, at) {
 			t.ExpiredAt = at

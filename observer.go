@@ -2,6 +2,7 @@ package httpkey
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 )
@@ -45,6 +46,13 @@ type Event struct {
 	Result  Result        // the limiter's decision
 	Request *http.Request // as it came; its header holds the key
 	Err     error         // the store's or the limiter's error
+}
+
+// Format prints e's fields without the Request, whose header some verbs would show.
+func (e Event) Format(f fmt.State, verb rune) {
+	type fields Event
+	e.Request = nil
+	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), fields(e))
 }
 
 // observedBy returns which events an observer is to be told of.

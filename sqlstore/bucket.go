@@ -62,16 +62,16 @@ func (q *question) decide(now int64) (each []httpkey.Result, enough bool) {
 	rooms := make([]bool, len(q.buckets))
 	enough = true
 	for i := range q.buckets {
-		rooms[i] = q.forced || q.buckets[i].hasRoom(now, q.cost)
+		rooms[i] = q.forced || q.buckets[i].Terms.HasRoom(q.buckets[i].owed(now), q.cost)
 		enough = enough && rooms[i]
 	}
 	each = make([]httpkey.Result, len(q.buckets))
 	for i := range q.buckets {
-		b, cost := &q.buckets[i], q.cost
-		if rooms[i] && !enough {
-			cost = 0 // another has no room: this one only says what it leaves
+		b := &q.buckets[i]
+		if enough {
+			b.state.Charge(b.Terms, now, b.owed(now), q.cost)
 		}
-		each[i] = b.Result(b.state.Take(b.Terms, now, cost, q.forced))
+		each[i] = b.Result(b.Terms.Result(rooms[i], b.owed(now), q.cost))
 	}
 	return each, enough
 }
@@ -88,7 +88,7 @@ func (b *bucket) fullAt(now int64) int64 {
 	return b.state.AsOf + (b.state.Debt-1)/b.state.Rate + 1
 }
 
-func (b *bucket) hasRoom(now, n int64) bool { return b.Terms.HasRoom(b.state.Owed(b.Terms, now), n) }
+func (b *bucket) owed(now int64) int64 { return b.state.Owed(b.Terms, now) }
 
 // answer returns the decision about n, which a statement took if what was owed left room for it.
 func (b *bucket) answer(owed, n int64) httpkey.Result {

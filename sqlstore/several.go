@@ -32,7 +32,8 @@ func newSeveral(db *sql.DB, d Dialect, n int) several {
 	}
 	const insert = "INSERT INTO httpkey_buckets (id, debt, as_of, rate, full_at) VALUES "
 	return several{
-		look:  newStatement(db, d, "SELECT id, debt, as_of, rate, "+e.now+" FROM httpkey_buckets WHERE id IN ("+list("{id#}")+")"),
+		look: newStatement(db, d,
+			"SELECT id, debt, as_of, rate, "+e.now+" FROM httpkey_buckets WHERE id IN ("+list("{id#}")+")"),
 		claim: newStatement(db, d, insert+list("({id#}, 0, 0, 0, 0)")+" "+e.conflict+" debt = httpkey_buckets.debt"),
 		write: newStatement(db, d, insert+list("({id#}, {debt#}, {at#}, {rate#}, {full#})")+" "+
 			e.conflict+" "+strings.Join([]string{set("debt"), set("as_of"), set("rate"), set("full_at")}, ", ")),

@@ -753,6 +753,9 @@ func checkDelete(ctx context.Context, b storeBench) error {
 	if err := b.createAll(ctx, s, &gone, &stays); err != nil {
 		return err
 	}
+	if err := b.holds(ctx, other, gone); err != nil { // into the memory of a cache
+		return err
+	}
 	for _, id := range []string{gone.ID, gone.ID, "never there"} {
 		if err := s.Delete(ctx, id); err != nil {
 			return fmt.Errorf("Delete(%q): %w", id, err)

@@ -61,7 +61,9 @@ func (b *sqlTables) hasFirstShape(t *testing.T) {
 	t.Helper()
 	ctx, db := t.Context(), b.open(t)
 	store := sqlstore.New(db, b.dialect, nil)
-	guard := httpkey.New(store, sqlstore.NewLimiter(db, b.dialect), &httpkey.Options{ImportedMinLength: 16})
+	guard := httpkey.New(store, sqlstore.NewLimiter(db, b.dialect), &httpkey.Options{
+		ImportedMinLength: 16, Timeout: unhurried,
+	})
 	defer func() { _ = guard.Close(context.Background()) }()
 	burst := httpkey.Limit{Rate: 10, Burst: 3, Period: 1_000_001 * time.Microsecond}
 	for id, want := range map[string]struct {
