@@ -333,5 +333,5 @@ FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS a
 WHERE httpkey_tokens.id = used.id AND (last_used IS NULL OR last_used < used.at)`
 )
 
-// Format keeps the DSN, and what else the database may hold, out of a printed Store.
+// Format keeps the DSN, and all else that the database may hold, out of a printed Store.
 func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "sqlstore.Store") }
