@@ -227,7 +227,9 @@ func TestSharedBucket(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{
-				Charge: func(_ *http.Request, t *httpkey.Token, c *httpkey.Charge) { c.Bucket = "user:" + t.User },
+				Charge: func(_ *http.Request, t *httpkey.Token, c *httpkey.Charge) {
+					c.Bucket, c.Limits = "user:"+t.User, limits(httpkey.PerHour(60))
+				},
 			})
 			first, _ := issue(t, guard, httpkey.Token{User: "ann"})
 			second, _ := issue(t, guard, httpkey.Token{User: "ann"})

@@ -82,6 +82,8 @@ func TestNothingPrintsSecrets(t *testing.T) {
 	var inside context.Context
 	httpkeytest.Get(guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { inside = r.Context() })), secret.Reveal())
 
+	request := httpkeytest.Request(http.MethodGet, "/", secret.Reveal()) // whose header is the observer's not to show
+
 	type holder struct {
 		Secret httpkey.Secret
 		Digest httpkey.Digest
@@ -109,8 +111,8 @@ func TestNothingPrintsSecrets(t *testing.T) {
 		"Store":        store,
 		"context":      inside,
 		"test context": httpkey.NewContext(t.Context(), token),
-		"Event":        httpkey.Event{Token: token},
-		"*Event":       &httpkey.Event{Token: token},
+		"Event":        httpkey.Event{Token: token, Request: request},
+		"*Event":       &httpkey.Event{Token: token, Request: request},
 	} {
 		show := func(how, text string) {
 			t.Helper()
@@ -235,6 +237,33 @@ func TestRequestsLeaveNoTraces(t *testing.T) {
 			t.Errorf("a %s event has a digest", e.Type)
 		}
 		assertNoTraces(t, "an event", fmt.Sprintf("%#v", e), key, token.Digest)
+	}
+}
+
+// An event has the request, key and all; the observer of slog writes nothing of it.
+func TestSlogObserverDoesNotLogTheRequest(t *testing.T) {
+	t.Parallel()
+	_, key := httpkeytest.New(t, nil)
+	request := httpkeytest.Request(http.MethodGet, "/?api_key="+key, key)
+	for name, handler := range map[string]func(io.Writer, *slog.HandlerOptions) slog.Handler{
+		"text": func(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewTextHandler(w, o) },
+		"JSON": func(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewJSONHandler(w, o) },
+	} {
+		var buf bytes.Buffer
+		observer := httpkey.SlogObserver(slog.New(handler(&buf, &slog.HandlerOptions{Level: slog.LevelDebug})))
+		types := []httpkey.EventType{
+			httpkey.EventAdmitted, httpkey.EventRefused, httpkey.EventIssued, httpkey.EventRotated,
+			httpkey.EventRevoked, httpkey.EventLimiterDown, httpkey.EventLimiterUp, httpkey.EventFlushFailed,
+		}
+		for _, event := range types {
+			observer.Observe(t.Context(), &httpkey.Event{Type: event, Reason: httpkey.ReasonScope, Token: httpkey.Token{ID: "t-1"}, Request: request, Err: errDown})
+		}
+		if lines := strings.Count(buf.String(), "\n"); lines != len(types) {
+			t.Errorf("%s: %d lines of %d events", name, lines, len(types))
+		}
+		if strings.Contains(buf.String(), key[5:32]) {
+			t.Errorf("%s: the log shows the key: %s", name, buf.String())
+		}
 	}
 }
 

@@ -45,7 +45,8 @@ func (g *Guard) newSecret(kind Kind) Secret { return Secret(g.format.Generate(ki
 // [Options.PreviousPeppers].
 func (g *Guard) Import(ctx context.Context, secret Secret, t Token) (Token, error) {
 	if !g.format.Accepts(secret.Reveal()) {
-		return Token{}, fmt.Errorf("httpkey: import: %w: Options.ImportedMinLength does not allow a secret of this shape", ErrInvalidToken)
+		return Token{}, fmt.Errorf("httpkey: import: %w: Options.ImportedMinLength does not allow a secret of this shape",
+			ErrInvalidToken)
 	}
 	t.RotatedFrom, t.rest = "", rest{}
 	t, err := g.create(ctx, secret, t)
@@ -132,8 +133,8 @@ func (g *Guard) rotate(ctx context.Context, id string, grace time.Duration) (Cre
 // rotation has cut it short. It is ErrInactive if t was revoked, or has ended by itself.
 func (t Token) plannedExpiry() (time.Time, error) {
 	expiry := t.ExpiredAt
-	if t.rest.rotated {
-		expiry = t.rest.planned
+	if t.rest.planned != nil {
+		expiry = *t.rest.planned
 	}
 	if !t.IsActive || (Token{ExpiredAt: expiry}).Expired(time.Now()) {
 		return time.Time{}, ErrInactive
@@ -169,8 +170,9 @@ func (g *Guard) retire(ctx context.Context, old Token, successor string, at time
 		if t.RotatedTo != old.RotatedTo && t.RotatedTo != successor {
 			return fmt.Errorf("another rotation came first, to %s: %w", t.RotatedTo, ErrConflict)
 		}
-		if !t.rest.rotated {
-			t.rest.planned, t.rest.rotated = t.ExpiredAt, true
+		if t.rest.planned == nil {
+			planned := stored(t.ExpiredAt)
+			t.rest.planned = &planned
 		}
 		if isLater(t.ExpiredAt, at) {
 			t.ExpiredAt = at
@@ -196,8 +198,11 @@ func (g *Guard) retire(ctx context.Context, old Token, successor string, at time
 	return fmt.Errorf("the old key is as it was: %w", err)
 }
 
-// discard deletes a successor whose secret nobody will see.
+// discard deletes a successor whose secret nobody will see. It takes a second at most, also
+// if ctx has ended: that is why most rotations fail.
 func (g *Guard) discard(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
 	if err := g.store.Delete(ctx, id); err != nil {
 		return fmt.Errorf("its successor %s is left, without an owner: %w", id, err)
 	}
@@ -264,7 +269,9 @@ func (g *Guard) Unused(ctx context.Context, f Filter, idle time.Duration) iter.S
 }
 
 // validSince yields the valid tokens whose moment lies at least age back.
-func (g *Guard) validSince(ctx context.Context, f Filter, age time.Duration, moment func(Token) time.Time) iter.Seq2[Token, error] {
+func (g *Guard) validSince(
+	ctx context.Context, f Filter, age time.Duration, moment func(Token) time.Time,
+) iter.Seq2[Token, error] {
 	if age <= 0 {
 		age = ninetyDays
 	}

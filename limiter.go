@@ -101,7 +101,8 @@ func validateLimits(limits []Limit) error {
 		}
 		for _, other := range limits[:i] {
 			if l.Name == other.Name && l.Calendar == other.Calendar && l.Window() == other.Window() {
-				return fmt.Errorf("%w: two limits have the Name %q and the same window, so they would share a bucket: give one another Name", ErrInvalidLimit, l.Name)
+				return fmt.Errorf("%w: two limits have the Name %q and one window, so that they share a bucket: name one of them",
+					ErrInvalidLimit, l.Name)
 			}
 		}
 	}

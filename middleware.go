@@ -288,15 +288,15 @@ func (g *Guard) copyOf(e *entry) Token {
 
 // use notes that a token was used.
 func (g *Guard) use(e *entry, at clock.Instant) {
-	full := e.Body().Full
-	switch {
-	case !e.IsCopy():
+	if !e.IsCopy() {
 		e.TouchCoarsely(at.UnixMicro())
-	case full != nil:
-		g.lastUsed.Record(full.ID, at.UnixMicro())
-	default:
-		g.lastUsed.Record(g.memory.ID(e), at.UnixMicro())
+		return
 	}
+	if full := e.Body().Full; full != nil {
+		g.lastUsed.Record(full.ID, at.UnixMicro())
+		return
+	}
+	g.lastUsed.Record(g.memory.ID(e), at.UnixMicro())
 }
 
 // terms are the limits of a kind, and what a limiter in memory needs of them if it is one
@@ -413,7 +413,8 @@ func (c *pooledCharge) release() {
 	}
 }
 
-// keep returns a copy of c's Charge that its release does not touch, in one object if it has few limits.
+// keep returns a copy of c's Charge that its release does not touch, in one object if it has
+// few limits.
 func (c *pooledCharge) keep() *Charge {
 	if c == nil {
 		return nil

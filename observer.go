@@ -2,6 +2,7 @@ package httpkey
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 )
@@ -28,13 +29,13 @@ type EventType string
 // The types of events, with the fields that they have.
 const (
 	EventAdmitted    EventType = "admitted"     // a request passed, or Admit or Verify a key; Token, Result, Request
-	EventRefused     EventType = "refused"      // Reason; Token, Result and Request as far as known, Err if something failed
+	EventRefused     EventType = "refused"      // Reason; Token, Result and Request as far as known; Err of a failure
 	EventIssued      EventType = "issued"       // a token was created or imported; Token
 	EventRotated     EventType = "rotated"      // Token is the successor
 	EventRevoked     EventType = "revoked"      // Token
 	EventLimiterDown EventType = "limiter_down" // from now on the fallback decides; Err
 	EventLimiterUp   EventType = "limiter_up"   // the limiter decides again
-	EventFlushFailed EventType = "flush_failed" // last_used could not be written and is kept for the next time, or lost; Err
+	EventFlushFailed EventType = "flush_failed" // uses could not be written, and are kept for the next time or lost; Err
 )
 
 // Event is what an [Observer] is told. Fields that do not apply are zero.
@@ -45,6 +46,13 @@ type Event struct {
 	Result  Result        // the limiter's decision
 	Request *http.Request // as it came; its header holds the key
 	Err     error         // the store's or the limiter's error
+}
+
+// Format prints e's fields without the Request, whose header some verbs would show.
+func (e Event) Format(f fmt.State, verb rune) {
+	type fields Event
+	e.Request = nil
+	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), fields(e))
 }
 
 // observedBy returns which events an observer is to be told of.

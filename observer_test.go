@@ -2,10 +2,14 @@ package httpkey_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -123,6 +127,119 @@ func TestEventsAreCopies(t *testing.T) {
 			t.Error("the observer changed the token of the request")
 		}
 	})), key)
+}
+
+// choosy wants events of some types alone.
+type choosy struct {
+	events
+	wants []httpkey.EventType
+}
+
+func (c *choosy) Enabled(_ context.Context, t httpkey.EventType) bool {
+	return slices.Contains(c.wants, t)
+}
+
+// An observer that has Enabled is told of nothing else.
+func TestObserverIsToldOfWhatItWants(t *testing.T) {
+	t.Parallel()
+	for _, wants := range [][]httpkey.EventType{
+		nil, {httpkey.EventAdmitted}, {httpkey.EventRefused}, {httpkey.EventIssued, httpkey.EventRotated, httpkey.EventRevoked},
+		{httpkey.EventLimiterDown}, {httpkey.EventFlushFailed},
+	} {
+		seen := &choosy{wants: wants}
+		store, limiter := httpkeytest.NewStore(memstore.New()), newRemoteLimiter()
+		guard := httpkey.New(store, limiter, &httpkey.Options{Observer: seen})
+		key, token := issue(t, guard, httpkey.Token{})
+		rotated, err := guard.Rotate(t.Context(), token.ID, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := guard.Revoke(t.Context(), rotated.Token.ID, ""); err != nil {
+			t.Fatal(err)
+		}
+		httpkeytest.Get(guard.Handler(ok), key)
+		httpkeytest.Get(guard.Handler(ok), "")
+		limiter.Before(refused)
+		for range 3 {
+			httpkeytest.Get(guard.Handler(ok), key)
+		}
+		store.Before(httpkeytest.Fail(errDown, "Touch"))
+		_ = guard.Close(t.Context()) // which returns its failure, and does not tell it
+		told := make(map[httpkey.EventType]bool)
+		for _, event := range seen.types() {
+			told[event] = true
+			if !slices.Contains(wants, event) {
+				t.Errorf("one that wants %v is told of %s", wants, event)
+			}
+		}
+		for _, event := range wants {
+			if !told[event] && event != httpkey.EventFlushFailed {
+				t.Errorf("one that wants %v is not told of %s", wants, event)
+			}
+		}
+	}
+}
+
+// Events of requests have the request, and others have none.
+func TestEventsHaveTheRequest(t *testing.T) {
+	t.Parallel()
+	var seen events
+	guard := newGuard(&httpkey.Options{Observer: &seen})
+	key, _ := issue(t, guard, httpkey.Token{Limits: limits(httpkey.PerHour(2))})
+	for path, key := range map[string]string{"/admitted": key, "/missing": "", "/malformed": "nonsense"} {
+		r := httpkeytest.Request(http.MethodGet, path, key)
+		guard.Handler(ok).ServeHTTP(httptest.NewRecorder(), r)
+		if e := seen.last(t); e.Request != r {
+			t.Errorf("%s: a %s event has the request %v", path, e.Type, e.Request)
+		}
+	}
+	r := httpkeytest.Request(http.MethodGet, "/scope", key)
+	guard.Handler(httpkey.RequireScope("a")(ok)).ServeHTTP(httptest.NewRecorder(), r)
+	if e := seen.last(t); e.Reason != httpkey.ReasonScope || e.Request.URL.Path != "/scope" {
+		t.Errorf("a refusal by RequireScope has the request %v", e.Request)
+	}
+	_, _ = guard.Verify(t.Context(), key)
+	if e := seen.last(t); e.Request != nil {
+		t.Errorf("Verify has the request %v", e.Request)
+	}
+	_, _ = guard.Admit(t.Context(), key, 1)
+	if e := seen.last(t); e.Request != nil {
+		t.Errorf("Admit has the request %v", e.Request)
+	}
+}
+
+// The observer of slog is asked for no more than its logger writes.
+func TestSlogObserverIsEnabledByItsLogger(t *testing.T) {
+	t.Parallel()
+	for level, want := range map[slog.Level][]httpkey.EventType{
+		slog.LevelDebug:     {httpkey.EventAdmitted, httpkey.EventRefused, httpkey.EventIssued, httpkey.EventLimiterDown, httpkey.EventLimiterUp},
+		slog.LevelInfo:      {httpkey.EventRefused, httpkey.EventIssued, httpkey.EventLimiterDown, httpkey.EventLimiterUp},
+		slog.LevelError:     {httpkey.EventRefused, httpkey.EventLimiterDown},
+		slog.LevelError + 1: {},
+	} {
+		observer := httpkey.SlogObserver(slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: level})))
+		choosy := observer.(interface {
+			Enabled(context.Context, httpkey.EventType) bool
+		})
+		for _, event := range []httpkey.EventType{httpkey.EventAdmitted, httpkey.EventRefused, httpkey.EventIssued, httpkey.EventLimiterDown, httpkey.EventLimiterUp} {
+			if got := choosy.Enabled(t.Context(), event); got != slices.Contains(want, event) {
+				t.Errorf("at level %v, %s is enabled: %v", level, event, got)
+			}
+		}
+	}
+}
+
+// A refusal that is no failure is not written above the level of information.
+func TestSlogObserverAboveItsLevel(t *testing.T) {
+	t.Parallel()
+	var buf bytes.Buffer
+	guard := newGuard(&httpkey.Options{
+		Observer: httpkey.SlogObserver(slog.New(slog.NewTextHandler(&buf, &slog.HandlerOptions{Level: slog.LevelError}))),
+	})
+	httpkeytest.Get(guard.Handler(ok), "nonsense")
+	if buf.Len() > 0 {
+		t.Errorf("logged %s", buf.String())
+	}
 }
 
 func TestSlogObserver(t *testing.T) {

@@ -89,11 +89,11 @@ type class struct {
 }
 
 var (
-	missingKey  = class{ErrMissingKey, http.StatusUnauthorized, answer.New("Authentication credentials were not provided.")}
-	invalidKey  = class{ErrInvalidKey, http.StatusUnauthorized, answer.New("Given API token is not valid")}
-	throttled   = class{ErrThrottled, http.StatusTooManyRequests, nil}
-	forbidden   = class{ErrForbidden, http.StatusForbidden, answer.New("You do not have permission to perform this action.")}
-	unavailable = class{ErrUnavailable, http.StatusServiceUnavailable, answer.New("Authentication is temporarily unavailable.")}
+	missingKey  = class{ErrMissingKey, 401, answer.New("Authentication credentials were not provided.")}
+	invalidKey  = class{ErrInvalidKey, 401, answer.New("Given API token is not valid")}
+	throttled   = class{ErrThrottled, 429, nil}
+	forbidden   = class{ErrForbidden, 403, answer.New("You do not have permission to perform this action.")}
+	unavailable = class{ErrUnavailable, 503, answer.New("Authentication is temporarily unavailable.")}
 )
 
 func (e *Error) class() *class {

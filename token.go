@@ -1,6 +1,7 @@
 package httpkey
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/httpkey/httpkey/internal/name"
+	"github.com/httpkey/httpkey/internal/properties"
 )
 
 // ErrInvalidToken is wrapped by every error about a [Token] that cannot be
@@ -170,7 +172,7 @@ func (t Token) validateAttributes() error {
 	}
 	for _, network := range t.Networks {
 		if !network.IsValid() || network.Addr().Is4In6() {
-			return fmt.Errorf("%w: Networks holds %v, it must be a prefix of IPv4 or IPv6, not of both", ErrInvalidToken, network)
+			return fmt.Errorf("%w: Networks holds %v, it must be a prefix of IPv4 or of IPv6", ErrInvalidToken, network)
 		}
 	}
 	size := 0
@@ -318,52 +320,31 @@ func orNull[T comparable](value T) *T {
 	return &value
 }
 
-// rest is what a token carries beside its fields. It is comparable.
+// rest is what a token carries beside its fields.
 type rest struct {
-	payer   string    // the ID of the first of its rotations, whose bucket it pays from; empty: its own
-	planned time.Time // the expiry that a rotation has cut short, if rotated is set
-	rotated bool
-	unknown string // the JSON of the properties of More that this version does not know
+	payer   string     // the ID of the first of its rotations, whose bucket it pays from; empty: its own
+	planned *time.Time // the expiry that a rotation has cut short; nil: none has
+	unknown string     // the properties of More that this version does not know
 }
 
 // after returns r, which a change may have lost, as it was before where that is so.
 func (r rest) after(before rest) rest {
-	if r.payer == "" {
-		r.payer = before.payer
-	}
-	if !r.rotated {
-		r.planned, r.rotated = before.planned, before.rotated
-	}
-	if r.unknown == "" {
-		r.unknown = before.unknown
-	}
-	return r
+	return rest{cmp.Or(r.payer, before.payer), cmp.Or(r.planned, before.planned), cmp.Or(r.unknown, before.unknown)}
 }
 
-// moreJSON is what [Token.More] writes.
-type moreJSON struct {
-	Limits        []limitRecord     `json:"limits,omitempty"`
-	Networks      []netip.Prefix    `json:"networks,omitempty"`
-	Metadata      map[string]string `json:"metadata,omitempty"`
-	CreatedBy     string            `json:"created_by,omitempty"`
-	RevokedAt     time.Time         `json:"revoked_at,omitzero"`
-	RevokedFor    string            `json:"revoked_for,omitempty"`
-	RotatedTo     string            `json:"rotated_to,omitempty"`
-	Payer         string            `json:"payer,omitempty"`
-	PlannedExpiry *time.Time        `json:"planned_expiry,omitempty"`
-}
-
-// fields are the properties by name. encoding/json alone would fold the case of names.
-func (m *moreJSON) fields() map[string]any {
-	return map[string]any{
-		"limits": &m.Limits, "networks": &m.Networks, "metadata": &m.Metadata, "created_by": &m.CreatedBy,
-		"revoked_at": &m.RevokedAt, "revoked_for": &m.RevokedFor, "rotated_to": &m.RotatedTo,
-		"payer": &m.Payer, "planned_expiry": &m.PlannedExpiry,
+// more are the fields that [Token.More] writes.
+func (t *Token) more() properties.Fields {
+	return properties.Fields{
+		"limits": (*exactLimits)(&t.Limits), "networks": &t.Networks, "metadata": &t.Metadata, "created_by": &t.CreatedBy,
+		"revoked_at": &t.RevokedAt, "revoked_for": &t.RevokedFor, "rotated_to": &t.RotatedTo,
+		"payer": &t.rest.payer, "planned_expiry": &t.rest.planned,
 	}
 }
 
-// limitRecord is a [Limit] to the last bit.
-type limitRecord struct {
+// exactLimits are limits that JSON keeps to the last bit, where a [Limit] is for clients.
+type exactLimits []Limit
+
+type exactLimit struct {
 	Name     string        `json:"name,omitempty"`
 	Rate     int           `json:"rate"`
 	Burst    int           `json:"burst,omitempty"`
@@ -371,75 +352,46 @@ type limitRecord struct {
 	Calendar Calendar      `json:"calendar,omitempty"`
 }
 
+func (l exactLimits) MarshalJSON() ([]byte, error) {
+	exact := make([]exactLimit, len(l))
+	for i := range l {
+		exact[i] = exactLimit(l[i])
+	}
+	return json.Marshal(exact)
+}
+
+func (l *exactLimits) UnmarshalJSON(text []byte) error {
+	var exact []exactLimit
+	err := json.Unmarshal(text, &exact)
+	for _, limit := range exact {
+		*l = append(*l, Limit(limit))
+	}
+	return err
+}
+
 // More returns a JSON object of Limits, Networks, Metadata, CreatedBy, RevokedAt,
 // RevokedFor and RotatedTo, and of what later versions add. A store keeps it as it is,
 // byte by byte, and gives it back by [Token.SetMore]: so a new field needs no new
 // column. It is empty if there is none of it.
 func (t Token) More() string {
-	more := moreJSON{
-		Networks: t.Networks, Metadata: t.Metadata, CreatedBy: t.CreatedBy,
-		RevokedAt: stored(t.RevokedAt), RevokedFor: t.RevokedFor, RotatedTo: t.RotatedTo, Payer: t.rest.payer,
+	t.RevokedAt = stored(t.RevokedAt)
+	text, err := t.more().Write(t.rest.unknown)
+	if err != nil { // a prefix or a time that Validate refuses
+		return t.rest.unknown
 	}
-	for _, l := range t.Limits {
-		more.Limits = append(more.Limits, limitRecord(l))
-	}
-	if t.rest.rotated {
-		planned := stored(t.rest.planned)
-		more.PlannedExpiry = &planned
-	}
-	text, err := json.Marshal(more)
-	switch known, unknown := string(text), t.rest.unknown; {
-	case err != nil: // a prefix or a time that Validate refuses
-		return unknown
-	case known == "{}":
-		return unknown
-	case unknown != "":
-		return known[:len(known)-1] + "," + unknown[1:]
-	default:
-		return known
-	}
+	return text
 }
 
 // SetMore sets the fields that [Token.More] wrote, and keeps what it does not know. An
 // error changes nothing.
 func (t *Token) SetMore(text string) error {
-	more, unknown, err := parseMore(text)
+	var read Token
+	unknown, err := read.more().Read(text)
 	if err != nil {
 		return fmt.Errorf("httpkey: read the further fields of a token: %w", err)
 	}
-	t.Limits = nil
-	for _, l := range more.Limits {
-		t.Limits = append(t.Limits, Limit(l))
-	}
-	t.Networks, t.Metadata, t.CreatedBy = more.Networks, more.Metadata, more.CreatedBy
-	t.RevokedAt, t.RevokedFor, t.RotatedTo = more.RevokedAt, more.RevokedFor, more.RotatedTo
-	t.rest = rest{payer: more.Payer, unknown: unknown}
-	if more.PlannedExpiry != nil {
-		t.rest.planned, t.rest.rotated = *more.PlannedExpiry, true
-	}
+	t.Limits, t.Networks, t.Metadata, t.CreatedBy = read.Limits, read.Networks, read.Metadata, read.CreatedBy
+	t.RevokedAt, t.RevokedFor, t.RotatedTo = read.RevokedAt, read.RevokedFor, read.RotatedTo
+	t.rest = rest{read.rest.payer, read.rest.planned, unknown}
 	return nil
-}
-
-// parseMore returns the properties that are known, and an object of the others.
-func parseMore(text string) (more moreJSON, unknown string, err error) {
-	if text == "" {
-		return more, "", nil
-	}
-	var properties map[string]json.RawMessage
-	if err := json.Unmarshal([]byte(text), &properties); err != nil {
-		return more, "", err
-	}
-	for name, field := range more.fields() {
-		if value, ok := properties[name]; ok {
-			if err := json.Unmarshal(value, field); err != nil {
-				return more, "", fmt.Errorf("%s: %w", name, err)
-			}
-			delete(properties, name)
-		}
-	}
-	if len(properties) == 0 {
-		return more, "", nil
-	}
-	kept, err := json.Marshal(properties)
-	return more, string(kept), err
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// request is one way to use a route. What it answers to those who may is ok.
+// request is one way to use a route. A person who may use it is answered ok.
 type request struct {
 	pattern string // as in routes
 	method  string
@@ -22,7 +22,7 @@ type request struct {
 	ok      int
 }
 
-// requests are every route in every way.
+// requests have every route in every way.
 var requests = []request{
 	{"/{$}", "GET", false, "", 200},
 	{"/{$}", "POST", false, `{"label":"new"}`, 201},
@@ -75,7 +75,7 @@ func (q request) send(s *site, login, id string, headers ...string) *httptest.Re
 	return s.send(login, q.method, path, q.body, headers...)
 }
 
-// The table that the others go through has every route.
+// The table of the other tests has every route.
 func TestEveryRouteIsInTheTable(t *testing.T) {
 	t.Parallel()
 	want := make(map[string]bool)
@@ -279,7 +279,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// Who would rather have a page gets it, all others JSON.
+// A request that prefers a page gets it, any other gets JSON.
 func TestRepresentation(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})

@@ -228,8 +228,8 @@ func manyScopes(n int) []string {
 	return scopes
 }
 
-// What a token cannot have is the sender's fault, and no failure to tell of.
-func TestWhatNoTokenCanHave(t *testing.T) {
+// A property that no token can have is the sender's fault: the audit does not hear of it.
+func TestPropertiesThatNoTokenCanHave(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
 	_, token := s.created(s.api("ada", "POST", "/",
@@ -248,7 +248,7 @@ func TestWhatNoTokenCanHave(t *testing.T) {
 	}
 }
 
-// A change is not refused for what it leaves as it is.
+// A change is not refused for a field that it does not change.
 func TestTokenWithoutALabelCanBeChanged(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
@@ -306,7 +306,7 @@ func TestUpdate(t *testing.T) {
 			t.Fatal(err)
 		}
 
-		// From its creation on, not from now.
+		// MaxLifetime counts from the creation, not from now.
 		last := before.CreatedAt.Add(90 * day)
 		s.want(400, s.api("ada", "PATCH", "/id/", `{"expired_at":"`+last.Add(time.Second).Format(time.RFC3339)+`"}`))
 		w := s.want(200, s.api("ada", "PATCH", "/id/",
@@ -382,7 +382,7 @@ func TestChangesDoNotUndoARevocation(t *testing.T) {
 	}
 }
 
-// What has ended stays ended.
+// An ended token stays ended.
 func TestNothingIsBroughtBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -582,7 +582,7 @@ func TestFailedRotationCanBeRepeated(t *testing.T) {
 	}
 }
 
-// A store that is down is told to the audit, and to the client only that.
+// The audit hears why a store fails. The client hears only that it does.
 func TestStoreIsDown(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("secret detail of the store")
@@ -657,7 +657,7 @@ func TestChangesAreLimited(t *testing.T) {
 	})
 }
 
-// chargeFunc is a limiter that admits all, and shows each charge.
+// chargeFunc is a limiter that admits all requests and shows each charge.
 type chargeFunc func(*httpkey.Charge)
 
 func (f chargeFunc) Allow(_ context.Context, c *httpkey.Charge) (httpkey.Result, error) {

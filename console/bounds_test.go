@@ -14,7 +14,7 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// A list that finds little reads many tokens at a time, whatever the size of its pages.
+// A list that finds little reads many tokens at a time, even if its pages are small.
 func TestSearchesReadManyAtATime(t *testing.T) {
 	t.Parallel()
 	store := httpkeytest.NewStore(memstore.New())
@@ -31,8 +31,8 @@ func TestSearchesReadManyAtATime(t *testing.T) {
 	}
 }
 
-// A store is asked for the kind that is wanted, not for all, and for no more tokens
-// of all workspaces together than one request looks at, and a few.
+// A list asks the store for the kind that is wanted alone. Of all workspaces together it
+// asks for no more tokens than one request looks at.
 func TestListsAskForNoMoreThanIsLookedAt(t *testing.T) {
 	t.Parallel()
 	p := Principal{User: "u", ServiceTokens: true}
@@ -57,7 +57,7 @@ func TestListsAskForNoMoreThanIsLookedAt(t *testing.T) {
 	}
 }
 
-func TestWhatIsSearchedForIsBounded(t *testing.T) {
+func TestSearchesAreBounded(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
 	for search, want := range map[string]int{strings.Repeat("ä", maxSearch): 200, strings.Repeat("a", maxSearch+1): 400} {
@@ -68,7 +68,7 @@ func TestWhatIsSearchedForIsBounded(t *testing.T) {
 	}
 }
 
-// Names are what a page shows, so they are what people search for.
+// People search for the names that a page shows.
 func TestNamesAreFound(t *testing.T) {
 	t.Parallel()
 	p := Principal{User: "u-1", Names: map[string]string{"u-2": "Grace Hopper", "w-1": "Harvard", "s-1": "Read issues"}}
@@ -82,7 +82,7 @@ func TestNamesAreFound(t *testing.T) {
 	}
 }
 
-// A page does not say that a token is revoked which is not, whoever made the link.
+// A made-up link does not make a page say that an active token is revoked.
 func TestPagesSayWhatIsTrue(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
@@ -104,7 +104,7 @@ func TestPagesSayWhatIsTrue(t *testing.T) {
 	}
 }
 
-// To save a form again changes nothing, and is no event.
+// A form that is saved again changes nothing, and is no event.
 func TestLineBreaksOfFormsAreThoseOfPrograms(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
@@ -116,8 +116,8 @@ func TestLineBreaksOfFormsAreThoseOfPrograms(t *testing.T) {
 	}
 }
 
-// What a handler around this one has set stays; an asset is only to be read; and nobody
-// has a long header parsed before they are logged in.
+// A header that a handler around the console has set stays. An asset can only be read. A
+// long header is not parsed.
 func TestHeadersAroundTheConsole(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
@@ -141,7 +141,7 @@ func TestHeadersAroundTheConsole(t *testing.T) {
 	}
 }
 
-// asked is a store that notes what it is asked for.
+// asked is a store that notes the filters of its lists.
 type asked struct {
 	*memstore.Store
 	filters []httpkey.Filter
@@ -152,8 +152,8 @@ func (a *asked) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, er
 	return a.Store.List(ctx, f)
 }
 
-// A page offers no rotation that would be refused.
-func TestRotationIsOfferedToWhoMay(t *testing.T) {
+// A page offers no rotation that the console would refuse.
+func TestRotationIsOfferedIfAllowed(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
 	for name, tt := range map[string]struct {

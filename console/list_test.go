@@ -66,8 +66,8 @@ func populate(s *site, n int) {
 	}
 }
 
-// Every list has exactly the tokens that its reader manages, each once, in order,
-// whatever the size of a page.
+// Every list has exactly the tokens that its reader manages, each once, in order, for any
+// size of a page.
 func TestListsAreMergedAndPaged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -101,8 +101,7 @@ func TestListsAreMergedAndPaged(t *testing.T) {
 	})
 }
 
-// A list stays whole while tokens before the cursor come and go, the one at the
-// cursor too.
+// A list stays whole while tokens before the cursor come and go, and the one at it goes.
 func TestPagingIsStable(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -223,7 +222,7 @@ func TestFilters(t *testing.T) {
 	}
 }
 
-// One request looks at so many tokens and no more, and says where to go on.
+// One request looks at maxScan tokens at most, and its cursor leads on.
 func TestScanIsBounded(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
@@ -259,7 +258,7 @@ func TestScanIsBounded(t *testing.T) {
 	}
 }
 
-// A list that needs no sorting reads one page of the store, however many there are.
+// A list that needs no sorting reads one page of the store.
 func TestListReadsNoMoreThanItMust(t *testing.T) {
 	t.Parallel()
 	store := httpkeytest.NewStore(memstore.New())
@@ -277,7 +276,7 @@ func TestListReadsNoMoreThanItMust(t *testing.T) {
 	}
 }
 
-// The store is never asked for everybody's tokens.
+// No list asks the store for everybody's tokens.
 func TestListNeverAsksForAll(t *testing.T) {
 	t.Parallel()
 	for _, p := range []Principal{

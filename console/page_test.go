@@ -189,8 +189,8 @@ func TestConfirmationShowsTheLastUse(t *testing.T) {
 	})
 }
 
-// Whatever a label holds is shown as text, apart from the text around it, and
-// comes back from the form as it was.
+// A page shows any label as text, apart from the text around it. The form gives it back as
+// it was.
 func TestLabelsAreText(t *testing.T) {
 	t.Parallel()
 	for _, label := range []string{
@@ -330,7 +330,7 @@ func TestExpiryChoicesShowTheirDates(t *testing.T) {
 	})
 }
 
-// A policy of 90 days has room for 90 days where a clock is put back, too.
+// A policy of 90 days has room for 90 days even if the clock is put back in between.
 func TestExpiryChoicesAreNotMovedByTheClock(t *testing.T) {
 	t.Parallel()
 	berlin, err := time.LoadLocation("Europe/Berlin")
@@ -402,9 +402,10 @@ func TestWhatIsOffered(t *testing.T) {
 			t.Errorf("a revoked token offers %s", link)
 		}
 	}
+	s.want(409, s.page("ada", "/id/rotate/"))
 }
 
-// Ids show as the names that people have for them; whose a token is, if it is not one's own.
+// A page shows IDs by their names, and the owner of a token if it is another person.
 func TestNamesAreShown(t *testing.T) {
 	t.Parallel()
 	store := memstore.New()

@@ -100,7 +100,7 @@ func (s *site) serve(r *http.Request) *httptest.ResponseRecorder {
 	return w
 }
 
-// Browsers send these.
+// Browsers send these headers.
 const (
 	browserAccept = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
 	formType      = "application/x-www-form-urlencoded"
@@ -150,7 +150,7 @@ func decode(t testing.TB, w *httptest.ResponseRecorder, into any) {
 
 const nonce = "a-nonce-of-some-length"
 
-// newForm is a form for a new token, with what pairs of name and value add to it.
+// newForm returns a form for a new token; pairs are further names and values.
 func newForm(pairs ...string) string {
 	form := url.Values{"nonce": {nonce}, "label": {"laptop"}, "kind": {"api_key"}, "expiry": {"90"}}
 	for i := 0; i < len(pairs); i += 2 {

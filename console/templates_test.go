@@ -49,7 +49,7 @@ func TestFilesAreLaidOver(t *testing.T) {
 	}
 }
 
-// A definition is replaced whichever file has the new one.
+// A file may replace a definition of another file.
 func TestAnyFileMayReplaceADefinition(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{Files: fstest.MapFS{
@@ -109,7 +109,7 @@ func TestAssets(t *testing.T) {
 	}
 }
 
-// Every text that a status, an order, a filter or an action has is there.
+// Every status, order, filter and action has a text.
 func TestEveryCodeHasAText(t *testing.T) {
 	t.Parallel()
 	own, err := ownLook()

@@ -160,27 +160,27 @@ func NewStore(store httpkey.TokenStore) *Store { return &Store{store: store} }
 
 // Create implements [httpkey.TokenStore].
 func (s *Store) Create(ctx context.Context, t httpkey.Token) (httpkey.Token, error) {
-	return answer(s, ctx, "Create", func() (httpkey.Token, error) { return s.store.Create(ctx, t) })
+	return answer(ctx, s, "Create", func() (httpkey.Token, error) { return s.store.Create(ctx, t) })
 }
 
 // Lookup implements [httpkey.TokenStore].
 func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
-	return answer(s, ctx, "Lookup", func() (httpkey.Token, error) { return s.store.Lookup(ctx, d) })
+	return answer(ctx, s, "Lookup", func() (httpkey.Token, error) { return s.store.Lookup(ctx, d) })
 }
 
 // Get implements [httpkey.TokenStore].
 func (s *Store) Get(ctx context.Context, id string) (httpkey.Token, error) {
-	return answer(s, ctx, "Get", func() (httpkey.Token, error) { return s.store.Get(ctx, id) })
+	return answer(ctx, s, "Get", func() (httpkey.Token, error) { return s.store.Get(ctx, id) })
 }
 
 // List implements [httpkey.TokenStore].
 func (s *Store) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, error) {
-	return answer(s, ctx, "List", func() ([]httpkey.Token, error) { return s.store.List(ctx, f) })
+	return answer(ctx, s, "List", func() ([]httpkey.Token, error) { return s.store.List(ctx, f) })
 }
 
 // Update implements [httpkey.TokenStore].
 func (s *Store) Update(ctx context.Context, id string, change func(*httpkey.Token) error) (httpkey.Token, error) {
-	return answer(s, ctx, "Update", func() (httpkey.Token, error) { return s.store.Update(ctx, id, change) })
+	return answer(ctx, s, "Update", func() (httpkey.Token, error) { return s.store.Update(ctx, id, change) })
 }
 
 // Delete implements [httpkey.TokenStore].
@@ -193,7 +193,7 @@ func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
 	return s.do(ctx, "Touch", func() error { return s.store.Touch(ctx, used) })
 }
 
-func answer[T any](s *Store, ctx context.Context, method string, call func() (T, error)) (T, error) {
+func answer[T any](ctx context.Context, s *Store, method string, call func() (T, error)) (T, error) {
 	var value T
 	err := s.do(ctx, method, func() (err error) {
 		value, err = call()

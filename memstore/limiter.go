@@ -18,9 +18,10 @@ import (
 // to a whole part of the new one. It is safe for concurrent use, never waits and starts no
 // goroutine.
 //
-// When a bucket is full again it goes, by the next call, whatever that is for, after two of
-// the longest windows in use, or of ten seconds; so one limit with a long window keeps all
-// buckets for longer. Quotas are kept apart, until the end of their day or month.
+// A bucket takes about 80 bytes beside the payer's name, and 20 more while it is in use all
+// the time. When it is full again, a later call lets it go: after two of the longest windows
+// in use, or of ten seconds. So one limit with a long window keeps all buckets for longer.
+// Quotas are kept apart from them, for up to two of the longest days or months in use.
 type Limiter struct {
 	limiterHolder
 	steady *ram.Buckets[gcra.Bucket]

@@ -14,15 +14,15 @@ import (
 // first refills through in one. It is a sliding log: a request counts for
 // exactly one Period. Make one with [NewWindow].
 //
-// Limit.Burst plays no part; a Result has Rate in its place. A limit that changes counts
-// the requests that were let in, whatever the limit was then. Quotas are as with [Limiter]. Remaining is Rate less
-// what counts now, ResetAfter ends when the latest request that was let in leaves, and
-// RetryAfter when enough of the earliest have.
+// Limit.Burst plays no part; a Result has Rate in its place. A limit that changes counts the
+// requests that were let in, whatever the limit was then. Quotas are as with [Limiter].
+// Remaining is Rate less the requests that count now. ResetAfter ends when the latest of them
+// leaves, and RetryAfter when enough of the earliest have.
 //
-// It is safe for concurrent use, never waits and starts no goroutine. A bucket
-// takes about 110 bytes beside its key, and 16 to 32 more for each microsecond in
-// which requests were let in during the last Period: up to 2 KB for 60 a minute,
-// and 2 to 3 MB for 100,000 an hour. It goes as a [Limiter]'s does.
+// It is safe for concurrent use, never waits and starts no goroutine. A bucket takes about
+// 80 bytes beside the payer's name, and 16 to 32 more for each microsecond in which requests
+// were let in during the last Period: up to 2 KB for 60 a minute, and 2 to 3 MB for 100,000
+// an hour. The limiter lets it go as a [Limiter] does.
 type Window struct {
 	limiterHolder
 	logs   *ram.Buckets[slidingLog]

@@ -34,7 +34,9 @@ type keys struct {
 
 func newKeys(prefix string) keys {
 	base := prefix + "{tokens}:"
-	return keys{base: base, tokens: base + "tokens", digests: base + "digests", used: base + "used", changes: base + "changes"}
+	return keys{
+		base: base, tokens: base + "tokens", digests: base + "digests", used: base + "used", changes: base + "changes",
+	}
 }
 
 // orders returns the names of all orders that t is in.

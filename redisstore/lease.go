@@ -77,9 +77,11 @@ func (s *leases) spend(b bucket, limit httpkey.Limit, n int) (httpkey.Result, in
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l, now := s.find(b, limit), time.Now()
-	l.expire(now)
 	asking := intent{asked: now, givenUp: l.givenUp}
-	switch {
+	if l.limit != limit { // it has changed just now
+		return httpkey.Result{}, asking
+	}
+	switch l.expire(now); {
 	case n == 0:
 		return httpkey.Result{}, asking
 	case l.n < n:
@@ -114,6 +116,9 @@ func (s *leases) keep(b bucket, limit httpkey.Limit, n int, asked intent, result
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l, now := s.find(b, limit), time.Now()
+	if l.limit != limit {
+		return result
+	}
 	if l.givenUp != asked.givenUp {
 		asked.ahead = 0
 	}
@@ -133,8 +138,8 @@ func (s *leases) keep(b bucket, limit httpkey.Limit, n int, asked intent, result
 	return result
 }
 
-// giveUp returns how much is held of a bucket, and holds it no longer.
-func (s *leases) giveUp(b bucket, limit httpkey.Limit) int {
+// giveUp returns how many seconds of a bucket are held, and holds them no longer.
+func (s *leases) giveUp(b bucket, limit httpkey.Limit) float64 {
 	if s == nil {
 		return 0
 	}
@@ -142,27 +147,41 @@ func (s *leases) giveUp(b bucket, limit httpkey.Limit) int {
 	defer s.mu.Unlock()
 	l := s.find(b, limit)
 	l.expire(time.Now())
-	held := l.n
+	held := 0.0
+	if l.n > 0 {
+		held = l.limit.Period.Seconds() / float64(l.limit.Rate) * float64(l.n)
+	}
 	l.n, l.full = 0, time.Time{}
 	l.givenUp++
+	if l.limit != limit && limit.Rate > 0 {
+		*l = lease{limit: limit, givenUp: l.givenUp}
+	}
 	return held
 }
 
-// find returns the lease of a bucket. Under another limit than before, it holds nothing.
+// areOfAnother reports whether what is known of a bucket was under another limit.
+func (s *leases) areOfAnother(b bucket, limit httpkey.Limit) bool {
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.find(b, limit).limit != limit
+}
+
+// find returns the lease of a bucket, which is of the limit if there was none.
 func (s *leases) find(b bucket, limit httpkey.Limit) *lease {
 	l := s.young[b]
-	if l == nil {
-		if l = s.old[b]; l == nil {
-			l = &lease{limit: limit}
-		}
-		if len(s.young) >= memoSize {
-			s.old, s.young = s.young, make(map[bucket]*lease)
-		}
-		s.young[b] = l
+	if l != nil {
+		return l
 	}
-	if l.limit != limit {
-		*l = lease{limit: limit, givenUp: l.givenUp + 1}
+	if l = s.old[b]; l == nil {
+		l = &lease{limit: limit}
 	}
+	if len(s.young) >= memoSize {
+		s.old, s.young = s.young, make(map[bucket]*lease)
+	}
+	s.young[b] = l
 	return l
 }
 
@@ -175,6 +194,9 @@ func (l *lease) with(r httpkey.Result) httpkey.Result {
 
 // expire drops the slots that have begun.
 func (l *lease) expire(now time.Time) {
+	if l.n == 0 {
+		return
+	}
 	whole, _ := slots(l.limit, max(0, l.end.Sub(now)))
 	l.n = min(l.n, whole)
 }

@@ -49,7 +49,7 @@ func (g *gcraServer) EvalSha(ctx context.Context, _ string, keys []string, args 
 	if at, ok := ctx.Value(moment{}).(*time.Time); ok {
 		*at = now
 	}
-	if len(args) == 6 { // takeScript, which is asked for what is forced
+	if len(args) == 7 { // takeScript, which is asked for what is forced
 		g.force(cmd, keys[0], now, args)
 		return cmd
 	}
@@ -72,10 +72,13 @@ func (g *gcraServer) EvalSha(ctx context.Context, _ string, keys []string, args 
 
 // force is takeScript for one bucket.
 func (g *gcraServer) force(cmd *redis.Cmd, key string, now time.Time, args []any) {
-	n, rate, burst := args[2].(int), args[3].(int), args[4].(int)
-	slot := time.Duration(args[5].(float64)*1e6+0.5) * time.Microsecond / time.Duration(rate)
+	n, held, rate, burst := args[2].(int), args[3].(float64), args[4].(int), args[5].(int)
+	slot := time.Duration(args[6].(float64)*1e6+0.5) * time.Microsecond / time.Duration(rate)
 	tat := g.tat[key]
 	if tat.Before(now) {
+		tat = now
+	}
+	if tat = tat.Add(-time.Duration(held * float64(time.Second))); tat.Before(now) {
 		tat = now
 	}
 	after := tat.Add(time.Duration(n) * slot)
@@ -108,7 +111,8 @@ func ask(t *testing.T, l *Limiter, limit httpkey.Limit, n int) (httpkey.Result, 
 	if err != nil {
 		t.Error(err)
 	}
-	if r.Remaining < 0 || r.Remaining > limit.Burst || r.ResetAfter < 0 || r.Allowed != (r.RetryAfter == 0) || !r.Allowed && r.Remaining >= n {
+	if r.Remaining < 0 || r.Remaining > limit.Burst || r.ResetAfter < 0 || r.Allowed != (r.RetryAfter == 0) ||
+		!r.Allowed && r.Remaining >= n {
 		t.Errorf("asking for %d returned %+v", n, r)
 	}
 	return r, admitted{at, n}
@@ -122,7 +126,8 @@ func checkStretches(t *testing.T, limit httpkey.Limit, all []admitted) {
 		total := 0
 		for _, last := range all[first:] {
 			total += last.n
-			if stretch := last.at.Sub(all[first].at); int64(total-limit.Burst)*int64(limit.Period) > int64(limit.Rate)*int64(stretch) {
+			stretch := last.at.Sub(all[first].at)
+			if int64(total-limit.Burst)*int64(limit.Period) > int64(limit.Rate)*int64(stretch) {
 				t.Fatalf("%+v let in %d within %v", limit, total, stretch)
 			}
 		}
@@ -409,7 +414,9 @@ func TestLeasesOnTheWayAreLostToARefund(t *testing.T) {
 		group.Go(func() { _, _ = ask(t, limiter, limit, 1) }) // which takes ahead
 		elapse(1500 * time.Millisecond)
 		group.Go(func() {
-			if _, err := limiter.Allow(t.Context(), &httpkey.Charge{Bucket: "key", Limits: []httpkey.Limit{limit}, Cost: -60, Forced: true}); err != nil {
+			refund := of("key", -60, limit)
+			refund.Forced = true
+			if _, err := limiter.Allow(t.Context(), refund); err != nil {
 				t.Error(err)
 			}
 		})

@@ -36,15 +36,15 @@ import (
 // The Limiter remembers the denials of a limit that is asked alone. It answers the
 // same client from memory until RetryAfter is over: a denial changes nothing, so Redis
 // would say the same. Remaining is then what it was at the denial. A forced charge and a
-// refund of this process end that; a refund of another process shows when RetryAfter is
-// over. The memory takes some 3 MB at most.
+// refund of this process end that, and so does what it takes of the bucket otherwise. A
+// refund of another process shows when RetryAfter is over. The memory takes some 3 MB at most.
 //
 // With Options.Lease, a process takes permits ahead where a bucket is in steady use. It
 // spends them without asking Redis, before they would have come back. Redis admits
 // nothing more for them, so no stretch of time has more than without. If Redis has no room
 // for that much, it is asked once more, for the request alone. What a process does not
-// spend is lost: to other processes, to charges under several limits, and to a request for
-// more than it holds. A forced charge and a refund give it back. A refund by another
+// spend is lost: to other processes, and to a request for more than it holds. Charges under
+// several limits, forced charges and refunds give it back. A refund by another
 // process can let in as much more as this one holds. Remaining and
 // ResetAfter count what this process holds as not taken. They do not count what
 // others took since it last asked. Leases take some 3 MB more.
@@ -91,58 +91,47 @@ func (l *Limiter) allow(ctx context.Context, c *httpkey.Charge, now time.Time) (
 	}
 	items := charge.Items(c, now)
 	switch {
-	case len(items) == 1 && isShut(c, items[0]):
+	case isShut(c, items):
 		return items[0].Result(gcra.Result{}), nil
-	case len(items) == 1 && isAlone(c, items[0]):
-		return l.alone(ctx, c.Bucket, items[0], c.Cost)
-	case c.Forced:
-		return l.force(ctx, c, items)
+	case isAlone(c, items) && !l.leases.areOfAnother(bucket{c.Bucket, items[0].Term}, items[0].Limit):
+		return l.alone(ctx, c, items)
 	}
-	return l.together(ctx, c, items, make([]int, len(items)))
+	return l.denied.charge(c, items, func() (httpkey.Result, error) { return l.together(ctx, c, items) })
 }
 
-// isShut reports whether a limit that refills admits nothing at all.
-func isShut(c *httpkey.Charge, item charge.Item) bool {
-	return item.Limit.Rate == 0 && !item.IsQuota() && !c.Forced
+// isShut reports whether c is about one limit, which admits nothing at all.
+func isShut(c *httpkey.Charge, items []charge.Item) bool {
+	return len(items) == 1 && items[0].Limit.Rate == 0 && !c.Forced
 }
 
-// isAlone reports whether redis_rate can decide.
-func isAlone(c *httpkey.Charge, item charge.Item) bool {
-	return !c.Forced && !item.IsQuota() && c.Cost <= item.Limit.Burst
+// isAlone reports whether c is about one limit that refills, and may pass under it.
+func isAlone(c *httpkey.Charge, items []charge.Item) bool {
+	return len(items) == 1 && !items[0].IsQuota() && !c.Forced && c.Cost <= items[0].Limit.Burst
 }
 
 // alone decides under one limit from memory, or by redis_rate.
-func (l *Limiter) alone(ctx context.Context, payer string, item charge.Item, n int) (httpkey.Result, error) {
-	b, limit := bucket{payer, item.Term}, item.Limit
-	return l.leases.allow(b, limit, n, func(ahead int) (httpkey.Result, error) {
-		ask := func() (httpkey.Result, error) { return l.ask(ctx, payer, item, n+ahead) }
+func (l *Limiter) alone(ctx context.Context, c *httpkey.Charge, items []charge.Item) (httpkey.Result, error) {
+	b, limit := bucket{c.Bucket, items[0].Term}, items[0].Limit
+	return l.leases.allow(b, limit, c.Cost, func(ahead int) (httpkey.Result, error) {
+		ask := func() (httpkey.Result, error) { return l.ask(ctx, c.Bucket, items[0], c.Cost+ahead) }
 		if ahead > 0 { // nobody asked for so much, so that a denial is not worth remembering
-			return ask()
+			return l.denied.charge(c, items, ask)
 		}
-		return l.denied.allow(b, limit, n, ask)
+		return l.denied.allow(b, limit, c.Cost, ask)
 	})
 }
 
-// force charges or refunds. All that this process holds of the buckets goes back with it:
-// what Redis then says is true, and a refund makes no more than full.
-func (l *Limiter) force(ctx context.Context, c *httpkey.Charge, items []charge.Item) (httpkey.Result, error) {
-	held := make([]int, len(items))
-	for i, item := range items {
-		held[i] = l.leases.giveUp(bucket{c.Bucket, item.Term}, item.Limit)
-	}
-	return l.denied.force(c.Bucket, items, func() (httpkey.Result, error) { return l.together(ctx, c, items, held) })
-}
-
-// together decides by takeScript. What is held of a bucket is taken from its cost.
-func (l *Limiter) together(
-	ctx context.Context, c *httpkey.Charge, items []charge.Item, held []int,
-) (httpkey.Result, error) {
+// together decides by takeScript. All that this process holds of the buckets goes back
+// before, so that a charge finds it, and a refund makes no more than full.
+func (l *Limiter) together(ctx context.Context, c *httpkey.Charge, items []charge.Item) (httpkey.Result, error) {
 	questions := make([]question, len(items))
 	for i, item := range items {
-		questions[i] = question{key: bucketKey(l.prefix, c.Bucket, item), sort: quotaSort, n: c.Cost - held[i], item: item}
+		q := question{key: bucketKey(l.prefix, c.Bucket, item), sort: quotaSort, n: c.Cost, item: item}
 		if !item.IsQuota() {
-			questions[i].key, questions[i].sort = ratePrefix+questions[i].key, steadySort
+			q.key, q.sort = ratePrefix+q.key, steadySort
+			q.held = l.leases.giveUp(bucket{c.Bucket, item.Term}, item.Limit)
 		}
+		questions[i] = q
 	}
 	return decide(ctx, l.rdb, c, questions)
 }

@@ -120,20 +120,29 @@ func TestRepliesAreRounded(t *testing.T) {
 		want         httpkey.Result
 	}{
 		{"one request", perMinute, 1, 1, -1, httpkey.Result{Allowed: true, Remaining: 59, ResetAfter: time.Second}},
-		{"a little too much", perMinute, 1, 1.0000002, -1, httpkey.Result{Allowed: true, Remaining: 59, ResetAfter: time.Second}},
-		{"a little too little", perMinute, 1, 0.9999999, -1, httpkey.Result{Allowed: true, Remaining: 59, ResetAfter: time.Second}},
-		{"a microsecond more", perMinute, 1, 1.000001, -1, httpkey.Result{Allowed: true, Remaining: 58, ResetAfter: 1000001 * time.Microsecond}},
+		{"a little too much", perMinute, 1, 1.0000002, -1, httpkey.Result{Allowed: true, Remaining: 59,
+			ResetAfter: time.Second}},
+		{"a little too little", perMinute, 1, 0.9999999, -1, httpkey.Result{Allowed: true, Remaining: 59,
+			ResetAfter: time.Second}},
+		{"a microsecond more", perMinute, 1, 1.000001, -1, httpkey.Result{Allowed: true, Remaining: 58,
+			ResetAfter: 1000001 * time.Microsecond}},
 		{"the last", perMinute, 1, 60, -1, httpkey.Result{Allowed: true, ResetAfter: time.Minute}},
 		{"the last, a little too much", perMinute, 1, 60.0000002, -1, httpkey.Result{Allowed: true, ResetAfter: time.Minute}},
-		{"below empty", perMinute, 1, 90.5, 31.5, httpkey.Result{ResetAfter: 90500 * time.Millisecond, RetryAfter: 31500001 * time.Microsecond}},
+		{"below empty", perMinute, 1, 90.5, 31.5, httpkey.Result{ResetAfter: 90500 * time.Millisecond,
+			RetryAfter: 31500001 * time.Microsecond}},
 		{"denied", perMinute, 1, 60, 1, httpkey.Result{ResetAfter: time.Minute, RetryAfter: 1000001 * time.Microsecond}},
-		{"denied by nearly nothing", perMinute, 1, 59.0000001, 0.00000006, httpkey.Result{ResetAfter: 59 * time.Second, RetryAfter: time.Microsecond}},
-		{"denied 5, one less is there", perMinute, 5, 56, 1, httpkey.Result{Remaining: 4, ResetAfter: 56 * time.Second, RetryAfter: 1000001 * time.Microsecond}},
+		{"denied by nearly nothing", perMinute, 1, 59.0000001, 0.00000006,
+			httpkey.Result{ResetAfter: 59 * time.Second, RetryAfter: time.Microsecond}},
+		{"denied 5, one less is there", perMinute, 5, 56, 1, httpkey.Result{Remaining: 4, ResetAfter: 56 * time.Second,
+			RetryAfter: 1000001 * time.Microsecond}},
 		{"nothing of nothing", perMinute, 0, 60.0000001, 0.0000001, httpkey.Result{Allowed: true, ResetAfter: time.Minute}},
 		{"nothing of all", perMinute, 0, 0, -1, httpkey.Result{Allowed: true, Remaining: 60}},
-		{"a third", httpkey.PerSecond(3), 1, 1. / 3, -1, httpkey.Result{Allowed: true, Remaining: 2, ResetAfter: 333334 * time.Microsecond}},
-		{"two thirds", httpkey.PerSecond(3), 1, 2. / 3, -1, httpkey.Result{Allowed: true, Remaining: 1, ResetAfter: 666667 * time.Microsecond}},
-		{"five million a second", httpkey.PerSecond(5e6), 1, 0.0000002, -1, httpkey.Result{Allowed: true, Remaining: 5e6 - 1}},
+		{"a third", httpkey.PerSecond(3), 1, 1. / 3, -1, httpkey.Result{Allowed: true, Remaining: 2,
+			ResetAfter: 333334 * time.Microsecond}},
+		{"two thirds", httpkey.PerSecond(3), 1, 2. / 3, -1, httpkey.Result{Allowed: true, Remaining: 1,
+			ResetAfter: 666667 * time.Microsecond}},
+		{"five million a second", httpkey.PerSecond(5e6), 1, 0.0000002, -1,
+			httpkey.Result{Allowed: true, Remaining: 5e6 - 1}},
 		{"one in a century", httpkey.Limit{Rate: 1, Period: 876_000 * time.Hour}, 1, 876_000 * 3600, -1,
 			httpkey.Result{Allowed: true, ResetAfter: 876_000 * time.Hour}},
 	} {
@@ -169,14 +178,16 @@ func TestBucketsAreNamedByPayerAndWindow(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 	limits := []httpkey.Limit{
-		{Rate: 10, Burst: 25, Period: time.Hour}, {Name: "search", Rate: 7, Period: time.Second}, httpkey.PerDay(5), httpkey.PerMonth(5),
+		{Rate: 10, Burst: 25, Period: time.Hour}, {Name: "search", Rate: 7, Period: time.Second},
+		httpkey.PerDay(5), httpkey.PerMonth(5),
 	}
 	for _, tt := range []struct {
 		payer, prefix string
 		want          [2]string
 	}{
 		{"user:a", "", [2]string{
-			"rate:httpkey:{user:a}::9000000000 rate:httpkey:{user:a}:search:1000000 httpkey:{user:a}::2026-11-27 httpkey:{user:a}::2026-11",
+			"rate:httpkey:{user:a}::9000000000 rate:httpkey:{user:a}:search:1000000 " +
+				"httpkey:{user:a}::2026-11-27 httpkey:{user:a}::2026-11",
 			"httpkey:window:{user:a}::3600000000 httpkey:window:{user:a}:search:1000000 " +
 				"httpkey:window:{user:a}::2026-11-27 httpkey:window:{user:a}::2026-11",
 		}},
@@ -187,7 +198,8 @@ func TestBucketsAreNamedByPayerAndWindow(t *testing.T) {
 		}},
 		{"", "", [2]string{
 			"rate:httpkey:{%}::9000000000 rate:httpkey:{%}:search:1000000 httpkey:{%}::2026-11-27 httpkey:{%}::2026-11",
-			"httpkey:window:{%}::3600000000 httpkey:window:{%}:search:1000000 httpkey:window:{%}::2026-11-27 httpkey:window:{%}::2026-11",
+			"httpkey:window:{%}::3600000000 httpkey:window:{%}:search:1000000 " +
+				"httpkey:window:{%}::2026-11-27 httpkey:window:{%}::2026-11",
 		}},
 	} {
 		var keys []string

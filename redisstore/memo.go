@@ -56,24 +56,52 @@ func (m *memo) allow(b bucket, limit httpkey.Limit, n int, ask func() (httpkey.R
 		return known.again(n, asked), nil
 	}
 	result, err := ask()
-	if err == nil && !result.Allowed {
+	switch {
+	case err != nil:
+	case !result.Allowed:
 		m.keep(b, denial{n, result, asked, time.Now()})
+	case ok && n > 0: // there is less now than was told
+		m.drop(b, known)
 	}
 	return result, err
 }
 
-// force makes a charge that is forced, after which the denials of its buckets no longer hold.
-func (m *memo) force(payer string, items []charge.Item, ask func() (httpkey.Result, error)) (httpkey.Result, error) {
+// charge makes a charge that is not to be remembered, after which the denials of its
+// buckets no longer hold.
+func (m *memo) charge(
+	c *httpkey.Charge, items []charge.Item, ask func() (httpkey.Result, error),
+) (httpkey.Result, error) {
 	result, err := ask()
-	if m == nil {
+	if m == nil || !c.Forced && !result.Allowed {
 		return result, err
+	}
+	for _, item := range items {
+		b := bucket{c.Bucket, item.Term}
+		if c.Forced {
+			m.forget(b)
+		} else if d, ok := m.find(b); ok {
+			m.drop(b, d)
+		}
+	}
+	return result, err
+}
+
+// drop drops a denial of b, which no longer tells the truth.
+func (m *memo) drop(b bucket, d denial) {
+	if d.isForgotten() {
+		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, item := range items {
-		m.put(bucket{payer, item.Term}, denial{asked: time.Now()}) // it keeps out what was asked before
-	}
-	return result, err
+	delete(m.young, b)
+	delete(m.old, b)
+}
+
+// forget drops the denial of b, and keeps out the answers to questions that were asked before.
+func (m *memo) forget(b bucket) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.put(b, denial{asked: time.Now()})
 }
 
 func (m *memo) find(b bucket) (denial, bool) {
@@ -110,7 +138,7 @@ func (m *memo) put(b bucket, d denial) {
 	m.young[b] = d
 }
 
-// isForgotten reports whether force has put d there.
+// isForgotten reports whether forget has put d there.
 func (d denial) isForgotten() bool { return d.answered.IsZero() }
 
 // holds reports whether d still is the answer under a limit.

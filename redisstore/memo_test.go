@@ -54,15 +54,21 @@ func TestDenialsAreRemembered(t *testing.T) {
 			{400 * time.Millisecond, 2, false, 600 * time.Millisecond, 8600 * time.Millisecond},
 			{900 * time.Nanosecond, 2, false, 600 * time.Millisecond, 8600 * time.Millisecond},
 			// The server may have decided as soon as it was asked.
-			{590*time.Millisecond - 900*time.Nanosecond - 1, 2, false, 10*time.Millisecond + time.Microsecond, 8010*time.Millisecond + time.Microsecond},
+			{590*time.Millisecond - 900*time.Nanosecond - 1, 2, false, 10*time.Millisecond + time.Microsecond,
+				8010*time.Millisecond + time.Microsecond},
 			{1, 2, true, 0, 0},
 		}},
 		{"more, of a steady limit", true, no, nil, []request{
-			{0, 3, false, 2 * time.Second, 9 * time.Second}, {0, 10, false, 9 * time.Second, 9 * time.Second}, {0, 1, true, 0, 0},
+			{0, 3, false, 2 * time.Second, 9 * time.Second},
+			{0, 10, false, 9 * time.Second, 9 * time.Second},
+			{0, 1, true, 0, 0},
 		}},
-		{"more, of a window", false, no, nil, []request{{0, 2, false, time.Second, 9 * time.Second}, {0, 3, true, 0, 0}, {0, 1, true, 0, 0}}},
+		{"more, of a window", false, no, nil, []request{
+			{0, 2, false, time.Second, 9 * time.Second}, {0, 3, true, 0, 0}, {0, 1, true, 0, 0},
+		}},
 		{"nothing", true, no, nil, []request{{0, 0, true, 0, 0}}},
-		{"let in", true, httpkey.Result{Allowed: true, Limit: limit, ResetAfter: time.Second}, nil, []request{{0, 2, true, 0, 0}}},
+		{"let in", true, httpkey.Result{Allowed: true, Limit: limit, ResetAfter: time.Second}, nil,
+			[]request{{0, 2, true, 0, 0}}},
 		{"no answer", true, httpkey.Result{}, errors.New("down"), []request{{0, 2, true, 0, 0}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -181,7 +187,7 @@ func TestMemoDecidesAsRedisDoes(t *testing.T) {
 					elapse(time.Duration(random.IntN(60)) * time.Millisecond)
 				}
 				t.Logf("%d of 20,000 were denied from memory", known)
-				if known < 1000 {
+				if known < 500 {
 					t.Error("that shows little")
 				}
 			})
@@ -194,7 +200,8 @@ func TestForcedChargesEndDenials(t *testing.T) {
 	t.Parallel()
 	limit := httpkey.PerMinute(60).Resolve()
 	items := []charge.Item{{Limit: limit, Term: bucketOf("key").term}}
-	refund := func() (httpkey.Result, error) { return httpkey.Result{Allowed: true}, nil }
+	refund := &httpkey.Charge{Bucket: "key", Limits: []httpkey.Limit{limit}, Cost: -1, Forced: true}
+	refunded := func() (httpkey.Result, error) { return httpkey.Result{Allowed: true}, nil }
 	for name, meanwhile := range map[string]bool{"after the denial": false, "while it is under way": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -204,12 +211,12 @@ func TestForcedChargesEndDenials(t *testing.T) {
 				if meanwhile {
 					go func() {
 						elapse(roundTrip / 2)
-						_, _ = m.force("key", items, refund)
+						_, _ = m.charge(refund, items, refunded)
 					}()
 				}
 				_, _ = m.allow(bucketOf("key"), limit, 1, redis.ask)
 				if !meanwhile {
-					_, _ = m.force("key", items, refund)
+					_, _ = m.charge(refund, items, refunded)
 				}
 				elapse(1)
 				if _, _ = m.allow(bucketOf("key"), limit, 1, redis.ask); redis.times != 2 {
@@ -217,6 +224,31 @@ func TestForcedChargesEndDenials(t *testing.T) {
 				}
 				if _, _ = m.allow(bucketOf("key"), limit, 1, redis.ask); redis.times != 2 {
 					t.Error("a denial after the refund was not remembered")
+				}
+			})
+		})
+	}
+}
+
+// What is taken of a bucket ends a denial of it, which told of more.
+func TestChargesEndDenials(t *testing.T) {
+	t.Parallel()
+	limit := httpkey.PerMinute(60).Resolve()
+	items := []charge.Item{{Limit: limit, Term: bucketOf("key").term}}
+	admit := func() (httpkey.Result, error) { return httpkey.Result{Allowed: true, Limit: limit}, nil }
+	for name, take := range map[string]func(*memo){
+		"alone":    func(m *memo) { _, _ = m.allow(bucketOf("key"), limit, 1, admit) },
+		"together": func(m *memo) { _, _ = m.charge(of("key", 1, limit), items, admit) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := newMemo(Options{}, true)
+				redis := &asked{answer: httpkey.Result{Limit: limit, Remaining: 1, RetryAfter: time.Hour}}
+				_, _ = m.allow(bucketOf("key"), limit, 2, redis.ask)
+				take(m)
+				if _, _ = m.allow(bucketOf("key"), limit, 2, redis.ask); redis.times != 2 {
+					t.Errorf("Redis was asked %d times, want 2", redis.times)
 				}
 			})
 		})

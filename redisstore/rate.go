@@ -32,7 +32,7 @@ func (l *Limiter) ask(ctx context.Context, payer string, item charge.Item, n int
 		return result(item.Limit, n, reply.Allowed == n, reply.ResetAfter, reply.RetryAfter), nil // so 0 is always let in
 	case err == nil || isAnswer(err):
 		c := httpkey.Charge{Bucket: payer, Limits: []httpkey.Limit{item.Limit}, Cost: n}
-		return l.together(ctx, &c, []charge.Item{item}, []int{0})
+		return l.together(ctx, &c, []charge.Item{item})
 	}
 	return httpkey.Result{}, fmt.Errorf("httpkey: take from a bucket in Redis: %w", err)
 }
@@ -73,7 +73,8 @@ func isPlausible(reply *redis_rate.Result, limit httpkey.Limit, n int) bool {
 	case 0:
 		return within(reply.ResetAfter, 2*window) && (n == 0 || within(reply.RetryAfter, 2*window))
 	case n:
-		return within(reply.ResetAfter, window) && reply.ResetAfter >= (timeFor(limit, n)-time.Microsecond)/2 // it owes n at least
+		owes := (timeFor(limit, n) - time.Microsecond) / 2 // at least
+		return within(reply.ResetAfter, window) && reply.ResetAfter >= owes
 	}
 	return false
 }

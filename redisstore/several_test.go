@@ -77,7 +77,8 @@ func TestDenialLeavesTheOthersAsTheyWere(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		for i, want := range []struct{ room, remaining int }{{0, 0}, {1, 97}, {1, 47}} {
-			if each := r.Each[i]; each.Allowed != (want.room == 1) || each.Remaining != want.remaining || each.Allowed != (each.RetryAfter == 0) {
+			if each := r.Each[i]; each.Allowed != (want.room == 1) || each.Remaining != want.remaining ||
+				each.Allowed != (each.RetryAfter == 0) {
 				t.Errorf("limit %d: %+v, want %d left", i, each, want.remaining)
 			}
 		}
@@ -97,12 +98,13 @@ func TestWhatCanNeverPass(t *testing.T) {
 			remaining int
 			others    []int
 		}{
-			"a Rate of 0":             {of("payer", 1, httpkey.PerSecond(0)), httpkey.PerSecond(0), 0, nil},
-			"a look at a Rate of 0":   {of("payer", 0, httpkey.PerSecond(0)), httpkey.PerSecond(0), 0, nil},
-			"a quota of 0":            {of("payer", 1, httpkey.PerMonth(0)), httpkey.PerMonth(0), 0, nil},
-			"a cost above Burst":      {of("payer", 4, small), small, 2, nil},
-			"a cost above a quota":    {of("payer", 51, quota), quota, 49, nil},
-			"a Rate of 0 of several":  {of("payer", 1, small, httpkey.PerSecond(0), large), httpkey.PerSecond(0), 0, []int{2, 0, 99}},
+			"a Rate of 0":           {of("payer", 1, httpkey.PerSecond(0)), httpkey.PerSecond(0), 0, nil},
+			"a look at a Rate of 0": {of("payer", 0, httpkey.PerSecond(0)), httpkey.PerSecond(0), 0, nil},
+			"a quota of 0":          {of("payer", 1, httpkey.PerMonth(0)), httpkey.PerMonth(0), 0, nil},
+			"a cost above Burst":    {of("payer", 4, small), small, 2, nil},
+			"a cost above a quota":  {of("payer", 51, quota), quota, 49, nil},
+			"a Rate of 0 of several": {of("payer", 1, small, httpkey.PerSecond(0), large), httpkey.PerSecond(0), 0,
+				[]int{2, 0, 99}},
 			"a cost above one Burst":  {of("payer", 4, large, small, quota), small, 2, []int{99, 2, 49}},
 			"a cost above all Bursts": {of("payer", 101, small, quota), small, 2, []int{2, 49}},
 		} {
@@ -116,7 +118,8 @@ func TestWhatCanNeverPass(t *testing.T) {
 				}
 			}
 		}
-		if r := allow(t, limiter, of("payer", 0, small, large, quota)); r.Each[0].Remaining != 2 || r.Each[1].Remaining != 99 || r.Each[2].Remaining != 49 {
+		if r := allow(t, limiter, of("payer", 0, small, large, quota)); r.Each[0].Remaining != 2 ||
+			r.Each[1].Remaining != 99 || r.Each[2].Remaining != 49 {
 			t.Errorf("after all that: %+v", r)
 		}
 	})
@@ -254,7 +257,8 @@ func TestForcedChargesAndRefunds(t *testing.T) {
 				remaining int
 			}{
 				{forced("payer", 4, l), 2}, {forced("payer", 4, l), 0}, {forced("payer", -3, l), 1}, {forced("payer", -100, l), 6},
-				{forced("payer", 100, l), 0}, {forced("payer", -5, l), 0}, {forced("payer", -1, l), 0}, {forced("payer", -1, l), 1}, {of("payer", 1, l), 0},
+				{forced("payer", 100, l), 0}, {forced("payer", -5, l), 0}, {forced("payer", -1, l), 0},
+				{forced("payer", -1, l), 1}, {of("payer", 1, l), 0},
 			} {
 				if r := allow(t, limiter, step.charge); !r.Allowed || r.Remaining != step.remaining || r.RetryAfter != 0 {
 					t.Errorf("%+v, step %d: %+v, want %d left", l, i, r, step.remaining)
@@ -272,7 +276,8 @@ func TestForcedChargesAndRefunds(t *testing.T) {
 			}
 		}
 		r := allow(t, limiter, forced("another", 4, limits...))
-		if r = allow(t, limiter, forced("another", -1, limits...)); !r.Allowed || r.Each[0].Remaining != 3 || r.Each[1].Remaining != 3 {
+		if r = allow(t, limiter, forced("another", -1, limits...)); !r.Allowed || r.Each[0].Remaining != 3 ||
+			r.Each[1].Remaining != 3 {
 			t.Errorf("under both: %+v", r)
 		}
 	})
@@ -285,7 +290,9 @@ func TestBelowEmptyTakesLonger(t *testing.T) {
 	server.SetTime(start)
 	limiter := redisstore.NewLimiter(newClient(t, server), &redisstore.Options{AskAlways: true})
 	allow(t, limiter, forced("payer", 90, httpkey.PerMinute(60)))
-	for at, want := range map[time.Duration]bool{0: false, 30 * time.Second: false, 30*time.Second + 990*time.Millisecond: false, 31 * time.Second: true} {
+	for at, want := range map[time.Duration]bool{
+		0: false, 30 * time.Second: false, 30*time.Second + 990*time.Millisecond: false, 31 * time.Second: true,
+	} {
 		server.SetTime(start.Add(at))
 		r := allow(t, limiter, of("payer", 1, httpkey.PerMinute(60)))
 		if wait := 31*time.Second - at - r.RetryAfter; r.Allowed != want || !want && wait.Abs() > 2*time.Microsecond {

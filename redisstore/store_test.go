@@ -20,7 +20,8 @@ import (
 
 func token(n byte) httpkey.Token {
 	return httpkey.Token{
-		ID: fmt.Sprintf("token-%d", n), Digest: httpkey.Digest{'d', 'i', 'g', n}, Kind: httpkey.APIKey, User: "ann", Workspace: "w",
+		ID: fmt.Sprintf("token-%d", n), Digest: httpkey.Digest{'d', 'i', 'g', n}, Kind: httpkey.APIKey,
+		User: "ann", Workspace: "w",
 		RotatedFrom: "old", IsActive: true, CreatedAt: time.Date(2026, 1, 2, 3, 4, int(n), 0, time.UTC),
 	}
 }
@@ -65,7 +66,8 @@ func (c *trips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
 	client := newClient(t, newServer(t))
-	store, limiter, window := redisstore.New(client, nil), redisstore.NewLimiter(client, nil), redisstore.NewWindow(client, nil)
+	store := redisstore.New(client, nil)
+	limiter, window := redisstore.NewLimiter(client, nil), redisstore.NewWindow(client, nil)
 	want := token(1)
 	ctx := t.Context()
 	used := make(map[string]time.Time)
@@ -90,7 +92,7 @@ func TestRoundTrips(t *testing.T) {
 		{"Limiter", func() error { _, err := limiter.Allow(ctx, of("payer", 3, minute)); return err }, 1},
 		{"Limiter that denies", func() error { _, err := limiter.Allow(ctx, of("payer", 1, minute)); return err }, 1},
 		{"Limiter that refunds", func() error { _, err := limiter.Allow(ctx, refund); return err }, 1},
-		{"Limiter under three limits", func() error { _, err := limiter.Allow(ctx, of("payer", 1, three...)); return err }, 1},
+		{"Limiter of three limits", func() error { _, err := limiter.Allow(ctx, of("payer", 1, three...)); return err }, 1},
 		{"Limiter that denies again", func() error { _, err := limiter.Allow(ctx, of("payer", 3, minute)); return err }, 1},
 		{"Limiter that has denied", func() error { _, err := limiter.Allow(ctx, of("payer", 3, minute)); return err }, 0},
 		{"Window", func() error { _, err := window.Allow(ctx, of("payer", 3, minute)); return err }, 1},
@@ -227,7 +229,11 @@ func TestDamagedTokensAreErrors(t *testing.T) {
 			s.Del("httpkey:{tokens}:tokens")
 			_ = s.Set("httpkey:{tokens}:tokens", "")
 		},
-		"a type of used": func(s *miniredis.Miniredis) { s.Del("httpkey:{tokens}:used"); _ = s.Set("httpkey:{tokens}:used", "") },
+		"a type of used": func(s *miniredis.Miniredis) {
+			s.Del("httpkey:{tokens}:used")
+			_ = s.Set("httpkey:{tokens}:used",
+				"")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -241,7 +247,8 @@ func TestDamagedTokensAreErrors(t *testing.T) {
 			_, get := store.Get(t.Context(), want.ID)
 			_, list := store.List(t.Context(), httpkey.Filter{})
 			for what, err := range map[string]error{
-				"Lookup": lookup, "Get": get, "List": list, "Update": update(store, want.ID), "Delete": store.Delete(t.Context(), want.ID),
+				"Lookup": lookup, "Get": get, "List": list, "Update": update(store, want.ID), "Delete": store.Delete(t.Context(),
+					want.ID),
 			} {
 				if err == nil || errors.Is(err, httpkey.ErrNotFound) {
 					t.Errorf("%s: the error %v", what, err)

@@ -25,7 +25,8 @@ const (
 type question struct {
 	key  string
 	sort string
-	n    int // what to take
+	n    int     // what to take
+	held float64 // the seconds to give back before, of what was taken ahead
 	item charge.Item
 }
 
@@ -43,13 +44,13 @@ const spare = time.Hour
 
 // take takes from all buckets if all have room, or in any case if it is forced.
 func take(ctx context.Context, rdb redis.Scripter, questions []question, forced bool) ([]reading, error) {
-	keys, args := make([]string, len(questions)), make([]any, 1, 1+5*len(questions))
+	keys, args := make([]string, len(questions)), make([]any, 1, 1+6*len(questions))
 	if args[0] = 0; forced {
 		args[0] = 1
 	}
 	for i, q := range questions {
 		keys[i] = q.key
-		args = append(args, q.sort, q.n, q.item.Limit.Rate, q.item.Limit.Burst, q.span())
+		args = append(args, q.sort, q.n, q.held, q.item.Limit.Rate, q.item.Limit.Burst, q.span())
 	}
 	reply, err := takeScript.Run(ctx, rdb, keys, args...).StringSlice()
 	if err != nil {
@@ -156,7 +157,7 @@ end
 
 local open = {}
 
-function open.steady(key, n, rate, burst, period)
+function open.steady(key, n, held, rate, burst, period)
 	local bucket = {room = false, used = 0, reset = 0, retry = 0, take = function() end}
 	if rate == 0 then return bucket end
 	local interval = period / rate
@@ -174,24 +175,29 @@ function open.steady(key, n, rate, burst, period)
 		end
 	end
 	if full - seconds > 2 * window + 0.00001 then keep(seconds + window) end
+	if held > 0 then keep(math.max(seconds, full - held)) end
 	local at = full + interval * n - window -- when n passes
 	bucket.room = n <= 0 or n <= burst and seconds - at >= 0
 	bucket.reset = full - seconds
 	if n <= burst and not bucket.room then bucket.retry = at - seconds end
 	function bucket.take()
-		if n ~= 0 then keep(math.max(seconds, math.min(full + interval * n, seconds + 2 * window))) end
+		local after = full + interval * n
+		if n > 0 then after = math.max(full, math.min(after, seconds + 2 * window)) end
+		if n ~= 0 then keep(math.max(seconds, after)) end
 		bucket.reset = full - seconds
 	end
 	return bucket
 end
 
-function open.quota(key, n, rate, burst, life)
+function open.quota(key, n, held, rate, burst, life)
 	local bucket = {used = number(redis.call('GET', key) or 0, 0), reset = 0, retry = 0}
 	bucket.room = n < 0 or rate > 0 and (n == 0 or n <= rate - bucket.used)
 	function bucket.take()
-		if n == 0 then return end
-		bucket.used = math.max(0, math.min(bucket.used + n, 2 * rate))
-		if bucket.used > 0 then
+		if n == 0 or rate == 0 then return end
+		local used = bucket.used + n
+		if n > 0 then used = math.max(bucket.used, math.min(used, 2 * rate)) end
+		bucket.used = math.max(0, used)
+		if used > 0 then
 			redis.call('SET', key, bucket.used, 'PX', life)
 		else
 			redis.call('DEL', key)
@@ -200,7 +206,7 @@ function open.quota(key, n, rate, burst, life)
 	return bucket
 end
 
-function open.log(key, n, rate, burst, period)
+function open.log(key, n, held, rate, burst, period)
 	local length = redis.call('LLEN', key)
 	if length > 0 and (length < 3 or length % 2 == 0) then error('` + damage + `') end
 	local now, count = micros, math.max(0, (length - 1) / 2)
@@ -279,15 +285,18 @@ function open.log(key, n, rate, burst, period)
 		bucket.used, bucket.reset = bucket.used - n, moment(i) + period - now
 	end
 	function bucket.take()
+		if rate == 0 then return end
 		if n < 0 then give(-n) else add(math.min(n, 2 * rate - bucket.used)) end
 	end
+	if rate == 0 then bucket.reset = 0 end
 	return bucket
 end
 
 local buckets, enough = {}, true
 for i, key in ipairs(KEYS) do
-	local at = 5 * i - 3
-	buckets[i] = open[ARGV[at]](key, tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]))
+	local at, numbers = 6 * i - 4, {}
+	for j = 1, 5 do numbers[j] = tonumber(ARGV[at + j]) end
+	buckets[i] = open[ARGV[at]](key, unpack(numbers))
 	enough = enough and buckets[i].room
 end
 local reply = {}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/charge"
+	"github.com/httpkey/httpkey/internal/gcra"
 	"github.com/httpkey/httpkey/memstore"
 	"github.com/redis/go-redis/v9"
 )
@@ -69,12 +70,12 @@ func (w *Window) allow(ctx context.Context, c *httpkey.Charge, now time.Time) (h
 	}
 	ask := func() (httpkey.Result, error) { return decide(ctx, w.rdb, c, questions) }
 	switch {
-	case len(items) == 1 && isAlone(c, items[0]):
+	case isShut(c, items):
+		return items[0].Result(gcra.Result{}), nil
+	case isAlone(c, items):
 		return w.denied.allow(bucket{c.Bucket, items[0].Term}, items[0].Limit, c.Cost, ask)
-	case c.Forced:
-		return w.denied.force(c.Bucket, items, ask)
 	}
-	return ask()
+	return w.denied.charge(c, items, ask)
 }
 
 // strict returns c with Rate in the place of Burst; a negative Burst stays an error.
@@ -82,7 +83,9 @@ func strict(c *httpkey.Charge) *httpkey.Charge {
 	whole := *c
 	whole.Limits = make([]httpkey.Limit, len(c.Limits))
 	for i, limit := range c.Limits {
-		limit.Burst = min(limit.Burst, 0)
+		if limit.Calendar == "" {
+			limit.Burst = min(limit.Burst, 0)
+		}
 		whole.Limits[i] = limit
 	}
 	return &whole

@@ -21,9 +21,8 @@ type question struct {
 // bucket is one limit of a question, and the row that counts it.
 type bucket struct {
 	charge.Item
-	id     []byte
-	state  gcra.Bucket
-	fullAt int64 // in Unix microseconds, by the database's clock
+	id    []byte
+	state gcra.Bucket
 }
 
 func newQuestion(c *httpkey.Charge, items []charge.Item) *question {
@@ -48,10 +47,6 @@ func (q *question) isOne() bool {
 	return len(q.buckets) == 1 && !b.IsQuota() && !q.forced && q.cost > 0 && b.Terms.HasRoom(0, q.cost)
 }
 
-// takesNothing reports whether q only looks. A forced charge of 0 still takes what a limit
-// that was lowered has not.
-func (q *question) takesNothing() bool { return q.cost == 0 && !q.forced }
-
 // find returns the bucket of an ID that is one of q's.
 func (q *question) find(id []byte) *bucket {
 	for i := range q.buckets {
@@ -64,25 +59,36 @@ func (q *question) find(id []byte) *bucket {
 
 // decide takes the cost from all buckets if all have room, and returns what is left in each.
 func (q *question) decide(now int64) (each []httpkey.Result, enough bool) {
+	rooms := make([]bool, len(q.buckets))
 	enough = true
 	for i := range q.buckets {
-		enough = enough && (q.forced || q.buckets[i].hasRoom(now, q.cost))
+		rooms[i] = q.forced || q.buckets[i].Terms.HasRoom(q.buckets[i].owed(now), q.cost)
+		enough = enough && rooms[i]
 	}
 	each = make([]httpkey.Result, len(q.buckets))
 	for i := range q.buckets {
 		b := &q.buckets[i]
-		cost := q.cost
-		if !enough && b.hasRoom(now, cost) {
-			cost = 0 // another has no room: this one only says what it leaves
+		if enough {
+			b.state.Charge(b.Terms, now, b.owed(now), q.cost)
 		}
-		r := b.state.Take(b.Terms, now, cost, q.forced)
-		b.fullAt = now + r.ResetAfter
-		each[i] = b.Result(r)
+		each[i] = b.Result(b.Terms.Result(rooms[i], b.owed(now), q.cost))
 	}
 	return each, enough
 }
 
-func (b *bucket) hasRoom(now, n int64) bool { return b.Terms.HasRoom(b.state.Owed(b.Terms, now), n) }
+// fullAt returns when a bucket that is so since now is full, in Unix microseconds of the
+// database's clock.
+func (b *bucket) fullAt(now int64) int64 {
+	switch {
+	case b.IsQuota():
+		return now + b.Terms.Left
+	case b.state.Debt == 0:
+		return now
+	}
+	return b.state.AsOf + (b.state.Debt-1)/b.state.Rate + 1
+}
+
+func (b *bucket) owed(now int64) int64 { return b.state.Owed(b.Terms, now) }
 
 // answer returns the decision about n, which a statement took if what was owed left room for it.
 func (b *bucket) answer(owed, n int64) httpkey.Result {

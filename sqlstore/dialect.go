@@ -40,9 +40,11 @@ type engine struct {
 	// SQLite has them sleep, ever longer, until they find its lock free.
 	takesTurns bool
 
-	touch     string                                                       // see Store.Touch
-	now       string                                                       // the moment in Unix microseconds
-	divide    string                                                       // the operator for integers
+	touch     string // see Store.Touch
+	now       string // the moment in Unix microseconds
+	divide    string // the operator for integers
+	least     string // the function of two numbers
+	greatest  string
 	conflict  string                                                       // begins what is done with a row that is there
 	proposed  string                                                       // a column as it was to be inserted
 	newSingle func(l *Limiter) single                                      // see Limiter
@@ -54,19 +56,20 @@ type engine struct {
 var (
 	postgreSQL = engine{
 		name: "PostgreSQL", numbered: true, touch: touchPostgreSQL,
-		now: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", divide: "/",
+		now: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", divide: "/", least: "least", greatest: "greatest",
 		conflict: "ON CONFLICT (id) DO UPDATE SET", proposed: "excluded.COLUMN", newSingle: newSinglePostgreSQL,
 		clear: clearPostgreSQL, lock: lockPostgreSQL, unlock: "COMMIT",
 	}
 	mySQL = engine{
 		name: "MySQL", prepares: true, touch: touchMySQL,
-		now: "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))", divide: "DIV",
+		now:    "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
+		divide: "DIV", least: "LEAST", greatest: "GREATEST",
 		conflict: "ON DUPLICATE KEY UPDATE", proposed: "VALUES(COLUMN)", newSingle: newSingleMySQL,
 		clear: clearOthers, lock: lockMySQL, unlock: "DO RELEASE_ALL_LOCKS()",
 	}
 	sqLite = engine{
 		name: "SQLite", prepares: true, takesTurns: true, touch: touchSQLite,
-		now: "{now}", divide: "/", // SQLite's own clock has milliseconds
+		now: "{now}", divide: "/", least: "min", greatest: "max", // SQLite's own clock has milliseconds
 		conflict: "ON CONFLICT (id) DO UPDATE SET", proposed: "excluded.COLUMN", newSingle: newSingleSQLite,
 		clear: clearOthers, lock: lockSQLite, unlock: "COMMIT",
 	}

@@ -19,11 +19,14 @@ var dialects = []Dialect{PostgreSQL, MySQL, SQLite}
 func TestPrefix(t *testing.T) {
 	t.Parallel()
 	for _, prefix := range []string{"a", "acme_", "acme2_keys_", strings.Repeat("a", 32)} {
-		if got := SQLite.WithPrefix(prefix).query("SELECT id FROM httpkey_tokens"); got != "SELECT id FROM "+prefix+"tokens" {
+		got := SQLite.WithPrefix(prefix).query("SELECT id FROM httpkey_tokens")
+		if got != "SELECT id FROM "+prefix+"tokens" {
 			t.Errorf("with the prefix %q: %s", prefix, got)
 		}
 	}
-	for _, prefix := range []string{"", "_a", "1a", "Acme_", "a-b", "a.b", "a b", "a;", "ä", `a"`, strings.Repeat("a", 33), "a\n"} {
+	for _, prefix := range []string{
+		"", "_a", "1a", "Acme_", "a-b", "a.b", "a b", "a;", "ä", `a"`, strings.Repeat("a", 33), "a\n",
+	} {
 		mustPanic(t, fmt.Sprintf("%q", prefix), func() { SQLite.WithPrefix(prefix) })
 	}
 	if SQLite.WithPrefix("a_"); SQLite.prefix != "httpkey_" {
@@ -128,9 +131,10 @@ func TestUnreachable(t *testing.T) {
 		_, list := store.List(ctx, httpkey.Filter{})
 		_, create := store.Create(ctx, httpkey.Token{ID: "id", Kind: httpkey.APIKey})
 		_, update := store.Update(ctx, "id", func(*httpkey.Token) error { return nil })
-		_, allow := limiter.Allow(ctx, &httpkey.Charge{Limits: []httpkey.Limit{httpkey.PerMinute(60)}, Cost: 1})
-		_, look := limiter.Allow(ctx, &httpkey.Charge{Limits: []httpkey.Limit{httpkey.PerMinute(60)}})
-		_, several := limiter.Allow(ctx, &httpkey.Charge{Limits: []httpkey.Limit{httpkey.PerMinute(60), httpkey.PerDay(9)}, Cost: 1})
+		one := []httpkey.Limit{httpkey.PerMinute(60)}
+		_, allow := limiter.Allow(ctx, &httpkey.Charge{Limits: one, Cost: 1})
+		_, look := limiter.Allow(ctx, &httpkey.Charge{Limits: one})
+		_, several := limiter.Allow(ctx, &httpkey.Charge{Limits: append(one, httpkey.PerDay(9)), Cost: 1})
 		for what, err := range map[string]error{
 			"Lookup": lookup, "Get": get, "List": list, "Create": create, "Update": update,
 			"Allow": allow, "Allow of 0": look, "Allow under several limits": several,

@@ -108,7 +108,9 @@ func (s *Store) revision(ctx context.Context) (revision int64, err error) {
 
 // poll reports the changes after a revision, a batch at most, and returns the
 // last one's revision and whether there may be more.
-func (s *Store) poll(ctx context.Context, after int64, changed func(httpkey.Digest)) (last int64, more bool, err error) {
+func (s *Store) poll(
+	ctx context.Context, after int64, changed func(httpkey.Digest),
+) (last int64, more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	rows, err := s.db.QueryContext(ctx, s.dialect.query(changesSince), after, pollBatch)

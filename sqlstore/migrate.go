@@ -24,9 +24,9 @@ var ErrNewerSchema = errors.New("httpkey: the database has a newer schema than t
 var migrations embed.FS
 
 // Migrations returns the numbered SQL files that make d's tables, in the root of
-// the file system, for those who apply them with a tool of their own: goose,
+// the file system, for a program that applies them with another tool: goose,
 // golang-migrate and atlas read them as they are. Each statement ends with a line's
-// end. There are no steps back.
+// end. All of a file needs one connection. There are no steps back.
 func Migrations(d Dialect) fs.FS {
 	d.mustBeOne()
 	archive, err := d.archive()
@@ -37,7 +37,7 @@ func Migrations(d Dialect) fs.FS {
 }
 
 // archive holds the files with d's names in them. A zip archive is a file system
-// that we need not write.
+// that the standard library has.
 func (d Dialect) archive() (fs.FS, error) {
 	directory := path.Join("migrations", strings.ToLower(d.engine.name))
 	files, err := fs.ReadDir(migrations, directory)
@@ -71,8 +71,11 @@ func (d Dialect) archive() (fs.FS, error) {
 // one does the work, and the others wait for it.
 //
 // In PostgreSQL and SQLite all of it is one transaction. MySQL has none for its tables:
-// there each statement is whole by itself and may be repeated, and the next
-// Migrate completes what one that was killed left.
+// there each statement is whole by itself and may be repeated. If a process is killed, the
+// next Migrate goes on from there.
+//
+// An upgrade takes columns away: programs of the version before fail until they are replaced.
+// README.md says which, and why.
 //
 // Errors wrap [ErrNewerSchema] or are the database's. It panics if db is nil or d is zero.
 func Migrate(ctx context.Context, db *sql.DB, d Dialect) error {
@@ -117,8 +120,8 @@ func readSteps(files fs.FS) ([]step, error) {
 }
 
 func migrate(ctx context.Context, db *sql.DB, d Dialect, steps []step) error {
-	// Whoever may only read and write rows must be able to start. An error here
-	// says that there is no table, or it will come again below.
+	// A role that may only read and write rows must be able to start. An error here
+	// says that there is no table, or comes again below.
 	if version, err := schemaVersion(ctx, db, d); err == nil && version >= len(steps) {
 		return known(version, steps)
 	}
@@ -141,8 +144,9 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect, steps []step) error {
 }
 
 func apply(ctx context.Context, conn *sql.Conn, d Dialect, steps []step) error {
-	table := d.named("CREATE TABLE IF NOT EXISTS httpkey_migrations (version INT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)")
-	if _, err := conn.ExecContext(ctx, table); err != nil {
+	const table = "CREATE TABLE IF NOT EXISTS httpkey_migrations " +
+		"(version INT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)"
+	if _, err := conn.ExecContext(ctx, d.named(table)); err != nil {
 		return err
 	}
 	version, err := schemaVersion(ctx, conn, d)
@@ -171,7 +175,8 @@ func schemaVersion(ctx context.Context, db database, d Dialect) (version int, er
 
 func known(version int, steps []step) error {
 	if version > len(steps) {
-		return fmt.Errorf("%w: it is at version %d, the program knows %d; upgrade the program", ErrNewerSchema, version, len(steps))
+		return fmt.Errorf("%w: it is at version %d, the program knows %d; upgrade the program",
+			ErrNewerSchema, version, len(steps))
 	}
 	return nil
 }
@@ -201,8 +206,8 @@ func lockSQLite(ctx context.Context, conn *sql.Conn, _ string) error {
 const mySQLLockSeconds = 600
 
 func lockMySQL(ctx context.Context, conn *sql.Conn, name string) error {
-	// Locks are the whole server's, and their names have up to 64 characters. That there is no
-	// database, the first table will tell.
+	// Locks are the whole server's, and their names have up to 64 characters. If there is no
+	// database, the first table says so.
 	const lock = "SELECT GET_LOCK(SHA1(CONCAT(COALESCE(DATABASE(), ''), '.', ?)), ?)"
 	var locked sql.Null[int]
 	err := conn.QueryRowContext(ctx, lock, name, mySQLLockSeconds).Scan(&locked)

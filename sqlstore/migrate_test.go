@@ -71,7 +71,9 @@ func withoutComments(statement string) string {
 
 func TestMigrationsAreNumbered(t *testing.T) {
 	t.Parallel()
-	for _, names := range [][]string{{"0002_a.up.sql"}, {"0001_a.up.sql", "0003_b.up.sql"}, {"a.sql"}, {"0001_a.up.sql", "0001_b.up.sql"}} {
+	for _, names := range [][]string{
+		{"0002_a.up.sql"}, {"0001_a.up.sql", "0003_b.up.sql"}, {"a.sql"}, {"0001_a.up.sql", "0001_b.up.sql"},
+	} {
 		files := fstest.MapFS{}
 		for _, name := range names {
 			files[name] = &fstest.MapFile{Data: []byte("CREATE TABLE a (b INT);\n")}

@@ -72,14 +72,16 @@ func rowOf(t *httpkey.Token) (*row, error) {
 func (r *row) token() (httpkey.Token, error) {
 	t := httpkey.Token{
 		ID: r.id, Hint: r.hint, Kind: httpkey.Kind(r.kind), Label: r.label, Description: r.description,
-		User: r.user, Workspace: r.workspace.V, IsActive: r.isActive, ExpiredAt: moment(r.expiredAt), LastUsed: moment(r.lastUsed),
+		User: r.user, Workspace: r.workspace.V, IsActive: r.isActive,
+		ExpiredAt: moment(r.expiredAt), LastUsed: moment(r.lastUsed),
 		CreatedAt: time.UnixMicro(r.createdAt).UTC(), RotatedFrom: r.rotatedFrom.V,
 	}
 	if err := t.SetMore(r.more.V); err != nil {
 		return httpkey.Token{}, fmt.Errorf("%w (token %s)", err, r.id)
 	}
 	if copy(t.Digest[:], r.digest) != len(t.Digest) || len(r.digest) != len(t.Digest) {
-		return httpkey.Token{}, fmt.Errorf("httpkey: read token %s: its digest has %d bytes, not %d", r.id, len(r.digest), len(t.Digest))
+		return httpkey.Token{}, fmt.Errorf("httpkey: read token %s: its digest has %d bytes, not %d",
+			r.id, len(r.digest), len(t.Digest))
 	}
 	if r.scopes != "[]" {
 		if err := json.Unmarshal([]byte(r.scopes), &t.Scopes); err != nil {

@@ -16,16 +16,22 @@ func TestRowIsTheToken(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	text := func() string { return []string{"", " ", "a", "ünï🔑"}[random.IntN(4)] }
 	at := func() time.Time {
-		return []time.Time{{}, time.UnixMicro(0).UTC(), time.UnixMicro(-1).UTC(), time.UnixMicro(random.Int64N(1 << 57)).UTC()}[random.IntN(4)]
+		micros := []int64{0, -1, random.Int64N(1 << 57)}
+		if n := random.IntN(4); n < 3 {
+			return time.UnixMicro(micros[n]).UTC()
+		}
+		return time.Time{}
 	}
 	for range 10_000 {
 		token := httpkey.Token{
-			ID: text(), Hint: text(), Kind: httpkey.Kind(text()), Label: text(), Description: text(), User: text(), Workspace: text(),
+			ID: text(), Hint: text(), Kind: httpkey.Kind(text()), Label: text(), Description: text(),
+			User: text(), Workspace: text(),
 			IsActive: random.IntN(2) == 0, ExpiredAt: at(), LastUsed: at(), CreatedAt: at(), RotatedFrom: text(),
 			CreatedBy: text(), RevokedAt: at(), RevokedFor: text(), RotatedTo: text(),
 		}
 		for range random.IntN(3) {
-			token.Limits = append(token.Limits, httpkey.Limit{Name: text(), Rate: random.IntN(2), Period: time.Duration(random.IntN(2))})
+			limit := httpkey.Limit{Name: text(), Rate: random.IntN(2), Period: time.Duration(random.IntN(2))}
+			token.Limits = append(token.Limits, limit)
 		}
 		for range random.IntN(3) {
 			token.Scopes = append(token.Scopes, text())
@@ -39,7 +45,8 @@ func TestRowIsTheToken(t *testing.T) {
 		if err != nil || !reflect.DeepEqual(got, token) {
 			t.Fatalf("%+v\ncame back as %+v (%v)", token, got, err)
 		}
-		if row.expiredAt.Valid == token.ExpiredAt.IsZero() || row.workspace.Valid == (token.Workspace == "") || row.more.Valid == (token.More() == "") {
+		if row.expiredAt.Valid == token.ExpiredAt.IsZero() || row.workspace.Valid == (token.Workspace == "") ||
+			row.more.Valid == (token.More() == "") {
 			t.Fatalf("%+v is stored as %+v", token, row)
 		}
 	}
@@ -66,7 +73,8 @@ func TestColumnsMatch(t *testing.T) {
 	var r row
 	n := len(strings.Split(columns, ","))
 	if len(r.values()) != n || len(r.places()) != n || strings.Count(placeholders, "?") != n {
-		t.Errorf("%d columns, %d values, %d places, %d placeholders", n, len(r.values()), len(r.places()), strings.Count(placeholders, "?"))
+		t.Errorf("%d columns, %d values, %d places, %d placeholders",
+			n, len(r.values()), len(r.places()), strings.Count(placeholders, "?"))
 	}
 	if n := len(strings.Split(changing, ",")); len(r.changing()) != n || strings.Count(assignments, "?") != n {
 		t.Errorf("%d changing columns, %d values, %d assignments", n, len(r.changing()), strings.Count(assignments, "?"))

@@ -32,9 +32,10 @@ func newSeveral(db *sql.DB, d Dialect, n int) several {
 	}
 	const insert = "INSERT INTO httpkey_buckets (id, debt, as_of, rate, full_at) VALUES "
 	return several{
-		look:  newStatement(db, d, "SELECT id, debt, as_of, rate, "+e.now+" FROM httpkey_buckets WHERE id IN ("+list("{id#}")+")"),
+		look: newStatement(db, d,
+			"SELECT id, debt, as_of, rate, "+e.now+" FROM httpkey_buckets WHERE id IN ("+list("{id#}")+")"),
 		claim: newStatement(db, d, insert+list("({id#}, 0, 0, 0, 0)")+" "+e.conflict+" debt = httpkey_buckets.debt"),
-		write: newStatement(db, d, insert+list("({id#}, {debt#}, {at}, {rate#}, {full#})")+" "+
+		write: newStatement(db, d, insert+list("({id#}, {debt#}, {at#}, {rate#}, {full#})")+" "+
 			e.conflict+" "+strings.Join([]string{set("debt"), set("as_of"), set("rate"), set("full_at")}, ", ")),
 	}
 }
@@ -47,7 +48,7 @@ func (l *Limiter) decideAll(ctx context.Context, q *question) ([]httpkey.Result,
 	if err != nil {
 		return nil, err
 	}
-	if each, enough := q.decide(now); !enough || q.takesNothing() {
+	if each, enough := q.decide(now); !enough || q.cost == 0 {
 		return each, nil
 	}
 	release, err := l.takeTurn(ctx)
@@ -118,10 +119,11 @@ func (q *question) values(now int64) values {
 		order[i] = &q.buckets[i]
 	}
 	slices.SortFunc(order, func(a, b *bucket) int { return slices.Compare(a.id, b.id) })
-	v := values{"at": now}
+	v := values{}
 	for i, b := range order {
 		n := fmt.Sprint(i)
-		v["id"+n], v["debt"+n], v["rate"+n], v["full"+n] = b.id, b.state.Debt, b.state.Rate, b.fullAt
+		v["id"+n], v["debt"+n], v["at"+n] = b.id, b.state.Debt, b.state.AsOf
+		v["rate"+n], v["full"+n] = b.state.Rate, b.fullAt(now)
 	}
 	return v
 }

@@ -20,21 +20,22 @@ func (b *bucket) values(cost int64) values {
 }
 
 // owed is [checked] and gcra.Bucket.Owed in SQL, of a row and at a moment. Damaged is -1.
+//
+// DEBT is gcra.Rescale, up to two capacities. Rates have 31 bits, and comparisons bound the
+// quotient and the time that has passed, so that nothing overflows.
 func (e *engine) owed(row, now string) string {
-	return strings.NewReplacer("@", row, "NOW", now, "RATE", "{rate}", "CAPACITY", "{capacity}", "/", e.divide,
-		"DEBT", strings.NewReplacer("@", row, "RATE", "{rate}", "MOST", "(2 * {capacity})", "/", e.divide).Replace(rescaled),
-	).Replace(`CASE
-	WHEN @debt < 0 OR @debt > 4611686018427387904 OR @as_of < 0 OR @rate < 0 OR @rate > 2147483647 OR @rate = 0 AND @debt > 0 THEN -1
-	WHEN @debt = 0 OR NOW - @as_of > DEBT / RATE THEN 0
-	WHEN @as_of - NOW > (2 * CAPACITY - DEBT) / RATE THEN CAPACITY
-	ELSE DEBT - (NOW - @as_of) * RATE END`)
+	text := `CASE
+	WHEN @debt < 0 OR @debt > 4611686018427387904 OR @as_of < 0 OR @rate < 0 OR @rate > 2147483647 THEN -1
+	WHEN @rate = 0 AND @debt > 0 THEN -1
+	WHEN @debt = 0 OR NOW - @as_of > MOST / RATE THEN 0
+	WHEN @as_of - NOW > MOST / RATE THEN {capacity}
+	WHEN (@as_of - NOW) * RATE > MOST - DEBT THEN {capacity}
+	ELSE GREATEST(0, DEBT + (@as_of - NOW) * RATE) END`
+	text = strings.ReplaceAll(text, "DEBT", "(CASE WHEN @debt / @rate > MOST / RATE THEN MOST "+
+		"ELSE LEAST(MOST, @debt / @rate * RATE + (@debt % @rate * RATE + @rate - 1) / @rate) END)")
+	return strings.NewReplacer("@", row, "NOW", now, "RATE", "{rate}", "MOST", "(2 * {capacity})", "/", e.divide,
+		"LEAST", e.least, "GREATEST", e.greatest).Replace(text)
 }
-
-// rescaled is gcra.Rescale, up to two capacities. Rates have 31 bits, and the first
-// comparison bounds the quotient, so that no product overflows.
-const rescaled = "(CASE WHEN @rate = RATE THEN @debt WHEN @debt / @rate > MOST / RATE THEN MOST " +
-	"WHEN @debt / @rate * RATE > MOST - (@debt % @rate * RATE + @rate - 1) / @rate THEN MOST " +
-	"ELSE @debt / @rate * RATE + (@debt % @rate * RATE + @rate - 1) / @rate END)"
 
 // newSinglePostgreSQL looks at the bucket as the statement's snapshot has it, which
 // takes no lock, so that a denial costs a read. Then the upsert decides on the
@@ -65,7 +66,7 @@ UNION ALL SELECT owed, false FROM seen WHERE NOT EXISTS (SELECT 1 FROM charged)`
 		if errors.Is(err, sql.ErrNoRows) { // the bucket is newer than the snapshot
 			return 0, false, nil
 		}
-		return owed, charged || !b.Terms.HasRoom(owed, cost), err
+		return owed, charged || owed < 0 || !b.Terms.HasRoom(owed, cost), err
 	}
 }
 
@@ -99,7 +100,8 @@ ON DUPLICATE KEY UPDATE
 func newSingleSQLite(l *Limiter) single {
 	e := l.dialect.engine
 	locked := e.owed("", "excluded.as_of")
-	look := newStatement(l.db, l.dialect, "SELECT "+e.owed("", "now")+" FROM httpkey_buckets, (SELECT {now} AS now) WHERE id = {id}")
+	look := newStatement(l.db, l.dialect,
+		"SELECT "+e.owed("", "now")+" FROM httpkey_buckets, (SELECT {now} AS now) WHERE id = {id}")
 	charge := newStatement(l.db, l.dialect, `
 INSERT INTO httpkey_buckets (id, debt, as_of, rate, full_at)
 SELECT {id}, {cost}, now, {rate}, now + ({cost} - 1) / {rate} + 1 FROM (SELECT {now} AS now) WHERE true
@@ -113,7 +115,7 @@ RETURNING debt - {cost}`)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return 0, false, err
 		}
-		if !b.Terms.HasRoom(owed, cost) {
+		if owed < 0 || !b.Terms.HasRoom(owed, cost) {
 			return owed, true, nil
 		}
 		release, err := l.takeTurn(ctx)

@@ -118,7 +118,8 @@ func (s *Store) Create(ctx context.Context, t httpkey.Token) (httpkey.Token, err
 
 func (s *Store) exists(ctx context.Context, db database, r *row) (bool, error) {
 	var n int
-	err := db.QueryRowContext(ctx, s.dialect.query("SELECT count(*) FROM httpkey_tokens WHERE id = ? OR digest = ?"), r.id, r.digest).Scan(&n)
+	count := s.dialect.query("SELECT count(*) FROM httpkey_tokens WHERE id = ? OR digest = ?")
+	err := db.QueryRowContext(ctx, count, r.id, r.digest).Scan(&n)
 	return n > 0, err
 }
 
@@ -161,7 +162,8 @@ func (s *Store) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, er
 	if slices.ContainsFunc(args, func(arg any) bool { text, is := arg.(string); return is && !isText(text) }) {
 		return nil, nil
 	}
-	query := fmt.Sprintf("SELECT %s FROM httpkey_tokens%s ORDER BY created_at DESC, id DESC LIMIT %d", columns, where, f.PageSize())
+	query := fmt.Sprintf("SELECT %s FROM httpkey_tokens%s ORDER BY created_at DESC, id DESC LIMIT %d",
+		columns, where, f.PageSize())
 	rows, err := s.db.QueryContext(ctx, s.dialect.query(query), args...)
 	if err != nil {
 		return nil, fmt.Errorf("httpkey: list tokens: %w", err)
@@ -192,7 +194,8 @@ func conditions(f httpkey.Filter) (string, []any) {
 		args  []any
 	)
 	for _, field := range []struct{ column, value string }{
-		{"user_id", f.User}, {"workspace_id", f.Workspace}, {"kind", string(f.Kind)}, {"rotated_from", f.RotatedFrom},
+		{"user_id", f.User}, {"workspace_id", f.Workspace},
+		{"kind", string(f.Kind)}, {"rotated_from", f.RotatedFrom},
 	} {
 		if field.value != "" {
 			where = append(where, field.column+" = ?")

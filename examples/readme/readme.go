@@ -39,25 +39,7 @@ func limits(store httpkey.TokenStore, limiter httpkey.Limiter) *httpkey.Guard {
 	return guard
 }
 
-func page(mux *http.ServeMux, guard *httpkey.Guard, sessions sessionStore) {
-	tokens := console.New(guard, &console.Options{
-		Principal: func(r *http.Request) (console.Principal, error) { // your own login
-			session, err := sessions.Get(r)
-			if err != nil {
-				return console.Principal{}, err
-			}
-			return console.Principal{User: session.UserID, Workspaces: session.AdminOf}, nil
-		},
-	})
+func page(mux *http.ServeMux, guard *httpkey.Guard, signedIn func(*http.Request) (console.Principal, error)) {
+	tokens := console.New(guard, &console.Options{Principal: signedIn}) // signedIn asks your own login who it is
 	mux.Handle("/settings/api-tokens/", http.StripPrefix("/settings/api-tokens", tokens))
-}
-
-// sessionStore stands for the login of a program.
-type sessionStore interface {
-	Get(r *http.Request) (session, error)
-}
-
-type session struct {
-	UserID  string
-	AdminOf []string
 }

@@ -24,8 +24,8 @@ const (
 	day    = 24 * time.Hour
 )
 
-// ada may do all that there is, bob nothing special. The cookie of the made-up
-// login names one of them.
+// people are those of a made-up login, whose cookie names one of them. ada may do
+// everything, bob nothing special.
 var people = map[string]console.Principal{
 	"ada": {
 		User:          "ada",
@@ -44,7 +44,7 @@ type site struct {
 	guard *httpkey.Guard
 }
 
-// store is one that can go down.
+// store is a store that can go down.
 type store struct {
 	httpkey.TokenStore
 	down atomic.Bool
@@ -126,8 +126,8 @@ func (s *site) tokens(t testing.TB) []httpkey.Token {
 	return tokens
 }
 
-// add stores tokens as they are, each one minute older than the one before it
-// where it does not say how old it is.
+// add stores tokens as they are. A token without CreatedAt is a minute older than the one
+// before it.
 func (s *site) add(t testing.TB, tokens ...httpkey.Token) {
 	t.Helper()
 	for i, token := range tokens {

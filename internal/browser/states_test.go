@@ -20,7 +20,7 @@ import (
 	"github.com/httpkey/httpkey/console"
 )
 
-// looks are the ways in which every state of the page is looked at.
+// looks are the ways in which the tests look at every state of the page.
 var looks = []struct {
 	name          string
 	width, height int64
@@ -32,10 +32,10 @@ var looks = []struct {
 	{"narrow-dark", 360, 740, "dark"},
 }
 
-// state is one that a page can be in.
+// state is a state of a page, and the way to it.
 type state struct {
 	name   string
-	user   string // who looks at it; empty: ada
+	user   string // the person who looks at it; empty: ada
 	change func(*console.Options)
 	tokens []httpkey.Token
 	show   func(*tab)
@@ -43,10 +43,10 @@ type state struct {
 	reads  string
 }
 
-// at is a state of what stands at a path.
+// at shows the page at a path.
 func at(path string) func(*tab) { return func(b *tab) { b.visit(path) } }
 
-// inEveryStatus are tokens of each status, with all that a token can have.
+// inEveryStatus returns tokens of each status, with everything that a token can have.
 func inEveryStatus() []httpkey.Token {
 	ago := func(d time.Duration) time.Time { return time.Now().Add(-d) }
 	active := func(t httpkey.Token) httpkey.Token { t.IsActive = true; return t }
@@ -75,8 +75,8 @@ func inEveryStatus() []httpkey.Token {
 	}
 }
 
-// The labels that break pages. Nobody can see that the third is written from right to left
-// if the rest of its line is, too.
+// These labels break pages. The third is written from right to left, which shows only if
+// the rest of its line is not.
 var (
 	longLabel  = strings.Repeat("x", 255)
 	emojiLabel = strings.Repeat("👩🏽‍💻🏳️‍🌈", 20) + " 🔑"
@@ -189,8 +189,8 @@ func states() []state {
 	}
 }
 
-// Every state in every look: nothing that axe-core finds wrong, nothing that must
-// be scrolled sideways. It leaves a picture of each.
+// In every state and every look, axe-core finds nothing wrong, and nothing scrolls
+// sideways. The test leaves a picture of each.
 func TestStates(t *testing.T) {
 	t.Parallel()
 	source, in := axe(t), start(t)
@@ -217,7 +217,7 @@ func TestStates(t *testing.T) {
 	}
 }
 
-// status is that of the page.
+// status returns the status of the page.
 func (b *tab) status() int {
 	b.t.Helper()
 	return evaluate[int](b, `performance.getEntriesByType("navigation")[0].responseStatus`)
@@ -237,8 +237,8 @@ func (b *tab) inScheme(scheme string) {
 	})
 }
 
-// mustFit fails the test if the page or a part of it scrolls sideways, or if
-// something sticks out where nobody can scroll to.
+// mustFit fails the test if the page or a part of it scrolls sideways, or if an element
+// sticks out beyond the reach of scrolling.
 func (b *tab) mustFit(t *testing.T) {
 	t.Helper()
 	for _, wide := range evaluate[[]string](b, `
@@ -253,7 +253,7 @@ func (b *tab) mustFit(t *testing.T) {
 	}
 }
 
-// mustPassAxe fails the test with what axe-core finds.
+// mustPassAxe fails the test with the violations that axe-core finds.
 func (b *tab) mustPassAxe(t *testing.T) {
 	t.Helper()
 	type violation struct {
@@ -274,7 +274,7 @@ func (b *tab) mustPassAxe(t *testing.T) {
 	}
 }
 
-// picture keeps one of the whole page.
+// picture keeps a picture of the whole page.
 func (b *tab) picture(t *testing.T, name string) {
 	t.Helper()
 	dir := cmp.Or(os.Getenv("SCREENSHOTS"), "screenshots")

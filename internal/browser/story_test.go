@@ -114,7 +114,7 @@ func (b *tab) generate(name string) (key string) {
 	return key
 }
 
-// copied presses Copy, and returns what is on the clipboard then.
+// copied presses Copy, and returns the text on the clipboard.
 func (b *tab) copied() string {
 	b.t.Helper()
 	b.press("Copy")
@@ -128,13 +128,13 @@ func (b *tab) copied() string {
 	return key
 }
 
-// usedOf is when the list says that the token of this name was last used.
+// usedOf returns the last use of the token of this name, as the list shows it.
 func (b *tab) usedOf(name string) string {
 	b.t.Helper()
 	return run(b, chromedp.Text(fmt.Sprintf(`//tr[th[normalize-space()=%q]]/td[@data-label="Last used"]`, name)))
 }
 
-// Where the clipboard's own interface is refused, as on plain HTTP, Copy has another way.
+// If the clipboard's own interface is refused, as on plain HTTP, Copy has another way.
 func TestCopyWithoutPermission(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
@@ -177,8 +177,7 @@ func TestDownload(t *testing.T) {
 	b.mustBeCalm()
 }
 
-// A key that was shown once is shown no more, however one comes back to it, and
-// a form that is sent once more makes no second token.
+// No way back shows a key again, and a form that is sent once more makes no second token.
 func TestShownOnce(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -235,8 +234,8 @@ func TestShownOnce(t *testing.T) {
 	}
 }
 
-// A browser may keep the page whole, to go back to: what it keeps neither shows the key
-// nor has a button that copies it.
+// A browser may keep the page, to go back to it. The kept page neither shows the key nor has
+// a button that copies it.
 func TestKeptPageHasNoKey(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
@@ -260,7 +259,7 @@ func TestKeptPageHasNoKey(t *testing.T) {
 	b.mustRead("it will not be shown again")
 }
 
-// back is the browser's button.
+// back presses the browser's button.
 func (b *tab) back() {
 	b.t.Helper()
 	was := evaluate[string](b, `String(location)`)

@@ -17,6 +17,10 @@ import (
 // budget is what a request may wait, by default, and leeway what the rest of it may take.
 const budget, leeway = 100 * time.Millisecond, 50 * time.Millisecond
 
+// slow is more than any answer takes by itself, on a machine that does other things too. What
+// an answer takes is asserted in bubbles of testing/synctest; here it is told.
+const slow = 5 * time.Second
+
 // slowly is a limit of which nothing comes back during a test: 20,000 in a hundred days.
 var slowly = httpkey.Limit{Rate: 20_000, Period: 2400 * time.Hour}
 
@@ -43,7 +47,6 @@ func inOutage(t *testing.T, o *outage, callers int) {
 	goroutines := func() int { return runtime.NumGoroutine() - int(o.proxy.passing.Load()) }
 	before := goroutines()
 
-	stop := measureLateness()
 	up := o.down()
 	var herd timings
 	each(callers, func(i int) { herd.add(s.expect(t, once[i].key, http.StatusOK)) })
@@ -62,7 +65,6 @@ func inOutage(t *testing.T, o *outage, callers int) {
 		}
 	}
 
-	late := stop()
 	up()
 	limits := eventually(t, 10*time.Second, func() error {
 		s.get(known[0].key)
@@ -77,24 +79,23 @@ func inOutage(t *testing.T, o *outage, callers int) {
 		}
 		return nil
 	})
-	t.Logf("quote | known %v | unknown %v | the machine was late by up to %v | open: known %v, unknown %v | limits back %v, keys back %v",
-		&herd, &unknown, late.Round(time.Microsecond), afterwards.median(), afterwardsUnknown.median(), limits.Round(time.Millisecond), keys.Round(time.Millisecond))
+	t.Logf("quote | known %v | unknown %v | open: known %v, unknown %v | limits back %v, keys back %v",
+		&herd, &unknown, afterwards.median(), afterwardsUnknown.median(),
+		limits.Round(time.Millisecond), keys.Round(time.Millisecond))
 
-	if recovery := max(limits, keys); recovery > 2*time.Second {
-		t.Errorf("all was as before only %v after the server was back", recovery)
-	}
-	for what, got := range map[string]*timings{"known keys": &herd, "unknown keys": &unknown} {
-		// Late twice: who waits for the store is told by another goroutine, whose time is over.
-		if most := budget + leeway + 2*late; got.quantile(1000) > most {
-			t.Errorf("%s: %v, more than %v", what, got, most)
+	for what, got := range map[string]time.Duration{
+		"known keys": herd.quantile(1000), "unknown keys": unknown.quantile(1000),
+		"known keys, after the breaker opened":   afterwards.median(),
+		"unknown keys, after the breaker opened": afterwardsUnknown.median(),
+	} {
+		if got > slow {
+			t.Errorf("%s: %v, more than %v", what, got, slow)
 		}
-	}
-	if afterwards.median() > time.Millisecond || afterwardsUnknown.median() > time.Millisecond {
-		t.Errorf("after the breaker opened a request took %v, and with an unknown key %v", afterwards.median(), afterwardsUnknown.median())
 	}
 	eventually(t, 5*time.Second, func() error { // a change is told just after it shows
 		stores := s.times(cachestore.EventStoreDown)
-		if limiterDown, limiterUp := s.times(httpkey.EventLimiterDown), s.times(httpkey.EventLimiterUp); limiterDown != 1 || limiterUp != 1 ||
+		limiterDown, limiterUp := s.times(httpkey.EventLimiterDown), s.times(httpkey.EventLimiterUp)
+		if limiterDown != 1 || limiterUp != 1 ||
 			stores != s.times(cachestore.EventStoreUp) || stores != 1 && !o.answers {
 			return fmt.Errorf("told were %v", s.told)
 		}
@@ -119,7 +120,7 @@ func checkCharges(t *testing.T, o *outage, once []holder) {
 	charged := func(h holder) int {
 		var r httpkey.Result
 		eventually(t, 5*time.Second, func() (err error) {
-			r, err = o.limiter.Allow(t.Context(), h.id, slowly, 0)
+			r, err = o.limiter.Allow(t.Context(), of("token:"+h.id, 0, slowly))
 			return err
 		})
 		return r.Limit.Burst - r.Remaining

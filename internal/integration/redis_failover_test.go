@@ -44,7 +44,7 @@ func survives(t *testing.T, client redis.UniversalClient, limit time.Duration, k
 	t.Helper()
 	store := redisstore.New(client, nil)
 	token := feedToken(1)
-	if err := store.Create(t.Context(), token); err != nil {
+	if _, err := store.Create(t.Context(), token); err != nil {
 		t.Fatal(err)
 	}
 	// All that is asked for below is in the slot of this tag.
@@ -54,12 +54,12 @@ func survives(t *testing.T, client redis.UniversalClient, limit time.Duration, k
 			_, err := store.Lookup(ctx, token.Digest)
 			return err
 		},
-		"Update": func(ctx context.Context) error { return store.Update(ctx, token) },
+		"Update": func(ctx context.Context) error { return relabel(ctx, store, token.ID) },
 	}
 	for _, l := range redisLimiters {
 		limiter := l.new(client, nil)
 		ask[l.name] = func(ctx context.Context) error {
-			_, err := limiter.Allow(ctx, key, httpkey.PerMinute(1000), 1)
+			_, err := limiter.Allow(ctx, of(key, 1, httpkey.PerMinute(1000)))
 			return err
 		}
 	}

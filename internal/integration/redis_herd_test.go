@@ -32,10 +32,11 @@ func TestRedisHerdForOneKey(t *testing.T) {
 	p := startProxy(t, startRedis(t).address())
 	const ttl, callers = 300 * time.Millisecond, 1000
 	var store *counted
-	s := newSiteOver(t, p.address(), redisLimiters[0].new, cachestore.Options{TTL: ttl}, func(s *redisstore.Store) httpkey.TokenStore {
-		store = &counted{Store: s}
-		return store
-	})
+	s := newSiteOver(t, p.address(), redisLimiters[0].new, cachestore.Options{TTL: ttl},
+		func(s *redisstore.Store) httpkey.TokenStore {
+			store = &counted{Store: s}
+			return store
+		})
 	key := s.issue(t, 1, slowly)[0].key
 	s.expect(t, key, http.StatusOK)
 	<-time.After(ttl)                           // the cache's clock is real
@@ -64,10 +65,11 @@ func flood(t *testing.T) int {
 func TestRedisFloodOfMadeUpKeys(t *testing.T) {
 	const valid, workers = 1000, 8
 	var store *counted
-	s := newSiteOver(t, startRedis(t).address(), redisLimiters[0].new, cachestore.Options{}, func(s *redisstore.Store) httpkey.TokenStore {
-		store = &counted{Store: s}
-		return store
-	})
+	s := newSiteOver(t, startRedis(t).address(), redisLimiters[0].new, cachestore.Options{},
+		func(s *redisstore.Store) httpkey.TokenStore {
+			store = &counted{Store: s}
+			return store
+		})
 	holders, stranger := s.issue(t, valid, slowly), strangers()
 	use := func(took *timings) {
 		for _, h := range holders {
@@ -105,7 +107,7 @@ func TestRedisFloodOfMadeUpKeys(t *testing.T) {
 	if grown > 16<<20 {
 		t.Errorf("the heap grew by %d bytes", grown)
 	}
-	if flooded.quantile(990) > budget {
+	if flooded.quantile(990) > slow {
 		t.Errorf("valid keys in the flood: %v", &flooded)
 	}
 	runtime.KeepAlive(holders)

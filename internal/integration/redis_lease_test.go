@@ -45,7 +45,7 @@ func TestRedisFleetLeasingMember(t *testing.T) {
 	var admitted []admission
 	for end := time.Now().Add(fleetDuration); time.Now().Before(end); {
 		a := admission{Asked: time.Now()}
-		r, err := limiter.Allow(context.Background(), "fleet", fleetLimit, 1)
+		r, err := limiter.Allow(context.Background(), of("fleet", 1, fleetLimit))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -103,7 +103,7 @@ func newSQLBench(b *testing.B, backend *sqlBackend) *sqlBench {
 	bench := &sqlBench{sqlTables: tables, db: tables.open(b)}
 	guard := httpkey.New(bench.store(), httpkey.Unlimited, benchOptions)
 	for n := range bench.ids {
-		token, err := guard.Import(b.Context(), benchKey(n), httpkey.Token{User: "ann", Scopes: []string{"a:read"}})
+		token, err := guard.Import(b.Context(), benchKey(n), httpkey.Token{User: "ann", Scopes: []string{"a:read"}, IsActive: true})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -19,9 +19,9 @@ import (
 func testHostileKeys(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
 	store := sqlstore.New(tables.open(t), tables.dialect, nil)
-	guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{ImportedMinLength: 16})
+	guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{ImportedMinLength: 16, Timeout: unhurried})
 	const key = "abcdefghijklmnop"
-	token, err := guard.Import(t.Context(), key, httpkey.Token{ID: "id-of-a-key", User: "ann"})
+	token, err := guard.Import(t.Context(), key, httpkey.Token{ID: "id-of-a-key", User: "ann", IsActive: true})
 	if err != nil {
 		t.Fatal(err)
 	}

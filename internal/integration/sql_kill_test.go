@@ -31,7 +31,9 @@ const (
 
 // useChild uses a key and says so after each time.
 func useChild(t *testing.T, db *sql.DB, d sqlstore.Dialect) {
-	guard := httpkey.New(sqlstore.New(db, d, nil), httpkey.Unlimited, &httpkey.Options{ImportedMinLength: 16, LastUsedInterval: useInterval})
+	guard := httpkey.New(sqlstore.New(db, d, nil), httpkey.Unlimited, &httpkey.Options{
+		ImportedMinLength: 16, LastUsedInterval: useInterval, Timeout: unhurried,
+	})
 	for {
 		at := time.Now()
 		if _, err := guard.Verify(t.Context(), usedKey); err != nil {
@@ -46,8 +48,9 @@ func useChild(t *testing.T, db *sql.DB, d sqlstore.Dialect) {
 func testKill(t *testing.T, b *sqlBackend, kill func(create, use *sqlChild) (created, used []string)) {
 	for range 3 {
 		tables := b.newTables(t)
-		guard := httpkey.New(sqlstore.New(tables.open(t), tables.dialect, nil), httpkey.Unlimited, &httpkey.Options{ImportedMinLength: 16})
-		key, err := guard.Import(t.Context(), usedKey, httpkey.Token{})
+		before := sqlstore.New(tables.open(t), tables.dialect, nil)
+		guard := httpkey.New(before, httpkey.Unlimited, &httpkey.Options{ImportedMinLength: 16})
+		key, err := guard.Import(t.Context(), usedKey, httpkey.Token{IsActive: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -26,6 +26,8 @@ func migrateChild(t *testing.T, db *sql.DB, d sqlstore.Dialect) {
 	}
 }
 
+const latestVersion = 3
+
 // Eight processes that start together: one applies each migration, all succeed.
 func testMigrateTogether(t *testing.T, b *sqlBackend) {
 	tables := b.noTables(t)
@@ -37,8 +39,8 @@ func testMigrateTogether(t *testing.T, b *sqlBackend) {
 		child.wait(t, "")
 	}
 	tables.works(t)
-	if n := tables.count(t, "httpkey_migrations"); n != 2 {
-		t.Errorf("%d migrations are recorded, want 2", n)
+	if n := tables.count(t, "httpkey_migrations"); n != 3 {
+		t.Errorf("%d migrations are recorded, want %d", n, latestVersion)
 	}
 	if n := tables.count(t, "httpkey_revision"); n != 1 {
 		t.Errorf("httpkey_revision has %d rows", n)
@@ -48,12 +50,12 @@ func testMigrateTogether(t *testing.T, b *sqlBackend) {
 // So do those that find an older schema: none goes by what another has changed since.
 func testUpgradeTogether(t *testing.T, b *sqlBackend) {
 	for _, isolation := range []string{"", b.serializable} {
-		tables := b.newTables(t)
-		tables.must(t, tables.open(t), tables.named("DROP TABLE httpkey_buckets; DELETE FROM httpkey_migrations WHERE version > 1"))
+		tables := b.noTables(t)
+		tables.migrateTo(t, 2)
 		atOnce(t, 8, func(int) error { return sqlstore.Migrate(t.Context(), tables.open(t, isolation), tables.dialect) })
 		tables.works(t)
-		if n := tables.count(t, "httpkey_migrations"); n != 2 {
-			t.Errorf("%d migrations are recorded, want 2", n)
+		if n := tables.count(t, "httpkey_migrations"); n != 3 {
+			t.Errorf("%d migrations are recorded, want %d", n, latestVersion)
 		}
 	}
 }
@@ -99,7 +101,7 @@ func testMigrateKilled(t *testing.T, b *sqlBackend) {
 		child.kill(t, "")
 		db := tables.open(t)
 		var version int
-		if err := db.QueryRow(tables.named("SELECT max(version) FROM httpkey_migrations")).Scan(&version); err != nil || version < 2 {
+		if err := db.QueryRow(tables.named("SELECT max(version) FROM httpkey_migrations")).Scan(&version); err != nil || version < latestVersion {
 			midway++
 		}
 		if err := sqlstore.Migrate(t.Context(), db, tables.dialect); err != nil {
@@ -125,11 +127,7 @@ func testMigrateHalfDone(t *testing.T, b *sqlBackend) {
 			return
 		}
 		db := tables.open(t)
-		for _, statement := range statements[:done] {
-			if _, err := db.Exec(statement); err != nil {
-				t.Fatal(err)
-			}
-		}
+		tables.run(t, statements[:done])
 		if err := sqlstore.Migrate(t.Context(), db, tables.dialect); err != nil {
 			t.Fatalf("after %d of %d statements: %v", done, len(statements), err)
 		}
@@ -140,12 +138,7 @@ func testMigrateHalfDone(t *testing.T, b *sqlBackend) {
 // The files alone, as another tool applies them, make the same tables.
 func testMigrateByHand(t *testing.T, b *sqlBackend) {
 	tables := b.noTables(t)
-	db := tables.open(t)
-	for _, statement := range tables.statements(t) {
-		if _, err := db.Exec(statement); err != nil {
-			t.Fatalf("%s: %v", statement, err)
-		}
-	}
+	tables.run(t, tables.statements(t))
 	tables.works(t)
 }
 
@@ -173,13 +166,16 @@ func testMigrateAgain(t *testing.T, b *sqlBackend) {
 	tables.works(t)
 }
 
-// statements are those of the migrations.
-func (b *sqlTables) statements(t *testing.T) []string {
+// statements are those of the migrations after some versions.
+func (b *sqlTables) statements(t *testing.T, after ...int) []string {
 	t.Helper()
 	files := sqlstore.Migrations(b.dialect)
 	names, err := fs.Glob(files, "*.sql")
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, version := range after {
+		names = names[version:]
 	}
 	var statements []string
 	for _, name := range names {
@@ -190,6 +186,30 @@ func (b *sqlTables) statements(t *testing.T) []string {
 		statements = append(statements, strings.Split(strings.TrimSpace(string(text)), ";\n")...)
 	}
 	return statements
+}
+
+// run runs statements on one connection, as a tool for migrations does.
+func (b *sqlTables) run(t *testing.T, statements []string) {
+	t.Helper()
+	db := b.open(t)
+	db.SetMaxOpenConns(1)
+	for _, statement := range statements {
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+}
+
+// migrateTo makes the tables as they were at a version.
+func (b *sqlTables) migrateTo(t *testing.T, version int) {
+	t.Helper()
+	all := b.statements(t)
+	b.run(t, all[:len(all)-len(b.statements(t, version))])
+	record := []string{"CREATE TABLE httpkey_migrations (version INT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)"}
+	for v := range version {
+		record = append(record, fmt.Sprint("INSERT INTO httpkey_migrations (version, applied_at) VALUES (", v+1, ", 0)"))
+	}
+	b.run(t, strings.Split(b.named(strings.Join(record, "\n")), "\n"))
 }
 
 // works checks that the tables are there.

@@ -99,15 +99,35 @@ func randomSteps(t *testing.T, n int) []limiterStep {
 // The answers are those of memstore's limiter, which has a model of its own, to the microsecond.
 func testLimiterAgrees(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
-	clock := tables.newClock(t)
-	steps := randomSteps(t, 20_000)
+	tables.newClock(t).agrees(t, randomSteps(t, 20_000))
+}
+
+// They are, too, where a driver does not ask the server for the types of parameters.
+func testLimiterModes(t *testing.T, b *sqlBackend) {
+	steps := randomSteps(t, 1000)
+	for _, mode := range map[string][]string{
+		"pgx":   {"&default_query_exec_mode=exec", "&default_query_exec_mode=simple_protocol", "&default_query_exec_mode=describe_exec"},
+		"mysql": {"&interpolateParams=true"},
+	}[b.driver] {
+		tables := b.newTables(t)
+		clock := tables.newClock(t)
+		clock.options += mode
+		clock.agrees(t, steps)
+		tables.dsn += mode
+		tables.works(t)
+	}
+}
+
+// agrees holds the limiter to the answers in steps.
+func (c *sqlClock) agrees(t *testing.T, steps []limiterStep) {
+	t.Helper()
 	admitted, forced := 0, 0
 	synctest.Test(t, func(t *testing.T) { // also the process's clock is that of the steps: quotas go by it
-		clock.start = time.Now()
-		db := tables.open(t, clock.options)
-		limiter := sqlstore.NewLimiter(db, tables.dialect)
+		c.start = time.Now()
+		db := c.open(t, c.options)
+		limiter := sqlstore.NewLimiter(db, c.dialect)
 		for i, step := range steps {
-			clock.set(t, db, step.at)
+			c.set(t, db, step.at)
 			got, err := limiter.Allow(t.Context(), step.charge)
 			if err != nil || !reflect.DeepEqual(got, step.want) {
 				t.Fatalf("step %d, after %v, %+v: %+v (%v), memstore says %+v", i, step.at, step.charge, got, err, step.want)
@@ -129,24 +149,20 @@ type model map[string]gcra.Bucket
 func (m model) allow(c *httpkey.Charge, now time.Time) httpkey.Result {
 	items := charge.Items(c, now)
 	key := func(item charge.Item) string { return fmt.Sprintf("%q %q", c.Bucket, item.Name()) }
-	hasRoom := func(item charge.Item) bool {
-		return c.Forced || item.Terms.HasRoom(m[key(item)].Owed(item.Terms, now.UnixMicro()), int64(c.Cost))
-	}
-	enough := true
-	for _, item := range items {
-		enough = enough && hasRoom(item)
+	owed := func(item charge.Item) int64 { return m[key(item)].Owed(item.Terms, now.UnixMicro()) }
+	rooms, enough := make([]bool, len(items)), true
+	for i, item := range items {
+		rooms[i] = c.Forced || item.Terms.HasRoom(owed(item), int64(c.Cost))
+		enough = enough && rooms[i]
 	}
 	each := make([]httpkey.Result, len(items))
 	for i, item := range items {
-		cost := int64(c.Cost)
-		if !enough && hasRoom(item) {
-			cost = 0
-		}
-		bucket := m[key(item)]
-		each[i] = item.Result(bucket.Take(item.Terms, now.UnixMicro(), cost, c.Forced))
 		if enough {
+			bucket := m[key(item)]
+			bucket.Charge(item.Terms, now.UnixMicro(), owed(item), int64(c.Cost))
 			m[key(item)] = bucket
 		}
+		each[i] = item.Result(item.Terms.Result(rooms[i], owed(item), int64(c.Cost)))
 	}
 	return c.Join(each)
 }
@@ -159,10 +175,14 @@ func testLimiterClockSetBack(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
 	clock := tables.newClock(t)
 	db := tables.open(t, clock.options)
-	limiter, model := sqlstore.NewLimiter(db, tables.dialect), model{}
+	var limiter *sqlstore.Limiter
+	model := model{}
 	random := rand.New(rand.NewPCG(23, 29))
 	at := time.Duration(1<<40) * time.Microsecond
 	for i := range 3000 {
+		if i%200 == 0 { // and so it does not sweep: a bucket that is full is forgotten, also if the clock goes back then
+			limiter = sqlstore.NewLimiter(db, tables.dialect)
+		}
 		c := &httpkey.Charge{Bucket: fmt.Sprint(random.IntN(2)), Cost: random.IntN(9), Forced: random.IntN(8) == 0}
 		for n := range 1 + random.IntN(2) {
 			limit := httpkey.PerMinute(41 + random.IntN(20))

@@ -24,8 +24,10 @@ const (
 	maxLength = 55
 	// MaxPrefix is how long a prefix may be.
 	MaxPrefix = maxLength - kindLength - randomLength - checksumLength
-	// MinImported and MaxImported bound the length of keys issued elsewhere.
-	MinImported, MaxImported = 16, 255
+	// MinImported is how long keys issued elsewhere must be.
+	MinImported = 16
+	// MaxImported is how long they may be.
+	MaxImported = 255
 )
 
 // Format is the keys of a program.

@@ -30,24 +30,30 @@ func New(isStrict bool) *Limiter {
 
 // Allow answers a charge, which is valid, at a moment.
 func (m *Limiter) Allow(c *httpkey.Charge, now time.Time) httpkey.Result {
-	limits := make([]httpkey.Limit, len(c.Limits))
-	buckets := make([]bucket, len(c.Limits))
+	views := make([]view, len(c.Limits))
 	each := make([]httpkey.Result, len(c.Limits))
 	isEnough := true
 	for i, l := range c.Limits {
 		if m.isStrict && l.Calendar == "" {
 			l.Burst = 0
 		}
-		limits[i] = l.Resolve()
-		buckets[i] = m.bucket(c.Bucket, limits[i], now)
-		each[i] = httpkey.Result{Limit: limits[i], Allowed: c.Forced || hasRoom(buckets[i], limits[i], now, c.Cost)}
+		l = l.Resolve()
+		views[i] = m.bucket(c.Bucket, l, now).view(l, now)
+		each[i] = httpkey.Result{Limit: l, Allowed: c.Forced || hasRoom(views[i], l, c.Cost)}
 		isEnough = isEnough && each[i].Allowed
 	}
-	for i, l := range limits {
-		if isEnough && l.Rate > 0 && c.Cost != 0 {
-			buckets[i].charge(l, now, c.Cost)
+	for i, v := range views {
+		l := each[i].Limit
+		if l.Rate == 0 { // nothing is taken, nor left
+			continue
 		}
-		buckets[i].show(&each[i], now, c.Cost)
+		if isEnough && c.Cost != 0 {
+			v.charge(c.Cost)
+		}
+		v.show(&each[i])
+		if !each[i].Allowed && c.Cost <= l.Burst {
+			each[i].RetryAfter = v.retryAfter(c.Cost)
+		}
 	}
 	return c.Join(each)
 }
@@ -72,19 +78,26 @@ func (m *Limiter) bucket(payer string, l httpkey.Limit, now time.Time) bucket {
 
 // bucket is the state of one limit for one payer.
 type bucket interface {
-	// room returns how many could be taken now, which is negative below empty.
-	room(l httpkey.Limit, now time.Time) *big.Rat
-	// charge takes n, within what a forced charge may take.
-	charge(l httpkey.Limit, now time.Time, n int)
-	// show fills in the numbers of a decision about n.
-	show(r *httpkey.Result, now time.Time, n int)
+	// view returns the bucket as it is at a moment, under a limit that may have changed.
+	view(l httpkey.Limit, now time.Time) view
 }
 
-func hasRoom(b bucket, l httpkey.Limit, now time.Time, n int) bool {
+type view interface {
+	// room returns how many could be taken, which is negative below empty.
+	room() *big.Rat
+	// charge takes n, within what a forced charge may take.
+	charge(n int)
+	// show fills in Remaining and ResetAfter.
+	show(r *httpkey.Result)
+	// retryAfter returns how long it takes until there is room for n.
+	retryAfter(n int) time.Duration
+}
+
+func hasRoom(v view, l httpkey.Limit, n int) bool {
 	if n == 0 || l.Rate == 0 {
 		return l.Rate > 0
 	}
-	return n <= l.Burst && b.room(l, now).Cmp(whole(n)) >= 0
+	return n <= l.Burst && v.room().Cmp(whole(n)) >= 0
 }
 
 // leaky is GCRA as books have it.
@@ -94,108 +107,116 @@ type leaky struct {
 	rate int // which owed is a whole number of parts of
 }
 
-// owedAt returns what is owed at a moment, under l.
-func (b *leaky) owedAt(l httpkey.Limit, now time.Time) *big.Rat {
+type leakyView struct {
+	bucket   *leaky
+	rate     int
+	now      time.Time
+	request  *big.Rat // what one owes, in microseconds
+	capacity *big.Rat
+	owed     *big.Rat
+}
+
+func (b *leaky) view(l httpkey.Limit, now time.Time) view {
+	if l.Rate == 0 {
+		return nil
+	}
+	v := &leakyView{bucket: b, rate: l.Rate, now: now, request: big.NewRat(l.Period.Microseconds(), int64(l.Rate))}
+	v.capacity = new(big.Rat).Mul(v.request, whole(l.Burst))
+	v.owed = v.bound(b.under(l.Rate))
+	if v.owed.Sign() == 0 {
+		return v
+	}
+	v.owed.Sub(v.owed, big.NewRat(now.Sub(b.at).Microseconds(), 1))
+	switch {
+	case v.owed.Sign() < 0:
+		v.owed.SetInt64(0)
+	case v.owed.Cmp(v.most()) > 0: // the clock was set back
+		v.owed.Set(v.capacity)
+	}
+	return v
+}
+
+// under returns what is owed as a limit of a rate counts it: whole parts of a microsecond.
+func (b *leaky) under(rate int) *big.Rat {
 	owed := new(big.Rat).Set(b.owed)
-	if owed.Sign() == 0 || l.Rate == 0 {
+	if b.rate == rate || owed.Sign() == 0 {
 		return owed
 	}
-	if b.rate != l.Rate {
-		parts := ceil(owed.Mul(owed, whole(l.Rate)))
-		owed.SetFrac(parts, big.NewInt(int64(l.Rate)))
-	}
-	capacity := requests(l, l.Burst)
-	most := new(big.Rat).Mul(capacity, whole(2))
-	if owed.Cmp(most) > 0 {
-		owed.Set(most)
-	}
-	owed.Sub(owed, big.NewRat(now.Sub(b.at).Microseconds(), 1))
-	switch {
+	return owed.SetFrac(ceil(owed.Mul(owed, whole(rate))), big.NewInt(int64(rate)))
+}
+
+func (v *leakyView) most() *big.Rat { return new(big.Rat).Mul(v.capacity, whole(2)) }
+
+func (v *leakyView) bound(owed *big.Rat) *big.Rat {
+	switch most := v.most(); {
 	case owed.Sign() < 0:
-		owed.SetInt64(0)
-	case owed.Cmp(most) > 0: // the clock was set back
-		owed.Set(capacity)
+		return new(big.Rat)
+	case owed.Cmp(most) > 0:
+		return most
 	}
 	return owed
 }
 
-func (b *leaky) room(l httpkey.Limit, now time.Time) *big.Rat {
-	left := requests(l, l.Burst)
-	left.Sub(left, b.owedAt(l, now))
-	return left.Quo(left, requests(l, 1))
+func (v *leakyView) room() *big.Rat {
+	left := new(big.Rat).Sub(v.capacity, v.owed)
+	return left.Quo(left, v.request)
 }
 
-func (b *leaky) charge(l httpkey.Limit, now time.Time, n int) {
-	owed := b.owedAt(l, now)
-	most := requests(l, 2*l.Burst)
-	if owed.Add(owed, requests(l, n)); owed.Cmp(most) > 0 {
-		owed.Set(most)
-	}
-	if owed.Sign() < 0 {
-		owed.SetInt64(0)
-	}
-	b.owed, b.at, b.rate = owed, now, l.Rate
+func (v *leakyView) charge(n int) {
+	more := new(big.Rat).Mul(v.request, whole(n))
+	v.owed = v.bound(more.Add(more, v.owed))
+	*v.bucket = leaky{owed: v.owed, at: v.now, rate: v.rate}
 }
 
-func (b *leaky) show(r *httpkey.Result, now time.Time, n int) {
-	l := r.Limit
-	if l.Rate == 0 {
-		return
-	}
-	r.Remaining = floored(b.room(l, now))
-	r.ResetAfter = micros(ceil(b.owedAt(l, now)))
-	if !r.Allowed && n <= l.Burst {
-		lacking := new(big.Rat).Sub(whole(n), b.room(l, now))
-		r.RetryAfter = micros(ceil(lacking.Mul(lacking, requests(l, 1))))
-	}
+func (v *leakyView) show(r *httpkey.Result) {
+	r.Remaining = floored(v.room())
+	r.ResetAfter = micros(ceil(v.owed))
+}
+
+func (v *leakyView) retryAfter(n int) time.Duration {
+	lacking := new(big.Rat).Mul(v.request, whole(n))
+	lacking.Add(lacking, v.owed)
+	return micros(ceil(lacking.Sub(lacking, v.capacity)))
 }
 
 // window is a strict window as a list of each request that was let in.
 type window struct{ admitted []time.Time }
 
-func (b *window) forget(l httpkey.Limit, now time.Time) {
+type windowView struct {
+	*window
+	limit httpkey.Limit
+	now   time.Time
+}
+
+func (b *window) view(l httpkey.Limit, now time.Time) view {
+	if last := len(b.admitted) - 1; last >= 0 && b.admitted[last].After(now) { // time does not run backwards
+		now = b.admitted[last]
+	}
 	for len(b.admitted) > 0 && now.Sub(b.admitted[0]) >= l.Period {
 		b.admitted = b.admitted[1:]
 	}
+	return &windowView{b, l, now}
 }
 
-// at returns the time to go on with, which does not run backwards.
-func (b *window) at(now time.Time) time.Time {
-	if last := len(b.admitted) - 1; last >= 0 && b.admitted[last].After(now) {
-		return b.admitted[last]
+func (v *windowView) room() *big.Rat { return whole(v.limit.Rate - len(v.admitted)) }
+
+func (v *windowView) charge(n int) {
+	for ; n > 0 && len(v.admitted) < 2*v.limit.Rate; n-- {
+		v.admitted = append(v.admitted, v.now)
 	}
-	return now
+	v.admitted = v.admitted[:max(0, len(v.admitted)+min(n, 0))]
 }
 
-func (b *window) room(l httpkey.Limit, now time.Time) *big.Rat {
-	b.forget(l, b.at(now))
-	return whole(l.Rate - len(b.admitted))
+func (v *windowView) show(r *httpkey.Result) {
+	r.Remaining = max(0, v.limit.Rate-len(v.admitted))
+	if last := len(v.admitted) - 1; last >= 0 {
+		r.ResetAfter = v.admitted[last].Add(v.limit.Period).Sub(v.now)
+	}
 }
 
-func (b *window) charge(l httpkey.Limit, now time.Time, n int) {
-	now = b.at(now)
-	b.forget(l, now)
-	for ; n > 0 && len(b.admitted) < 2*l.Rate; n-- {
-		b.admitted = append(b.admitted, now)
-	}
-	b.admitted = b.admitted[:max(0, len(b.admitted)+min(n, 0))]
-}
-
-func (b *window) show(r *httpkey.Result, now time.Time, n int) {
-	l := r.Limit
-	if l.Rate == 0 {
-		return
-	}
-	now = b.at(now)
-	b.forget(l, now)
-	r.Remaining = max(0, l.Rate-len(b.admitted))
-	if last := len(b.admitted) - 1; last >= 0 {
-		r.ResetAfter = b.admitted[last].Add(l.Period).Sub(now)
-	}
-	if !r.Allowed && n <= l.Rate {
-		leaves := b.admitted[len(b.admitted)+n-l.Rate-1] // the last that has to leave
-		r.RetryAfter = leaves.Add(l.Period).Sub(now)
-	}
+func (v *windowView) retryAfter(n int) time.Duration {
+	leaves := v.admitted[len(v.admitted)+n-v.limit.Rate-1] // the last that has to leave
+	return leaves.Add(v.limit.Period).Sub(v.now)
 }
 
 // quota is how many were let in during a day or a month.
@@ -204,29 +225,28 @@ type quota struct {
 	end  time.Time
 }
 
-func (b *quota) room(l httpkey.Limit, _ time.Time) *big.Rat { return whole(l.Rate - b.used) }
-
-func (b *quota) charge(l httpkey.Limit, _ time.Time, n int) {
-	b.used = max(0, b.used+min(n, max(0, 2*l.Rate-b.used)))
+type quotaView struct {
+	*quota
+	limit httpkey.Limit
+	left  time.Duration
 }
 
-func (b *quota) show(r *httpkey.Result, now time.Time, n int) {
-	l := r.Limit
-	left := (b.end.Sub(now) + time.Microsecond - 1).Truncate(time.Microsecond)
-	r.Remaining = max(0, l.Rate-b.used)
-	if b.used > 0 && l.Rate > 0 {
-		r.ResetAfter = left
+func (b *quota) view(l httpkey.Limit, now time.Time) view {
+	return &quotaView{b, l, (b.end.Sub(now) + time.Microsecond - 1).Truncate(time.Microsecond)}
+}
+
+func (v *quotaView) room() *big.Rat { return whole(v.limit.Rate - v.used) }
+
+func (v *quotaView) charge(n int) { v.used = max(0, v.used+min(n, max(0, 2*v.limit.Rate-v.used))) }
+
+func (v *quotaView) show(r *httpkey.Result) {
+	r.Remaining = max(0, v.limit.Rate-v.used)
+	if v.used > 0 {
+		r.ResetAfter = v.left
 	}
-	if !r.Allowed && n <= l.Burst && l.Rate > 0 {
-		r.RetryAfter = left
-	}
 }
 
-// requests returns what n requests owe under l, in microseconds; l has a Rate.
-func requests(l httpkey.Limit, n int) *big.Rat {
-	each := big.NewRat(l.Period.Microseconds(), int64(l.Rate))
-	return each.Mul(each, whole(n))
-}
+func (v *quotaView) retryAfter(int) time.Duration { return v.left }
 
 func whole(n int) *big.Rat { return big.NewRat(int64(n), 1) }
 

@@ -212,7 +212,7 @@ type Source[T any] interface {
 	ID(e *Entry[T]) string
 }
 
-// Holder, embedded in a store, lets a Guard find its Source.
+// Holder lets a Guard find the Source of a store that embeds it.
 type Holder[T any] struct {
 	owner  any
 	source Source[T]

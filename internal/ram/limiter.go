@@ -15,7 +15,7 @@ type Limit struct {
 	Terms gcra.Terms // how it is counted
 }
 
-// LimiterHolder, embedded in a limiter, lets a Guard find it.
+// LimiterHolder lets a Guard find the limiter that embeds it.
 type LimiterHolder struct {
 	owner   any
 	limiter Limiter

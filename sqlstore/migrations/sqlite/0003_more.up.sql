@@ -4,7 +4,7 @@
 ALTER TABLE httpkey_tokens ADD COLUMN more TEXT;
 
 UPDATE httpkey_tokens SET more = '{"limits":[{"rate":' || limit_rate || coalesce(',"burst":' || limit_burst, '') ||
-	',"period":' || limit_period * 1000 || '}]}' WHERE limit_rate IS NOT NULL;
+	',"period":' || (limit_period * 1000) || '}]}' WHERE limit_rate IS NOT NULL;
 
 ALTER TABLE httpkey_tokens DROP COLUMN limit_rate;
 

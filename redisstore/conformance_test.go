@@ -1,0 +1,68 @@
+package redisstore_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/redisstore"
+	"github.com/httpkey/httpkey/storetest"
+)
+
+func TestStoreConforms(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T) func() httpkey.TokenStore {
+		server := newServer(t)
+		return func() httpkey.TokenStore { return redisstore.New(newClient(t, server), nil) }
+	})
+}
+
+func TestLimiterConforms(t *testing.T) {
+	t.Parallel()
+	storetest.RunLimiter(t, storetest.LimiterFactory{
+		New: func(t *testing.T) func() httpkey.Limiter {
+			server := newServer(t)
+			return func() httpkey.Limiter { return redisstore.NewLimiter(newClient(t, server), nil) }
+		},
+		Wait: time.Sleep, // the server's clock is real
+	})
+}
+
+// inTurn is a limiter that answers one caller after the other.
+type inTurn struct {
+	mu sync.Mutex
+	httpkey.Limiter
+}
+
+func (l *inTurn) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Result, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Limiter.Allow(ctx, c)
+}
+
+// A process that takes ahead sees by itself what it would see if it did not. Others, and a caller
+// that asks while another's question is under way, may be denied what it holds.
+func TestLeasesConform(t *testing.T) {
+	t.Parallel()
+	storetest.RunLimiter(t, storetest.LimiterFactory{
+		New: func(t *testing.T) func() httpkey.Limiter {
+			one := &inTurn{Limiter: redisstore.NewLimiter(newClient(t, newServer(t)), &redisstore.Options{Lease: time.Minute})}
+			return func() httpkey.Limiter { return one }
+		},
+		Wait: time.Sleep, // the server's clock is real
+	})
+}
+
+func TestWindowConforms(t *testing.T) {
+	t.Parallel()
+	storetest.RunLimiter(t, storetest.LimiterFactory{
+		New: func(t *testing.T) func() httpkey.Limiter {
+			server := newServer(t)
+			return func() httpkey.Limiter { return redisstore.NewWindow(newClient(t, server), nil) }
+		},
+		Wait:   time.Sleep, // the server's clock is real
+		Window: true,
+	})
+}
