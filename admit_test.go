@@ -314,7 +314,7 @@ func TestAdmissionsDoNotShareTheirCharge(t *testing.T) {
 	t.Parallel()
 	limiter := memstore.NewLimiter()
 	guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Charge: func(_ *http.Request, t *httpkey.Token, c *httpkey.Charge) {
-		c.Bucket, c.Limits = "user:"+t.User, limits(httpkey.Limit{Name: t.User, Rate: 100, Period: time.Hour})
+		c.Bucket, c.Limits[0] = "user:"+t.User, httpkey.Limit{Name: t.User, Rate: 100, Period: time.Hour}
 	}})
 	var admissions []*httpkey.Admission
 	for n := range 20 {

@@ -513,7 +513,7 @@ func TestLastUsedNeverMovesBackwards(t *testing.T) {
 	tokens.touch = func(ctx context.Context, used map[string]time.Time) error {
 		err := tokens.Store.Touch(ctx, used)
 		for id := range used {
-			got, _ := tokens.Store.Get(ctx, id)
+			got, _ := tokens.Get(ctx, id)
 			if got.LastUsed.Before(latest) {
 				t.Errorf("it was moved back by %v", latest.Sub(got.LastUsed))
 			}

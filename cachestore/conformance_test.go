@@ -16,7 +16,7 @@ var claims = storetest.Claims{LateUses: true}
 type finder struct{ *Store }
 
 func (f finder) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
-	memory := source{f.Store}
+	memory := source(f)
 	e, known := memory.Find(d)
 	switch {
 	case !known:

@@ -21,7 +21,8 @@ func BenchmarkAllow(b *testing.B) {
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				for i := 0; pb.Next(); i++ {
-					if _, err := limiter.Allow(b.Context(), &httpkey.Charge{Bucket: keys[i%len(keys)], Limits: limits, Cost: 1}); err != nil {
+					c := &httpkey.Charge{Bucket: keys[i%len(keys)], Limits: limits, Cost: 1}
+					if _, err := limiter.Allow(b.Context(), c); err != nil {
 						b.Fatal(err)
 					}
 				}

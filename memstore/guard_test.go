@@ -141,7 +141,8 @@ func TestEmbeddingIsNotBypassed(t *testing.T) {
 func TestGuardsShareWhatIsShared(t *testing.T) {
 	t.Parallel()
 	store, limiter := memstore.New(), memstore.NewLimiter()
-	guard := func(l httpkey.Limiter, limit httpkey.Limit, charge func(*http.Request, *httpkey.Token, *httpkey.Charge)) *httpkey.Guard {
+	type edit = func(*http.Request, *httpkey.Token, *httpkey.Charge)
+	guard := func(l httpkey.Limiter, limit httpkey.Limit, charge edit) *httpkey.Guard {
 		return httpkey.New(store, l, &httpkey.Options{
 			Limits: map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: {limit}}, Charge: charge,
 		})
@@ -151,7 +152,9 @@ func TestGuardsShareWhatIsShared(t *testing.T) {
 		guard(limiter, httpkey.Limit{Name: "other", Rate: 10, Period: time.Hour}, nil),
 		guard(memstore.NewLimiter(), httpkey.PerHour(10), nil),
 		guard(memstore.NewWindow(), httpkey.PerHour(10), nil),
-		guard(limiter, httpkey.PerHour(10), func(_ *http.Request, t *httpkey.Token, c *httpkey.Charge) { c.Bucket = "user:" + t.User }),
+		guard(limiter, httpkey.PerHour(10), func(_ *http.Request, t *httpkey.Token, c *httpkey.Charge) {
+			c.Bucket = "user:" + t.User
+		}),
 		guard(limiter, httpkey.Limit{Rate: 10, Period: 3 * time.Hour}, nil),
 	}
 	created := httpkeytest.Issue(t, guards[0], httpkey.Token{User: "u"})
@@ -196,7 +199,8 @@ func TestUsesShowAtOnce(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, err := store.Get(t.Context(), id); err != nil || !got.LastUsed.Equal(time.Now()) || got.Label != strconv.Itoa(n) {
+			got, err := store.Get(t.Context(), id)
+			if err != nil || !got.LastUsed.Equal(time.Now()) || got.Label != strconv.Itoa(n) {
 				t.Fatalf("after a use at %v within an Update: %v, %q (%v)", time.Now(), got.LastUsed, got.Label, err)
 			}
 			httpkeytest.Elapse(time.Second)

@@ -22,7 +22,7 @@ import (
 func TestForgettingMakesNoDifference(t *testing.T) {
 	t.Parallel()
 	limits := []httpkey.Limit{
-		{Rate: 3, Burst: 3, Period: time.Second}, {Rate: 60, Burst: 60, Period: time.Minute}, {Rate: 41, Burst: 41, Period: time.Minute},
+		httpkey.PerSecond(3), httpkey.PerMinute(60), httpkey.PerMinute(41),
 		{Rate: 7, Burst: 20, Period: 10 * time.Second}, {Rate: 10, Burst: 10, Period: time.Hour}, httpkey.PerDay(100),
 	}
 	for name, newLimiter := range newLimiters {
@@ -143,9 +143,11 @@ func TestMemoryIsBoundedAndGivenBack(t *testing.T) {
 					use(names[:1])
 				}
 				idle := heap() - empty
-				t.Logf("%d bytes a live bucket, %d one that is busy all the time; %d KB when all but one are idle", live/payers, busy/payers, idle>>10)
+				t.Logf("%d bytes a live bucket, %d one that is busy all the time; %d KB when all but one are idle",
+					live/payers, busy/payers, idle>>10)
 				if live/payers > most || busy/payers > most+40 {
-					t.Errorf("a bucket takes %d bytes, and %d if it is busy, want %d and 40 more at most", live/payers, busy/payers, most)
+					t.Errorf("a bucket takes %d bytes, and %d if it is busy, want %d and 40 more at most",
+						live/payers, busy/payers, most)
 				}
 				if idle > 1<<20 {
 					t.Errorf("idle buckets still take %d KB", idle>>10)
@@ -290,7 +292,8 @@ func check(t *testing.T, c *httpkey.Charge, r httpkey.Result) {
 	t.Helper()
 	couldPass := r.Limit.Rate > 0 && c.Cost <= r.Limit.Burst
 	if r.Remaining < 0 || r.Remaining > r.Limit.Burst || r.ResetAfter < 0 || r.RetryAfter < 0 ||
-		!r.Allowed && couldPass != (r.RetryAfter > 0) || r.Allowed && r.RetryAfter != 0 || !r.Allowed && couldPass && r.Remaining >= c.Cost {
+		!r.Allowed && couldPass != (r.RetryAfter > 0) || r.Allowed && r.RetryAfter != 0 ||
+		!r.Allowed && couldPass && r.Remaining >= c.Cost {
 		t.Errorf("%+v: %+v", c, r)
 	}
 }

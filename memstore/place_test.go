@@ -27,8 +27,8 @@ func find(store *memstore.Store, d httpkey.Digest) *ram.Entry[httpkey.Token] {
 // takeIn takes from the bucket that is remembered in a slot, as a Guard does.
 func takeIn(limiter httpkey.Limiter, s *slot, payer string, limit httpkey.Limit, n int) httpkey.Result {
 	item := charge.ItemOf(limit, time.Now())
-	r := item.Result(ram.LimiterOf(limiter).TakeIn(s, payer, ram.Limit{Term: item.Term, Terms: item.Terms}, int64(n), clock.Elapsed()))
-	return r
+	limits := ram.Limit{Term: item.Term, Terms: item.Terms}
+	return item.Result(ram.LimiterOf(limiter).TakeIn(s, payer, limits, int64(n), clock.Elapsed()))
 }
 
 // The bucket beside a token is as good as any other: whichever of several

@@ -25,7 +25,7 @@ import (
 // come, to the millisecond; a Guard has nothing to write for it.
 //
 // A token takes about 320 bytes beside its strings, the bucket of a [Limiter] included. A
-// token that has more than the fields up to CreatedAt and RotatedFrom takes about twice that.
+// token that has any of the further fields of [httpkey.Token.More] takes some 500 bytes more.
 type Store struct {
 	holder
 

@@ -162,7 +162,7 @@ func TestTokensOfTheFirstVersionAreRotated(t *testing.T) {
 	}
 }
 
-// What a later version adds to a token survives an Update, byte by byte where that is possible.
+// A property that a later version adds to a token survives an Update.
 func TestUnknownPropertiesSurvive(t *testing.T) {
 	t.Parallel()
 	client := newClient(t, newServer(t))

@@ -10,7 +10,7 @@ import (
 // leases are the permits that this process took ahead. They let in no request for which the
 // limit has no room, whichever processes take ahead, and however much:
 //
-// To GCRA a bucket is a line of slots, each Period/Rate long. Redis gives each permit the
+// In GCRA a bucket is a line of slots, each Period/Rate long. Redis gives each permit the
 // next slot that is neither taken nor begun, and none that begins later than Burst-1 slots
 // from now. A permit is spent here before its slot begins, or it is lost. So what is spent
 // from a to b has slots that begin from a to Burst-1 slots after b. These are at most

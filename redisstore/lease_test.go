@@ -134,7 +134,7 @@ func checkStretches(t *testing.T, limit httpkey.Limit, all []admitted) {
 	}
 }
 
-// Whoever takes ahead, and however much, in no stretch of time are more let in than without leases.
+// However many processes take ahead, and however much, no stretch of time admits more than without leases.
 func TestLeasesStayWithinTheLimit(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(16) {
@@ -242,7 +242,8 @@ func TestLeasesLeaveTheRateToTheFleet(t *testing.T) {
 	}
 }
 
-// Who asks just as often as the limit gives is always let in, and who comes once in a Lease takes nothing ahead.
+// A client that asks just as often as the limit gives is always let in. A client that comes
+// once in a Lease takes nothing ahead.
 func TestLeasesTakeNothingFromTheSteady(t *testing.T) {
 	t.Parallel()
 	for _, reach := range []time.Duration{50 * time.Millisecond, 99 * time.Millisecond, time.Second, time.Hour} {
@@ -268,7 +269,7 @@ func TestLeasesTakeNothingFromTheSteady(t *testing.T) {
 	}
 }
 
-// What is held is shown, spent without Redis, and outlives its outage, but not its slots.
+// A process shows what it holds, spends it without Redis and through an outage, but not past its slots.
 func TestLeasesAreSpent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -302,7 +303,7 @@ func TestLeasesAreSpent(t *testing.T) {
 	})
 }
 
-// What comes back while the answer is on its way is not held.
+// A process does not hold the slots that begin while the answer is on its way.
 func TestLeasesCountFromTheQuestion(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -402,7 +403,7 @@ func TestLeasesHeedForcedCharges(t *testing.T) {
 	}
 }
 
-// What is taken ahead while a refund is under way is lost: the refund did not know of it.
+// Permits that come ahead while a refund is under way are lost: the refund did not know of them.
 func TestLeasesOnTheWayAreLostToARefund(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -49,10 +49,10 @@ import (
 // ResetAfter count what this process holds as not taken. They do not count what
 // others took since it last asked. Leases take some 3 MB more.
 //
-// What Redis cannot answer is an error. A bucket that holds what no limiter can have put
-// there is an error, too, but concerns that bucket alone: a Guard questions the fallback for
-// it. A bucket that lies ahead of the server's clock by more than two windows, because that
-// was set back, is empty as of now.
+// An error of Redis means that there was no decision. A bucket that holds garbage is an
+// error, too, but concerns that bucket alone: a Guard asks the fallback for it. A bucket
+// that lies ahead of the server's clock by more than two windows, because that was set
+// back, is empty as of now.
 type Limiter struct {
 	prefix string
 	rdb    redis.Scripter

@@ -47,7 +47,7 @@ func of(payer string, n int, limits ...httpkey.Limit) *httpkey.Charge {
 // equal reports whether two results are the same.
 func equal(a, b httpkey.Result) bool { return reflect.DeepEqual(a, b) }
 
-// Whatever a server says, it is an error or a decision, and never a panic.
+// Every reply of a server is an error or a decision, and never a panic.
 func TestOddRepliesAreErrors(t *testing.T) {
 	t.Parallel()
 	for name, reply := range map[string]any{

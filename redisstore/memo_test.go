@@ -178,7 +178,7 @@ func TestMemoDecidesAsRedisDoes(t *testing.T) {
 					}
 					if !asks {
 						known++
-						// What the limiter would say now, without taking.
+						// The limiter says this now, without taking.
 						now, err := model.Allow(t.Context(), of(b.payer, 0, limit))
 						if err != nil || r.Allowed || now.Remaining >= n {
 							t.Fatalf("%d of %v is denied from memory with %+v, but there is %+v", n, b, r, now)
@@ -230,7 +230,7 @@ func TestForcedChargesEndDenials(t *testing.T) {
 	}
 }
 
-// What is taken of a bucket ends a denial of it, which told of more.
+// A charge ends a denial of its bucket, which told of more.
 func TestChargesEndDenials(t *testing.T) {
 	t.Parallel()
 	limit := httpkey.PerMinute(60).Resolve()

@@ -85,7 +85,7 @@ const yearOne = 62_135_596_800_000_000
 const latest = 315_537_897_600_000_000 - 1
 
 // stamp writes t, in microseconds since the year 1, so that text sorts as time does.
-// What no token may have becomes the first or the last moment that one may.
+// A time that no token may have becomes the first or the last that one may.
 func stamp(t time.Time) string {
 	at := int64(0)
 	switch year := t.UTC().Year(); {

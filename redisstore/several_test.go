@@ -18,7 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// limiters are what this package has two of.
+// limiters are both limiters of this package.
 var limiters = map[string]func(redis.Scripter, *redisstore.Options) httpkey.Limiter{
 	"Limiter": func(rdb redis.Scripter, o *redisstore.Options) httpkey.Limiter { return redisstore.NewLimiter(rdb, o) },
 	"Window":  func(rdb redis.Scripter, o *redisstore.Options) httpkey.Limiter { return redisstore.NewWindow(rdb, o) },
@@ -88,7 +88,7 @@ func TestDenialLeavesTheOthersAsTheyWere(t *testing.T) {
 	})
 }
 
-// What can never pass is denied without a RetryAfter, and shows what is left.
+// A charge that can never pass is denied without a RetryAfter, and shows what is left.
 func TestWhatCanNeverPass(t *testing.T) {
 	eachLimiter(t, nil, func(t *testing.T, limiter httpkey.Limiter, server *miniredis.Miniredis) {
 		allow(t, limiter, of("payer", 1, small, large, quota))
@@ -118,6 +118,12 @@ func TestWhatCanNeverPass(t *testing.T) {
 				}
 			}
 		}
+		for range 4 { // the last is denied, which is remembered
+			allow(t, limiter, of("another", 1, small))
+		}
+		if r := allow(t, limiter, of("another", 4, small)); r.Allowed || r.RetryAfter != 0 {
+			t.Errorf("a cost above Burst, after a denial: %+v", r)
+		}
 		if r := allow(t, limiter, of("payer", 0, small, large, quota)); r.Each[0].Remaining != 2 ||
 			r.Each[1].Remaining != 99 || r.Each[2].Remaining != 49 {
 			t.Errorf("after all that: %+v", r)
@@ -143,7 +149,7 @@ func TestInvalidChargesAreRefused(t *testing.T) {
 	})
 }
 
-// Whoever asks at once, as many pass as the limit with the smallest room has.
+// Of callers at once, as many pass as the limit with the smallest room has.
 func TestCallersAtOnceGetTheSmallestRoom(t *testing.T) {
 	eachLimiter(t, nil, func(t *testing.T, limiter httpkey.Limiter, server *miniredis.Miniredis) {
 		middle := httpkey.PerHour(40)
@@ -405,7 +411,7 @@ func TestStateFarAheadIsEmptyAsOfNow(t *testing.T) {
 	}
 }
 
-// What redis_rate and our script leave in a bucket, the other reads.
+// The script of redis_rate and our own read the same from a bucket, whichever wrote it.
 func TestBothScriptsServeOneBucket(t *testing.T) {
 	t.Parallel()
 	server := newServer(t)

@@ -2,12 +2,13 @@
 // runs as several processes.
 //
 // [Store] is a token store that tells of its changes, [Limiter] a GCRA limiter and
-// [Window] a strict sliding window. They need Redis 5 or later, or what speaks like it.
+// [Window] a strict sliding window. They need Redis 5 or later, or a server that speaks
+// like it.
 //
 // # The client
 //
-// go-redis waits long and tries again by default: a call to a server that does not
-// answer takes ten seconds and more, whatever its context says, and a request can be
+// go-redis waits long and tries again by default. A call to a server that does not
+// answer takes ten seconds and more, whatever its context says. A request can be
 // charged four times. Make the client of a limiter with
 //
 //	redis.UniversalOptions{
@@ -18,16 +19,16 @@
 //		DialerRetries:         1, // where the client's version has it
 //	}
 //
-// To connect goes on when the caller has left, and holds a place in the pool; by
-// default for up to 25 seconds. The defaults of PoolSize and PoolTimeout will do: who waits for a
-// connection heeds its deadline. When as many attempts have failed as the pool is large, the client
-// tries again a second after the last, so that it finds Redis back within two.
+// An attempt to connect goes on when its caller has left, by default for up to 25 seconds. It
+// holds a place in the pool. The defaults of PoolSize and PoolTimeout will do: a caller that
+// waits for a connection heeds its deadline. When as many attempts have failed as the pool
+// is large, the client tries again a second after the last. So it finds Redis back within two.
 //
 // Set ClusterOptions.ClusterStateReloadInterval, where the client's version has it,
 // to a second: a new master is otherwise noticed after up to a minute.
 //
-// Nothing is to be evicted: set maxmemory-policy to noeviction, or to one of the
-// volatile ones, which may take buckets and never take tokens.
+// Set maxmemory-policy to noeviction, or to one of the volatile policies, which may evict
+// buckets and never tokens.
 package redisstore
 
 import (
@@ -46,7 +47,7 @@ import (
 //
 // It works on a single server, with Sentinel and on a Cluster, on which all tokens
 // are on one master. Calls heed their context as far as the client does: see the
-// package comment. What is stored is as safe as the server makes it: use
+// package comment. Tokens are as safe as the server keeps them: use
 // appendonly, and mind that a replica that takes over may lack the last changes, a
 // revocation among them.
 //
@@ -122,7 +123,7 @@ func (s *Store) get(ctx context.Context, id string) (t httpkey.Token, text strin
 	return s.one(getScript.Run(ctx, s.rdb, []string{s.keys.tokens, s.keys.used}, id))
 }
 
-// errOdd says that a server, or what stands before it, has not run the script that it was sent.
+// errOdd says that a server, or a proxy before it, has not run the script that it was sent.
 var errOdd = errors.New("httpkey: an odd reply from Redis: is it a server that runs scripts as Redis does?")
 
 // one reads the reply that is a record and a last use.

@@ -214,7 +214,7 @@ func TestCursorIsAPlace(t *testing.T) {
 	}
 }
 
-// What is not a token's is an error, and tells no digest.
+// A damaged record is an error, and tells no digest.
 func TestDamagedTokensAreErrors(t *testing.T) {
 	t.Parallel()
 	want := token(1)
@@ -387,7 +387,7 @@ func TestNoServer(t *testing.T) {
 	}
 }
 
-// A change is told to whoever listens, with its digest, and then the context ends the feed.
+// The feed tells of each change by its digest, and ends with its context.
 func TestChangesAreTold(t *testing.T) {
 	t.Parallel()
 	server := newServer(t)

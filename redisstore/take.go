@@ -71,7 +71,7 @@ func (q question) span() any {
 	return q.item.Limit.Period.Microseconds()
 }
 
-// damage is how takeScript says that a bucket holds what no limiter can have put there.
+// damage is how takeScript says that a bucket holds garbage.
 const damage = "httpkey: a damaged bucket"
 
 // damaged wraps [gcra.ErrDamaged] around the error of a script that is about one bucket.

@@ -49,7 +49,7 @@ const maxLimits = 8
 // panics if db is nil or dialect is zero. It does no I/O.
 func NewLimiter(db *sql.DB, dialect Dialect) *Limiter {
 	mustHave(db, dialect)
-	l := &Limiter{db: db, dialect: dialect, sweeper: newSweeper(db, dialect)}
+	l := &Limiter{db: db, dialect: dialect}
 	if dialect.engine.takesTurns {
 		l.turn = make(chan struct{}, 1)
 	}
@@ -57,6 +57,7 @@ func NewLimiter(db *sql.DB, dialect Dialect) *Limiter {
 		l.several[i] = newSeveral(db, dialect, i+1)
 	}
 	l.single = dialect.engine.newSingle(l)
+	l.sweeper = newSweeper(l)
 	return l
 }
 

@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -21,6 +20,7 @@ const (
 // no place where the last sweep ended.
 type sweeper struct {
 	last, clear *statement
+	takeTurn    func(context.Context) (release func(), err error)
 	calls       atomic.Int64
 	busy        atomic.Bool
 }
@@ -36,10 +36,12 @@ const (
 		"SELECT id FROM httpkey_buckets WHERE id >= {id0} AND id <= {id1} AND full_at <= NOW FOR UPDATE SKIP LOCKED)"
 )
 
-func newSweeper(db *sql.DB, d Dialect) *sweeper {
+func newSweeper(l *Limiter) *sweeper {
+	e := l.dialect.engine
 	return &sweeper{
-		last:  newStatement(db, d, lastOfBatch),
-		clear: newStatement(db, d, strings.ReplaceAll(d.engine.clear, "NOW", d.engine.now)),
+		last:     newStatement(l.db, l.dialect, lastOfBatch),
+		clear:    newStatement(l.db, l.dialect, strings.ReplaceAll(e.clear, "NOW", e.now)),
+		takeTurn: l.takeTurn,
 	}
 }
 
@@ -64,6 +66,11 @@ func (s *sweeper) sweep(ctx context.Context) error {
 	if err != nil { // or there are none
 		return err
 	}
+	release, err := s.takeTurn(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	_, err = s.clear.exec(ctx, nil, values{"id0": first, "id1": last})
 	return err
 }

@@ -129,7 +129,8 @@ func checkSeveral(ctx context.Context, b limiterBench) error {
 			return err
 		}
 		if !r.Allowed || r.Limit != three || r.Remaining != 3-n {
-			return fmt.Errorf("request %d under %+v returned %+v, want it admitted, with %d left of %+v", n, limits, r, 3-n, three)
+			return fmt.Errorf("request %d under %+v returned %+v, want it admitted, with %d left of %+v",
+				n, limits, r, 3-n, three)
 		}
 		if err := left(n); err != nil {
 			return err
@@ -224,7 +225,8 @@ func checkForced(ctx context.Context, b limiterBench) error {
 			return err
 		}
 		if r.Each[0].Remaining != step.five || r.Each[1].Remaining != step.three {
-			return fmt.Errorf("a forced charge of %d under several limits returned %+v, want %d and %d left", step.n, r, step.five, step.three)
+			return fmt.Errorf("a forced charge of %d under several limits returned %+v, want %d and %d left",
+				step.n, r, step.five, step.three)
 		}
 	}
 	return remains(ctx, l, "key", other, 3)

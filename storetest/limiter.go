@@ -79,37 +79,65 @@ type limiterBench struct {
 
 type limiterRule struct {
 	name  string
-	rule  string
 	needs ability
 	check func(context.Context, limiterBench) error
+	rule  string
 }
 
 var limiterRules = []limiterRule{
-	{"FirstRemaining", "a new bucket is full: the first request leaves Burst-1, and the result's Limit has Burst filled in", 0, checkFirstRemaining},
-	{"Admits", "a full bucket admits Burst requests at once and not one more", 0, checkAdmits},
-	{"AdmitsConcurrently", "that holds for any number of callers and handles at once", 0, checkAdmitsConcurrently},
-	{"DenialIsFree", "a denial takes nothing and puts nothing off, however often it is asked for", 0, checkDenialIsFree},
-	{"Cost", "a Cost is taken whole or not at all", 0, checkCost},
-	{"CostZero", "a Cost of 0 is always admitted and takes nothing", 0, checkCostZero},
-	{"Never", "a Rate of 0, or a Cost above Burst, is denied without an error, with a RetryAfter of 0, and takes nothing", 0, checkNever},
-	{"Invalid", "a charge that Charge.Validate refuses gets an error that wraps ErrInvalidLimit, is never admitted, and changes nothing", 0, checkInvalid},
-	{"Unlimited", "a charge without limits is admitted", 0, checkUnlimited},
-	{"ChargeStays", "the limiter neither changes a charge nor keeps it", 0, checkChargeStays},
-	{"PayersApart", "payers that differ in any byte have buckets of their own", 0, checkPayersApart},
-	{"NamesApart", "limits whose Names differ in any byte have buckets of their own, and are not taken for a part of the payer", 0, checkNamesApart},
-	{"WindowsApart", "a limit of another window has a bucket of its own, which is full", 0, checkWindowsApart},
-	{"Changed", "a limit that changes within its window keeps the part that was used; a strict window and a quota keep the number", 0, checkChanged},
-	{"Moving", "a limit that moves with every request admits no more than it would at its highest", 0, checkMoving},
-	{"Several", "several limits take all or nothing, and the result is that of the limit that binds", 0, checkSeveral},
-	{"SeveralConcurrently", "of callers at once that share some of their limits, the smallest room is what they get", 0, checkSeveralConcurrently},
-	{"Forced", "a forced charge is admitted, takes from all limits down to one Burst below empty, and changes nothing else", 0, checkForced},
-	{"Refund", "a refund gives back to all limits up to full, and changes nothing else", 0, checkRefund},
-	{"Quotas", "a quota counts what was let in, and is whole again at 00:00 UTC of the next day or month", quotas, checkQuotas},
-	{"RetryAfter", "a caller that waits RetryAfter and asks again is admitted, and a microsecond earlier is not", 0, checkRetryAfter},
-	{"ResetAfter", "a caller that waits ResetAfter finds the bucket full, and a microsecond earlier does not", 0, checkResetAfter},
-	{"Rate", "in no stretch of time more is admitted than Burst and what Rate gives in it; a strict window admits no more than Rate in any Period", 0, checkRate},
-	{"Steady", "a caller that asks at just the rate of the limit is always admitted", 0, checkSteady},
-	{"Model", "whatever is asked, the answers are those of the rules in rational numbers", 0, checkModel},
+	{"FirstRemaining", 0, checkFirstRemaining,
+		"a new bucket is full: the first request leaves Burst-1, and the result's Limit has Burst filled in"},
+	{"Admits", 0, checkAdmits,
+		"a full bucket admits Burst requests at once and not one more"},
+	{"AdmitsConcurrently", 0, checkAdmitsConcurrently,
+		"that holds for any number of callers and handles at once"},
+	{"DenialIsFree", 0, checkDenialIsFree,
+		"a denial takes nothing and puts nothing off, however often it is asked for"},
+	{"Cost", 0, checkCost,
+		"a Cost is taken whole or not at all"},
+	{"CostZero", 0, checkCostZero,
+		"a Cost of 0 is always admitted and takes nothing"},
+	{"Never", 0, checkNever,
+		"a Rate of 0, or a Cost above Burst, is denied without an error, with a RetryAfter of 0, and takes nothing"},
+	{"Invalid", 0, checkInvalid,
+		"a charge that Charge.Validate refuses gets an error that wraps ErrInvalidLimit, is never admitted, and " +
+			"changes nothing"},
+	{"Unlimited", 0, checkUnlimited,
+		"a charge without limits is admitted"},
+	{"ChargeStays", 0, checkChargeStays,
+		"the limiter neither changes a charge nor keeps it"},
+	{"PayersApart", 0, checkPayersApart,
+		"payers that differ in any byte have buckets of their own"},
+	{"NamesApart", 0, checkNamesApart,
+		"limits whose Names differ in any byte have buckets of their own, and are not taken for a part of the payer"},
+	{"WindowsApart", 0, checkWindowsApart,
+		"a limit of another window has a bucket of its own, which is full"},
+	{"Changed", 0, checkChanged,
+		"a limit that changes within its window keeps the part that was used; a strict window and a quota keep the " +
+			"number"},
+	{"Moving", 0, checkMoving,
+		"a limit that moves with every request admits no more than it would at its highest"},
+	{"Several", 0, checkSeveral,
+		"several limits take all or nothing, and the result is that of the limit that binds"},
+	{"SeveralConcurrently", 0, checkSeveralConcurrently,
+		"of callers at once that share some of their limits, the smallest room is what they get"},
+	{"Forced", 0, checkForced,
+		"a forced charge is admitted, takes from all limits down to one Burst below empty, and changes nothing else"},
+	{"Refund", 0, checkRefund,
+		"a refund gives back to all limits up to full, and changes nothing else"},
+	{"Quotas", quotas, checkQuotas,
+		"a quota counts what was let in, and is whole again at 00:00 UTC of the next day or month"},
+	{"RetryAfter", 0, checkRetryAfter,
+		"a caller that waits RetryAfter and asks again is admitted, and a microsecond earlier is not"},
+	{"ResetAfter", 0, checkResetAfter,
+		"a caller that waits ResetAfter finds the bucket full, and a microsecond earlier does not"},
+	{"Rate", 0, checkRate,
+		"in no stretch of time more is admitted than Burst and what Rate gives in it; a strict window admits no more " +
+			"than Rate in any Period"},
+	{"Steady", 0, checkSteady,
+		"a caller that asks at just the rate of the limit is always admitted"},
+	{"Model", 0, checkModel,
+		"whatever is asked, the answers are those of the rules in rational numbers"},
 }
 
 // call asks a limiter and checks that its answer does not contradict itself.
@@ -165,7 +193,8 @@ func contradiction(r httpkey.Result, c httpkey.Charge) error {
 		return errors.New("as much remains as is denied")
 	case r.Allowed && !c.Forced && !couldPass:
 		return errors.New("the charge can never pass, yet it is admitted")
-	case r.Limit.Name != limit.Name || r.Limit.Rate != limit.Rate || r.Limit.Calendar != limit.Calendar || r.Limit.Period != limit.Period:
+	case r.Limit.Name != limit.Name || r.Limit.Rate != limit.Rate ||
+		r.Limit.Calendar != limit.Calendar || r.Limit.Period != limit.Period:
 		return errors.New("the result's Limit must be that of the charge, resolved")
 	}
 	return nil
@@ -183,7 +212,9 @@ func allow(ctx context.Context, l httpkey.Limiter, payer string, limit httpkey.L
 }
 
 // force takes n, or gives it back, from several limits whether there is room or not.
-func force(ctx context.Context, l httpkey.Limiter, payer string, n int, limits ...httpkey.Limit) (httpkey.Result, error) {
+func force(
+	ctx context.Context, l httpkey.Limiter, payer string, n int, limits ...httpkey.Limit,
+) (httpkey.Result, error) {
 	return call(ctx, l, httpkey.Charge{Bucket: payer, Limits: limits, Cost: n, Forced: true})
 }
 
@@ -237,7 +268,8 @@ func checkFirstRemaining(ctx context.Context, b limiterBench) error {
 		}
 		applied := limit.Resolve()
 		if want := limit.Rate - 1; !r.Allowed || r.Limit != applied || r.Remaining != want {
-			return fmt.Errorf("the first request with %+v returned %+v, want it admitted, Remaining %d and Limit %+v", limit, r, want, applied)
+			return fmt.Errorf("the first request with %+v returned %+v, want it admitted, Remaining %d and Limit %+v",
+				limit, r, want, applied)
 		}
 	}
 	limit := httpkey.Limit{Rate: 10, Burst: 25, Period: time.Hour}
@@ -262,7 +294,8 @@ func checkAdmits(ctx context.Context, b limiterBench) error {
 				return err
 			}
 			if !r.Allowed || r.Remaining != burst-n {
-				return fmt.Errorf("request %d of a burst of %d returned %+v, want it admitted and Remaining %d", n, burst, r, burst-n)
+				return fmt.Errorf("request %d of a burst of %d returned %+v, want it admitted and Remaining %d",
+					n, burst, r, burst-n)
 			}
 		}
 		r, err := allow(ctx, b.open(), payer, limit, 1)
@@ -280,7 +313,9 @@ const callers = 64
 
 // atOnce lets callers with handles of their own ask for the same again and again, and returns
 // how often each was admitted.
-func (b limiterBench) atOnce(ctx context.Context, times int, charge func(caller int) httpkey.Charge) ([callers]int, error) {
+func (b limiterBench) atOnce(
+	ctx context.Context, times int, charge func(caller int) httpkey.Charge,
+) ([callers]int, error) {
 	var (
 		admitted [callers]int
 		errs     [callers]error
@@ -355,7 +390,8 @@ func checkCost(ctx context.Context, b limiterBench) error {
 			return err
 		}
 		if r.Allowed != step.allowed || r.Remaining != step.remaining {
-			return fmt.Errorf("asking for %d returned %+v, want Allowed %v and Remaining %d", step.n, r, step.allowed, step.remaining)
+			return fmt.Errorf("asking for %d returned %+v, want Allowed %v and Remaining %d",
+				step.n, r, step.allowed, step.remaining)
 		}
 	}
 	return nil
@@ -514,7 +550,8 @@ func checkNamesApart(ctx context.Context, b limiterBench) error {
 		all = append(all, bucket{"key", name})
 	}
 	// These are the same one after the other.
-	all = append(all, bucket{"key:a", ""}, bucket{"key:a", "b"}, bucket{"key:", "a"}, bucket{"keya", ""}, bucket{"", "key"})
+	all = append(all,
+		bucket{"key:a", ""}, bucket{"key:a", "b"}, bucket{"key:", "a"}, bucket{"keya", ""}, bucket{"", "key"})
 	for _, of := range all {
 		if err := drain(ctx, l, of.payer, named(of.name, 2), 2); err != nil {
 			return fmt.Errorf("%+v, beside similar names: %w", of, err)
@@ -547,7 +584,8 @@ func checkWindowsApart(ctx context.Context, b limiterBench) error {
 			return err
 		}
 		if !r.Allowed || r.Remaining != limit.Resolve().Burst-1 {
-			return fmt.Errorf("after %+v was used up, the first request under %+v returned %+v, want a full bucket", low, limit, r)
+			return fmt.Errorf("after %+v was used up, the first request under %+v returned %+v, want a full bucket",
+				low, limit, r)
 		}
 	}
 	return remains(ctx, l, "key", low, 0)

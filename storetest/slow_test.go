@@ -29,7 +29,10 @@ func TestSlowLimitersPassOnARealClock(t *testing.T) {
 	for _, rule := range limiterRules {
 		for name, limiter := range map[string]httpkey.Limiter{"GCRA": memstore.NewLimiter(), "Window": memstore.NewWindow()} {
 			one := func() httpkey.Limiter { return slowLimiter{limiter} }
-			factory := LimiterFactory{New: func(*testing.T) func() httpkey.Limiter { return one }, Wait: time.Sleep, Window: name == "Window"}
+			factory := LimiterFactory{
+				New:  func(*testing.T) func() httpkey.Limiter { return one },
+				Wait: time.Sleep, Window: name == "Window",
+			}
 			wg.Go(func() {
 				if err := rule.check(t.Context(), factory.bench(t)); err != nil {
 					t.Errorf("%s of %s: %v", rule.name, name, err)

@@ -24,41 +24,72 @@ type storeBench struct {
 
 type storeRule struct {
 	name  string
-	rule  string
 	needs ability
 	check func(context.Context, storeBench) error
+	rule  string
 }
 
 var storeRules = []storeRule{
-	{"RoundTrip", "what Create stored, it returns, and so do Lookup, Get and List through any handle, every field of it", 0, checkRoundTrip},
-	{"More", "what Token.More carries survives byte by byte, properties that this version does not know included", managed, checkMore},
-	{"Times", "times keep their microsecond, in whatever location, and a zero time stays zero", managed, checkTimes},
-	{"Text", "text comes back byte by byte", managed, checkText},
-	{"NotFound", "Lookup, Get and Update answer ErrNotFound for a token that is not there", 0, checkNotFound},
-	{"Conflict", "Create answers ErrConflict, and changes nothing, if the digest exists", managed, checkConflict},
-	{"ConflictID", "Create answers ErrConflict, and changes nothing, if the ID exists", managed | namedIDs, checkConflictID},
-	{"ConflictRace", "of several Creates that race for one digest, exactly one wins and the others get ErrConflict", managed, checkConflictRace},
-	{"ConflictRaceID", "of several Creates that race for one ID, exactly one wins and the others get ErrConflict", managed | namedIDs, checkConflictRaceID},
-	{"ExactDigests", "digests are compared byte by byte: no letter case, no trimming, no end at a zero byte", 0, checkExactDigests},
-	{"ExactIDs", "IDs are compared byte by byte: no letter case, no trimming, no accents", managed | namedIDs, checkExactIDs},
-	{"ExactFilters", "filters are compared byte by byte: no letter case, no trimming, no accents", managed, checkExactFilters},
-	{"Copies", "tokens go in and come out as copies: a caller that changes a slice or a map of one changes only its own", managed, checkCopies},
-	{"ListOrder", "List returns the newest first, by CreatedAt and then by ID, both descending", managed, checkListOrder},
-	{"ListFilter", "List returns all tokens that every set field of the filter selects, and no others", managed, checkListFilter},
-	{"ListPages", "pages are whole: no token comes twice or is left out while others are created and deleted, the cursor's own included", managed, checkListPages},
-	{"ListPageSize", "a page holds Filter.PageSize tokens at most: 100 if Limit is 0, and never more than 1,000", managed, checkListPageSize},
-	{"Update", "Update stores each field that change sets, but ID, Digest and LastUsed stay, and returns the token as it is stored", managed, checkUpdate},
-	{"UpdateError", "an error of change is returned, for errors.Is, and changes nothing; so is that of Token.Apply", managed, checkUpdateError},
-	{"UpdateAtomic", "Update is atomic: of changes at once, through several handles, none is lost", managed, checkUpdateAtomic},
-	{"EndingStays", "no Update makes a token valid again that was revoked or has expired, or loses when and why it was revoked", managed, checkEndingStays},
-	{"EndingRace", "no Update undoes a revocation that comes at the same moment, though change overwrites all with an old copy", managed, checkEndingRace},
-	{"Delete", "Delete removes the token from every view, is no error if there is none, and frees ID and digest", managed, checkDelete},
-	{"Touch", "Touch sets LastUsed and nothing else, and keeps neither the map nor an order of its entries", managed, checkTouch},
-	{"TouchLookup", "Lookup shows at once what Touch has set", managed | shownUses, checkTouchLookup},
-	{"TouchBackwards", "Touch never moves LastUsed backwards", managed, checkTouchBackwards},
-	{"TouchUnknown", "Touch skips IDs that it does not hold, without an error, and does the others", 0, checkTouchUnknown},
-	{"TouchConcurrent", "Touches of overlapping tokens at once all succeed, and the latest time stays", managed, checkTouchConcurrent},
-	{"Concurrent", "all methods may be called at once, through several handles", managed, checkConcurrent},
+	{"RoundTrip", 0, checkRoundTrip,
+		"what Create stored, it returns, and so do Lookup, Get and List through any handle, every field of it"},
+	{"More", managed, checkMore,
+		"what Token.More carries survives byte by byte, properties that this version does not know included"},
+	{"Times", managed, checkTimes,
+		"times keep their microsecond, in whatever location, and a zero time stays zero"},
+	{"Text", managed, checkText,
+		"text comes back byte by byte"},
+	{"NotFound", 0, checkNotFound,
+		"Lookup, Get and Update answer ErrNotFound for a token that is not there"},
+	{"Conflict", managed, checkConflict,
+		"Create answers ErrConflict, and changes nothing, if the digest exists"},
+	{"ConflictID", managed | namedIDs, checkConflictID,
+		"Create answers ErrConflict, and changes nothing, if the ID exists"},
+	{"ConflictRace", managed, checkConflictRace,
+		"of several Creates that race for one digest, exactly one wins and the others get ErrConflict"},
+	{"ConflictRaceID", managed | namedIDs, checkConflictRaceID,
+		"of several Creates that race for one ID, exactly one wins and the others get ErrConflict"},
+	{"ExactDigests", 0, checkExactDigests,
+		"digests are compared byte by byte: no letter case, no trimming, no end at a zero byte"},
+	{"ExactIDs", managed | namedIDs, checkExactIDs,
+		"IDs are compared byte by byte: no letter case, no trimming, no accents"},
+	{"ExactFilters", managed, checkExactFilters,
+		"filters are compared byte by byte: no letter case, no trimming, no accents"},
+	{"Copies", managed, checkCopies,
+		"tokens go in and come out as copies: a caller that changes a slice or a map of one changes only its own"},
+	{"ListOrder", managed, checkListOrder,
+		"List returns the newest first, by CreatedAt and then by ID, both descending"},
+	{"ListFilter", managed, checkListFilter,
+		"List returns all tokens that every set field of the filter selects, and no others"},
+	{"ListPages", managed, checkListPages,
+		"pages are whole: no token comes twice or is left out while others are created and deleted, the cursor's own " +
+			"included"},
+	{"ListPageSize", managed, checkListPageSize,
+		"a page holds Filter.PageSize tokens at most: 100 if Limit is 0, and never more than 1,000"},
+	{"Update", managed, checkUpdate,
+		"Update stores each field that change sets, but ID, Digest and LastUsed stay, and returns the token as it is " +
+			"stored"},
+	{"UpdateError", managed, checkUpdateError,
+		"an error of change is returned, for errors.Is, and changes nothing; so is that of Token.Apply"},
+	{"UpdateAtomic", managed, checkUpdateAtomic,
+		"Update is atomic: of changes at once, through several handles, none is lost"},
+	{"EndingStays", managed, checkEndingStays,
+		"no Update makes a token valid again that was revoked or has expired, or loses when and why it was revoked"},
+	{"EndingRace", managed, checkEndingRace,
+		"no Update undoes a revocation that comes at the same moment, though change overwrites all with an old copy"},
+	{"Delete", managed, checkDelete,
+		"Delete removes the token from every view, is no error if there is none, and frees ID and digest"},
+	{"Touch", managed, checkTouch,
+		"Touch sets LastUsed and nothing else, and keeps neither the map nor an order of its entries"},
+	{"TouchLookup", managed | shownUses, checkTouchLookup,
+		"Lookup shows at once what Touch has set"},
+	{"TouchBackwards", managed, checkTouchBackwards,
+		"Touch never moves LastUsed backwards"},
+	{"TouchUnknown", 0, checkTouchUnknown,
+		"Touch skips IDs that it does not hold, without an error, and does the others"},
+	{"TouchConcurrent", managed, checkTouchConcurrent,
+		"Touches of overlapping tokens at once all succeed, and the latest time stays"},
+	{"Concurrent", managed, checkConcurrent,
+		"all methods may be called at once, through several handles"},
 }
 
 // epoch is the time around which the tests' tokens are made, to the microsecond. They
@@ -84,11 +115,13 @@ func token(n int) httpkey.Token {
 		LastUsed:    epoch.Add(time.Duration(n) * time.Minute),
 		CreatedAt:   epoch.Add(time.Duration(n) * time.Second),
 		RotatedFrom: fmt.Sprintf("rotated-%d", n),
-		Limits:      []httpkey.Limit{{Name: "often", Rate: n + 1, Burst: n + 2, Period: 90 * time.Second}, httpkey.PerMonth(1000 + n)},
-		Networks:    []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
-		Metadata:    map[string]string{"plan": fmt.Sprint("plan ", n), "": "<&>"},
-		CreatedBy:   fmt.Sprintf("admin-%d", n),
-		RotatedTo:   fmt.Sprintf("successor-%d", n),
+		Limits: []httpkey.Limit{
+			{Name: "often", Rate: n + 1, Burst: n + 2, Period: 90 * time.Second}, httpkey.PerMonth(1000 + n),
+		},
+		Networks:  []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
+		Metadata:  map[string]string{"plan": fmt.Sprint("plan ", n), "": "<&>"},
+		CreatedBy: fmt.Sprintf("admin-%d", n),
+		RotatedTo: fmt.Sprintf("successor-%d", n),
 	}
 	for i := range t.Digest {
 		t.Digest[i] = byte(n >> (8 * (i % 4)))
@@ -116,7 +149,8 @@ func equal(a, b httpkey.Token) bool {
 // same reports whether got is want, as far as the store claims to keep it.
 func (b storeBench) same(got, want httpkey.Token) bool {
 	if b.claims.LookupOnly {
-		return got.ID == want.ID && got.Digest == want.Digest && got.IsActive == want.IsActive && got.ExpiredAt.Equal(want.ExpiredAt)
+		return got.ID == want.ID && got.Digest == want.Digest &&
+			got.IsActive == want.IsActive && got.ExpiredAt.Equal(want.ExpiredAt)
 	}
 	return equal(got, want)
 }
@@ -228,7 +262,8 @@ const later = `{"payer":"first","planned_expiry":"2230-01-02T03:04:05.000006Z",`
 
 func checkMore(ctx context.Context, b storeBench) error {
 	s, other := b.open(), b.open()
-	for i, fields := range []httpkey.Token{token(0), {ID: "bare", Kind: httpkey.APIKey, User: "bare", IsActive: true, CreatedAt: epoch}} {
+	bare := httpkey.Token{ID: "bare", Kind: httpkey.APIKey, User: "bare", IsActive: true, CreatedAt: epoch}
+	for i, fields := range []httpkey.Token{token(0), bare} {
 		t := fields
 		if err := t.SetMore(later); err != nil {
 			return err

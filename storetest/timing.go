@@ -94,10 +94,12 @@ func (b limiterBench) denied(
 			return r, used, asked, fmt.Errorf("an empty bucket returned %+v, want %d denied", r, n)
 		}
 	}
-	return r, used, asked, fmt.Errorf("%w: the machine is too slow: 20 times, an empty bucket had room again for the next call", errUnchecked)
+	return r, used, asked, fmt.Errorf("%w: 20 times, an empty bucket had room again for the next call", errUnchecked)
 }
 
-func (b limiterBench) waitsForRetry(ctx context.Context, l httpkey.Limiter, payer string, limit httpkey.Limit, n int) error {
+func (b limiterBench) waitsForRetry(
+	ctx context.Context, l httpkey.Limiter, payer string, limit httpkey.Limit, n int,
+) error {
 	denied, payer, asked, err := b.denied(ctx, l, payer, limit, n)
 	if err != nil {
 		return err
@@ -122,7 +124,8 @@ func (b limiterBench) waitsForRetry(ctx context.Context, l httpkey.Limiter, paye
 	}
 	b.wait(left)
 	if r, err := allow(ctx, l, payer, limit, n); err != nil || !r.Allowed {
-		return fmt.Errorf("asking for %d after RetryAfter (%v) returned %+v, %v, want it admitted", n, denied.RetryAfter, r, err)
+		return fmt.Errorf("asking for %d after RetryAfter (%v) returned %+v, %v, want it admitted",
+			n, denied.RetryAfter, r, err)
 	}
 	return nil
 }
@@ -143,7 +146,9 @@ func checkResetAfter(ctx context.Context, b limiterBench) error {
 	return nil
 }
 
-func (b limiterBench) waitsForReset(ctx context.Context, l httpkey.Limiter, payer string, limit httpkey.Limit, taken int) error {
+func (b limiterBench) waitsForReset(
+	ctx context.Context, l httpkey.Limiter, payer string, limit httpkey.Limit, taken int,
+) error {
 	asked := time.Now()
 	r, err := allow(ctx, l, payer, limit, taken)
 	if err != nil {
@@ -243,7 +248,8 @@ func checkModel(ctx context.Context, b limiterBench) error {
 			return err
 		}
 		if want := want.Allow(&c, time.Now()); !same(got, want) {
-			return fmt.Errorf("step %d at %v: Allow(%+v) returned\n%+v, the model says\n%+v", step, time.Now().UTC(), c, got, want)
+			return fmt.Errorf("step %d at %v: Allow(%+v) returned\n%+v, the model says\n%+v",
+				step, time.Now().UTC(), c, got, want)
 		}
 		pauses := []time.Duration{40 * time.Hour, time.Minute, 10 * time.Second, time.Second, 100 * time.Millisecond}
 		if n := random.IntN(40); n < len(pauses) {

@@ -139,7 +139,8 @@ func checkUpdateAtomic(ctx context.Context, b storeBench) error {
 		return fmt.Errorf("Get: %w", err)
 	}
 	if want := strconv.Itoa(writers * rounds); got.Label != want || len(got.Metadata) != writers*rounds {
-		return fmt.Errorf("after %s changes at once, %s are counted and %d left their mark", want, got.Label, len(got.Metadata))
+		return fmt.Errorf("after %s changes at once, %s are counted and %d left their mark",
+			want, got.Label, len(got.Metadata))
 	}
 	all := slices.Concat(counts[:]...)
 	slices.Sort(all)

@@ -431,7 +431,7 @@ var wrongLimiters = []wrongLimiter{
 		})
 	}},
 	{"charges one of two limits when the other denies", "Several", false, oneByOne},
-	{"shows the first limit that denies, and forgets the others", "Several", false, func(good httpkey.Limiter) httpkey.Limiter {
+	{"shows the first limit alone", "Several", false, func(good httpkey.Limiter) httpkey.Limiter {
 		return allowFunc(func(c *httpkey.Charge) (httpkey.Result, error) {
 			r, err := good.Allow(ctx, c)
 			if err == nil && len(r.Each) > 0 {
@@ -474,7 +474,8 @@ var wrongLimiters = []wrongLimiter{
 			if !c.Forced || c.Cost < 0 {
 				return good.Allow(ctx, c)
 			}
-			if r, err := good.Allow(ctx, &httpkey.Charge{Bucket: c.Bucket, Limits: c.Limits, Cost: c.Cost}); err != nil || r.Allowed {
+			asked := &httpkey.Charge{Bucket: c.Bucket, Limits: c.Limits, Cost: c.Cost}
+			if r, err := good.Allow(ctx, asked); err != nil || r.Allowed {
 				return r, err
 			}
 			return good.Allow(ctx, &httpkey.Charge{Bucket: c.Bucket, Limits: c.Limits, Forced: true})
@@ -565,7 +566,8 @@ var wrongLimiters = []wrongLimiter{
 	}},
 	{"takes every month for 31 days", "Quotas", false, func(good httpkey.Limiter) httpkey.Limiter {
 		return alter(good, func(r *httpkey.Result, _ *httpkey.Charge) {
-			if now := time.Now().UTC(); r.Limit == httpkey.PerMonth(3).Resolve() && now.Month() == time.February && r.ResetAfter > 0 {
+			isMonth := r.Limit == httpkey.PerMonth(3).Resolve()
+			if isMonth && time.Now().UTC().Month() == time.February && r.ResetAfter > 0 {
 				r.ResetAfter += 2 * 24 * time.Hour
 			}
 		})
@@ -675,7 +677,10 @@ func TestWrongLimitersAreFoundOut(t *testing.T) {
 			if i < 0 {
 				t.Fatalf("there is no rule %s", wrong.rule)
 			}
-			factory := LimiterFactory{Window: wrong.isStrict, New: func(*testing.T) func() httpkey.Limiter { return wrong.open() }}
+			factory := LimiterFactory{
+				New:    func(*testing.T) func() httpkey.Limiter { return wrong.open() },
+				Window: wrong.isStrict,
+			}
 			factory.inTime(t, func(t *testing.T) {
 				err := limiterRules[i].check(t.Context(), factory.bench(t))
 				if err == nil || errors.Is(err, errUnchecked) {

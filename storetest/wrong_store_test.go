@@ -207,7 +207,8 @@ var wrongStores = []struct {
 	{"drops the time zone", "Times", func(s *wrongStore) {
 		mapCreate(s, func(t *httpkey.Token) {
 			at := t.ExpiredAt
-			t.ExpiredAt = time.Date(at.Year(), at.Month(), at.Day(), at.Hour(), at.Minute(), at.Second(), at.Nanosecond(), time.UTC)
+			t.ExpiredAt = time.Date(
+				at.Year(), at.Month(), at.Day(), at.Hour(), at.Minute(), at.Second(), at.Nanosecond(), time.UTC)
 		})
 	}},
 	{"counts nanoseconds", "Times", func(s *wrongStore) {
@@ -355,7 +356,8 @@ var wrongStores = []struct {
 		})
 	}},
 	{"keeps the caller's scopes", "Copies", func(s *wrongStore) {
-		keepsGiven(s, func(t *httpkey.Token) []string { return t.Scopes }, func(t *httpkey.Token, kept []string) { t.Scopes = slices.Clone(kept) })
+		keepsGiven(s, func(t *httpkey.Token) []string { return t.Scopes },
+			func(t *httpkey.Token, kept []string) { t.Scopes = slices.Clone(kept) })
 	}},
 	{"keeps the caller's limits", "Copies", func(s *wrongStore) {
 		keepsGiven(s, func(t *httpkey.Token) []httpkey.Limit { return t.Limits },
@@ -692,7 +694,8 @@ var wrongStores = []struct {
 	{"creates in Touch", "TouchUnknown", func(s *wrongStore) {
 		s.touch = func(used map[string]time.Time) error {
 			for id, at := range used {
-				_, _ = s.TokenStore.Create(ctx, httpkey.Token{ID: id, Digest: httpkey.Digest([]byte(id + strings.Repeat("x", 32))[:32]), LastUsed: at})
+				digest := httpkey.Digest([]byte(id + strings.Repeat("x", 32))[:32])
+				_, _ = s.TokenStore.Create(ctx, httpkey.Token{ID: id, Digest: digest, LastUsed: at})
 			}
 			return s.TokenStore.Touch(ctx, used)
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,14 +22,22 @@ func TestBreaker(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var (
-			probeErr = errDown
-			probes   int
-			reports  []error
+			isUp    atomic.Bool
+			probes  atomic.Int64
+			mu      sync.Mutex
+			reports []error
 		)
-		b := breaker.New(
-			func(context.Context) error { probes++; return probeErr },
-			time.Second,
-			func(err error) { reports = append(reports, err) })
+		probe := func(context.Context) error {
+			if probes.Add(1); isUp.Load() {
+				return nil
+			}
+			return errDown
+		}
+		b := breaker.New(probe, time.Second, func(err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			reports = append(reports, err)
+		})
 		for range 10 { // two failures between successes
 			b.Failed(errDown)
 			b.Failed(errDown)
@@ -47,10 +57,10 @@ func TestBreaker(t *testing.T) {
 			httpkeytest.Elapse(100 * time.Millisecond)
 			synctest.Wait()
 		}
-		if probes < 18 || probes > 20 {
-			t.Errorf("it probed %d times in ten seconds, want each half second", probes)
+		if n := probes.Load(); n < 18 || n > 20 {
+			t.Errorf("it probed %d times in ten seconds, want each half second", n)
 		}
-		probeErr = nil
+		isUp.Store(true)
 		if b.IsShut() {
 			t.Error("a caller waited for the probe")
 		}
@@ -70,11 +80,11 @@ func TestBreaker(t *testing.T) {
 func TestProbeHasADeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		begun, ended := 0, 0
+		var begun, ended atomic.Int64
 		b := breaker.New(func(ctx context.Context) error {
-			begun++
+			begun.Add(1)
 			<-ctx.Done()
-			ended++
+			ended.Add(1)
 			return ctx.Err()
 		}, 3*time.Second, func(error) {})
 		for range 3 {
@@ -85,18 +95,18 @@ func TestProbeHasADeadline(t *testing.T) {
 			b.IsShut()
 			httpkeytest.Elapse(100 * time.Millisecond)
 		}
-		if begun != 1 || ended != 0 {
-			t.Errorf("after two seconds, %d probes have begun and %d ended, want the first one hanging", begun, ended)
+		if begun.Load() != 1 || ended.Load() != 0 {
+			t.Errorf("after two seconds, %d probes have begun and %d ended, want one that hangs", begun.Load(), ended.Load())
 		}
 		httpkeytest.Elapse(2 * time.Second)
-		if b.IsShut(); begun != 1 || ended != 1 {
-			t.Errorf("after its deadline, %d probes have begun and %d ended", begun, ended)
+		if begun.Load() != 1 || ended.Load() != 1 {
+			t.Errorf("after its deadline, %d probes have begun and %d ended, want 1", begun.Load(), ended.Load())
 		}
 		httpkeytest.Elapse(time.Second)
 		b.IsShut()
 		synctest.Wait()
-		if begun != 2 {
-			t.Errorf("half a second after a probe, %d have begun, want 2", begun)
+		if begun.Load() != 2 {
+			t.Errorf("half a second after a probe, %d have begun, want 2", begun.Load())
 		}
 		httpkeytest.Elapse(3 * time.Second)
 	})

@@ -36,7 +36,8 @@ func TestBudgetIsAContextWithTimeout(t *testing.T) {
 					t.Error("it is over at once")
 				}
 				start := time.Now()
-				if err := wait(b); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second || !budget.IsOver(b) {
+				err := wait(b)
+				if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second || !budget.IsOver(b) {
 					t.Errorf("after %v: %v, over: %v", time.Since(start), err, budget.IsOver(b))
 				}
 				b.End()
@@ -85,7 +86,7 @@ func TestBudgetHasTheValuesOfTheRequest(t *testing.T) {
 func TestBudgetFreesItsTimer(t *testing.T) {
 	t.Parallel()
 	b := budget.New(t.Context(), time.Minute)
-	if b.Done() != b.Done() {
+	if first, second := b.Done(), b.Done(); first != second {
 		t.Error("a second wait sets another timer")
 	}
 	b.End()

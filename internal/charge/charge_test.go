@@ -45,7 +45,8 @@ func TestQuotasLast(t *testing.T) {
 			t.Errorf("%v before midnight, %d µs are left, want %d", before, item.Terms.Left, want)
 		}
 	}
-	if item := charge.ItemOf(httpkey.PerMonth(5), midnight); item.Term.Start != midnight.Unix() || item.Terms.Left != 31*24*3600*1e6 {
+	item := charge.ItemOf(httpkey.PerMonth(5), midnight)
+	if item.Term.Start != midnight.Unix() || item.Terms.Left != 31*24*3600*1e6 {
 		t.Errorf("at its beginning, a month is %+v", item)
 	}
 }

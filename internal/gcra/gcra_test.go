@@ -197,7 +197,8 @@ func TestLooksChangeNothing(t *testing.T) {
 	t.Parallel()
 	before := gcra.Bucket{Debt: 12_345, AsOf: 100, Rate: 7}
 	for _, terms := range []gcra.Terms{
-		{Rate: 7, Burst: 7, Period: 5000}, {Rate: 60, Burst: 60, Period: 5000}, {Period: 5000}, {Rate: 1, Burst: 1, Period: 1},
+		{Rate: 7, Burst: 7, Period: 5000}, {Rate: 60, Burst: 60, Period: 5000},
+		{Period: 5000}, {Rate: 1, Burst: 1, Period: 1},
 	} {
 		for _, n := range []int64{0, 1, 1 << 31} {
 			bucket := before

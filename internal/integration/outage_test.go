@@ -113,8 +113,9 @@ func inOutage(t *testing.T, o *outage, callers int) {
 	})
 }
 
-// checkCharges checks what the buckets have lost on the server, now that it is back: of those
-// who asked once before and once in the outage, at most twice, and of one who comes now, once.
+// checkCharges checks what the buckets have lost on the server, now that it is back. A caller
+// that asked once before and once in the outage was charged twice at most, and one that
+// comes now, once.
 func checkCharges(t *testing.T, o *outage, once []holder) {
 	t.Helper()
 	charged := func(h holder) int {
@@ -130,7 +131,7 @@ func checkCharges(t *testing.T, o *outage, once []holder) {
 		counts[charged(h)]++
 	}
 	if counts[1]+counts[2] != len(once) {
-		t.Errorf("of those who asked twice, this many were charged as often: %v", counts)
+		t.Errorf("of callers that asked twice, this many were charged as often: %v", counts)
 	}
 	now := o.site.issue(t, 1, slowly)[0]
 	o.site.expect(t, now.key, http.StatusOK)

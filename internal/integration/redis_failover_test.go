@@ -20,7 +20,7 @@ func TestRedisFailover(t *testing.T) {
 		client := cluster.client(t, advisedDial)
 		survives(t, client, 10*time.Second, func(key string) {
 			master := cluster.master(t, client, key)
-			// What is acknowledged is lost with a master that has not replicated it yet.
+			// An acknowledged write is lost with a master that has not replicated it yet.
 			connection := master.client(t).Conn()
 			defer func() { _ = connection.Close() }()
 			if err := connection.Set(t.Context(), key, 1, 0).Err(); err != nil {

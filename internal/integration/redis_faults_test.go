@@ -357,7 +357,7 @@ func within(t *testing.T, budget time.Duration, what string, ask func(context.Co
 	}
 }
 
-// What was sent to a server that stalled is charged at most once when it goes on.
+// A charge that was sent to a server that stalled is made at most once when it goes on.
 func TestRedisChargesOnce(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)

@@ -63,7 +63,7 @@ func next[T any](t *testing.T, c chan T) (v T) {
 	return v
 }
 
-// What one client changes, the feed of another tells, and a Touch it does not.
+// The feed of one client tells what another changes, and nothing of a Touch.
 func TestRedisChangesAreTold(t *testing.T) {
 	t.Parallel()
 	standalone, cluster, sentinel := startRedis(t), startRedisCluster(t), startRedisSentinel(t)

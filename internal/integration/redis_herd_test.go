@@ -30,7 +30,7 @@ func (c *counted) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, 
 // A thousand requests for an entry that has just expired cost Redis one Lookup.
 func TestRedisHerdForOneKey(t *testing.T) {
 	p := startProxy(t, startRedis(t).address())
-	const ttl, callers = 300 * time.Millisecond, 1000
+	const ttl, callers = time.Second, 1000
 	var store *counted
 	s := newSiteOver(t, p.address(), redisLimiters[0].new, cachestore.Options{TTL: ttl},
 		func(s *redisstore.Store) httpkey.TokenStore {
@@ -41,10 +41,11 @@ func TestRedisHerdForOneKey(t *testing.T) {
 	s.expect(t, key, http.StatusOK)
 	<-time.After(ttl)                           // the cache's clock is real
 	p.delay.Store(int64(20 * time.Millisecond)) // so that all come while it is under way
-	before := store.lookups.Load()
+	before, begun := store.lookups.Load(), time.Now()
 	each(callers, func(int) { s.expect(t, key, http.StatusOK) })
-	if n := store.lookups.Load() - before; n != 1 {
-		t.Errorf("%d requests for one key took %d Lookups", callers, n)
+	n, most := store.lookups.Load()-before, 1+int64(time.Since(begun)/ttl) // it expires again while they ask
+	if n < 1 || n > most {
+		t.Errorf("%d requests for one key took %d Lookups, want %d at most", callers, n, most)
 	}
 }
 
@@ -60,8 +61,8 @@ func flood(t *testing.T) int {
 	return 100_000
 }
 
-// A flood of keys that look good and are none costs one Lookup each, bounded memory,
-// and those who have a key nothing.
+// A flood of keys that look good and are none costs one Lookup each and bounded memory. It
+// costs callers with a good key nothing.
 func TestRedisFloodOfMadeUpKeys(t *testing.T) {
 	const valid, workers = 1000, 8
 	var store *counted

@@ -33,7 +33,7 @@ func TestRedisRevoker(t *testing.T) {
 	}
 }
 
-// What this process revokes, its next request refuses.
+// A process refuses a key with the first request after it revoked it.
 func TestRedisRevocationHere(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, startRedis(t).address(), redisLimiters[0].new, cachestore.Options{})
@@ -46,7 +46,7 @@ func TestRedisRevocationHere(t *testing.T) {
 	}
 }
 
-// What another process revokes, this one refuses within moments.
+// A process refuses a key within moments after another revoked it.
 func TestRedisRevocationElsewhere(t *testing.T) {
 	server := startRedis(t)
 	s := newSite(t, server.address(), redisLimiters[0].new, cachestore.Options{})

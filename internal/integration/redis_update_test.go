@@ -12,8 +12,8 @@ import (
 	"github.com/httpkey/httpkey/redisstore"
 )
 
-// Whoever writes at the same moment, with a millisecond of network each way, a revocation
-// stays, and so does the other change: neither is lost.
+// A revocation stays, whichever change comes at the same moment, with a millisecond of
+// network each way. The other change stays too.
 func TestRedisUpdatesRaceARevocation(t *testing.T) {
 	t.Parallel()
 	const races, network = 300, time.Millisecond

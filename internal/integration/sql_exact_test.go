@@ -15,7 +15,7 @@ import (
 	"github.com/httpkey/httpkey/sqlstore"
 )
 
-// What is not quite the key is not found: neither as a key, nor as an ID.
+// A text that is not quite the key is not found: neither as a key, nor as an ID.
 func testHostileKeys(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
 	store := sqlstore.New(tables.open(t), tables.dialect, nil)
@@ -29,7 +29,8 @@ func testHostileKeys(t *testing.T, b *sqlBackend) {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	for _, hostile := range []string{
-		"ABCDEFGHIJKLMNOP", "Abcdefghijklmnop", key + " ", " " + key, key + "\x00", key + "\t", "ábcdefghijklmnop", "abcdefghijklmno\u0300p",
+		"ABCDEFGHIJKLMNOP", "Abcdefghijklmnop", key + " ", " " + key, key + "\x00", key + "\t",
+		"ábcdefghijklmnop", "abcdefghijklmno\u0300p",
 		"0", "0000000000000000", "' OR 1=1 -- aaaaa", "%", "________________", "\xff\xfe", key + key,
 	} {
 		if got, err := guard.Verify(t.Context(), hostile); !errors.Is(err, httpkey.ErrInvalidKey) {
@@ -37,12 +38,14 @@ func testHostileKeys(t *testing.T, b *sqlBackend) {
 		}
 	}
 	for _, id := range []string{
-		"ID-OF-A-KEY", token.ID + " ", token.ID + "\x00", "íd-of-a-key", "0", "", "%", "\xff", "' OR 1=1 --", token.ID + "\xff",
+		"ID-OF-A-KEY", token.ID + " ", token.ID + "\x00", "íd-of-a-key", "0", "", "%", "\xff", "' OR 1=1 --",
+		token.ID + "\xff",
 	} {
 		if got, err := store.Get(t.Context(), id); !errors.Is(err, httpkey.ErrNotFound) {
 			t.Errorf("Get(%q): %+v, %v", id, got, err)
 		}
-		if err := replaceToken(t.Context(), store, httpkey.Token{ID: id, Kind: httpkey.APIKey}); !errors.Is(err, httpkey.ErrNotFound) {
+		err := replaceToken(t.Context(), store, httpkey.Token{ID: id, Kind: httpkey.APIKey})
+		if !errors.Is(err, httpkey.ErrNotFound) {
 			t.Errorf("Update of %q: %v", id, err)
 		}
 		if err := store.Delete(t.Context(), id); err != nil {
@@ -65,8 +68,8 @@ func testHostileKeys(t *testing.T, b *sqlBackend) {
 	}
 }
 
-// What a database would cut off, refuse or never find again is refused, whichever it is and
-// however lax.
+// The store refuses a token that a database would cut off, refuse or never find again, also
+// where the database is lax.
 func testInvalidTokens(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
 	options := ""
@@ -137,7 +140,7 @@ func testTimeZones(t *testing.T, b *sqlBackend) {
 				t.Errorf("%v came back as %v, %v and %v (%v)", at, got.CreatedAt, got.ExpiredAt, got.LastUsed, err)
 			}
 			if !got.Expired(at) || got.Expired(at.Add(-time.Microsecond)) {
-				t.Errorf("what expires at %v does not do so then", at)
+				t.Errorf("a key that expires at %v does not do so then", at)
 			}
 		}
 	}
@@ -222,7 +225,8 @@ func testPrefixes(t *testing.T, b *sqlBackend) {
 	if err := createTokens(t.Context(), sqlstore.New(db, one.dialect, nil), sqlToken(1)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sqlstore.New(db, two.dialect, nil).Lookup(t.Context(), sqlToken(1).Digest); !errors.Is(err, httpkey.ErrNotFound) {
+	_, err := sqlstore.New(db, two.dialect, nil).Lookup(t.Context(), sqlToken(1).Digest)
+	if !errors.Is(err, httpkey.ErrNotFound) {
 		t.Errorf("%v, want ErrNotFound", err)
 	}
 }

@@ -130,7 +130,8 @@ func testFeedLateCommit(t *testing.T, b *sqlBackend) {
 	if b.driver == "pgx" {
 		placeholder = "$1"
 	}
-	insert := "INSERT INTO httpkey_changes (revision, digest) VALUES ((SELECT revision FROM httpkey_revision), " + placeholder + ")"
+	insert := "INSERT INTO httpkey_changes (revision, digest) " +
+		"VALUES ((SELECT revision FROM httpkey_revision), " + placeholder + ")"
 	if _, err := tx.Exec(tables.named(insert), late.Digest[:]); err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +168,7 @@ func testFeedManyWriters(t *testing.T, b *sqlBackend) {
 	}
 }
 
-// What is more than one poll reads comes all the same, and nothing twice.
+// Changes that are more than one poll reads come all the same, and none twice.
 func testFeedManyAtOnce(t *testing.T, b *sqlBackend) {
 	const many = 2000 // two full batches
 	tables := b.newTables(t)
@@ -182,7 +183,8 @@ func testFeedManyAtOnce(t *testing.T, b *sqlBackend) {
 	if b.driver == "pgx" {
 		insert = "INSERT INTO httpkey_changes (revision, digest) VALUES ($1, $2)"
 	}
-	if _, err := tx.Exec(tables.named(fmt.Sprint("UPDATE httpkey_revision SET revision = revision + ", many))); err != nil {
+	count := fmt.Sprint("UPDATE httpkey_revision SET revision = revision + ", many)
+	if _, err := tx.Exec(tables.named(count)); err != nil {
 		t.Fatal(err)
 	}
 	for n := range many {
@@ -211,7 +213,8 @@ func testFeedManyAtOnce(t *testing.T, b *sqlBackend) {
 func testFeedBreaks(t *testing.T, b *sqlBackend) {
 	for what, statements := range map[string]string{
 		"a gap before a change": "UPDATE httpkey_revision SET revision = revision + 2; " +
-			"INSERT INTO httpkey_changes (revision, digest) SELECT r.revision, t.digest FROM httpkey_revision AS r, httpkey_tokens AS t",
+			"INSERT INTO httpkey_changes (revision, digest) " +
+			"SELECT r.revision, t.digest FROM httpkey_revision AS r, httpkey_tokens AS t",
 		"changes that are forgotten already":    "UPDATE httpkey_revision SET revision = revision + 5",
 		"a database that lost its last changes": "UPDATE httpkey_revision SET revision = revision - 1",
 		"no table":                              "DROP TABLE httpkey_changes",
@@ -249,7 +252,7 @@ func testFeedEnds(t *testing.T, b *sqlBackend) {
 	}
 }
 
-// What nobody reads any more is forgotten.
+// The store forgets changes that nobody reads any more.
 func testFeedIsBounded(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
 	db := tables.open(t)

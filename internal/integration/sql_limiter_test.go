@@ -87,7 +87,11 @@ func testLimiterFrozen(t *testing.T, b *sqlBackend) {
 			}
 			if r.Allowed {
 				admitted.Add(1)
-			} else if denied.Add(1); r.Remaining != 0 || r.RetryAfter > time.Hour || r.RetryAfter < 59*time.Minute || r.ResetAfter < 999*time.Hour || r.ResetAfter > 1000*time.Hour {
+				continue
+			}
+			denied.Add(1)
+			if r.Remaining != 0 || r.RetryAfter > time.Hour || r.RetryAfter < 59*time.Minute ||
+				r.ResetAfter < 999*time.Hour || r.ResetAfter > 1000*time.Hour {
 				return fmt.Errorf("a denial says %+v", r)
 			}
 		}
@@ -138,10 +142,12 @@ func testLimiterDenialWritesNothing(t *testing.T, b *sqlBackend) {
 	if after := version(); after != before {
 		t.Errorf("something was written: %s, then %s", before, after)
 	}
-	if r, err := takeFrom(t.Context(), limiter, "another", 0, limit); err != nil || r.Remaining != 3 || tables.count(t, "httpkey_buckets") != 1 {
+	r, err := takeFrom(t.Context(), limiter, "another", 0, limit)
+	if err != nil || r.Remaining != 3 || tables.count(t, "httpkey_buckets") != 1 {
 		t.Errorf("a look made a bucket: %+v, %v", r, err)
 	}
-	if r, err := takeFrom(t.Context(), limiter, "another", 1, limit); err != nil || !r.Allowed || version() == before && b.driver != "pgx" && b.driver != "mysql" {
+	r, err = takeFrom(t.Context(), limiter, "another", 1, limit)
+	if err != nil || !r.Allowed || version() == before && b.driver != "pgx" && b.driver != "mysql" {
 		t.Errorf("the test would not see a write: %+v, %v", r, err)
 	}
 }
@@ -181,7 +187,8 @@ func testLimiterZones(t *testing.T, b *sqlBackend) {
 	for i := range 3 * len(b.zones) {
 		db := tables.open(t, b.zones[i%len(b.zones)])
 		r, err := takeFrom(context.Background(), sqlstore.NewLimiter(db, tables.dialect), "key", 1, limit)
-		if err != nil || !r.Allowed || r.Remaining != 9-i || r.ResetAfter > time.Duration(i+1)*6*time.Minute || r.ResetAfter < time.Duration(i+1)*6*time.Minute-time.Minute {
+		most := time.Duration(i+1) * 6 * time.Minute
+		if err != nil || !r.Allowed || r.Remaining != 9-i || r.ResetAfter > most || r.ResetAfter < most-time.Minute {
 			t.Fatalf("request %d: %+v, %v", i+1, r, err)
 		}
 	}

@@ -47,7 +47,7 @@ func testMigrateTogether(t *testing.T, b *sqlBackend) {
 	}
 }
 
-// So do those that find an older schema: none goes by what another has changed since.
+// So do processes that find an older schema: none goes by a version that another has changed since.
 func testUpgradeTogether(t *testing.T, b *sqlBackend) {
 	for _, isolation := range []string{"", b.serializable} {
 		tables := b.noTables(t)
@@ -60,7 +60,7 @@ func testUpgradeTogether(t *testing.T, b *sqlBackend) {
 	}
 }
 
-// Who forgot to name a database in the DSN is told that.
+// Migrate says that the DSN names no database.
 func testMigrateNowhere(t *testing.T, b *sqlBackend) {
 	if b.driver != "mysql" {
 		t.Skip("a connection is always to a database here")
@@ -73,7 +73,8 @@ func testMigrateNowhere(t *testing.T, b *sqlBackend) {
 	}
 }
 
-// Who may only read and write rows can start where there is nothing to do, and is told where there is.
+// A role that may only read and write rows can start where there is nothing to do, and gets an
+// error where there is.
 func testMigrateUnprivileged(t *testing.T, b *sqlBackend) {
 	options := ""
 	if b.server == nil {
@@ -101,7 +102,8 @@ func testMigrateKilled(t *testing.T, b *sqlBackend) {
 		child.kill(t, "")
 		db := tables.open(t)
 		var version int
-		if err := db.QueryRow(tables.named("SELECT max(version) FROM httpkey_migrations")).Scan(&version); err != nil || version < latestVersion {
+		err := db.QueryRow(tables.named("SELECT max(version) FROM httpkey_migrations")).Scan(&version)
+		if err != nil || version < latestVersion {
 			midway++
 		}
 		if err := sqlstore.Migrate(t.Context(), db, tables.dialect); err != nil {
@@ -261,7 +263,8 @@ func testImportInSQL(t *testing.T, b *sqlBackend) {
 	case "mysql":
 		marker = "UUID()"
 		setup = []string{
-			"CREATE TABLE old_keys (`key` TEXT, name TEXT, owner TEXT, revoked BOOLEAN, created DATETIME(6)) CHARACTER SET utf8mb4",
+			"CREATE TABLE old_keys (`key` TEXT, name TEXT, owner TEXT, revoked BOOLEAN, created DATETIME(6)) " +
+				"CHARACTER SET utf8mb4",
 			`INSERT INTO old_keys VALUES ('Ein\\alter Schlüssel!', 'n', 'ann', false, '2026-01-02 03:04:05.678901')`,
 		}
 	default:
@@ -281,7 +284,8 @@ func testImportInSQL(t *testing.T, b *sqlBackend) {
 	}
 	got, err := sqlstore.New(db, tables.dialect, nil).Lookup(t.Context(), digestOf(`Ein\alter Schlüssel!`))
 	want := httpkey.Token{
-		ID: got.ID, Digest: digestOf(`Ein\alter Schlüssel!`), Hint: "sel!", Kind: httpkey.APIKey, Label: "n", User: "ann", IsActive: true,
+		ID: got.ID, Digest: digestOf(`Ein\alter Schlüssel!`), Hint: "sel!",
+		Kind: httpkey.APIKey, Label: "n", User: "ann", IsActive: true,
 		CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 678_901_000, time.UTC),
 	}
 	if err != nil || !reflect.DeepEqual(got, want) || got.Validate() != nil {

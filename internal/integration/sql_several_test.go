@@ -20,7 +20,9 @@ func testSeveralFrozen(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
 	pools := tables.pools(t)
 	limits := []httpkey.Limit{
-		{Rate: 1000, Period: 10_000 * time.Hour}, {Name: "small", Rate: 300, Period: 10_000 * time.Hour}, httpkey.PerMonth(5000),
+		{Rate: 1000, Period: 10_000 * time.Hour},
+		{Name: "small", Rate: 300, Period: 10_000 * time.Hour},
+		httpkey.PerMonth(5000),
 	}
 	reversed := slices.Clone(limits)
 	slices.Reverse(reversed)

@@ -219,7 +219,9 @@ func replaceToken(ctx context.Context, store httpkey.TokenStore, t httpkey.Token
 }
 
 // takeFrom asks a limiter for n of what a payer has under some limits.
-func takeFrom(ctx context.Context, limiter httpkey.Limiter, payer string, n int, limits ...httpkey.Limit) (httpkey.Result, error) {
+func takeFrom(
+	ctx context.Context, limiter httpkey.Limiter, payer string, n int, limits ...httpkey.Limit,
+) (httpkey.Result, error) {
 	return limiter.Allow(ctx, &httpkey.Charge{Bucket: payer, Limits: limits, Cost: n})
 }
 

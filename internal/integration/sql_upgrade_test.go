@@ -90,7 +90,8 @@ func (b *sqlTables) hasFirstShape(t *testing.T) {
 		t.Errorf("%+v, %v", plain, err)
 	}
 	named, err := store.Get(ctx, "burst")
-	if err != nil || named.Label != "ünï 🔑" || !named.ExpiredAt.Equal(time.Date(2999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)) {
+	end := time.Date(2999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
+	if err != nil || named.Label != "ünï 🔑" || !named.ExpiredAt.Equal(end) {
 		t.Errorf("%+v, %v", named, err)
 	}
 	successors, err := store.List(ctx, httpkey.Filter{RotatedFrom: "rotated"})
@@ -109,16 +110,18 @@ func (b *sqlTables) hasFirstShape(t *testing.T) {
 		}
 	}
 	created, err := guard.Rotate(ctx, "limited", 0)
-	if err != nil || created.Token.RotatedFrom != "limited" || !reflect.DeepEqual(created.Token.Limits, []httpkey.Limit{httpkey.PerMinute(5)}) {
+	next, five := created.Token, []httpkey.Limit{httpkey.PerMinute(5)}
+	if err != nil || next.RotatedFrom != "limited" || !reflect.DeepEqual(next.Limits, five) {
 		t.Errorf("a rotation: %+v, %v", created, err)
 	}
-	if old, err := store.Get(ctx, "limited"); err != nil || old.RotatedTo != created.Token.ID {
+	if old, err := store.Get(ctx, "limited"); err != nil || old.RotatedTo != next.ID {
 		t.Errorf("the rotated token: %+v, %v", old, err)
 	}
 	if err := guard.Revoke(ctx, "successor", "of no use"); err != nil {
 		t.Error(err)
 	}
-	if got, err := store.Get(ctx, "successor"); err != nil || got.IsActive || got.RevokedFor != "of no use" || got.RevokedAt.IsZero() {
+	got, err := store.Get(ctx, "successor")
+	if err != nil || got.IsActive || got.RevokedFor != "of no use" || got.RevokedAt.IsZero() {
 		t.Errorf("the revoked token: %+v, %v", got, err)
 	}
 }

@@ -153,7 +153,8 @@ func (w *Writer) flush(ctx context.Context, stop func() bool) error {
 		}
 		if err := w.write(ctx, batch); err != nil {
 			w.keepAll(pending)
-			return fmt.Errorf("httpkey: last_used of %d tokens is not written, %d uses are lost: %w", len(pending), w.dropped.Swap(0), err)
+			return fmt.Errorf("httpkey: last_used of %d tokens is not written, %d uses are lost: %w",
+				len(pending), w.dropped.Swap(0), err)
 		}
 		for id := range batch {
 			delete(pending, id)

@@ -32,7 +32,8 @@ func TestPendingBound(t *testing.T) {
 	for n := range 300_000 {
 		l.keep(strconv.Itoa(n), 1)
 	}
-	if err := l.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "168928 uses are lost") || written != 131_072 {
+	err := l.Close(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "168928 uses are lost") || written != 131_072 {
 		t.Errorf("%d uses were written, want 131,072 (%v)", written, err)
 	}
 	if err := l.Close(t.Context()); err != nil {

@@ -172,7 +172,9 @@ func (b *Buckets[S]) shardOf(payer string) (hash uint64, s *shard[S]) {
 	return hash, &b.shards[hash%shardCount]
 }
 
-func (b *Buckets[S]) lockInShard(s *shard[S], hash uint64, payer string, term Term, life int64, spare *Bucket[S]) *Bucket[S] {
+func (b *Buckets[S]) lockInShard(
+	s *shard[S], hash uint64, payer string, term Term, life int64, spare *Bucket[S],
+) *Bucket[S] {
 	of := b.membership(s.generation, term)
 	s.generation.include(life)
 	found := s.young.find(hash, payer, term)

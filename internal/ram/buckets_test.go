@@ -133,7 +133,7 @@ func TestBucketBesideTheTokenIsTaken(t *testing.T) {
 				limiter.turnGenerations()
 			}
 		}
-		if use(limiter, second) != use(limiter, second) || use(another, second) == &entry.bucket {
+		if before := use(limiter, second); use(another, second) == before || use(limiter, second) != before {
 			t.Error("two limiters share a bucket")
 		}
 		if use(limiter, hour) == &entry.bucket {
