@@ -806,8 +806,15 @@ func setBurst(limits []httpkey.Limit, burst int) []httpkey.Limit {
 
 // onlyKnown returns what Token.More wrote without properties of later versions.
 func onlyKnown(more string) string {
-	before, _, _ := strings.Cut(more, `,"Z":`)
-	return strings.TrimSuffix(before, "}") + "}"
+	var all map[string]json.RawMessage
+	if json.Unmarshal([]byte(more), &all) != nil {
+		return more
+	}
+	for _, name := range []string{"later", "Z", "a"} {
+		delete(all, name)
+	}
+	known, _ := json.Marshal(all)
+	return string(known)
 }
 
 // keepsGiven makes a store keep a part of a token as the caller of Create gave it.
