@@ -45,7 +45,7 @@ type engine struct {
 	divide    string // the operator for integers
 	least     string // the function of two numbers
 	greatest  string
-	conflict  string                                                       // comes before the change of a row that is there already
+	conflict  string                                                       // before the change of a row that is there
 	proposed  string                                                       // a column as it was to be inserted
 	newSingle func(l *Limiter) single                                      // see Limiter
 	clear     string                                                       // see sweeper
