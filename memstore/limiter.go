@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"context"
+	"time"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/charge"
@@ -39,7 +40,15 @@ func NewLimiter() *Limiter {
 
 // Allow implements [httpkey.Limiter].
 func (l *Limiter) Allow(_ context.Context, c *httpkey.Charge) (httpkey.Result, error) {
-	return allow(c, l.open, l.quotas)
+	if len(c.Limits) != 1 || c.Limits[0].Calendar != "" {
+		return allow(c, l.open, l.quotas)
+	}
+	if err := c.Validate(); err != nil {
+		return httpkey.Result{}, err
+	}
+	item, at := charge.ItemOf(c.Limits[0], time.Time{}), l.steady.Now()
+	b := l.steady.Lock(c.Bucket, item.Term, item.Term.Window, at)
+	return item.Result(take(b, item.Terms, item.Term.Window, at, int64(c.Cost), c.Forced)), nil
 }
 
 // open locks the buckets of limits that refill steadily. A caller that was overtaken goes on
@@ -60,9 +69,14 @@ type inPlace struct{ *Limiter }
 func (l inPlace) TakeIn(slot *ram.Slot[gcra.Bucket], payer string, limit ram.Limit, n, elapsed int64) gcra.Result {
 	at := l.steady.At(elapsed)
 	b := l.steady.LockIn(slot, payer, limit.Term, limit.Term.Window, at)
+	return take(b, limit.Terms, limit.Term.Window, at, n, false)
+}
+
+// take takes n from a locked bucket, and lets it go.
+func take(b *ram.Bucket[gcra.Bucket], terms gcra.Terms, window, at, n int64, forced bool) gcra.Result {
 	defer b.Unlock()
-	r := b.State.Take(limit.Terms, max(at, b.State.AsOf), n, false)
-	if r.ResetAfter > limit.Term.Window { // by a forced charge
+	r := b.State.Take(terms, max(at, b.State.AsOf), n, forced)
+	if r.ResetAfter > window { // by a forced charge
 		b.Keep(r.ResetAfter)
 	}
 	return r
