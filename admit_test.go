@@ -28,13 +28,15 @@ var places = map[string]func() (*httpkeytest.Store, httpkey.TokenStore, httpkey.
 }
 
 // keysInEveryState returns a Guard and its keys by their state.
-func keysInEveryState(t *testing.T, store httpkey.TokenStore, limiter httpkey.Limiter, opts httpkey.Options) (*httpkey.Guard, map[string]string) {
+func keysInEveryState(t *testing.T, store httpkey.TokenStore, limiter httpkey.Limiter,
+	opts httpkey.Options) (*httpkey.Guard, map[string]string) {
 	t.Helper()
 	guard := httpkey.New(store, limiter, &opts)
 	keys := map[string]string{"missing": "", "malformed": "nonsense"}
 	tokens := make(map[string]httpkey.Token)
 	for name, token := range map[string]httpkey.Token{
-		"valid": {}, "service": {Kind: httpkey.ServiceToken}, "revoked": {}, "expired": {ExpiredAt: time.Now().Add(time.Minute)}, "deleted": {},
+		"valid": {}, "service": {Kind: httpkey.ServiceToken}, "revoked": {},
+		"expired": {ExpiredAt: time.Now().Add(time.Minute)}, "deleted": {},
 		"once":    {Limits: limits(httpkey.PerHour(1))},
 		"several": {Limits: limits(httpkey.PerHour(9), httpkey.PerDay(2))},
 		"nothing": {Limits: limits(httpkey.PerMinute(0))},
@@ -78,7 +80,8 @@ func TestAdmitDecidesAsTheHandler(t *testing.T) {
 						admission, err := guard.Admit(t.Context(), key, 1)
 						want, got := seenHandler.last(t), seen.last(t)
 						what := fmt.Sprint(state, ", time ", n)
-						if got.Type != want.Type || got.Reason != want.Reason || fmt.Sprint(got.Result) != fmt.Sprint(want.Result) || (got.Token.ID == "") != (want.Token.ID == "") {
+						if got.Type != want.Type || got.Reason != want.Reason || fmt.Sprint(got.Result) != fmt.Sprint(want.Result) ||
+							(got.Token.ID == "") != (want.Token.ID == "") {
 							t.Errorf("%s: Admit is observed as %s %q %v, the Handler as %s %q %v",
 								what, got.Type, got.Reason, got.Result, want.Type, want.Reason, want.Result)
 						}
@@ -90,7 +93,8 @@ func TestAdmitDecidesAsTheHandler(t *testing.T) {
 							continue
 						}
 						var refusal httpkey.Error
-						if !errors.As(err, &refusal) || admission != nil || refusal.Status() != w.Code || refusal.Reason() != want.Reason ||
+						if !errors.As(err, &refusal) || admission != nil || refusal.Status() != w.Code ||
+							refusal.Reason() != want.Reason ||
 							fmt.Sprint(refusal.Result()) != fmt.Sprint(want.Result) {
 							t.Fatalf("%s: Admit returned %v, the Handler %d", what, err, w.Code)
 						}
@@ -127,14 +131,16 @@ func TestAdmitInAnOutage(t *testing.T) {
 	limiter.Before(refused)
 	_, err := guard.Admit(t.Context(), key, 1)
 	var refusal httpkey.Error
-	if !errors.Is(err, httpkey.ErrUnavailable) || !errors.Is(err, errDown) || !errors.As(err, &refusal) || refusal.Reason() != httpkey.ReasonLimiter {
+	if !errors.Is(err, httpkey.ErrUnavailable) || !errors.Is(err, errDown) || !errors.As(err, &refusal) ||
+		refusal.Reason() != httpkey.ReasonLimiter {
 		t.Errorf("with the limiter down, Admit returned %v", err)
 	}
 	if _, err := guard.Verify(t.Context(), key); err != nil {
 		t.Errorf("with the limiter down, Verify returned %v", err)
 	}
 	store.Before(refused)
-	if _, err := guard.Admit(t.Context(), key, 1); !errors.Is(err, httpkey.ErrUnavailable) || !errors.As(err, &refusal) || refusal.Reason() != httpkey.ReasonStore {
+	if _, err := guard.Admit(t.Context(), key, 1); !errors.Is(err, httpkey.ErrUnavailable) ||
+		!errors.As(err, &refusal) || refusal.Reason() != httpkey.ReasonStore {
 		t.Errorf("with the store down, Admit returned %v", err)
 	}
 	store.Before(nil)
@@ -151,7 +157,8 @@ func TestAdmitOnlyLooks(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				_, store, limiter := in()
-				guard := httpkey.New(store, limiter, &httpkey.Options{Charge: func(_ *http.Request, _ *httpkey.Token, c *httpkey.Charge) {
+				guard := httpkey.New(store, limiter, &httpkey.Options{Charge: func(_ *http.Request, _ *httpkey.Token,
+					c *httpkey.Charge) {
 					c.Cost = max(c.Cost, 1) // as one that knows no Admit
 				}})
 				key, token := issue(t, guard, httpkey.Token{Limits: limits(httpkey.PerHour(2))})
@@ -196,7 +203,8 @@ func TestAdmissionCharge(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				_, store, limiter := in()
-				guard := httpkey.New(store, limiter, &httpkey.Options{Charge: func(r *http.Request, t *httpkey.Token, c *httpkey.Charge) {
+				guard := httpkey.New(store, limiter, &httpkey.Options{Charge: func(r *http.Request, t *httpkey.Token,
+					c *httpkey.Charge) {
 					if t.User != "" {
 						c.Bucket = "user:" + t.User
 						c.Limits = limits(httpkey.PerMinute(6))
@@ -263,7 +271,8 @@ func TestAdmissionChargeIsBoundedByTheTimeout(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				limiter := httpkeytest.NewLimiter(memstore.NewLimiter())
-				guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Fallback: tt.fallback, Timeout: 70 * time.Millisecond})
+				guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Fallback: tt.fallback,
+					Timeout: 70 * time.Millisecond})
 				key, _ := issue(t, guard, httpkey.Token{})
 				admission, err := guard.Admit(t.Context(), key, 1)
 				if err != nil {
@@ -313,9 +322,11 @@ func TestAdmissionChargeOfNothing(t *testing.T) {
 func TestAdmissionsDoNotShareTheirCharge(t *testing.T) {
 	t.Parallel()
 	limiter := memstore.NewLimiter()
-	guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Charge: func(_ *http.Request, t *httpkey.Token, c *httpkey.Charge) {
-		c.Bucket, c.Limits[0] = "user:"+t.User, httpkey.Limit{Name: t.User, Rate: 100, Period: time.Hour}
-	}})
+	guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{
+		Charge: func(_ *http.Request, t *httpkey.Token, c *httpkey.Charge) {
+			c.Bucket, c.Limits[0] = "user:"+t.User, httpkey.Limit{Name: t.User, Rate: 100, Period: time.Hour}
+		},
+	})
 	var admissions []*httpkey.Admission
 	for n := range 20 {
 		key, _ := issue(t, guard, httpkey.Token{User: fmt.Sprint("u", n)})
@@ -330,7 +341,8 @@ func TestAdmissionsDoNotShareTheirCharge(t *testing.T) {
 			t.Fatal(err)
 		}
 		user := fmt.Sprint("u", n)
-		r, err := limiter.Allow(t.Context(), &httpkey.Charge{Bucket: "user:" + user, Limits: limits(httpkey.Limit{Name: user, Rate: 100, Period: time.Hour})})
+		r, err := limiter.Allow(t.Context(), &httpkey.Charge{Bucket: "user:" + user,
+			Limits: limits(httpkey.Limit{Name: user, Rate: 100, Period: time.Hour})})
 		if err != nil || r.Remaining != 89 {
 			t.Errorf("%s has %d left (%v), want 89", user, r.Remaining, err)
 		}
@@ -391,7 +403,8 @@ func TestNetworks(t *testing.T) {
 				switch e := seen.last(t); {
 				case tt.want && w.Code != http.StatusOK:
 					t.Errorf("%s: status %d", what, w.Code)
-				case !tt.want && (w.Code != http.StatusUnauthorized || w.Body.String() != invalid || w.Header().Get("X-RateLimit-Limit") != ""):
+				case !tt.want && (w.Code != http.StatusUnauthorized || w.Body.String() != invalid ||
+					w.Header().Get("X-RateLimit-Limit") != ""):
 					t.Errorf("%s: %d %s %v", what, w.Code, w.Body, w.Header())
 				case !tt.want && (e.Reason != httpkey.ReasonNetwork || e.Token.ID != token.ID):
 					t.Errorf("%s: observed %+v", what, e)
@@ -399,14 +412,17 @@ func TestNetworks(t *testing.T) {
 			}
 			_, err := guard.Admit(t.Context(), key, 1)
 			_, verifyErr := guard.Verify(t.Context(), key)
-			if anywhere := len(tt.networks) == 0; errors.Is(err, httpkey.ErrInvalidKey) == anywhere || errors.Is(verifyErr, httpkey.ErrInvalidKey) == anywhere {
+			if anywhere := len(tt.networks) == 0; errors.Is(err, httpkey.ErrInvalidKey) == anywhere ||
+				errors.Is(verifyErr, httpkey.ErrInvalidKey) == anywhere {
 				t.Errorf("%s: Admit returned %v, Verify %v", what, err, verifyErr)
 			}
-			if _, err := store.Update(t.Context(), token.ID, func(t *httpkey.Token) error { t.Networks = nil; return nil }); err != nil {
+			if _, err := store.Update(t.Context(), token.ID,
+				func(t *httpkey.Token) error { t.Networks = nil; return nil }); err != nil {
 				t.Fatal(err)
 			}
 			look, err := guard.Admit(t.Context(), key, 0)
-			if want := map[bool]int{true: 58, false: 60}[tt.want]; err != nil || len(tt.networks) > 0 && look.Result.Remaining != want {
+			if want := map[bool]int{true: 58, false: 60}[tt.want]; err != nil || len(tt.networks) > 0 &&
+				look.Result.Remaining != want {
 				t.Errorf("%s: %+v remains (%v), want %d", what, look, err, want)
 			}
 			if err := guard.Close(t.Context()); err != nil {

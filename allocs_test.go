@@ -32,14 +32,17 @@ func TestAllocations(t *testing.T) {
 		admitted, own, denied, refused float64
 	}{
 		{"plain", memstore.New(), httpkey.Options{}, nil, 2, 2, 0, 0},
-		{"observed above its level", memstore.New(), httpkey.Options{Observer: httpkey.SlogObserver(logger)}, nil, 2, 2, 0, 0},
-		{"with two peppers", memstore.New(), httpkey.Options{Pepper: httpkey.Secret(strings.Repeat("p", 32)), PreviousPeppers: []httpkey.Secret{""}}, nil, 10, 10, 8, 8},
+		{"observed above its level", memstore.New(), httpkey.Options{Observer: httpkey.SlogObserver(logger)}, nil, 2, 2, 0,
+			0},
+		{"with two peppers", memstore.New(), httpkey.Options{Pepper: httpkey.Secret(strings.Repeat("p", 32)),
+			PreviousPeppers: []httpkey.Secret{""}}, nil, 10, 10, 8, 8},
 		{"with Options.Charge", memstore.New(), httpkey.Options{Charge: edit}, nil, 3, 4, 0, 0},
 		{"with a plan", memstore.New(), httpkey.Options{Charge: plan}, map[string]string{"plan": "pro"}, 5, 6, 2, 0},
 		{"wrapped store", wrapped{memstore.New()}, httpkey.Options{}, nil, 4, 5, 2, 2},
 	} {
 		many := httpkey.PerSecond(1_000_000)
-		guard.opts.Limits = map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: limits(many), httpkey.ServiceToken: limits(httpkey.Limit{Rate: 1, Period: 24 * time.Hour})}
+		guard.opts.Limits = map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: limits(many),
+			httpkey.ServiceToken: limits(httpkey.Limit{Rate: 1, Period: 24 * time.Hour})}
 		guard.opts.LastUsedInterval = time.Hour
 		g := httpkey.New(guard.store, memstore.NewLimiter(), &guard.opts)
 		valid, _ := issue(t, g, httpkey.Token{User: "u-1", Metadata: guard.metadata})

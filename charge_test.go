@@ -22,7 +22,8 @@ type edit = func(*http.Request, *httpkey.Token, *httpkey.Charge)
 // wherever the token is kept.
 func TestChargeOfARequest(t *testing.T) {
 	t.Parallel()
-	byKind := map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: limits(httpkey.PerHour(5)), httpkey.ServiceToken: limits(httpkey.PerHour(7))}
+	byKind := map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: limits(httpkey.PerHour(5)),
+		httpkey.ServiceToken: limits(httpkey.PerHour(7))}
 	several := limits(httpkey.PerSecond(5), httpkey.PerDay(500))
 	plans := map[string][]httpkey.Limit{"pro": limits(httpkey.PerSecond(9), httpkey.PerDay(900))}
 	byPlan := func(_ *http.Request, t *httpkey.Token, c *httpkey.Charge) {
@@ -51,18 +52,31 @@ func TestChargeOfARequest(t *testing.T) {
 		want  httpkey.Charge
 	}{
 		{"defaults", httpkey.Options{}, httpkey.Token{}, httpkey.Charge{Bucket: "token:t", Limits: minute(60), Cost: 1}},
-		{"service token", httpkey.Options{}, httpkey.Token{Kind: httpkey.ServiceToken}, httpkey.Charge{Bucket: "token:t", Limits: minute(300), Cost: 1}},
-		{"limit of the kind", httpkey.Options{Limits: byKind}, httpkey.Token{}, httpkey.Charge{Bucket: "token:t", Limits: byKind[httpkey.APIKey], Cost: 1}},
-		{"limit of the other kind", httpkey.Options{Limits: byKind}, httpkey.Token{Kind: httpkey.ServiceToken}, httpkey.Charge{Bucket: "token:t", Limits: byKind[httpkey.ServiceToken], Cost: 1}},
-		{"limits of the token", httpkey.Options{Limits: byKind}, httpkey.Token{Limits: several}, httpkey.Charge{Bucket: "token:t", Limits: several, Cost: 1}},
-		{"limit by plan", httpkey.Options{Charge: byPlan}, httpkey.Token{Metadata: map[string]string{"plan": "pro"}}, httpkey.Charge{Bucket: "token:t", Limits: plans["pro"], Cost: 1}},
-		{"limit by a plan that is none", httpkey.Options{Charge: byPlan}, httpkey.Token{Metadata: map[string]string{"plan": "free"}}, httpkey.Charge{Bucket: "token:t", Limits: minute(60), Cost: 1}},
-		{"bucket of the user", httpkey.Options{Charge: byUser}, httpkey.Token{User: "u"}, httpkey.Charge{Bucket: "user:u", Limits: minute(60), Cost: 1}},
-		{"one more limit", httpkey.Options{Charge: add, Limits: byKind}, httpkey.Token{}, httpkey.Charge{Bucket: "token:t", Limits: limits(httpkey.PerHour(5), httpkey.Limit{Name: "route", Rate: 1, Period: time.Second}), Cost: 1}},
-		{"lower limit", httpkey.Options{Charge: lower, Limits: byKind}, httpkey.Token{}, httpkey.Charge{Bucket: "token:t", Limits: limits(httpkey.PerHour(1)), Cost: 1}},
+		{"service token", httpkey.Options{}, httpkey.Token{Kind: httpkey.ServiceToken},
+			httpkey.Charge{Bucket: "token:t", Limits: minute(300), Cost: 1}},
+		{"limit of the kind", httpkey.Options{Limits: byKind}, httpkey.Token{},
+			httpkey.Charge{Bucket: "token:t", Limits: byKind[httpkey.APIKey], Cost: 1}},
+		{"limit of the other kind", httpkey.Options{Limits: byKind}, httpkey.Token{Kind: httpkey.ServiceToken},
+			httpkey.Charge{Bucket: "token:t", Limits: byKind[httpkey.ServiceToken], Cost: 1}},
+		{"limits of the token", httpkey.Options{Limits: byKind}, httpkey.Token{Limits: several},
+			httpkey.Charge{Bucket: "token:t", Limits: several, Cost: 1}},
+		{"limit by plan", httpkey.Options{Charge: byPlan}, httpkey.Token{Metadata: map[string]string{"plan": "pro"}},
+			httpkey.Charge{Bucket: "token:t", Limits: plans["pro"], Cost: 1}},
+		{"limit by a plan that is none", httpkey.Options{Charge: byPlan},
+			httpkey.Token{Metadata: map[string]string{"plan": "free"}}, httpkey.Charge{Bucket: "token:t", Limits: minute(60),
+				Cost: 1}},
+		{"bucket of the user", httpkey.Options{Charge: byUser}, httpkey.Token{User: "u"},
+			httpkey.Charge{Bucket: "user:u", Limits: minute(60), Cost: 1}},
+		{"one more limit", httpkey.Options{Charge: add, Limits: byKind}, httpkey.Token{},
+			httpkey.Charge{Bucket: "token:t", Limits: limits(httpkey.PerHour(5),
+				httpkey.Limit{Name: "route", Rate: 1, Period: time.Second}), Cost: 1}},
+		{"lower limit", httpkey.Options{Charge: lower, Limits: byKind}, httpkey.Token{},
+			httpkey.Charge{Bucket: "token:t", Limits: limits(httpkey.PerHour(1)), Cost: 1}},
 		{"free", httpkey.Options{Charge: costs(0)}, httpkey.Token{}, httpkey.Charge{Bucket: "token:t", Limits: minute(60)}},
-		{"dear", httpkey.Options{Charge: costs(5)}, httpkey.Token{}, httpkey.Charge{Bucket: "token:t", Limits: minute(60), Cost: 5}},
-		{"by the request", httpkey.Options{Charge: byMethod}, httpkey.Token{}, httpkey.Charge{Bucket: "token:t", Limits: minute(60), Cost: 3}},
+		{"dear", httpkey.Options{Charge: costs(5)}, httpkey.Token{},
+			httpkey.Charge{Bucket: "token:t", Limits: minute(60), Cost: 5}},
+		{"by the request", httpkey.Options{Charge: byMethod}, httpkey.Token{},
+			httpkey.Charge{Bucket: "token:t", Limits: minute(60), Cost: 3}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -193,21 +207,28 @@ func TestLimitOfNothing(t *testing.T) {
 		token httpkey.Token
 		edit  edit
 	}{
-		"rate 0":                  {httpkey.Token{Limits: limits(httpkey.PerMinute(0))}, nil},
-		"quota 0":                 {httpkey.Token{Limits: limits(httpkey.PerDay(0))}, nil},
-		"rate 0 among others":     {httpkey.Token{Limits: limits(httpkey.PerHour(5), httpkey.PerMinute(0))}, nil},
-		"cost above burst":        {httpkey.Token{}, func(_ *http.Request, _ *httpkey.Token, c *httpkey.Charge) { c.Cost = 61 }},
-		"cost above one of two":   {httpkey.Token{Limits: limits(httpkey.PerHour(50), httpkey.PerSecond(5))}, func(_ *http.Request, _ *httpkey.Token, c *httpkey.Charge) { c.Cost = 6 }},
-		"cost 0, but rate 0, too": {httpkey.Token{Limits: limits(httpkey.PerMinute(0))}, func(_ *http.Request, _ *httpkey.Token, c *httpkey.Charge) { c.Cost = 0 }},
+		"rate 0":              {httpkey.Token{Limits: limits(httpkey.PerMinute(0))}, nil},
+		"quota 0":             {httpkey.Token{Limits: limits(httpkey.PerDay(0))}, nil},
+		"rate 0 among others": {httpkey.Token{Limits: limits(httpkey.PerHour(5), httpkey.PerMinute(0))}, nil},
+		"cost above burst": {httpkey.Token{}, func(_ *http.Request, _ *httpkey.Token,
+			c *httpkey.Charge) {
+			c.Cost = 61
+		}},
+		"cost above one of two": {httpkey.Token{Limits: limits(httpkey.PerHour(50), httpkey.PerSecond(5))},
+			func(_ *http.Request, _ *httpkey.Token, c *httpkey.Charge) { c.Cost = 6 }},
+		"cost 0, but rate 0, too": {httpkey.Token{Limits: limits(httpkey.PerMinute(0))},
+			func(_ *http.Request, _ *httpkey.Token, c *httpkey.Charge) { c.Cost = 0 }},
 	} {
-		for where, limiter := range map[string]httpkey.Limiter{"in memory": memstore.NewLimiter(), "elsewhere": newRemoteLimiter()} {
+		for where, limiter := range map[string]httpkey.Limiter{"in memory": memstore.NewLimiter(),
+			"elsewhere": newRemoteLimiter()} {
 			t.Run(name+", "+where, func(t *testing.T) {
 				t.Parallel()
 				var seen events
 				guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Observer: &seen, Charge: tt.edit})
 				key, token := issue(t, guard, tt.token)
 				w := httpkeytest.Get(guard.Handler(ok), key)
-				if w.Code != http.StatusForbidden || w.Body.String() != forbidden || w.Header().Get("X-RateLimit-Limit") == "" || w.Header().Get("Retry-After") != "" {
+				if w.Code != http.StatusForbidden || w.Body.String() != forbidden || w.Header().Get("X-RateLimit-Limit") == "" ||
+					w.Header().Get("Retry-After") != "" {
 					t.Errorf("%d %s %v", w.Code, w.Body, w.Header())
 				}
 				if e := seen.last(t); e.Reason != httpkey.ReasonLimit || e.Token.ID != token.ID || e.Err != nil {
@@ -223,7 +244,8 @@ func TestLimitOfNothing(t *testing.T) {
 
 func TestSharedBucket(t *testing.T) {
 	t.Parallel()
-	for name, limiter := range map[string]httpkey.Limiter{"in memory": memstore.NewLimiter(), "elsewhere": newRemoteLimiter()} {
+	for name, limiter := range map[string]httpkey.Limiter{"in memory": memstore.NewLimiter(),
+		"elsewhere": newRemoteLimiter()} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{
@@ -235,7 +257,8 @@ func TestSharedBucket(t *testing.T) {
 			second, _ := issue(t, guard, httpkey.Token{User: "ann"})
 			other, _ := issue(t, guard, httpkey.Token{User: "bob"})
 			for i, step := range []struct{ key, remaining string }{{first, "59"}, {second, "58"}, {other, "59"}, {first, "57"}} {
-				if got := httpkeytest.Get(guard.Handler(ok), step.key).Header().Get("X-RateLimit-Remaining"); got != step.remaining {
+				h := httpkeytest.Get(guard.Handler(ok), step.key).Header()
+				if got := h.Get("X-RateLimit-Remaining"); got != step.remaining {
 					t.Errorf("request %d: Remaining %s, want %s", i+1, got, step.remaining)
 				}
 			}
@@ -248,7 +271,8 @@ func TestSharedBucket(t *testing.T) {
 func TestSeveralLimits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		for name, limiter := range map[string]httpkey.Limiter{"in memory": memstore.NewLimiter(), "elsewhere": newRemoteLimiter()} {
+		for name, limiter := range map[string]httpkey.Limiter{"in memory": memstore.NewLimiter(),
+			"elsewhere": newRemoteLimiter()} {
 			guard := httpkey.New(memstore.New(), limiter, nil)
 			key, _ := issue(t, guard, httpkey.Token{Limits: limits(httpkey.PerSecond(3), httpkey.PerMinute(5))})
 			for n, want := range []string{

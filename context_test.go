@@ -15,7 +15,8 @@ import (
 
 func TestFromContextIsACopy(t *testing.T) {
 	t.Parallel()
-	full := httpkey.Token{Scopes: []string{"read"}, Metadata: map[string]string{"plan": "pro"}, Limits: limits(httpkey.PerMinute(5))}
+	full := httpkey.Token{Scopes: []string{"read"}, Metadata: map[string]string{"plan": "pro"},
+		Limits: limits(httpkey.PerMinute(5))}
 	for place, in := range places {
 		_, store, limiter := in()
 		guard := httpkey.New(store, limiter, nil)
@@ -216,7 +217,8 @@ func TestLookupOnlyOfABareToken(t *testing.T) {
 		return httpkey.Token{ID: "t", Digest: d, IsActive: true}, nil
 	}}, memstore.NewLimiter(), nil)
 	_, key := httpkeytest.New(t, nil)
-	if w := httpkeytest.Get(guard.Handler(ok), key); w.Code != http.StatusOK || w.Header().Get("X-RateLimit-Limit") != "60" {
+	if w := httpkeytest.Get(guard.Handler(ok), key); w.Code != http.StatusOK ||
+		w.Header().Get("X-RateLimit-Limit") != "60" {
 		t.Errorf("status %d, %v", w.Code, w.Header())
 	}
 	none := httpkey.New(httpkey.LookupOnly{ByDigest: func(context.Context, httpkey.Digest) (httpkey.Token, error) {

@@ -41,8 +41,8 @@ func TestContract(t *testing.T) {
 	})
 }
 
-// Only a map of headers that somebody filled by hand can hold other spellings;
-// servers canonicalize. What a server lets through must be found however it was sent.
+// Only a map of headers that was filled by hand can hold other spellings;
+// servers canonicalize. A key must be found in any spelling that a client sends.
 func TestHeaderNameIsCaseInsensitiveOnTheWire(t *testing.T) {
 	t.Parallel()
 	guard, key := httpkeytest.New(t, nil)
@@ -65,11 +65,12 @@ func TestHeaderNameIsCaseInsensitiveOnTheWire(t *testing.T) {
 	}
 }
 
-// What no client library sends: a server may answer these itself, with 400 or by
+// No client library sends these bytes: a server may answer them itself, with 400 or by
 // hanging up, but never with a 5xx, and no store is asked.
 func TestHostileBytesNeverFail(t *testing.T) {
 	t.Parallel()
-	for _, value := range []string{"\x00", "hk_k_\x00", "\x00hk_k_", "a\x00b", "\x01\x7f", "é", "\r", "\xff\xfe", "\u2028"} {
+	for _, value := range []string{"\x00", "hk_k_\x00", "\x00hk_k_", "a\x00b", "\x01\x7f", "é", "\r", "\xff\xfe",
+		"\u2028"} {
 		store := httpkeytest.NewStore(memstore.New())
 		guard := httpkey.New(store, memstore.NewLimiter(), nil)
 		valid, _ := issue(t, guard, httpkey.Token{})
@@ -78,7 +79,8 @@ func TestHostileBytesNeverFail(t *testing.T) {
 				t.Errorf("%q in memory: status %d", key, w.Code)
 			}
 			server := httptest.NewServer(guard.Handler(ok))
-			status := sendRaw(t, server.Listener.Addr().String(), "GET / HTTP/1.1\r\nHost: h\r\nX-Api-Key: "+key+"\r\nConnection: close\r\n\r\n")
+			status := sendRaw(t, server.Listener.Addr().String(),
+				"GET / HTTP/1.1\r\nHost: h\r\nX-Api-Key: "+key+"\r\nConnection: close\r\n\r\n")
 			if status >= 500 || status < 400 {
 				t.Errorf("%q on the wire: status %d", key, status)
 			}
@@ -90,7 +92,7 @@ func TestHostileBytesNeverFail(t *testing.T) {
 	}
 }
 
-// A refused key takes no quota, whatever is wrong with it.
+// A refused key takes no quota, for any reason.
 func TestRefusedKeysCostNothing(t *testing.T) {
 	t.Parallel()
 	var asked int
@@ -154,7 +156,8 @@ func TestWrappedNotFoundIsNotFound(t *testing.T) {
 	var seen events
 	pepper := httpkey.Secret(strings.Repeat("p", 32))
 	key, _ := issue(t, httpkey.New(store, httpkey.Unlimited, nil), httpkey.Token{})
-	guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{Pepper: pepper, PreviousPeppers: []httpkey.Secret{""}, Observer: &seen})
+	guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{Pepper: pepper,
+		PreviousPeppers: []httpkey.Secret{""}, Observer: &seen})
 	store.Before(func(_ context.Context, method string) error {
 		if store.Calls(method) == 1 { // under the current pepper
 			return fmt.Errorf("select: %w", httpkey.ErrNotFound)
@@ -165,7 +168,8 @@ func TestWrappedNotFoundIsNotFound(t *testing.T) {
 		t.Errorf("status %d", w.Code)
 	}
 	store.Before(httpkeytest.Fail(fmt.Errorf("select: %w", httpkey.ErrNotFound)))
-	if w := httpkeytest.Get(guard.Handler(ok), key); w.Code != http.StatusUnauthorized || seen.last(t).Reason != httpkey.ReasonUnknown {
+	if w := httpkeytest.Get(guard.Handler(ok), key); w.Code != http.StatusUnauthorized ||
+		seen.last(t).Reason != httpkey.ReasonUnknown {
 		t.Errorf("status %d, observed %+v", w.Code, seen.last(t))
 	}
 }
@@ -206,7 +210,8 @@ func TestLimiterFailureIsUnavailable(t *testing.T) {
 	guard := httpkey.New(memstore.New(), broken, &httpkey.Options{Observer: &seen})
 	key, _ := issue(t, guard, httpkey.Token{})
 	w := httpkeytest.Get(guard.Handler(ok), key)
-	if w.Code != http.StatusServiceUnavailable || w.Body.String() != unavailable || w.Header().Get("X-RateLimit-Limit") != "" {
+	if w.Code != http.StatusServiceUnavailable || w.Body.String() != unavailable ||
+		w.Header().Get("X-RateLimit-Limit") != "" {
 		t.Errorf("%d %s %v", w.Code, w.Body, w.Header())
 	}
 	if e := seen.last(t); e.Reason != httpkey.ReasonLimiter || e.Err == nil {
@@ -248,7 +253,8 @@ func TestErrorHandlerReplacesTheResponse(t *testing.T) {
 	if w.Code != http.StatusTeapot || w.Body.String() != "wait 1h0m0s" {
 		t.Errorf("%d %q", w.Code, w.Body)
 	}
-	if w.Header().Get("Retry-After") != "3600" || w.Header().Get("X-RateLimit-Remaining") != "0" || w.Header().Get("Cache-Control") != "no-store" {
+	if w.Header().Get("Retry-After") != "3600" || w.Header().Get("X-RateLimit-Remaining") != "0" ||
+		w.Header().Get("Cache-Control") != "no-store" {
 		t.Errorf("the headers of the refusal are not set: %v", w.Header())
 	}
 	if w := httpkeytest.Get(guard.Handler(ok), ""); w.Code != http.StatusUnauthorized || w.Body.String() != missing {
@@ -256,7 +262,7 @@ func TestErrorHandlerReplacesTheResponse(t *testing.T) {
 	}
 }
 
-// What an ErrorHandler has changed, WriteError leaves.
+// WriteError leaves the headers that an ErrorHandler has changed.
 func TestWriteErrorKeepsWhatIsSet(t *testing.T) {
 	t.Parallel()
 	guard := newGuard(&httpkey.Options{ErrorHandler: func(w http.ResponseWriter, r *http.Request, e httpkey.Error) {
@@ -264,12 +270,13 @@ func TestWriteErrorKeepsWhatIsSet(t *testing.T) {
 		httpkey.WriteError(w, r, e)
 	}})
 	w := httpkeytest.Get(guard.Handler(ok), "")
-	if got := w.Header().Get("WWW-Authenticate"); got != `ApiKey realm="acme"` || w.Header().Get("Cache-Control") != "no-store" {
+	if got := w.Header().Get("WWW-Authenticate"); got != `ApiKey realm="acme"` ||
+		w.Header().Get("Cache-Control") != "no-store" {
 		t.Errorf("the headers are %v", w.Header())
 	}
 }
 
-// WriteError is a whole response also for those who call it themselves.
+// WriteError is a whole response also where a program calls it itself.
 func TestWriteErrorAlone(t *testing.T) {
 	t.Parallel()
 	_, err := newGuard(nil).Verify(t.Context(), "")
@@ -279,7 +286,8 @@ func TestWriteErrorAlone(t *testing.T) {
 	}
 	w := httptest.NewRecorder()
 	httpkey.WriteError(w, httptest.NewRequest(http.MethodGet, "/", nil), refusal)
-	if w.Code != 401 || w.Body.String() != missing || w.Header().Get("WWW-Authenticate") == "" || w.Header().Get("Cache-Control") != "no-store" {
+	if w.Code != 401 || w.Body.String() != missing || w.Header().Get("WWW-Authenticate") == "" ||
+		w.Header().Get("Cache-Control") != "no-store" {
 		t.Errorf("%d %s %v", w.Code, w.Body, w.Header())
 	}
 }
@@ -379,7 +387,8 @@ func TestCanceledCallerIsNoOutage(t *testing.T) {
 	cancel()
 	store.Before(httpkeytest.Fail(ctx.Err()))
 	_, err := guard.Verify(ctx, key)
-	if !errors.Is(err, context.Canceled) || !errors.Is(err, httpkey.ErrUnavailable) || seen.last(t).Reason != httpkey.ReasonCanceled {
+	if !errors.Is(err, context.Canceled) || !errors.Is(err, httpkey.ErrUnavailable) ||
+		seen.last(t).Reason != httpkey.ReasonCanceled {
 		t.Errorf("Verify returned %v, observed %+v", err, seen.last(t))
 	}
 	store.Before(nil)

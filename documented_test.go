@@ -19,7 +19,8 @@ func TestEverythingExportedIsDocumented(t *testing.T) {
 		if err != nil || !d.IsDir() {
 			return err
 		}
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); dir != "." && err == nil || strings.HasPrefix(d.Name(), ".") && dir != "." || d.Name() == "testdata" {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); dir != "." && err == nil || strings.HasPrefix(d.Name(), ".") &&
+			dir != "." || d.Name() == "testdata" {
 			return filepath.SkipDir // another module, or none
 		}
 		pkg := parsePackage(t, dir)

@@ -209,7 +209,8 @@ func ExampleGuard_Revoke() {
 func ExampleGuard_Due() {
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{ImportedMinLength: 16})
 	created := time.Now().Add(-97 * 24 * time.Hour)
-	_, err := guard.Import(context.Background(), "a-key-from-elsewhere", httpkey.Token{Label: "laptop", User: "ann", IsActive: true, CreatedAt: created})
+	_, err := guard.Import(context.Background(), "a-key-from-elsewhere",
+		httpkey.Token{Label: "laptop", User: "ann", IsActive: true, CreatedAt: created})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -225,7 +226,8 @@ func ExampleGuard_Due() {
 func ExampleGuard_Unused() {
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{ImportedMinLength: 16})
 	created := time.Now().Add(-97 * 24 * time.Hour)
-	_, err := guard.Import(context.Background(), "a-key-from-elsewhere", httpkey.Token{Label: "laptop", IsActive: true, CreatedAt: created})
+	_, err := guard.Import(context.Background(), "a-key-from-elsewhere",
+		httpkey.Token{Label: "laptop", IsActive: true, CreatedAt: created})
 	if err != nil {
 		log.Fatal(err)
 	}

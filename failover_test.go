@@ -151,7 +151,7 @@ func TestSingleFailuresAreNoOutage(t *testing.T) {
 	})
 }
 
-// What a caller does, and what is wrong with a limit, is no failure of the limiter's.
+// Neither a caller that goes away nor an invalid charge is a failure of the limiter.
 func TestCallersAreNoOutage(t *testing.T) {
 	t.Parallel()
 	inOutage(t, httpkey.Options{Charge: func(r *http.Request, _ *httpkey.Token, c *httpkey.Charge) {
@@ -213,7 +213,10 @@ func TestFallbackPolicies(t *testing.T) {
 	t.Run("none of its own", func(t *testing.T) {
 		t.Parallel()
 		var seen events
-		limiter := limiterFunc(func(_ context.Context, c *httpkey.Charge) (httpkey.Result, error) { return httpkey.Result{}, errDown })
+		limiter := limiterFunc(func(_ context.Context, c *httpkey.Charge) (httpkey.Result, error) {
+			return httpkey.Result{},
+				errDown
+		})
 		guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Observer: &seen})
 		key, _ := issue(t, guard, httpkey.Token{})
 		for n := range 5 {
@@ -391,7 +394,8 @@ func TestLimiterThatCannotBeWritten(t *testing.T) {
 				handler := guard.Handler(ok)
 				free, _ := issue(t, guard, httpkey.Token{})
 				paying, _ := issue(t, guard, httpkey.Token{Label: "1", Limits: limits(httpkey.PerSecond(1000))})
-				denied, _ := issue(t, guard, httpkey.Token{Label: "1", Limits: limits(httpkey.Limit{Rate: 1, Period: 24 * time.Hour})})
+				denied, _ := issue(t, guard, httpkey.Token{Label: "1",
+					Limits: limits(httpkey.Limit{Rate: 1, Period: 24 * time.Hour})})
 				httpkeytest.Get(handler, denied)
 
 				limiter.Before(writing(write))
@@ -406,7 +410,8 @@ func TestLimiterThatCannotBeWritten(t *testing.T) {
 					}
 					synctest.Wait()
 				}
-				if got, want := seen.changes(), []httpkey.EventType{httpkey.EventLimiterDown}; !slices.Equal(got, want) || waited > 3 {
+				if got, want := seen.changes(), []httpkey.EventType{httpkey.EventLimiterDown}; !slices.Equal(got, want) ||
+					waited > 3 {
 					t.Errorf("observed %v, want %v; %d requests waited, want 3 at most", got, want, waited)
 				}
 				limiter.Before(nil)
@@ -415,7 +420,8 @@ func TestLimiterThatCannotBeWritten(t *testing.T) {
 					httpkeytest.Get(handler, paying)
 					synctest.Wait()
 				}
-				if got, want := seen.changes(), []httpkey.EventType{httpkey.EventLimiterDown, httpkey.EventLimiterUp}; !slices.Equal(got, want) {
+				if got, want := seen.changes(), []httpkey.EventType{httpkey.EventLimiterDown,
+					httpkey.EventLimiterUp}; !slices.Equal(got, want) {
 					t.Errorf("observed %v, want %v", got, want)
 				}
 			})
@@ -427,7 +433,7 @@ type observerFunc func(context.Context, *httpkey.Event)
 
 func (f observerFunc) Observe(ctx context.Context, e *httpkey.Event) { f(ctx, e) }
 
-// Who hears that the limiter is up hears it before it can be down again.
+// An observer hears that the limiter is up before it can be down again.
 func TestChangesAreToldInTheirOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -437,7 +443,8 @@ func TestChangesAreToldInTheirOrder(t *testing.T) {
 			key     string
 			limiter = newRemoteLimiter()
 		)
-		guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Observer: observerFunc(func(ctx context.Context, e *httpkey.Event) {
+		guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Observer: observerFunc(func(ctx context.Context,
+			e *httpkey.Event) {
 			if e.Type == httpkey.EventLimiterUp {
 				limiter.Before(refused)
 				for range 3 {
@@ -456,7 +463,8 @@ func TestChangesAreToldInTheirOrder(t *testing.T) {
 		httpkeytest.Elapse(time.Second)
 		httpkeytest.Get(handler, key)
 		synctest.Wait()
-		if got, want := seen.changes(), []httpkey.EventType{httpkey.EventLimiterDown, httpkey.EventLimiterUp}; !slices.Equal(got, want) {
+		if got, want := seen.changes(), []httpkey.EventType{httpkey.EventLimiterDown,
+			httpkey.EventLimiterUp}; !slices.Equal(got, want) {
 			t.Errorf("observed %v, want %v", got, want)
 		}
 	})

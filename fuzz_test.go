@@ -11,7 +11,7 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// Whatever stands in the headers, the answer is a row of the contract, and only
+// The answer to any headers is a row of the contract, and only
 // the one key that was issued gets in.
 func FuzzHeaderPath(f *testing.F) {
 	store := httpkeytest.NewStore(memstore.New())

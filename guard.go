@@ -232,10 +232,12 @@ func (o *Options) Validate() error {
 	case !name.IsHeader(o.Header):
 		return invalid("Header", "is %q, which is not a header name", o.Header)
 	case o.Prefix != "" && !keyformat.IsPrefix(o.Prefix):
-		return invalid("Prefix", "is %q, it must be a letter and up to %d letters, digits and underscores", o.Prefix, keyformat.MaxPrefix-1)
+		return invalid("Prefix", "is %q, it must be a letter and up to %d letters, digits and underscores",
+			o.Prefix, keyformat.MaxPrefix-1)
 	case o.Pepper != "" && len(o.Pepper) < minPepperLength:
 		return invalid("Pepper", "has %d bytes, it needs at least %d", len(o.Pepper), minPepperLength)
-	case o.ImportedMinLength != 0 && (o.ImportedMinLength < keyformat.MinImported || o.ImportedMinLength > keyformat.MaxImported):
+	case o.ImportedMinLength != 0 &&
+		(o.ImportedMinLength < keyformat.MinImported || o.ImportedMinLength > keyformat.MaxImported):
 		return invalid("ImportedMinLength", "is %d, it must be 0, or from %d to %d",
 			o.ImportedMinLength, keyformat.MinImported, keyformat.MaxImported)
 	case o.Timeout < 0:

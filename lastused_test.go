@@ -129,7 +129,8 @@ func TestUsesAreNotedInPlace(t *testing.T) {
 		store := memstore.New()
 		guard := httpkey.New(store, httpkey.Unlimited, nil)
 		key, token := issue(t, guard, httpkey.Token{})
-		for _, pause := range []time.Duration{0, time.Millisecond, 300 * time.Microsecond, 699 * time.Microsecond, time.Microsecond, time.Hour} {
+		for _, pause := range []time.Duration{0, time.Millisecond, 300 * time.Microsecond, 699 * time.Microsecond,
+			time.Microsecond, time.Hour} {
 			httpkeytest.Elapse(pause)
 			httpkeytest.Get(guard.Handler(ok), key)
 			if got, _ := store.Get(t.Context(), token.ID); time.Since(got.LastUsed) >= time.Millisecond {
@@ -318,7 +319,8 @@ func TestPendingUsesAreBounded(t *testing.T) {
 				again := time.Now()
 				for _, lost := range []bool{true, false} { // what was lost is told once
 					err := guard.Close(t.Context())
-					if err == nil || !strings.Contains(err.Error(), "tokens is not written") || strings.Contains(err.Error(), " 0 uses are lost") == lost {
+					if err == nil || !strings.Contains(err.Error(), "tokens is not written") ||
+						strings.Contains(err.Error(), " 0 uses are lost") == lost {
 						t.Errorf("Close returned %v", err)
 					}
 				}

@@ -61,7 +61,8 @@ type redactedJSON struct {
 
 // verbs are all but %p, and %w outside of Errorf's errors: fmt asks no value how it
 // wants to be shown by these.
-var verbs = []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%o", "%b", "%c", "%U", "%t", "%T", "%10.3v", "%z"}
+var verbs = []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%o", "%b", "%c", "%U", "%t", "%T",
+	"%10.3v", "%z"}
 
 // Nothing that holds a secret, a digest or a pepper shows it, however it is printed.
 func TestNothingPrintsSecrets(t *testing.T) {
@@ -80,7 +81,10 @@ func TestNothingPrintsSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	var inside context.Context
-	httpkeytest.Get(guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { inside = r.Context() })), secret.Reveal())
+	httpkeytest.Get(guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter,
+		r *http.Request) {
+		inside = r.Context()
+	})), secret.Reveal())
 
 	request := httpkeytest.Request(http.MethodGet, "/", secret.Reveal()) // whose header is the observer's not to show
 
@@ -92,20 +96,21 @@ func TestNothingPrintsSecrets(t *testing.T) {
 		Nested any
 	}
 	for name, value := range map[string]any{
-		"Secret":       secret,
-		"*Secret":      &secret,
-		"[]Secret":     []httpkey.Secret{secret},
-		"Digest":       token.Digest,
-		"*Digest":      &token.Digest,
-		"map[Digest]":  map[httpkey.Digest]int{token.Digest: 1},
-		"Token":        token,
-		"*Token":       &token,
-		"[]Token":      []httpkey.Token{token},
-		"Created":      created,
-		"*Created":     &created,
-		"Admission":    admission,
-		"*Admission":   *admission,
-		"struct":       holder{secret, token.Digest, &token, token, &holder{Any: opts, Nested: redactedJSON{&httpkey.Created{Token: token, Secret: secret}}}},
+		"Secret":      secret,
+		"*Secret":     &secret,
+		"[]Secret":    []httpkey.Secret{secret},
+		"Digest":      token.Digest,
+		"*Digest":     &token.Digest,
+		"map[Digest]": map[httpkey.Digest]int{token.Digest: 1},
+		"Token":       token,
+		"*Token":      &token,
+		"[]Token":     []httpkey.Token{token},
+		"Created":     created,
+		"*Created":    &created,
+		"Admission":   admission,
+		"*Admission":  *admission,
+		"struct": holder{secret, token.Digest, &token, token,
+			&holder{Any: opts, Nested: redactedJSON{&httpkey.Created{Token: token, Secret: secret}}}},
 		"Options":      opts,
 		"Guard":        guard,
 		"Store":        store,
@@ -222,7 +227,8 @@ func TestRequestsLeaveNoTraces(t *testing.T) {
 	server.Close()
 	_ = guard.Close(t.Context())
 
-	for _, want := range []string{"panic serving", "429 Too Many", "reason=inactive", "reason=store", "token=" + token.ID} {
+	for _, want := range []string{"panic serving", "429 Too Many", "reason=inactive", "reason=store",
+		"token=" + token.ID} {
 		if !strings.Contains(output.String(), want) {
 			t.Errorf("the way that prints %q was not taken:\n%s", want, output.String())
 		}
@@ -256,7 +262,8 @@ func TestSlogObserverDoesNotLogTheRequest(t *testing.T) {
 			httpkey.EventRevoked, httpkey.EventLimiterDown, httpkey.EventLimiterUp, httpkey.EventFlushFailed,
 		}
 		for _, event := range types {
-			observer.Observe(t.Context(), &httpkey.Event{Type: event, Reason: httpkey.ReasonScope, Token: httpkey.Token{ID: "t-1"}, Request: request, Err: errDown})
+			observer.Observe(t.Context(), &httpkey.Event{Type: event, Reason: httpkey.ReasonScope,
+				Token: httpkey.Token{ID: "t-1"}, Request: request, Err: errDown})
 		}
 		if lines := strings.Count(buf.String(), "\n"); lines != len(types) {
 			t.Errorf("%s: %d lines of %d events", name, lines, len(types))
@@ -288,13 +295,14 @@ func (b *lockedBuffer) String() string {
 // A handler of logs that looks at the kind of a value sees a plain string.
 func TestSecretIsResolvedForLogs(t *testing.T) {
 	t.Parallel()
-	if value := slog.AnyValue(httpkey.Secret("hunter2")).Resolve(); value.Kind() != slog.KindString || value.String() != "[REDACTED]" {
+	if value := slog.AnyValue(httpkey.Secret("hunter2")).Resolve(); value.Kind() != slog.KindString ||
+		value.String() != "[REDACTED]" {
 		t.Errorf("resolved to %v", value)
 	}
 }
 
-// Who copies a Guard into an unexported field, which no method protects, does
-// not find the pepper there.
+// A Guard that is copied into an unexported field, which no method protects, does
+// not show the pepper there.
 func TestGuardDoesNotKeepThePepper(t *testing.T) {
 	t.Parallel()
 	pepper := httpkey.Secret(strings.Repeat("pepper", 6))

@@ -89,7 +89,8 @@ func TestIssueRefusesBadTokens(t *testing.T) {
 		store := httpkeytest.NewStore(memstore.New())
 		guard := httpkey.New(store, memstore.NewLimiter(), nil)
 		created, err := guard.Issue(t.Context(), token)
-		if !errors.Is(err, httpkey.ErrInvalidToken) || !strings.Contains(err.Error(), strings.TrimSpace(field)) || created.Secret != "" {
+		if !errors.Is(err, httpkey.ErrInvalidToken) || !strings.Contains(err.Error(), strings.TrimSpace(field)) ||
+			created.Secret != "" {
 			t.Errorf("%s: Issue returned %q and %v", field, created.Secret.Reveal(), err)
 		}
 		if store.Calls("Create") > 0 {
@@ -97,8 +98,9 @@ func TestIssueRefusesBadTokens(t *testing.T) {
 		}
 	}
 	guard := newGuard(nil)
-	issue(t, guard, httpkey.Token{Label: strings.Repeat("👩", 255), Description: strings.Repeat("é", 4096), Scopes: slices.Repeat([]string{"s"}, 100),
-		ID: long[:255], User: long[:255], Workspace: long[:255]})
+	issue(t, guard, httpkey.Token{Label: strings.Repeat("👩", 255), Description: strings.Repeat("é", 4096),
+		Scopes: slices.Repeat([]string{"s"}, 100),
+		ID:     long[:255], User: long[:255], Workspace: long[:255]})
 	issue(t, guard, httpkey.Token{Scopes: []string{long[:255], "!#[]~"}})
 }
 
@@ -106,7 +108,8 @@ func TestIssueRefusesBadTokens(t *testing.T) {
 func TestTimesAreStoredToTheMicrosecond(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		if _, err := newGuard(nil).Issue(t.Context(), httpkey.Token{ExpiredAt: time.Now()}); !errors.Is(err, httpkey.ErrInvalidToken) {
+		if _, err := newGuard(nil).Issue(t.Context(), httpkey.Token{ExpiredAt: time.Now()}); !errors.Is(err,
+			httpkey.ErrInvalidToken) {
 			t.Errorf("a token that expires now: %v", err)
 		}
 		httpkeytest.Elapse(1500) // nanoseconds: no whole microsecond
@@ -129,7 +132,8 @@ func TestTimesAreStoredToTheMicrosecond(t *testing.T) {
 		if !token.ExpiredAt.Equal(expiry.Truncate(time.Microsecond)) {
 			t.Errorf("expires at %v, asked for %v", token.ExpiredAt, expiry)
 		}
-		if _, err := guard.Issue(t.Context(), httpkey.Token{ExpiredAt: time.Now()}); !errors.Is(err, httpkey.ErrInvalidToken) {
+		if _, err := guard.Issue(t.Context(), httpkey.Token{ExpiredAt: time.Now()}); !errors.Is(err,
+			httpkey.ErrInvalidToken) {
 			t.Errorf("a token that expires now: %v", err)
 		}
 	})
@@ -185,7 +189,8 @@ func TestImport(t *testing.T) {
 		t.Errorf("Import took rotation and revocation from its caller: %+v", token)
 	}
 	created := born.Truncate(time.Microsecond)
-	if !token.CreatedAt.Equal(created) || !token.LastUsed.Equal(created.Add(time.Hour)) || token.Hint != "4f4e" || token.CreatedBy != "migration" {
+	if !token.CreatedAt.Equal(created) || !token.LastUsed.Equal(created.Add(time.Hour)) || token.Hint != "4f4e" ||
+		token.CreatedBy != "migration" {
 		t.Errorf("imported %+v", token)
 	}
 	if w := httpkeytest.Get(guard.Handler(ok), foreign); w.Code != http.StatusOK {
@@ -199,11 +204,13 @@ func TestImport(t *testing.T) {
 		t.Errorf("a key of our own got %d", w.Code)
 	}
 	for _, bad := range []string{"", "short", strings.Repeat("x", 256), "has blanks has blanks has blanks"} {
-		if _, err := guard.Import(t.Context(), httpkey.Secret(bad), httpkey.Token{}); !errors.Is(err, httpkey.ErrInvalidToken) {
+		if _, err := guard.Import(t.Context(), httpkey.Secret(bad), httpkey.Token{}); !errors.Is(err,
+			httpkey.ErrInvalidToken) {
 			t.Errorf("Import(%q) returned %v", bad, err)
 		}
 	}
-	if _, err := newGuard(nil).Import(t.Context(), httpkey.Secret(foreign), httpkey.Token{}); err == nil || !strings.Contains(err.Error(), "ImportedMinLength") {
+	if _, err := newGuard(nil).Import(t.Context(), httpkey.Secret(foreign), httpkey.Token{}); err == nil ||
+		!strings.Contains(err.Error(), "ImportedMinLength") {
 		t.Errorf("without the option, Import returned %v", err)
 	}
 }
@@ -257,7 +264,8 @@ func TestNewTokensAreNotUnused(t *testing.T) {
 	store := httpkeytest.NewStore(memstore.New())
 	guard := httpkey.New(store, memstore.NewLimiter(), nil)
 	born := time.Now()
-	_, err := store.Create(t.Context(), httpkey.Token{ID: "odd", IsActive: true, CreatedAt: born, LastUsed: born.Add(-time.Hour)})
+	_, err := store.Create(t.Context(), httpkey.Token{ID: "odd", IsActive: true, CreatedAt: born,
+		LastUsed: born.Add(-time.Hour)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,10 +28,12 @@ func TestLimitValidate(t *testing.T) {
 		{"Period", httpkey.Limit{Rate: 1, Period: -time.Second}},
 		{"Rate", httpkey.Limit{Rate: math.MaxInt, Period: time.Hour}},
 		{"Burst", httpkey.Limit{Rate: 1, Burst: math.MaxInt, Period: time.Second}},
-		{"Burst", httpkey.Limit{Rate: 1 << 12, Burst: 1 << 20, Period: 1<<41*time.Microsecond + 1}}, // just overflows the debt
-		{"Burst", httpkey.Limit{Rate: 1 << 30, Period: 1 << 35 * time.Microsecond}},                 // 2^65, of which the low word is 0
-		{"Burst", httpkey.Limit{Rate: 1, Burst: 300 * 366, Period: 24 * time.Hour}},                 // 300 years to fill
-		{"Burst", httpkey.Limit{Rate: 1, Period: math.MaxInt64 / 1000 * 1000}},                      // the same at once
+		// just overflows the debt
+		{"Burst", httpkey.Limit{Rate: 1 << 12, Burst: 1 << 20, Period: 1<<41*time.Microsecond + 1}},
+		// 2^65, of which the low word is 0
+		{"Burst", httpkey.Limit{Rate: 1 << 30, Period: 1 << 35 * time.Microsecond}},
+		{"Burst", httpkey.Limit{Rate: 1, Burst: 300 * 366, Period: 24 * time.Hour}}, // 300 years to fill
+		{"Burst", httpkey.Limit{Rate: 1, Period: math.MaxInt64 / 1000 * 1000}},      // the same at once
 		{"Name", httpkey.Limit{Name: "two words", Rate: 1, Period: time.Second}},
 		{"Name", httpkey.Limit{Name: `a"b`, Rate: 1, Period: time.Second}},
 		{"Name", httpkey.Limit{Name: strings.Repeat("x", 65), Rate: 1, Period: time.Second}},
@@ -45,7 +47,8 @@ func TestLimitValidate(t *testing.T) {
 		}
 	}
 	for _, good := range []httpkey.Limit{
-		httpkey.PerSecond(1), httpkey.PerMinute(60), httpkey.PerHour(5000), httpkey.PerDay(5000), httpkey.PerMonth(math.MaxInt32),
+		httpkey.PerSecond(1), httpkey.PerMinute(60), httpkey.PerHour(5000), httpkey.PerDay(5000),
+		httpkey.PerMonth(math.MaxInt32),
 		httpkey.PerMinute(0), httpkey.PerDay(0), {Rate: 1, Period: time.Microsecond}, {Rate: 1, Period: 1},
 		{Rate: 1_000_000, Period: 24 * time.Hour}, {Rate: math.MaxInt32, Period: time.Second},
 		{Rate: 1, Period: 146 * 365 * 24 * time.Hour}, {Rate: 0, Burst: 7, Period: time.Minute},
@@ -157,14 +160,16 @@ func TestChargeValidate(t *testing.T) {
 		{httpkey.Charge{}, ""},
 		{httpkey.Charge{Limits: limits(minute), Cost: math.MaxInt32}, ""}, // above Burst is no error
 		{httpkey.Charge{Limits: limits(minute), Cost: -5, Forced: true}, ""},
-		{httpkey.Charge{Limits: limits(minute, named, httpkey.PerHour(5), httpkey.PerDay(5), httpkey.PerMonth(5)), Cost: 1}, ""},
+		{httpkey.Charge{Limits: limits(minute, named, httpkey.PerHour(5), httpkey.PerDay(5), httpkey.PerMonth(5)), Cost: 1},
+			""},
 		{httpkey.Charge{Limits: limits(minute), Cost: -5}, "Cost"},
 		{httpkey.Charge{Cost: -5}, "Cost"},
 		{httpkey.Charge{Limits: limits(minute), Cost: math.MinInt, Forced: true}, "Cost"},
 		{httpkey.Charge{Limits: limits(httpkey.Limit{Rate: -1}), Cost: 1}, "Rate"},
 		{httpkey.Charge{Limits: limits(minute, minute), Cost: 1}, "window"},
 		{httpkey.Charge{Limits: limits(minute, httpkey.PerMinute(6)), Cost: 1}, "window"},
-		{httpkey.Charge{Limits: limits(httpkey.PerHour(1), httpkey.Limit{Rate: 1, Burst: 60, Period: time.Minute}), Cost: 1}, "window"},
+		{httpkey.Charge{Limits: limits(httpkey.PerHour(1), httpkey.Limit{Rate: 1, Burst: 60, Period: time.Minute}),
+			Cost: 1}, "window"},
 		{httpkey.Charge{Limits: make([]httpkey.Limit, 9), Cost: 1}, "at most 8"},
 	} {
 		switch err := tt.charge.Validate(); {
@@ -234,10 +239,11 @@ func TestLimitJSONRoundTrip(t *testing.T) {
 func TestLimitJSON(t *testing.T) {
 	t.Parallel()
 	for want, limit := range map[string]httpkey.Limit{
-		`{"rate":60,"burst":60,"period":60}`:                     httpkey.PerMinute(60),
-		`{"name":"write","rate":60,"burst":7,"period":0.000001}`: {Name: "write", Rate: 60, Burst: 7, Period: time.Microsecond},
-		`{"rate":0,"period":60}`:                                 httpkey.PerMinute(0),
-		`{"rate":5000,"calendar":"month"}`:                       httpkey.PerMonth(5000),
+		`{"rate":60,"burst":60,"period":60}`: httpkey.PerMinute(60),
+		`{"name":"write","rate":60,"burst":7,"period":0.000001}`: {Name: "write", Rate: 60, Burst: 7,
+			Period: time.Microsecond},
+		`{"rate":0,"period":60}`:           httpkey.PerMinute(0),
+		`{"rate":5000,"calendar":"month"}`: httpkey.PerMonth(5000),
 	} {
 		if text, err := json.Marshal(limit); err != nil || string(text) != want {
 			t.Errorf("%+v became %s (%v), want %s", limit, text, err, want)

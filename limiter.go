@@ -79,7 +79,8 @@ func (l Limit) Validate() error {
 	case l.Calendar != "" && l.Calendar != daily && l.Calendar != monthly:
 		return fmt.Errorf("%w: Calendar is %q, it must be empty, %q or %q", ErrInvalidLimit, l.Calendar, daily, monthly)
 	case l.Calendar != "" && (l.Period != 0 || l.Burst != l.Rate):
-		return fmt.Errorf("%w: Period is %v and Burst is %d, a quota of a %s has neither", ErrInvalidLimit, l.Period, l.Burst, l.Calendar)
+		return fmt.Errorf("%w: Period is %v and Burst is %d, a quota of a %s has neither",
+			ErrInvalidLimit, l.Period, l.Burst, l.Calendar)
 	case l.Calendar == "" && l.Period <= 0:
 		return fmt.Errorf("%w: Period is %v, it must be positive", ErrInvalidLimit, l.Period)
 	}

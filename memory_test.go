@@ -59,7 +59,8 @@ func TestWrappersAreAskedByTheirMethods(t *testing.T) {
 				}
 			}
 			asked := func(wraps bool) int64 { return map[bool]int64{true: 3}[wraps] }
-			if lookups, calls := store.lookups.Load(), limiter.calls.Load(); lookups != asked(wrapsStore) || calls != asked(wrapsLimiter) {
+			if lookups, calls := store.lookups.Load(), limiter.calls.Load(); lookups != asked(wrapsStore) ||
+				calls != asked(wrapsLimiter) {
 				t.Errorf("wrapped store %v, limiter %v: %d lookups and %d calls of Allow", wrapsStore, wrapsLimiter, lookups, calls)
 			}
 			if err := guard.Close(t.Context()); err != nil {
@@ -75,14 +76,18 @@ func TestGuardsDoNotShareWhatIsNotShared(t *testing.T) {
 	t.Parallel()
 	store, limiter := memstore.New(), memstore.NewLimiter()
 	with := func(l httpkey.Limiter, limit httpkey.Limit, edit edit) *httpkey.Guard {
-		return httpkey.New(store, l, &httpkey.Options{Limits: map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: limits(limit)}, Charge: edit})
+		byKind := map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: limits(limit)}
+		return httpkey.New(store, l, &httpkey.Options{Limits: byKind, Charge: edit})
 	}
 	guards := []*httpkey.Guard{
 		with(limiter, httpkey.PerHour(10), nil),
 		with(limiter, httpkey.Limit{Rate: 20, Period: 7200e9}, nil),
 		with(memstore.NewLimiter(), httpkey.PerHour(10), nil),
 		with(memstore.NewWindow(), httpkey.PerHour(10), nil),
-		with(limiter, httpkey.PerHour(10), func(_ *http.Request, t *httpkey.Token, c *httpkey.Charge) { c.Bucket = "user:" + t.User }),
+		with(limiter, httpkey.PerHour(10), func(_ *http.Request, t *httpkey.Token,
+			c *httpkey.Charge) {
+			c.Bucket = "user:" + t.User
+		}),
 		with(limiter, httpkey.Limit{Name: "other", Rate: 10, Period: 3600e9}, nil),
 		with(limiter, httpkey.PerDay(10), nil),
 	}

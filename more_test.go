@@ -19,7 +19,8 @@ import (
 func randomToken(random *rand.Rand) (t httpkey.Token) {
 	at := func() time.Time { return time.UnixMicro(random.Int64N(4e15)).UTC() }
 	text := func() string {
-		return []string{"", "x", `"quoted" \ <b>&`, "é👩\u2028", strings.Repeat("y", 200), "\ufffd", "{}", "null"}[random.IntN(8)]
+		return []string{"", "x", `"quoted" \ <b>&`, "é👩\u2028", strings.Repeat("y", 200), "\ufffd", "{}",
+			"null"}[random.IntN(8)]
 	}
 	some := func(set func()) {
 		if random.IntN(2) == 0 {
@@ -29,13 +30,15 @@ func randomToken(random *rand.Rand) (t httpkey.Token) {
 	some(func() {
 		for range 1 + random.IntN(3) {
 			t.Limits = append(t.Limits, httpkey.Limit{
-				Name: text(), Rate: random.Int(), Burst: random.Int() - 1<<62, Period: time.Duration(random.Int64()), Calendar: "day",
+				Name: text(), Rate: random.Int(), Burst: random.Int() - 1<<62, Period: time.Duration(random.Int64()),
+				Calendar: "day",
 			})
 		}
 	})
 	some(func() { t.Limits = append(t.Limits, httpkey.PerMinute(0)) })
 	some(func() {
-		t.Networks = []netip.Prefix{netip.MustParsePrefix("10.1.2.3/8"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("::ffff:1.2.3.4/128")}
+		t.Networks = []netip.Prefix{netip.MustParsePrefix("10.1.2.3/8"), netip.MustParsePrefix("2001:db8::/32"),
+			netip.MustParsePrefix("::ffff:1.2.3.4/128")}
 	})
 	some(func() { t.Metadata = map[string]string{"a": text(), text(): "b", "limits": "no", "": ""} })
 	some(func() { t.CreatedBy = text() })
@@ -63,7 +66,8 @@ func TestMoreRoundTrip(t *testing.T) {
 			t.Fatalf("%s became\n%s", text, again)
 		}
 	}
-	bare := httpkey.Token{ID: "t", Label: "l", Scopes: []string{"s"}, RotatedFrom: "r", Limits: limits(), Metadata: map[string]string{}}
+	bare := httpkey.Token{ID: "t", Label: "l", Scopes: []string{"s"}, RotatedFrom: "r", Limits: limits(),
+		Metadata: map[string]string{}}
 	if text := bare.More(); text != "" {
 		t.Errorf("a token without any of it has %s", text)
 	}
@@ -114,7 +118,8 @@ func TestMoreKeepsWhatItDoesNotKnow(t *testing.T) {
 // An error changes nothing.
 func TestSetMoreOfNonsense(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{"x", "[]", "5", `"text"`, `{"limits":5}`, `{"networks":["here"]}`, `{"revoked_at":"soon"}`, `{"metadata":{"a":1}}`, `{"payer":[]}`, `{"a":1}{`} {
+	for _, text := range []string{"x", "[]", "5", `"text"`, `{"limits":5}`, `{"networks":["here"]}`,
+		`{"revoked_at":"soon"}`, `{"metadata":{"a":1}}`, `{"payer":[]}`, `{"a":1}{`} {
 		token := httpkey.Token{ID: "t", CreatedBy: "me", Limits: limits(httpkey.PerDay(5))}
 		before := token.More()
 		if err := token.SetMore(text); err == nil || !strings.HasPrefix(err.Error(), "httpkey: ") {
@@ -132,7 +137,8 @@ func FuzzMore(f *testing.F) {
 	for range 30 {
 		f.Add(randomToken(random).More())
 	}
-	for _, seed := range []string{"", "{}", "null", `{"future":1}`, `{"limits":null,"future":{"limits":1}}`, `{"payer":"p","planned_expiry":"0001-01-01T00:00:00Z"}`, `{"a":1,"a":2}`, "{\"\xff\":\"\xff\"}"} {
+	for _, seed := range []string{"", "{}", "null", `{"future":1}`, `{"limits":null,"future":{"limits":1}}`,
+		`{"payer":"p","planned_expiry":"0001-01-01T00:00:00Z"}`, `{"a":1,"a":2}`, "{\"\xff\":\"\xff\"}"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -160,7 +166,8 @@ func TestApply(t *testing.T) {
 		now := time.Now().UTC()
 		hour := func(n int) time.Time { return now.Add(time.Duration(n) * time.Hour) }
 		active := httpkey.Token{
-			ID: "t", Digest: httpkey.Digest{1}, Kind: httpkey.APIKey, Label: "ci", IsActive: true, LastUsed: hour(-1), CreatedAt: hour(-2), Scopes: []string{"a"},
+			ID: "t", Digest: httpkey.Digest{1}, Kind: httpkey.APIKey, Label: "ci", IsActive: true, LastUsed: hour(-1),
+			CreatedAt: hour(-2), Scopes: []string{"a"},
 		}
 		with := func(change func(*httpkey.Token)) httpkey.Token {
 			token := active.Clone()
@@ -183,32 +190,47 @@ func TestApply(t *testing.T) {
 			{"nothing", active, func(*httpkey.Token) error { return nil }, func(*httpkey.Token) {}, nil},
 			{"label", active, set(func(t *httpkey.Token) { t.Label = "laptop" }), nil, nil},
 			{"an error", active, func(*httpkey.Token) error { return refusal }, nil, refusal},
-			{"what stays", active, set(func(t *httpkey.Token) { t.ID, t.Digest, t.LastUsed, t.Label = "u", httpkey.Digest{2}, now, "laptop" }),
+			{"what stays", active, set(func(t *httpkey.Token) {
+				t.ID, t.Digest, t.LastUsed, t.Label = "u", httpkey.Digest{2},
+					now, "laptop"
+			}),
 				func(t *httpkey.Token) { t.Label = "laptop" }, nil},
-			{"no label that is too long", active, set(func(t *httpkey.Token) { t.Label = strings.Repeat("x", 256) }), nil, httpkey.ErrInvalidToken},
+			{"no label that is too long", active, set(func(t *httpkey.Token) { t.Label = strings.Repeat("x", 256) }), nil,
+				httpkey.ErrInvalidToken},
 			{"no other kind", active, set(func(t *httpkey.Token) { t.Kind = "robot" }), nil, httpkey.ErrInvalidToken},
-			{"to the microsecond, in UTC", active, set(func(t *httpkey.Token) { t.ExpiredAt = hour(1).Add(1500).In(time.FixedZone("", 3600)) }),
+			{"to the microsecond, in UTC", active,
+				set(func(t *httpkey.Token) { t.ExpiredAt = hour(1).Add(1500).In(time.FixedZone("", 3600)) }),
 				func(t *httpkey.Token) { t.ExpiredAt = hour(1).Add(1000) }, nil},
 			{"revoke", active, set(func(t *httpkey.Token) { t.IsActive, t.RevokedFor = false, "leaked" }),
 				func(t *httpkey.Token) { t.IsActive, t.RevokedAt, t.RevokedFor = false, now, "leaked" }, nil},
-			{"revoke as of another time", active, set(func(t *httpkey.Token) { t.IsActive, t.RevokedAt = false, hour(-1) }), nil, nil},
-			{"no time of revocation while active", active, set(func(t *httpkey.Token) { t.RevokedAt = now }), nil, httpkey.ErrInvalidToken},
+			{"revoke as of another time", active, set(func(t *httpkey.Token) { t.IsActive, t.RevokedAt = false, hour(-1) }),
+				nil, nil},
+			{"no time of revocation while active", active, set(func(t *httpkey.Token) { t.RevokedAt = now }), nil,
+				httpkey.ErrInvalidToken},
 			{"no revival", revoked, set(func(t *httpkey.Token) { t.IsActive = true }), nil, httpkey.ErrInactive},
 			{"no revival of one unnoted", unnoted, set(func(t *httpkey.Token) { t.IsActive = true }), nil, httpkey.ErrInactive},
-			{"no other revocation", revoked, set(func(t *httpkey.Token) { t.RevokedAt, t.RevokedFor, t.Label = time.Time{}, "", "laptop" }),
+			{"no other revocation", revoked, set(func(t *httpkey.Token) {
+				t.RevokedAt, t.RevokedFor, t.Label = time.Time{}, "",
+					"laptop"
+			}),
 				func(t *httpkey.Token) { t.Label = "laptop" }, nil},
 			{"no stale write", revoked, set(func(t *httpkey.Token) { *t = active }), nil, httpkey.ErrInactive},
 			{"later expiry", expiring, set(func(t *httpkey.Token) { t.ExpiredAt = hour(5) }), nil, nil},
 			{"no expiry", expiring, set(func(t *httpkey.Token) { t.ExpiredAt = time.Time{} }), nil, nil},
 			{"sooner expiry", expiring, set(func(t *httpkey.Token) { t.ExpiredAt = now }), nil, nil},
 			{"expiry where there was none", active, set(func(t *httpkey.Token) { t.ExpiredAt = now }), nil, nil},
-			{"no later expiry of what has expired", expired, set(func(t *httpkey.Token) { t.ExpiredAt = hour(1) }), nil, httpkey.ErrInactive},
-			{"no later expiry of what has expired, still past", expired, set(func(t *httpkey.Token) { t.ExpiredAt = now.Add(time.Microsecond) }), nil, httpkey.ErrInactive},
-			{"no end of the expiry of what has expired", expired, set(func(t *httpkey.Token) { t.ExpiredAt = time.Time{} }), nil, httpkey.ErrInactive},
+			{"no later expiry of what has expired", expired, set(func(t *httpkey.Token) { t.ExpiredAt = hour(1) }), nil,
+				httpkey.ErrInactive},
+			{"no later expiry of what has expired, still past", expired,
+				set(func(t *httpkey.Token) { t.ExpiredAt = now.Add(time.Microsecond) }), nil, httpkey.ErrInactive},
+			{"no end of the expiry of what has expired", expired, set(func(t *httpkey.Token) { t.ExpiredAt = time.Time{} }),
+				nil, httpkey.ErrInactive},
 			{"sooner expiry of what has expired", expired, set(func(t *httpkey.Token) { t.ExpiredAt = hour(-1) }), nil, nil},
 			{"label of what has expired", expired, set(func(t *httpkey.Token) { t.Label = "laptop" }), nil, nil},
-			{"revocation of what has expired", expired, set(func(t *httpkey.Token) { t.IsActive, t.RevokedAt = false, now }), nil, nil},
-			{"revocation of what no Guard has made", odd, set(func(t *httpkey.Token) { t.IsActive, t.RevokedAt = false, now }), nil, nil},
+			{"revocation of what has expired", expired, set(func(t *httpkey.Token) { t.IsActive, t.RevokedAt = false, now }),
+				nil, nil},
+			{"revocation of what no Guard has made", odd, set(func(t *httpkey.Token) { t.IsActive, t.RevokedAt = false, now }),
+				nil, nil},
 		} {
 			before := tt.token.Clone()
 			got, err := tt.token.Apply(tt.change)
@@ -261,7 +283,8 @@ func TestApplySharesNoMemory(t *testing.T) {
 	}
 	given.Scopes[0], given.Limits[0].Rate, given.Metadata["a"], given.Networks[0] = "x", 9, "x", netip.Prefix{}
 	seen.Label = "changed later"
-	if got.Scopes[0] != "a" || got.Limits[0].Rate != 1 || got.Metadata["a"] != "b" || !got.Networks[0].IsValid() || got.Label != "" {
+	if got.Scopes[0] != "a" || got.Limits[0].Rate != 1 || got.Metadata["a"] != "b" || !got.Networks[0].IsValid() ||
+		got.Label != "" {
 		t.Errorf("the result became %+v", got)
 	}
 }

@@ -30,11 +30,14 @@ func TestEveryOutcomeIsObserved(t *testing.T) {
 		handler := guard.Handler(ok)
 		want := func(what string, event httpkey.EventType, reason httpkey.Reason, id string) {
 			t.Helper()
-			if e := seen.last(t); e.Type != event || e.Reason != reason || e.Token.ID != id || (e.Err != nil) != (reason == httpkey.ReasonStore) {
-				t.Errorf("%s: observed %s %q of %q (%v), want %s %q of %q", what, e.Type, e.Reason, e.Token.ID, e.Err, event, reason, id)
+			if e := seen.last(t); e.Type != event || e.Reason != reason || e.Token.ID != id ||
+				(e.Err != nil) != (reason == httpkey.ReasonStore) {
+				t.Errorf("%s: observed %s %q of %q (%v), want %s %q of %q", what, e.Type, e.Reason, e.Token.ID, e.Err, event,
+					reason, id)
 			}
 		}
-		key, token := issue(t, guard, httpkey.Token{Limits: limits(httpkey.PerHour(1)), ExpiredAt: time.Now().Add(time.Minute)})
+		key, token := issue(t, guard, httpkey.Token{Limits: limits(httpkey.PerHour(1)),
+			ExpiredAt: time.Now().Add(time.Minute)})
 		want("Issue", httpkey.EventIssued, "", token.ID)
 		httpkeytest.Get(handler, key)
 		want("a request", httpkey.EventAdmitted, "", token.ID)
@@ -143,7 +146,8 @@ func (c *choosy) Enabled(_ context.Context, t httpkey.EventType) bool {
 func TestObserverIsToldOfWhatItWants(t *testing.T) {
 	t.Parallel()
 	for _, wants := range [][]httpkey.EventType{
-		nil, {httpkey.EventAdmitted}, {httpkey.EventRefused}, {httpkey.EventIssued, httpkey.EventRotated, httpkey.EventRevoked},
+		nil, {httpkey.EventAdmitted}, {httpkey.EventRefused}, {httpkey.EventIssued, httpkey.EventRotated,
+			httpkey.EventRevoked},
 		{httpkey.EventLimiterDown}, {httpkey.EventFlushFailed},
 	} {
 		seen := &choosy{wants: wants}
@@ -212,7 +216,8 @@ func TestEventsHaveTheRequest(t *testing.T) {
 func TestSlogObserverIsEnabledByItsLogger(t *testing.T) {
 	t.Parallel()
 	for level, want := range map[slog.Level][]httpkey.EventType{
-		slog.LevelDebug:     {httpkey.EventAdmitted, httpkey.EventRefused, httpkey.EventIssued, httpkey.EventLimiterDown, httpkey.EventLimiterUp},
+		slog.LevelDebug: {httpkey.EventAdmitted, httpkey.EventRefused, httpkey.EventIssued, httpkey.EventLimiterDown,
+			httpkey.EventLimiterUp},
 		slog.LevelInfo:      {httpkey.EventRefused, httpkey.EventIssued, httpkey.EventLimiterDown, httpkey.EventLimiterUp},
 		slog.LevelError:     {httpkey.EventRefused, httpkey.EventLimiterDown},
 		slog.LevelError + 1: {},
@@ -221,7 +226,8 @@ func TestSlogObserverIsEnabledByItsLogger(t *testing.T) {
 		choosy := observer.(interface {
 			Enabled(context.Context, httpkey.EventType) bool
 		})
-		for _, event := range []httpkey.EventType{httpkey.EventAdmitted, httpkey.EventRefused, httpkey.EventIssued, httpkey.EventLimiterDown, httpkey.EventLimiterUp} {
+		for _, event := range []httpkey.EventType{httpkey.EventAdmitted, httpkey.EventRefused, httpkey.EventIssued,
+			httpkey.EventLimiterDown, httpkey.EventLimiterUp} {
 			if got := choosy.Enabled(t.Context(), event); got != slices.Contains(want, event) {
 				t.Errorf("at level %v, %s is enabled: %v", level, event, got)
 			}
@@ -253,7 +259,8 @@ func TestSlogObserver(t *testing.T) {
 			`level=DEBUG msg="httpkey: admitted" token=t-1 kind=api_key user=u-1 workspace=""`},
 		{httpkey.Event{Type: httpkey.EventRefused, Reason: httpkey.ReasonUnknown},
 			`level=INFO msg="httpkey: refused" reason=unknown`},
-		{httpkey.Event{Type: httpkey.EventRefused, Reason: httpkey.ReasonThrottled, Token: token, Result: httpkey.Result{RetryAfter: time.Second}},
+		{httpkey.Event{Type: httpkey.EventRefused, Reason: httpkey.ReasonThrottled, Token: token,
+			Result: httpkey.Result{RetryAfter: time.Second}},
 			`level=INFO msg="httpkey: refused" reason=throttled token=t-1 kind=api_key user=u-1 workspace="" retry_after=1s`},
 		{httpkey.Event{Type: httpkey.EventRefused, Reason: httpkey.ReasonStore, Err: errors.New("down")},
 			`level=ERROR msg="httpkey: refused" reason=store error=down`},
@@ -261,7 +268,8 @@ func TestSlogObserver(t *testing.T) {
 			`level=INFO msg="httpkey: refused" reason=canceled error=gone`},
 		{httpkey.Event{Type: httpkey.EventRotated, Token: token},
 			`level=INFO msg="httpkey: rotated" token=t-1 kind=api_key user=u-1 workspace="" rotated_from=t-0`},
-		{httpkey.Event{Type: httpkey.EventRevoked, Token: httpkey.Token{ID: "t-1", Kind: httpkey.APIKey, RevokedFor: "leaked"}},
+		{httpkey.Event{Type: httpkey.EventRevoked, Token: httpkey.Token{ID: "t-1", Kind: httpkey.APIKey,
+			RevokedFor: "leaked"}},
 			`level=INFO msg="httpkey: revoked" token=t-1 kind=api_key user="" workspace="" revoked_for=leaked`},
 		{httpkey.Event{Type: httpkey.EventLimiterUp}, `level=INFO msg="httpkey: limiter_up"`},
 		{httpkey.Event{Type: httpkey.EventLimiterDown, Err: errors.New("down")},
@@ -297,7 +305,8 @@ func TestErrorTellsItsClassReasonAndCause(t *testing.T) {
 	if fmt.Sprint(err) != want {
 		t.Errorf("%v, want %s", err, want)
 	}
-	for _, class := range []error{httpkey.ErrMissingKey, httpkey.ErrInvalidKey, httpkey.ErrThrottled, httpkey.ErrForbidden} {
+	for _, class := range []error{httpkey.ErrMissingKey, httpkey.ErrInvalidKey, httpkey.ErrThrottled,
+		httpkey.ErrForbidden} {
 		if errors.Is(err, class) {
 			t.Errorf("%v matches %v as well", err, class)
 		}

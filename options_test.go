@@ -30,9 +30,11 @@ func TestOptionsAreValidated(t *testing.T) {
 		{"Prefix", httpkey.Options{Prefix: strings.Repeat("x", 20)}},
 		{"Pepper", httpkey.Options{Pepper: "too short"}},
 		{"Pepper", httpkey.Options{Pepper: httpkey.Secret(long[:31])}},
-		{"PreviousPeppers[1]", httpkey.Options{Pepper: httpkey.Secret(long), PreviousPeppers: []httpkey.Secret{"", "too short"}}},
+		{"PreviousPeppers[1]", httpkey.Options{Pepper: httpkey.Secret(long),
+			PreviousPeppers: []httpkey.Secret{"", "too short"}}},
 		{"PreviousPeppers[0]", httpkey.Options{PreviousPeppers: []httpkey.Secret{""}}},
-		{"PreviousPeppers[0]", httpkey.Options{Pepper: httpkey.Secret(long), PreviousPeppers: []httpkey.Secret{httpkey.Secret(long)}}},
+		{"PreviousPeppers[0]", httpkey.Options{Pepper: httpkey.Secret(long),
+			PreviousPeppers: []httpkey.Secret{httpkey.Secret(long)}}},
 		{"ImportedMinLength", httpkey.Options{ImportedMinLength: 15}},
 		{"ImportedMinLength", httpkey.Options{ImportedMinLength: -1}},
 		{"ImportedMinLength", httpkey.Options{ImportedMinLength: 256}},
@@ -44,7 +46,8 @@ func TestOptionsAreValidated(t *testing.T) {
 		{"LastUsedInterval", httpkey.Options{LastUsedInterval: -time.Second}},
 	} {
 		err := tt.opts.Validate()
-		if !errors.Is(err, httpkey.ErrInvalidOptions) || !strings.Contains(err.Error(), tt.field) || strings.Contains(err.Error(), "too short") {
+		if !errors.Is(err, httpkey.ErrInvalidOptions) || !strings.Contains(err.Error(), tt.field) ||
+			strings.Contains(err.Error(), "too short") {
 			t.Errorf("%s: Validate returned %v", tt.field, err)
 			continue
 		}
@@ -61,7 +64,8 @@ func TestOptionsAreValidated(t *testing.T) {
 	if err := bad.Validate(); !errors.Is(err, httpkey.ErrInvalidLimit) {
 		t.Errorf("an invalid limit is no ErrInvalidLimit: %v", err)
 	}
-	for _, good := range []*httpkey.Options{nil, {}, {Prefix: strings.Repeat("x", 19), Header: "X!#$%&'*+-.^_`|~Token", ImportedMinLength: 255}, {Pepper: httpkey.Secret(long), PreviousPeppers: []httpkey.Secret{""}}} {
+	for _, good := range []*httpkey.Options{nil, {}, {Prefix: strings.Repeat("x", 19), Header: "X!#$%&'*+-.^_`|~Token",
+		ImportedMinLength: 255}, {Pepper: httpkey.Secret(long), PreviousPeppers: []httpkey.Secret{""}}} {
 		if err := good.Validate(); err != nil {
 			t.Errorf("Validate returned %v", err)
 		}

@@ -28,7 +28,8 @@ func TestTimeOfAnAnswerInAnOutageOfTheLimiter(t *testing.T) {
 		"is late by a little":    {httpkeytest.Lag(80*time.Millisecond + 1), 80 * time.Millisecond},
 		"loses its answers late": {slowly(time.Second, refused), 80 * time.Millisecond},
 	} {
-		for where, fallback := range map[string]httpkey.Limiter{"own fallback": nil, "unlimited": httpkey.Unlimited, "closed": httpkey.FailClosed} {
+		for where, fallback := range map[string]httpkey.Limiter{"own fallback": nil, "unlimited": httpkey.Unlimited,
+			"closed": httpkey.FailClosed} {
 			t.Run(name+", "+where, func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
@@ -103,14 +104,16 @@ func TestTimeOfAnAnswerInAnOutageOfTheStore(t *testing.T) {
 					for range 10 {
 						start := time.Now()
 						w := httpkeytest.Get(guard.Handler(ok), key)
-						if took := time.Since(start); took != tt.wait || w.Code != http.StatusServiceUnavailable || w.Body.String() != unavailable {
+						if took := time.Since(start); took != tt.wait || w.Code != http.StatusServiceUnavailable ||
+							w.Body.String() != unavailable {
 							t.Errorf("%d %s after %v, want 503 after %v", w.Code, w.Body, took, tt.wait)
 						}
 						if e := seen.last(t); e.Reason != httpkey.ReasonStore || e.Err == nil {
 							t.Errorf("observed %+v", e)
 						}
 						start = time.Now()
-						if _, err := guard.Verify(t.Context(), key); !errors.Is(err, httpkey.ErrUnavailable) || time.Since(start) != tt.wait {
+						if _, err := guard.Verify(t.Context(), key); !errors.Is(err, httpkey.ErrUnavailable) ||
+							time.Since(start) != tt.wait {
 							t.Errorf("Verify returned %v after %v", err, time.Since(start))
 						}
 					}

@@ -194,7 +194,9 @@ func clearRateLimitHeaders(h http.Header) {
 	if h["X-Ratelimit-Limit"] == nil {
 		return
 	}
-	for _, name := range []string{"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset", "Ratelimit-Policy", "Ratelimit"} {
+	for _, name := range []string{
+		"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset", "Ratelimit-Policy", "Ratelimit",
+	} {
 		delete(h, name)
 	}
 }

@@ -46,7 +46,8 @@ func TestRequire(t *testing.T) {
 				}
 				return
 			}
-			if w.Code != http.StatusForbidden || w.Body.String() != forbidden || w.Header().Get("X-RateLimit-Remaining") != "59" {
+			if w.Code != http.StatusForbidden || w.Body.String() != forbidden ||
+				w.Header().Get("X-RateLimit-Remaining") != "59" {
 				t.Errorf("%d %s %v", w.Code, w.Body, w.Header())
 			}
 			if e := seen.last(t); e.Type != httpkey.EventRefused || e.Reason != tt.reason || e.Token.ID != token.ID {
@@ -61,7 +62,8 @@ func TestRequire(t *testing.T) {
 			w := httptest.NewRecorder()
 			tt.require(ok).ServeHTTP(w, r.WithContext(httpkey.NewContext(r.Context(), token)))
 			want := map[bool]int{true: http.StatusOK, false: http.StatusForbidden}[tt.reason == ""]
-			if w.Code != want || want == http.StatusForbidden && (w.Body.String() != forbidden || w.Header().Get("Cache-Control") != "no-store") {
+			if w.Code != want || want == http.StatusForbidden &&
+				(w.Body.String() != forbidden || w.Header().Get("Cache-Control") != "no-store") {
 				t.Errorf("%d %s %v", w.Code, w.Body, w.Header())
 			}
 		})
@@ -86,7 +88,8 @@ func TestRequireCopiesItsDemands(t *testing.T) {
 // Without a Guard before it, a demand is not met, whoever asks.
 func TestRequireWithoutGuardRefuses(t *testing.T) {
 	t.Parallel()
-	if w := httpkeytest.Get(httpkey.RequireScope("a")(ok), ""); w.Code != http.StatusUnauthorized || w.Body.String() != missing {
+	if w := httpkeytest.Get(httpkey.RequireScope("a")(ok), ""); w.Code != http.StatusUnauthorized ||
+		w.Body.String() != missing {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }

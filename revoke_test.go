@@ -34,7 +34,8 @@ func TestRevoke(t *testing.T) {
 			httpkeytest.Elapse(time.Hour)
 		}
 		kept, err := store.Get(t.Context(), token.ID)
-		if err != nil || kept.Label != "ci" || kept.IsActive || kept.RevokedFor != "leaked" || !kept.RevokedAt.Equal(revokedAt) {
+		if err != nil || kept.Label != "ci" || kept.IsActive || kept.RevokedFor != "leaked" ||
+			!kept.RevokedAt.Equal(revokedAt) {
 			t.Errorf("kept %+v (%v), revoked at %v", kept, err, revokedAt)
 		}
 		if got := seen.types(httpkey.EventRevoked); len(got) != 1 {
@@ -110,7 +111,8 @@ func TestUpdatesDoNotUndoARevocation(t *testing.T) {
 		})
 		writers.Wait()
 		kept, err := store.Get(t.Context(), token.ID)
-		if err != nil || kept.IsActive || kept.RevokedFor != "leaked" || httpkeytest.Get(guard.Handler(ok), key).Code != http.StatusUnauthorized {
+		if err != nil || kept.IsActive || kept.RevokedFor != "leaked" ||
+			httpkeytest.Get(guard.Handler(ok), key).Code != http.StatusUnauthorized {
 			undone++
 		}
 	}

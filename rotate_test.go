@@ -34,7 +34,8 @@ func TestRotate(t *testing.T) {
 		want := old
 		want.ID, want.Digest, want.Hint, want.CreatedAt, want.RotatedFrom =
 			successor.ID, successor.Digest, successor.Hint, time.Now().UTC(), old.ID
-		if fmt.Sprint(asShown(successor)) != fmt.Sprint(asShown(want)) || successor.ID == old.ID || successor.Digest == old.Digest {
+		if fmt.Sprint(asShown(successor)) != fmt.Sprint(asShown(want)) || successor.ID == old.ID ||
+			successor.Digest == old.Digest {
 			t.Errorf("the successor is\n%+v, want\n%+v", successor, want)
 		}
 		if successor.Payer() != old.Payer() {
@@ -318,7 +319,8 @@ func TestRotateWithAFailingStore(t *testing.T) {
 					t.Errorf("%s: Rotate returned %+v, %v", what, created, err)
 				}
 				kept, getErr := store.Get(t.Context(), old.ID)
-				if asItWas := kept.ExpiredAt.Equal(expiry) && kept.RotatedTo == ""; getErr != nil || strings.Contains(err.Error(), "old key is as it was") && !asItWas {
+				if asItWas := kept.ExpiredAt.Equal(expiry) && kept.RotatedTo == ""; getErr != nil ||
+					strings.Contains(err.Error(), "old key is as it was") && !asItWas {
 					t.Errorf("%s: %v; but the old token is %+v (%v)", what, err, kept, getErr)
 				}
 			} else if !isValid(key) || !created.Token.ExpiredAt.Equal(expiry) || len(seen.types(httpkey.EventRotated)) != 1 {
@@ -336,7 +338,8 @@ func TestRotateWithAFailingStore(t *testing.T) {
 			if err != nil || !isValid(again.Secret.Reveal()) || isValid(oldKey) || !again.Token.ExpiredAt.Equal(expiry) {
 				t.Errorf("%s: rotating again returned %+v, %v", what, again.Token, err)
 			}
-			if kept, err := store.Get(t.Context(), old.ID); err != nil || kept.RotatedTo != again.Token.ID || again.Token.RotatedFrom != old.ID {
+			if kept, err := store.Get(t.Context(), old.ID); err != nil || kept.RotatedTo != again.Token.ID ||
+				again.Token.RotatedFrom != old.ID {
 				t.Errorf("%s: the tokens are not linked: %+v (%v)", what, kept, err)
 			}
 		}

@@ -82,7 +82,7 @@ func update(t *testing.T, store httpkey.TokenStore, id string, change func(*http
 	return token
 }
 
-// perMinute is the limit of a token with one of its own.
+// limits are those of a token that has its own.
 func limits(l ...httpkey.Limit) []httpkey.Limit { return l }
 
 // ok is the handler behind the guard.

@@ -51,7 +51,8 @@ func TestDefaultLimits(t *testing.T) {
 					t.Errorf("request %d: status %d, Retry-After %s", limit+1, w.Code, w.Header().Get("Retry-After"))
 				}
 				httpkeytest.Elapse(time.Minute)
-				if got := httpkeytest.Get(guard.Handler(ok), key).Header().Get("X-RateLimit-Remaining"); got != fmt.Sprint(limit-1) {
+				h := httpkeytest.Get(guard.Handler(ok), key).Header()
+				if got := h.Get("X-RateLimit-Remaining"); got != fmt.Sprint(limit-1) {
 					t.Errorf("a minute later, Remaining is %s", got)
 				}
 			})
@@ -95,19 +96,22 @@ func TestResetIsNeverEarly(t *testing.T) {
 				key, _ := issue(t, guard, httpkey.Token{Limits: limits(limit)})
 				httpkeytest.Get(guard.Handler(ok), key)
 				var reset int64
-				if _, err := fmt.Sscan(httpkeytest.Get(guard.Handler(ok), key).Header().Get("X-RateLimit-Reset"), &reset); err != nil {
+				if _, err := fmt.Sscan(httpkeytest.Get(guard.Handler(ok), key).Header().Get("X-RateLimit-Reset"),
+					&reset); err != nil {
 					t.Fatal(err)
 				}
 				wait := time.Until(time.Unix(reset, 0))
 				owed := 2 * limit.Period / time.Duration(limit.Rate)
-				if exact := start == 0 && time.Second%(limit.Period/time.Duration(limit.Rate)) == 0 && owed%time.Second == 0; exact && wait != owed {
+				if exact := start == 0 && time.Second%(limit.Period/time.Duration(limit.Rate)) == 0 &&
+					owed%time.Second == 0; exact && wait != owed {
 					t.Errorf("%+v: Reset is %v away, the quota exactly %v", limit, wait, owed)
 				}
 				if wait < owed || wait >= owed+time.Second+time.Microsecond {
 					t.Errorf("%+v from %v: Reset is %v away, the quota %v", limit, start, wait, owed)
 				}
 				httpkeytest.Elapse(wait)
-				if got := httpkeytest.Get(guard.Handler(ok), key).Header().Get("X-RateLimit-Remaining"); got != fmt.Sprint(limit.Rate-1) {
+				h := httpkeytest.Get(guard.Handler(ok), key).Header()
+				if got := h.Get("X-RateLimit-Remaining"); got != fmt.Sprint(limit.Rate-1) {
 					t.Errorf("%+v from %v: after Reset, Remaining is %s", limit, start, got)
 				}
 			})

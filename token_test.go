@@ -26,15 +26,20 @@ func TestTokenJSON(t *testing.T) {
 				`"scopes":[],"rate_limits":[],"networks":[],"hint":"","created_by":null,"revoked_at":null,"revoked_for":null,` +
 				`"rotated_from":null,"rotated_to":null}`},
 		{"full", httpkey.Token{
-			ID: "t-1", Digest: httpkey.Digest{7}, Hint: "a1B2", Kind: httpkey.ServiceToken, Label: "<ci>", Description: "d", User: "u-1",
-			Workspace: "w-1", Scopes: []string{"a", "b"}, Limits: limits(httpkey.Limit{Rate: 5, Period: 90 * time.Second}), IsActive: true,
+			ID: "t-1", Digest: httpkey.Digest{7}, Hint: "a1B2", Kind: httpkey.ServiceToken, Label: "<ci>", Description: "d",
+			User:      "u-1",
+			Workspace: "w-1", Scopes: []string{"a", "b"}, Limits: limits(httpkey.Limit{Rate: 5,
+				Period: 90 * time.Second}), IsActive: true,
 			ExpiredAt: at.Add(time.Hour), LastUsed: at, CreatedAt: at, RotatedFrom: "t-0", RotatedTo: "t-2",
 			Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Metadata: map[string]string{"stripe": "cus_1"},
 			CreatedBy: "u-0", RevokedAt: at, RevokedFor: "leaked"},
 			`{"id":"t-1","label":"\u003cci\u003e","description":"d","user":"u-1","workspace":"w-1","is_active":true,` +
-				`"expired_at":"2026-01-02T04:04:05.678901Z","last_used":"2026-01-02T03:04:05.678901Z","created_at":"2026-01-02T03:04:05.678901Z",` +
-				`"kind":"service_token","scopes":["a","b"],"rate_limits":[{"rate":5,"burst":5,"period":90}],"networks":["10.0.0.0/8"],` +
-				`"hint":"a1B2","created_by":"u-0","revoked_at":"2026-01-02T03:04:05.678901Z","revoked_for":"leaked","rotated_from":"t-0","rotated_to":"t-2"}`},
+				`"expired_at":"2026-01-02T04:04:05.678901Z","last_used":"2026-01-02T03:04:05.678901Z",` +
+				`"created_at":"2026-01-02T03:04:05.678901Z",` +
+				`"kind":"service_token","scopes":["a","b"],"rate_limits":[{"rate":5,"burst":5,"period":90}],` +
+				`"networks":["10.0.0.0/8"],` +
+				`"hint":"a1B2","created_by":"u-0","revoked_at":"2026-01-02T03:04:05.678901Z","revoked_for":"leaked",` +
+				`"rotated_from":"t-0","rotated_to":"t-2"}`},
 	} {
 		got, err := json.Marshal(tt.token)
 		if err != nil || !reflect.DeepEqual(parsed(t, string(got)), parsed(t, tt.want)) {
@@ -57,7 +62,8 @@ func TestTokenJSONRoundTrip(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678_901_000, time.UTC)
 	want := httpkey.Created{Secret: "s", Token: httpkey.Token{
 		ID: "t-1", Hint: "a1B2", Kind: httpkey.ServiceToken, Label: "ci", Description: "d", User: "u-1",
-		Workspace: "w-1", Scopes: []string{"a", "b"}, Limits: limits(httpkey.Limit{Rate: 5, Burst: 7, Period: 1500 * time.Microsecond}), IsActive: true,
+		Workspace: "w-1", Scopes: []string{"a", "b"}, Limits: limits(httpkey.Limit{Rate: 5, Burst: 7,
+			Period: 1500 * time.Microsecond}), IsActive: true,
 		ExpiredAt: at.Add(time.Hour), LastUsed: at, CreatedAt: at, RotatedFrom: "t-0", RotatedTo: "t-2",
 		Networks:  []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")},
 		CreatedBy: "u-0", RevokedAt: at, RevokedFor: "leaked"}}
@@ -73,7 +79,8 @@ func TestTokenJSONRoundTrip(t *testing.T) {
 	if err := json.Unmarshal(text, &token); err != nil || !reflect.DeepEqual(token, want.Token) {
 		t.Errorf("read %#v (%v), want %#v", token, err, want.Token)
 	}
-	bare := httpkey.Token{ID: "t-1", Kind: httpkey.APIKey, CreatedAt: at, Scopes: []string{}, Limits: []httpkey.Limit{}, Networks: []netip.Prefix{}}
+	bare := httpkey.Token{ID: "t-1", Kind: httpkey.APIKey, CreatedAt: at, Scopes: []string{}, Limits: []httpkey.Limit{},
+		Networks: []netip.Prefix{}}
 	if text, err = json.Marshal(bare); err != nil {
 		t.Fatal(err)
 	}

@@ -22,16 +22,21 @@ var (
 	})
 )
 
+func limited(limit httpkey.Limit) *httpkey.Options {
+	return &httpkey.Options{Limits: map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: {limit}}}
+}
+
 // A test of a handler needs a Guard, a key, and a request.
 func TestNewServesARequest(t *testing.T) {
 	t.Parallel()
-	guard, key := httpkeytest.New(t, &httpkey.Options{Limits: map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: {httpkey.PerHour(2)}}})
+	guard, key := httpkeytest.New(t, limited(httpkey.PerHour(2)))
 	ann := httpkeytest.Issue(t, guard, httpkey.Token{User: "ann"}).Secret.Reveal()
 	for _, tt := range []struct {
 		key, body string
 		status    int
 	}{
-		{key, "hello ", 200}, {ann, "hello ann", 200}, {"", `{"detail":"Authentication credentials were not provided."}`, 401},
+		{key, "hello ", 200}, {ann, "hello ann", 200}, {"", `{"detail":"Authentication credentials were not provided."}`,
+			401},
 		{key, "hello ", 200}, {"nonsense", `{"detail":"Given API token is not valid"}`, 401},
 	} {
 		if w := httpkeytest.Get(guard.Handler(greet), tt.key); w.Code != tt.status || w.Body.String() != tt.body {
@@ -47,7 +52,7 @@ func TestNewServesARequest(t *testing.T) {
 func TestElapseInABubble(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		guard, key := httpkeytest.New(t, &httpkey.Options{Limits: map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: {httpkey.PerDay(1)}}})
+		guard, key := httpkeytest.New(t, limited(httpkey.PerDay(1)))
 		for n, want := range []int{200, 429, 429, 200} {
 			if got := httpkeytest.Get(guard.Handler(greet), key).Code; got != want {
 				t.Errorf("request %d: status %d, want %d", n, got, want)

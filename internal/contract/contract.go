@@ -92,7 +92,8 @@ func testRefusals(t *testing.T, start starter) {
 		{name: "two keys in a line", key: lines("{key}, {key}"), status: 401, body: Invalid, limit: -1, noLookup: true},
 		{name: "300 bytes", key: lines(strings.Repeat("k", 300)), status: 401, body: Invalid, limit: -1, noLookup: true},
 		{name: "100 KB", key: lines(strings.Repeat("k", 100<<10)), status: 401, body: Invalid, limit: -1, noLookup: true},
-		{name: "100 KB behind a key", key: lines("{key}" + strings.Repeat("k", 100<<10)), status: 401, body: Invalid, limit: -1, noLookup: true},
+		{name: "100 KB behind a key", key: lines("{key}" + strings.Repeat("k", 100<<10)), status: 401, body: Invalid,
+			limit: -1, noLookup: true},
 		{name: "not ASCII", key: lines("hk_k_ключ\xff\u00a0"), status: 401, body: Invalid, limit: -1, noLookup: true},
 		{name: "unknown key", key: deleted, status: 401, body: Invalid, limit: -1},
 		{name: "revoked key", key: revoked, status: 401, body: Invalid, limit: -1},
@@ -103,11 +104,16 @@ func testRefusals(t *testing.T, start starter) {
 		{name: "over one of several limits", key: exhausted(httpkey.PerMinute(100), twelfth, second),
 			status: 429, body: twelve, retryAfter: "12", limit: 1},
 		{name: "limit of nothing", key: limited(httpkey.PerMinute(0)), status: 403, body: Forbidden},
-		{name: "limit of nothing among others", key: limited(httpkey.PerHour(5), httpkey.PerMinute(0)), status: 403, body: Forbidden},
-		{name: "cost above the limit", key: lines("{key}"), opts: dear, status: 403, body: Forbidden, limit: 60, remaining: 60},
-		{name: "scope", key: lines("{key}"), path: "/scope", status: 403, body: Forbidden, limit: 60, remaining: 59, costs: true},
-		{name: "kind", key: lines("{key}"), path: "/kind", status: 403, body: Forbidden, limit: 60, remaining: 59, costs: true},
-		{name: "workspace", key: lines("{key}"), path: "/workspace", status: 403, body: Forbidden, limit: 60, remaining: 59, costs: true},
+		{name: "limit of nothing among others", key: limited(httpkey.PerHour(5), httpkey.PerMinute(0)), status: 403,
+			body: Forbidden},
+		{name: "cost above the limit", key: lines("{key}"), opts: dear, status: 403, body: Forbidden, limit: 60,
+			remaining: 60},
+		{name: "scope", key: lines("{key}"), path: "/scope", status: 403, body: Forbidden, limit: 60, remaining: 59,
+			costs: true},
+		{name: "kind", key: lines("{key}"), path: "/kind", status: 403, body: Forbidden, limit: 60, remaining: 59,
+			costs: true},
+		{name: "workspace", key: lines("{key}"), path: "/workspace", status: 403, body: Forbidden, limit: 60, remaining: 59,
+			costs: true},
 		{name: "store down", key: outage, status: 503, body: Unavailable, retryAfter: "1", limit: -1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -299,7 +305,8 @@ func testCallers(t *testing.T, start starter) {
 					t.Errorf("the handler took it for a request of %q", body)
 				}
 				response, body := a.send(t, http.MethodGet, Me, key)
-				if want := fmt.Sprintf("Hello %s, this is your key \"laptop\".\n", user); body != want || response.StatusCode != http.StatusOK {
+				if want := fmt.Sprintf("Hello %s, this is your key \"laptop\".\n", user); body != want ||
+					response.StatusCode != http.StatusOK {
 					t.Errorf("%s answered %d %q, want 200 %q", Me, response.StatusCode, body, want)
 				}
 			}

@@ -78,7 +78,8 @@ func TestMistypedKeysAreRefused(t *testing.T) {
 				t.Fatalf("%s is accepted with %d and %d swapped", key, i-1, i)
 			}
 		}
-		for _, wrong := range []string{key[:len(key)-1], key + "0", " " + key, key[1:], strings.ToLower(key), strings.ToUpper(key), "h" + key} {
+		for _, wrong := range []string{key[:len(key)-1], key + "0", " " + key, key[1:], strings.ToLower(key),
+			strings.ToUpper(key), "h" + key} {
 			if format.Accepts(wrong) {
 				t.Fatalf("%q is accepted", wrong)
 			}
