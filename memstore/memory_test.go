@@ -115,7 +115,7 @@ func TestOverdrawnBucketsAreNotForgotten(t *testing.T) {
 // windows and a request comes again. The numbers are those of the doc comments.
 func TestMemoryIsBoundedAndGivenBack(t *testing.T) {
 	// Not parallel: it looks at the heap.
-	const payers = 300_000
+	const payers = 150_000
 	names := make([]string, payers)
 	for i := range names {
 		names[i] = fmt.Sprintf("%036d", i)
@@ -163,7 +163,7 @@ func TestMemoryIsBoundedAndGivenBack(t *testing.T) {
 // use. The numbers are those of the doc comments.
 func TestMemoryOfATokenInUse(t *testing.T) {
 	// Not parallel: it looks at the heap.
-	const tokens = 200_000
+	const tokens = 50_000
 	strings36 := func(n int) string { return fmt.Sprintf("%036d", n) }
 	store, limiter := memstore.New(), memstore.NewLimiter()
 	empty := heap()

@@ -11,7 +11,7 @@ import (
 	"github.com/httpkey/httpkey/internal/gcra"
 )
 
-// question is a charge as a database is asked it.
+// question is a charge on its way to a database.
 type question struct {
 	buckets []bucket // in the order of the charge's limits
 	cost    int64
@@ -57,7 +57,7 @@ func (q *question) find(id []byte) *bucket {
 	return nil
 }
 
-// decide takes the cost from all buckets if all have room, and returns what is left in each.
+// decide takes the cost from all buckets if all have room, and returns the decision of each.
 func (q *question) decide(now int64) (each []httpkey.Result, enough bool) {
 	rooms := make([]bool, len(q.buckets))
 	enough = true
@@ -90,7 +90,7 @@ func (b *bucket) fullAt(now int64) int64 {
 
 func (b *bucket) owed(now int64) int64 { return b.state.Owed(b.Terms, now) }
 
-// answer returns the decision about n, which a statement took if what was owed left room for it.
+// answer returns the decision about n. The statement took it if what was owed left room for it.
 func (b *bucket) answer(owed, n int64) httpkey.Result {
 	allowed := b.Terms.HasRoom(owed, n)
 	if allowed {
@@ -99,7 +99,7 @@ func (b *bucket) answer(owed, n int64) httpkey.Result {
 	return b.Result(b.Terms.Result(allowed, owed, n))
 }
 
-// maxOwed is what a bucket owes at most: twice the capacity of the greatest limit.
+// maxOwed is the most that a bucket can owe: twice the capacity of the greatest limit.
 const maxOwed = 1 << 62
 
 // checked returns a state as a row has it, or that it is damaged.

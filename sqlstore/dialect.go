@@ -20,12 +20,12 @@ type Dialect struct {
 // The dialects. Their tables are httpkey_tokens, httpkey_changes, httpkey_revision,
 // httpkey_buckets and httpkey_migrations.
 var (
-	PostgreSQL = Dialect{&postgreSQL, defaultPrefix} // 12 or later, and what speaks its SQL
+	PostgreSQL = Dialect{&postgreSQL, defaultPrefix} // 12 or later, and databases that speak its SQL
 	MySQL      = Dialect{&mySQL, defaultPrefix}      // MySQL 8.0, MariaDB 10.6 or later
 	SQLite     = Dialect{&sqLite, defaultPrefix}     // 3.38 or later
 )
 
-// engine is what the code must know of a database beside its SQL.
+// engine holds the differences between databases.
 type engine struct {
 	name     string // as it is shown, and in lower case the directory of its migrations
 	numbered bool   // its parameters are $1, $2, … rather than ?
@@ -45,7 +45,7 @@ type engine struct {
 	divide    string // the operator for integers
 	least     string // the function of two numbers
 	greatest  string
-	conflict  string                                                       // begins what is done with a row that is there
+	conflict  string                                                       // before the change of a row that is there
 	proposed  string                                                       // a column as it was to be inserted
 	newSingle func(l *Limiter) single                                      // see Limiter
 	clear     string                                                       // see sweeper

@@ -114,5 +114,5 @@ func (l *Limiter) takeTurn(ctx context.Context) (release func(), err error) {
 	}
 }
 
-// Format keeps the DSN, and what else the database may hold, out of a printed Limiter.
+// Format keeps the DSN, and all else that the database may hold, out of a printed Limiter.
 func (l *Limiter) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "sqlstore.Limiter") }

@@ -10,7 +10,7 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// A token comes back from its row as it was, and what is zero is NULL.
+// A token comes back from its row as it was, and a zero field is NULL.
 func TestRowIsTheToken(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 2))
@@ -52,7 +52,7 @@ func TestRowIsTheToken(t *testing.T) {
 	}
 }
 
-// What a later version puts into more stays, byte by byte.
+// Properties that a later version puts into more stay, byte by byte.
 func TestRowKeepsUnknownProperties(t *testing.T) {
 	t.Parallel()
 	const more = `{"created_by":"bob","later":{"b":1,"a":[2.50,"\u00e9"]}}`

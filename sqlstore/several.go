@@ -78,8 +78,8 @@ func (l *Limiter) decideAll(ctx context.Context, q *question) ([]httpkey.Result,
 			return nil, err
 		}
 	}
-	// Also where others were quicker. What is committed then are full buckets, which is the
-	// same as none; where MySQL rolls back new rows, those who wait for them may deadlock.
+	// It commits also where others were quicker. It adds full buckets then, which are the same
+	// as none. If MySQL rolled back new rows, callers that wait for them could deadlock.
 	return each, tx.Commit()
 }
 

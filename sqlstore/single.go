@@ -11,7 +11,7 @@ import (
 // if the row is damaged. If it is not decided, others were quicker, and the caller asks again.
 type single func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error)
 
-// values are what the statement of a single charge must know.
+// values returns the arguments of the statement of a single charge.
 func (b *bucket) values(cost int64) values {
 	return values{
 		"id": b.id, "cost": cost * b.Terms.Period, "rate": b.Terms.Rate,

@@ -8,7 +8,7 @@
 //	…
 //	guard := httpkey.New(sqlstore.New(db, sqlstore.PostgreSQL, nil), sqlstore.NewLimiter(db, sqlstore.PostgreSQL), nil)
 //
-// [Store] is a token store with a change feed, [Limiter] a GCRA limiter that
+// [Store] is a token store with a change feed, [Limiter] a limiter by GCRA and quotas that
 // all processes on one database share. README.md beside this file describes the
 // tables, the DSNs that suit them, and how to bring in existing keys.
 package sqlstore
@@ -29,7 +29,7 @@ import (
 
 // Store is an [httpkey.TokenStore] and an [httpkey.ChangeFeed] in a SQL
 // database. Make one with [New]; it is safe for concurrent use. It has nothing to
-// be closed: what it prepares is closed with its database.
+// be closed: its prepared statements are closed with their database.
 //
 // Reads, and Touch, are one statement each. Create, Update and Delete are a short
 // transaction, and of all processes one at a time: that puts the changes
@@ -333,5 +333,5 @@ FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS a
 WHERE httpkey_tokens.id = used.id AND (last_used IS NULL OR last_used < used.at)`
 )
 
-// Format keeps the DSN, and what else the database may hold, out of a printed Store.
+// Format keeps the DSN, and all else that the database may hold, out of a printed Store.
 func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "sqlstore.Store") }
