@@ -23,7 +23,7 @@ var (
 // acknowledges them.
 type backend struct {
 	*httpkeytest.Store
-	silent *memstore.Store // behind it: nobody is told of a change there
+	silent *memstore.Store // behind it: no follower is told of a change there
 
 	mu        sync.Mutex
 	followers map[*follower]bool

@@ -17,7 +17,7 @@ type load struct {
 
 	token    httpkey.Token
 	err      error
-	panicked any // what the store panicked with
+	panicked any // the value of the store's panic
 }
 
 // load returns the answer of the store about d, or that of a load that was made meanwhile.

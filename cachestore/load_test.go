@@ -173,7 +173,7 @@ func TestCallersLeave(t *testing.T) {
 	})
 }
 
-// A load that everybody has left ends by its timeout, and leaves nothing behind.
+// A load that all callers have left ends by its timeout, and leaves nothing behind.
 func TestAbandonedLoadEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -146,7 +146,8 @@ func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
 // Format keeps the digests out of a printed Store.
 func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "cachestore.Store") }
 
-// source is what a Guard reads. It knows what Lookup would answer at once.
+// source lets a Guard read the tokens in memory. It knows the answers that Lookup gives at
+// once.
 type source struct{ *Store }
 
 func (s source) Find(d [32]byte) (*ram.Entry[httpkey.Token], bool) {

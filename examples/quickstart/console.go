@@ -27,7 +27,7 @@ type login struct{ session string }
 
 func newLogin() login { return login{session: rand.Text()} }
 
-// principal tells the console who sent a request.
+// principal tells the console the sender of a request.
 func (l login) principal(r *http.Request) (console.Principal, error) {
 	cookie, err := r.Cookie("demo_session")
 	if err != nil || cookie.Value != l.session {

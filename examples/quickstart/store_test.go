@@ -73,7 +73,8 @@ func TestMemoryForgets(t *testing.T) {
 	if status, _, _ := get(t, again.url+"/api/v1/users/me/", demo.apiKey); status != http.StatusUnauthorized {
 		t.Errorf("the first one's key: %d", status)
 	}
-	if err := issue(t.Context(), "memory:", "label", io.Discard); err == nil || !strings.Contains(err.Error(), "HTTPKEY_DSN") {
+	err := issue(t.Context(), "memory:", "label", io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "HTTPKEY_DSN") {
 		t.Errorf("-issue: %v", err)
 	}
 }

@@ -63,7 +63,7 @@ func TestContestantsAnswerAsTheyShould(t *testing.T) {
 	}
 }
 
-// A check that finds nothing wrong in a contestant that denies nobody would be none.
+// A check that finds nothing wrong in a contestant that never denies would be none.
 func TestCheckFindsAContestantThatDoesNotDeny(t *testing.T) {
 	open := bare
 	open.does = limitOnly

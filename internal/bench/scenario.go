@@ -18,7 +18,7 @@ type scenario struct {
 }
 
 var (
-	// enough denies nobody. Its burst has the size of usual quotas: Remaining has at most
+	// enough never denies. Its burst has the size of usual quotas: Remaining has at most
 	// three digits.
 	enough = limit{burst: 1000, hourly: 36_000_000_000}
 	single = limit{burst: 1, hourly: 1}
