@@ -516,7 +516,8 @@ func (a *admitted) admission() *Admission {
 }
 
 // FromContext returns the token of the request that ctx belongs to, and false
-// where no Guard has let it in. It is a copy: a handler may do with it as it likes.
+// where no Guard has let it in. It is a copy: a handler may do with it as it likes. A token
+// in the memory of its store is as it is now, not as it was let in.
 //
 // In gin, pass c.Request.Context(): a *gin.Context is a context too, but does not
 // ask the request's unless the engine is told so.

@@ -84,14 +84,14 @@ func SlogObserver(logger *slog.Logger) Observer { return slogObserver{logger} }
 
 type slogObserver struct{ logger *slog.Logger }
 
-// Enabled reports whether the logger writes the least of what an event may be.
+// Enabled reports whether the logger writes the most severe that an event may be.
 func (o slogObserver) Enabled(ctx context.Context, t EventType) bool {
-	level := slog.LevelInfo
+	level := slog.LevelError // others may be failures; Observe looks again
 	switch t {
 	case EventAdmitted:
 		level = slog.LevelDebug
-	case EventRefused, EventLimiterDown, EventFlushFailed:
-		level = slog.LevelError // a refusal may be one; Observe looks again
+	case EventIssued, EventRotated, EventRevoked, EventLimiterUp:
+		level = slog.LevelInfo
 	}
 	return o.logger.Enabled(ctx, level)
 }

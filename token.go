@@ -216,7 +216,8 @@ func (t Token) Apply(change func(*Token) error) (Token, error) {
 		return Token{}, err
 	}
 	now := time.Now()
-	if !t.IsActive && next.IsActive || t.Expired(now) && isLater(next.ExpiredAt, t.ExpiredAt) {
+	hasEnded := !t.IsActive || t.Expired(now)
+	if !t.IsActive && next.IsActive || hasEnded && isLater(next.ExpiredAt, t.ExpiredAt) {
 		return Token{}, fmt.Errorf("%w: it cannot be made valid again", ErrInactive)
 	}
 	next.ID, next.Digest, next.LastUsed, next.rest = t.ID, t.Digest, t.LastUsed, next.rest.after(t.rest)

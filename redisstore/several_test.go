@@ -281,8 +281,8 @@ func TestForcedChargesAndRefunds(t *testing.T) {
 				t.Errorf("after a refund of all, a denial was told from memory: %+v", r)
 			}
 		}
-		r := allow(t, limiter, forced("another", 4, limits...))
-		if r = allow(t, limiter, forced("another", -1, limits...)); !r.Allowed || r.Each[0].Remaining != 3 ||
+		allow(t, limiter, forced("another", 4, limits...))
+		if r := allow(t, limiter, forced("another", -1, limits...)); !r.Allowed || r.Each[0].Remaining != 3 ||
 			r.Each[1].Remaining != 3 {
 			t.Errorf("under both: %+v", r)
 		}

@@ -158,7 +158,7 @@ func call(ctx context.Context, l httpkey.Limiter, c httpkey.Charge) (httpkey.Res
 func contradiction(r httpkey.Result, c httpkey.Charge) error {
 	if len(c.Limits) > 1 {
 		if len(r.Each) != len(c.Limits) {
-			return fmt.Errorf("Each has %d results, want one for each of the %d limits", len(r.Each), len(c.Limits))
+			return fmt.Errorf("there are %d results in Each, want one for each of the %d limits", len(r.Each), len(c.Limits))
 		}
 		for i, one := range r.Each {
 			alone := c

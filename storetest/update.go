@@ -166,6 +166,7 @@ func checkEndingStays(ctx context.Context, b storeBench) error {
 		{"makes a revoked token active", &gone, func(t *httpkey.Token) {
 			t.IsActive, t.RevokedAt, t.RevokedFor = true, time.Time{}, ""
 		}},
+		{"lets a revoked token live for ever", &gone, func(t *httpkey.Token) { t.ExpiredAt = time.Time{} }},
 		{"lets an expired token live longer", &over, func(t *httpkey.Token) { t.ExpiredAt = now.Add(time.Hour) }},
 		{"lets an expired token live for ever", &over, func(t *httpkey.Token) { t.ExpiredAt = time.Time{} }},
 	} {
