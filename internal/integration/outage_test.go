@@ -14,8 +14,8 @@ import (
 	"github.com/httpkey/httpkey/cachestore"
 )
 
-// budget is what a request may wait, by default, and leeway what the rest of it may take.
-const budget, leeway = 100 * time.Millisecond, 50 * time.Millisecond
+// budget is what a request may wait, by default.
+const budget = 100 * time.Millisecond
 
 // slow is more than any answer takes by itself, on a machine that does other things too. What
 // an answer takes is asserted in bubbles of testing/synctest; here it is told.
@@ -189,26 +189,6 @@ func (s *site) load(t *testing.T, callers int, duration time.Duration, f func(i 
 			}
 		}
 	})
-}
-
-// measureLateness begins to look how late this process gets to run, on a machine that does
-// other things too, and returns what tells the most that it was late.
-func measureLateness() (stop func() time.Duration) {
-	ctx, cancel := context.WithCancel(context.Background())
-	latest := make(chan time.Duration)
-	go func() {
-		most := time.Duration(0)
-		for ctx.Err() == nil {
-			start := time.Now()
-			<-time.After(time.Millisecond)
-			most = max(most, time.Since(start)-time.Millisecond)
-		}
-		latest <- most
-	}()
-	return func() time.Duration {
-		cancel()
-		return <-latest
-	}
 }
 
 // timings are what requests took.
