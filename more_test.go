@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
@@ -30,7 +31,7 @@ func randomToken(random *rand.Rand) (t httpkey.Token) {
 	some(func() {
 		for range 1 + random.IntN(3) {
 			t.Limits = append(t.Limits, httpkey.Limit{
-				Name: text(), Rate: random.Int(), Burst: random.Int() - 1<<62, Period: time.Duration(random.Int64()),
+				Name: text(), Rate: random.Int(), Burst: random.Int() - math.MaxInt/2, Period: time.Duration(random.Int64()),
 				Calendar: "day",
 			})
 		}
