@@ -94,7 +94,7 @@ func (g *gcraServer) force(cmd *redis.Cmd, key string, now time.Time, args []any
 
 func (g *gcraServer) wait() {
 	if g.latency != nil {
-		elapse(g.latency())
+		httpkeytest.Elapse(g.latency())
 	}
 }
 
@@ -174,9 +174,9 @@ func TestLeasesStayWithinTheLimit(t *testing.T) {
 										all = append(all, a)
 									}
 									mu.Unlock()
-									elapse(time.Duration(random.Int64N(pace)))
+									httpkeytest.Elapse(time.Duration(random.Int64N(pace)))
 								}
-								elapse(time.Duration(random.Int64N(int64(slot) << random.IntN(9))))
+								httpkeytest.Elapse(time.Duration(random.Int64N(int64(slot) << random.IntN(9))))
 							}
 						})
 					}
@@ -222,7 +222,7 @@ func TestLeasesLeaveTheRateToTheFleet(t *testing.T) {
 					random := rand.New(rand.NewPCG(1, uint64(process)))
 					wg.Go(func() {
 						for range requests / tt.processes {
-							elapse(time.Duration(random.ExpFloat64() * gap))
+							httpkeytest.Elapse(time.Duration(random.ExpFloat64() * gap))
 							wg.Go(func() {
 								if r, _ := ask(t, limiter, limit, 1); !r.Allowed {
 									t.Errorf("denied: %+v", r)
@@ -255,7 +255,7 @@ func TestLeasesTakeNothingFromTheSteady(t *testing.T) {
 				limiter := NewLimiter(server, &Options{Lease: reach})
 				start := time.Now()
 				for i := range 1000 {
-					elapse(time.Until(start.Add(time.Duration(i) * 100 * time.Millisecond)))
+					httpkeytest.Elapse(time.Until(start.Add(time.Duration(i) * 100 * time.Millisecond)))
 					if r, _ := ask(t, limiter, limit, 1); !r.Allowed {
 						t.Fatalf("request %d: %+v", i, r)
 					}
@@ -292,7 +292,7 @@ func TestLeasesAreSpent(t *testing.T) {
 		if r, err := limiter.Allow(t.Context(), of("key", 2, limit)); err != nil || !r.Allowed || r.Remaining != 50 {
 			t.Errorf("what is held, in an outage: %+v, %v", r, err)
 		}
-		elapse(15*time.Second - time.Millisecond) // 15 are owed, and of the 5 the last slot is still to begin
+		httpkeytest.Elapse(15*time.Second - time.Millisecond) // 15 are owed, and of the 5 the last slot is still to begin
 		if _, err := limiter.Allow(t.Context(), of("key", 1, limit)); err == nil {
 			t.Error("a slot that had begun was spent")
 		}
@@ -392,7 +392,7 @@ func TestLeasesHeedForcedCharges(t *testing.T) {
 					if !got.Allowed {
 						denied++
 					}
-					elapse(time.Duration(random.Int64N(2 * int64(time.Second) >> random.IntN(6))).Truncate(time.Microsecond))
+					httpkeytest.Elapse(time.Duration(random.Int64N(2 * int64(time.Second) >> random.IntN(6))).Truncate(time.Microsecond))
 				}
 				t.Logf("%d were spent from leases, %d denied", spent, denied)
 				if spent < 500 || denied < 100 {
@@ -413,7 +413,7 @@ func TestLeasesOnTheWayAreLostToARefund(t *testing.T) {
 		server.latency = func() time.Duration { return time.Second }
 		var group sync.WaitGroup
 		group.Go(func() { _, _ = ask(t, limiter, limit, 1) }) // which takes ahead
-		elapse(1500 * time.Millisecond)
+		httpkeytest.Elapse(1500 * time.Millisecond)
 		group.Go(func() {
 			refund := of("key", -60, limit)
 			refund.Forced = true
@@ -439,7 +439,7 @@ func TestLeasesAreOfOneLimit(t *testing.T) {
 		limiter := NewLimiter(server, &Options{Lease: 30 * time.Second})
 		for i := range 5 {
 			_, _ = ask(t, limiter, low, 1)
-			elapse(time.Duration(i+1) * time.Millisecond)
+			httpkeytest.Elapse(time.Duration(i+1) * time.Millisecond)
 		}
 		held := limiter.leases.young[bucket{"key", ram.Term{Window: 60e6}}].n
 		calls := server.calls
@@ -478,6 +478,3 @@ func TestLeasesAreBounded(t *testing.T) {
 		}
 	})
 }
-
-// elapse lets time go by in a bubble.
-func elapse(d time.Duration) { httpkeytest.Elapse(d) }

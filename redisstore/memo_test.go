@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/internal/charge"
 	"github.com/httpkey/httpkey/internal/ram"
 )
@@ -27,7 +28,7 @@ func bucketOf(payer string) bucket { return bucket{payer, ram.Term{Window: 1e6}}
 
 func (a *asked) ask() (httpkey.Result, error) {
 	a.times++
-	elapse(roundTrip)
+	httpkeytest.Elapse(roundTrip)
 	return a.answer, a.err
 }
 
@@ -80,7 +81,7 @@ func TestDenialsAreRemembered(t *testing.T) {
 					t.Fatalf("%+v, %v", r, err)
 				}
 				for _, request := range tt.requests {
-					elapse(request.after)
+					httpkeytest.Elapse(request.after)
 					before := redis.times
 					r, err := m.allow(bucketOf("key"), limit, request.n, redis.ask)
 					if asks := redis.times > before; asks != request.asks {
@@ -118,7 +119,7 @@ func TestSmallestDenialStays(t *testing.T) {
 				t.Errorf("after %d was asked for, Redis was asked %d times, want %d", request.n, redis.times, request.asked)
 			}
 		}
-		elapse(time.Second) // and then the other counts
+		httpkeytest.Elapse(time.Second) // and then the other counts
 		if _, _ = m.allow(b, limit, 5, redis.ask); redis.times != 4 {
 			t.Error("a denial that is over was told")
 		}
@@ -168,9 +169,9 @@ func TestMemoDecidesAsRedisDoes(t *testing.T) {
 					asks := false
 					r, err := m.allow(b, limit, n, func() (httpkey.Result, error) {
 						asks = true
-						elapse(time.Duration(random.IntN(2000)) * time.Microsecond)
+						httpkeytest.Elapse(time.Duration(random.IntN(2000)) * time.Microsecond)
 						r, err := model.Allow(t.Context(), of(b.payer, n, limit))
-						elapse(time.Duration(random.IntN(2000)) * time.Microsecond)
+						httpkeytest.Elapse(time.Duration(random.IntN(2000)) * time.Microsecond)
 						return r, err
 					})
 					if err != nil {
@@ -184,7 +185,7 @@ func TestMemoDecidesAsRedisDoes(t *testing.T) {
 							t.Fatalf("%d of %v is denied from memory with %+v, but there is %+v", n, b, r, now)
 						}
 					}
-					elapse(time.Duration(random.IntN(60)) * time.Millisecond)
+					httpkeytest.Elapse(time.Duration(random.IntN(60)) * time.Millisecond)
 				}
 				t.Logf("%d of 20,000 were denied from memory", known)
 				if known < 500 {
@@ -210,7 +211,7 @@ func TestForcedChargesEndDenials(t *testing.T) {
 				redis := &asked{answer: httpkey.Result{Limit: limit, RetryAfter: time.Second, ResetAfter: time.Minute}}
 				if meanwhile {
 					go func() {
-						elapse(roundTrip / 2)
+						httpkeytest.Elapse(roundTrip / 2)
 						_, _ = m.charge(refund, items, refunded)
 					}()
 				}
@@ -218,7 +219,7 @@ func TestForcedChargesEndDenials(t *testing.T) {
 				if !meanwhile {
 					_, _ = m.charge(refund, items, refunded)
 				}
-				elapse(1)
+				httpkeytest.Elapse(1)
 				if _, _ = m.allow(bucketOf("key"), limit, 1, redis.ask); redis.times != 2 {
 					t.Errorf("after the refund Redis was asked %d times, want 2", redis.times)
 				}
