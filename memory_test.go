@@ -3,12 +3,16 @@ package httpkey_test
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/httpkeytest"
+	"github.com/httpkey/httpkey/internal/pack"
+	"github.com/httpkey/httpkey/internal/ram"
 	"github.com/httpkey/httpkey/memstore"
 )
 
@@ -143,4 +147,54 @@ func TestUpdatesCountAtOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// oneToken is a store of one token in memory, which tests change in place.
+type oneToken struct {
+	httpkey.TokenStore
+	ram.Holder[httpkey.Token]
+	entry *ram.Entry[httpkey.Token]
+}
+
+func (s *oneToken) Find([32]byte) (*ram.Entry[httpkey.Token], bool) { return s.entry, true }
+func (*oneToken) Token(e *ram.Entry[httpkey.Token]) httpkey.Token   { return pack.Token(e) }
+func (*oneToken) ID(e *ram.Entry[httpkey.Token]) string             { return pack.ID(e) }
+
+// A token that is revoked and loses its networks and limits in one update was at no time valid
+// without them: a request sees it as it was, or as it is.
+func TestUpdatesAreSeenAsAWhole(t *testing.T) {
+	t.Parallel()
+	key, bound := issue(t, newGuard(nil), httpkey.Token{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+	revoked, shut := bound, bound
+	revoked.Networks, revoked.IsActive = nil, false
+	shut.Networks, shut.Limits = nil, limits(httpkey.PerHour(0))
+	var bodies []*ram.Body[httpkey.Token]
+	for _, token := range []httpkey.Token{bound, revoked, shut, revoked} { // which no store would revive
+		bodies = append(bodies, pack.Body(token))
+	}
+	store := &oneToken{entry: pack.Entry(bound)}
+	store.Holder = ram.Hold[httpkey.Token](store, store)
+	handler := httpkey.New(store, memstore.NewLimiter(), nil).Handler(ok)
+
+	var updates sync.WaitGroup
+	done := make(chan struct{})
+	updates.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-done:
+				return
+			default:
+				store.entry.Replace(bodies[i%len(bodies)])
+			}
+		}
+	})
+	for range 20_000 {
+		got := httpkeytest.Get(handler, key).Code
+		if got != http.StatusUnauthorized && got != http.StatusForbidden {
+			t.Errorf("status %d", got)
+			break
+		}
+	}
+	close(done)
+	updates.Wait()
 }

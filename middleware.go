@@ -134,10 +134,11 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 		ctx = b
 	}
 	d := decision{token: token, at: g.clock.Now(), cause: err}
-	if d.reason = g.judge(ctx, r, &d); d.reason != "" || cost == noCharge {
+	own, reason := g.judge(ctx, r, &d)
+	if d.reason = reason; reason != "" || cost == noCharge {
 		return d
 	}
-	d.result, d.charge, d.cause = g.charge(ctx, r, token, d.at, cost)
+	d.result, d.charge, d.cause = g.charge(ctx, r, &d, own, cost)
 	if g.waits {
 		d.at = g.clock.Now()
 	}
@@ -227,21 +228,32 @@ func fill(whole *ram.Whole[Token], t Token) *entry {
 	}, t)
 }
 
-// judge returns why the key of d is not valid where the request comes from.
-func (g *Guard) judge(ctx context.Context, r *http.Request, d *decision) Reason {
-	switch token := d.token; {
+// judge returns why the key of d is not valid where the request comes from, and else the
+// limits of its own that the token has.
+func (g *Guard) judge(ctx context.Context, r *http.Request, d *decision) (own []Limit, why Reason) {
+	token, at := d.token, d.at.UnixMicro()
+	switch {
 	case d.cause != nil:
-		return blame(ctx, ReasonStore)
+		return nil, blame(ctx, ReasonStore)
 	case token == nil:
-		return ReasonUnknown
-	case token.State()&ram.Active == 0:
-		return ReasonInactive
-	case token.Expired(d.at.UnixMicro()):
-		return ReasonExpired
-	case token.State()&ram.Special != 0 && !g.isInNetworks(r, peek(token).Networks):
-		return ReasonNetwork
+		return nil, ReasonUnknown
 	}
-	return ""
+	state := token.State() // before the expiry: see ram.Entry.Replace
+	expired := token.Expired(at)
+	special := &noToken
+	if state&ram.Special != 0 { // one update may revoke a token and take its networks and limits away
+		body := token.Body()
+		state, expired, special = body.State, body.Expired(at), peek(body)
+	}
+	switch {
+	case state&ram.Active == 0:
+		return nil, ReasonInactive
+	case expired:
+		return nil, ReasonExpired
+	case !g.isInNetworks(r, special.Networks):
+		return nil, ReasonNetwork
+	}
+	return special.Limits, ""
 }
 
 // blame returns the reason for want of an answer. A caller who went away is no failure of
@@ -264,13 +276,15 @@ func (g *Guard) isInNetworks(r *http.Request, networks []netip.Prefix) bool {
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
 }
 
-// peek returns the token of a Special entry, to be read only.
-func peek(e *entry) *Token {
-	if full := e.Body().Full; full != nil {
-		return full
+// peek returns the token of the body of an entry that was Special, to be read only.
+func peek(b *ram.Body[Token]) *Token {
+	if b.Full != nil {
+		return b.Full
 	}
-	return &Token{} // it has become another meanwhile
+	return &noToken // it has become another meanwhile
 }
+
+var noToken Token
 
 // copyOf returns a copy of a token, as it is now; the zero Token of nil.
 func (g *Guard) copyOf(e *entry) Token {
@@ -336,27 +350,31 @@ func (g *Guard) termsOf(e *entry) *terms {
 // limitsOf returns the limits of a token or its kind, to be read only.
 func (g *Guard) limitsOf(e *entry) []Limit {
 	if e.State()&ram.Special != 0 {
-		if own := peek(e).Limits; len(own) > 0 {
+		if own := peek(e.Body()).Limits; len(own) > 0 {
 			return own
 		}
 	}
 	return g.termsOf(e).limits
 }
 
-// charge takes the cost of a request from the buckets of its payer. It returns the charge
-// that Options.Charge has edited, if that is set, for its caller to release.
+// charge takes the cost of a request from the buckets of its payer, under the token's own
+// limits or those of its kind. It returns the charge that Options.Charge has edited, if that
+// is set, for its caller to release.
 func (g *Guard) charge(
-	ctx context.Context, r *http.Request, e *entry, at clock.Instant, cost int,
+	ctx context.Context, r *http.Request, d *decision, own []Limit, cost int,
 ) (Result, *pooledCharge, error) {
-	of := g.termsOf(e)
-	if g.buckets != nil && g.options.Charge == nil && e.State()&ram.Special == 0 && isSingle(of.limits) {
-		return g.takeInMemory(e, e.Payer(), of.first, of.inMemory, cost, at), nil, nil
+	e, of, limits := d.token, g.termsOf(d.token), own
+	if len(own) == 0 {
+		limits = of.limits
+		if g.buckets != nil && g.options.Charge == nil && isSingle(limits) {
+			return g.takeInMemory(e, e.Payer(), of.first, of.inMemory, cost, d.at), nil, nil
+		}
 	}
 	c := charges.Get().(*pooledCharge)
-	c.Charge = Charge{Bucket: e.Payer(), Limits: append(c.limits[:0], g.limitsOf(e)...), Cost: cost}
+	c.Charge = Charge{Bucket: e.Payer(), Limits: append(c.limits[:0], limits...), Cost: cost}
 	if g.options.Charge == nil {
 		defer c.release()
-		result, err := g.ask(ctx, e, &c.Charge, at)
+		result, err := g.ask(ctx, e, &c.Charge, d.at)
 		return result, nil, err
 	}
 	c.token = g.copyOf(e)
@@ -364,7 +382,7 @@ func (g *Guard) charge(
 	if cost == 0 { // Admit only looks
 		c.Cost = 0
 	}
-	result, err := g.ask(ctx, e, &c.Charge, at)
+	result, err := g.ask(ctx, e, &c.Charge, d.at)
 	return result, c, err
 }
 

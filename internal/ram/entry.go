@@ -117,7 +117,8 @@ func (e *Entry[T]) Has(d *[32]byte) bool {
 	return differ == 0
 }
 
-// Replace makes e what body says. Callers take turns.
+// Replace makes e what body says. Callers take turns. The State comes last: what is read
+// after a new State is new. After an old one that is Special, a reader goes by the Body alone.
 func (e *Entry[T]) Replace(body *Body[T]) {
 	e.body.Store(body)
 	e.expiredAt.Store(body.ExpiredAt)
@@ -132,10 +133,12 @@ func (e *Entry[T]) State() State { return State(e.state.Load()) }
 
 // Expired reports whether the token has expired at a Unix microsecond. Expiring exactly
 // then is expired.
-func (e *Entry[T]) Expired(at int64) bool {
-	expiredAt := e.expiredAt.Load()
-	return expiredAt != Null && expiredAt <= at
-}
+func (e *Entry[T]) Expired(at int64) bool { return isOver(e.expiredAt.Load(), at) }
+
+// Expired is that of an Entry, as of the same moment as the rest of b.
+func (b *Body[T]) Expired(at int64) bool { return isOver(b.ExpiredAt, at) }
+
+func isOver(expiredAt, at int64) bool { return expiredAt != Null && expiredAt <= at }
 
 // LastUsed returns when the token was last used, in Unix microseconds, or Null.
 func (e *Entry[T]) LastUsed() int64 { return e.lastUsed.Load() }
