@@ -43,7 +43,7 @@ func Body(t httpkey.Token) *ram.Body[httpkey.Token] {
 	texts := [...]string{
 		t.ID, t.Hint, string(t.Kind), t.Label, t.Description, t.User, t.Workspace, t.RotatedFrom, strings.Join(t.Scopes, " "),
 	}
-	if t.More() != "" || slices.ContainsFunc(t.Scopes, isNoWord) {
+	if b.State&ram.Special != 0 || t.More() != "" || slices.ContainsFunc(t.Scopes, isNoWord) {
 		full := t.Clone()
 		b.Full = &full
 		texts = [...]string{id: t.ID, rotatedFrom: t.RotatedFrom, scopes: ""}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/pack"
+	"github.com/httpkey/httpkey/internal/ram"
 )
 
 var at = time.Date(2026, 2, 3, 4, 5, 6, 789_012_000, time.UTC)
@@ -65,6 +66,19 @@ func TestEntriesKeepEveryField(t *testing.T) {
 		if pack.ID(e) != want.ID || e.Digest() != want.Digest || pack.Cursor(e) != want.Cursor() ||
 			pack.RotatedFrom(e) != want.RotatedFrom || e.Payer() != want.Payer() || e.IsCopy() || !pack.Copy(want).IsCopy() {
 			t.Errorf("of %+v: %s, %+v, %s, %s", want, pack.ID(e), pack.Cursor(e), pack.RotatedFrom(e), e.Payer())
+		}
+	}
+}
+
+// A token whose further fields cannot be written as JSON still has its networks and limits: an
+// entry without them would let in what they keep out.
+func TestEntriesKeepNetworksOfOddTokens(t *testing.T) {
+	t.Parallel()
+	want := full()
+	want.RevokedAt = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) // a table's "never"
+	for _, e := range []*ram.Entry[httpkey.Token]{pack.Entry(want), pack.Copy(want)} {
+		if got := pack.Token(e); !reflect.DeepEqual(got, want) || e.Body().Full == nil {
+			t.Errorf("%+v became\n%+v", want, got)
 		}
 	}
 }
