@@ -239,8 +239,15 @@ func isLater(expiry, other time.Time) bool {
 	return !other.IsZero() && (expiry.IsZero() || expiry.After(other))
 }
 
-// stored returns t as every store can keep it: to the microsecond, in UTC.
-func stored(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+// stored returns t as every store can keep it: to the microsecond, in UTC. No time becomes
+// the zero one, by which what has expired would never expire.
+func stored(t time.Time) time.Time {
+	at := t.UTC().Truncate(time.Microsecond)
+	if at.IsZero() && !t.IsZero() {
+		return at.Add(time.Microsecond)
+	}
+	return at
+}
 
 // Created is a token together with its secret. Its JSON is the answer to the
 // request that created the token, the one time that the secret is shown: encode
