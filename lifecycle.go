@@ -153,6 +153,8 @@ func (g *Guard) succeed(ctx context.Context, old Token, expiry time.Time, secret
 	if err == nil || errors.Is(err, ErrInvalidToken) {
 		return stored, err
 	}
+	ctx, cancel := detached(ctx)
+	defer cancel()
 	if found, getErr := g.store.Get(ctx, next.ID); getErr == nil {
 		return found, nil
 	}
@@ -189,6 +191,8 @@ func (g *Guard) retire(ctx context.Context, old Token, successor string, at time
 	case errors.Is(err, ErrConflict):
 		return err
 	}
+	ctx, cancel := detached(ctx)
+	defer cancel()
 	switch t, getErr := g.store.Get(ctx, old.ID); {
 	case getErr != nil:
 		return fmt.Errorf("it is not known whether the end of the old key has changed: %w", errors.Join(err, getErr))
@@ -198,10 +202,15 @@ func (g *Guard) retire(ctx context.Context, old Token, successor string, at time
 	return fmt.Errorf("the old key is as it was: %w", err)
 }
 
-// discard deletes a successor whose secret nobody will see. It takes a second at most, also
-// if ctx has ended: that is why most rotations fail.
+// detached returns a context of a second for what is to be done also if ctx has ended: that is
+// why most rotations fail.
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+}
+
+// discard deletes a successor whose secret nobody will see.
 func (g *Guard) discard(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	ctx, cancel := detached(ctx)
 	defer cancel()
 	if err := g.store.Delete(ctx, id); err != nil {
 		return fmt.Errorf("its successor %s is left, without an owner: %w", id, err)

@@ -218,6 +218,38 @@ func TestRotateOfATokenThatIsDeletedMeanwhile(t *testing.T) {
 	}
 }
 
+// A caller whose time is over when the store has done its part still gets the successor, and
+// leaves none that nobody has the secret of.
+func TestRotateWhoseTimeIsOver(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{"Create", "Update"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		store := httpkeytest.NewStore(memstore.New())
+		guard := httpkey.New(store, memstore.NewLimiter(), nil)
+		_, old := issue(t, guard, httpkey.Token{})
+		store.Before(func(ctx context.Context, _ string) error { return ctx.Err() })
+		store.After(func(ctx context.Context, m string) error {
+			if m == method {
+				cancel()
+			}
+			return ctx.Err()
+		})
+		created, err := guard.Rotate(ctx, old.ID, 0)
+		store.Before(nil)
+		store.After(nil)
+		left, listErr := store.List(t.Context(), httpkey.Filter{RotatedFrom: old.ID})
+		switch kept, getErr := store.Get(t.Context(), old.ID); {
+		case listErr != nil || getErr != nil:
+			t.Fatal(listErr, getErr)
+		case err != nil && (len(left) > 0 || kept.RotatedTo != "" || created.Secret != ""):
+			t.Errorf("after %s: %v; but %d successors are left, and the old token is %+v", method, err, len(left), kept)
+		case err == nil && httpkeytest.Get(guard.Handler(ok), created.Secret.Reveal()).Code != http.StatusOK:
+			t.Errorf("after %s, the successor is not valid", method)
+		}
+		cancel()
+	}
+}
+
 // A key that is revoked while it is being rotated stays so, and has no successor.
 func TestRotateDoesNotResurrect(t *testing.T) {
 	t.Parallel()
