@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"math"
+	"time"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/charge"
@@ -76,12 +77,16 @@ func (q *question) decide(now int64) (each []httpkey.Result, enough bool) {
 	return each, enough
 }
 
+// spare is how long the row of a quota outlives its day or month, for processes whose clocks
+// are late.
+const spare = time.Hour
+
 // fullAt returns when a bucket that is so since now is full, in Unix microseconds of the
-// database's clock.
+// database's clock, or later: from then on its row may be removed.
 func (b *bucket) fullAt(now int64) int64 {
 	switch {
 	case b.IsQuota():
-		return now + b.Terms.Left
+		return now + b.Terms.Left + spare.Microseconds()
 	case b.state.Debt == 0:
 		return now
 	}
