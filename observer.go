@@ -17,9 +17,9 @@ import (
 // A request that a Guard admits and a Require function then refuses makes two events.
 type Observer interface {
 	// Observe is told of one event. It runs on the path of the request: it must
-	// be quick, must not panic, and is called from many goroutines at once. No
-	// event holds a secret or a digest. ctx is the request's; it may be canceled. The
-	// Event is the Observer's own.
+	// be quick, must not panic, and is called from many goroutines at once. No event holds
+	// a digest, nor a secret beside the header of its Request. ctx is the request's; it may
+	// be canceled. The Event is the Observer's own.
 	Observe(ctx context.Context, e *Event)
 }
 
