@@ -103,7 +103,10 @@ func (s *Store) Create(ctx context.Context, t httpkey.Token) (httpkey.Token, err
 		return r.digest, refused
 	})
 	if refused != nil { // an INSERT by hand may have come first; MySQL's error then shows the digest
-		if taken, _ := s.exists(ctx, s.db, r); taken {
+		switch taken, unknown := s.exists(ctx, s.db, r); {
+		case unknown != nil:
+			err = unknown
+		case taken:
 			err = httpkey.ErrConflict
 		}
 	}
