@@ -14,6 +14,7 @@ import (
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/httpkeytest"
+	"github.com/httpkey/httpkey/internal/model"
 	"github.com/httpkey/httpkey/memstore"
 )
 
@@ -214,10 +215,7 @@ func TestUsesShowAtOnce(t *testing.T) {
 func TestRevocationIsAtOnce(t *testing.T) {
 	t.Parallel()
 	const readers = 64
-	rounds := 1000
-	if testing.Short() {
-		rounds = 50
-	}
+	rounds := model.Steps(1000)
 	store := memstore.New()
 	guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{
 		Limits: map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: {httpkey.PerSecond(1_000_000)}},

@@ -15,14 +15,6 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// steps returns how many answers are compared.
-func steps() int {
-	if testing.Short() {
-		return 10_000
-	}
-	return 200_000
-}
-
 // newLimiters are the limiters under their common interface.
 var newLimiters = map[string]func() httpkey.Limiter{
 	"GCRA":   func() httpkey.Limiter { return memstore.NewLimiter() },
@@ -85,7 +77,7 @@ func compare(t *testing.T, limiter httpkey.Limiter, want *model.Limiter, count i
 	for i := range pool {
 		pool[i] = randomLimit(random)
 	}
-	steps, allowed := steps(), 0
+	steps, allowed := model.Steps(200_000), 0
 	for step := range steps {
 		if random.IntN(200) == 0 {
 			pool[random.IntN(len(pool))] = randomLimit(random)

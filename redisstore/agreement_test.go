@@ -11,6 +11,7 @@ import (
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/charge"
 	"github.com/httpkey/httpkey/internal/gcra"
+	limitmodel "github.com/httpkey/httpkey/internal/model"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -145,21 +146,13 @@ func timed(t *testing.T) (redis.Scripter, *miniredis.Miniredis) {
 	return client, server
 }
 
-// agreementSteps returns how many charges are compared.
-func agreementSteps() int {
-	if testing.Short() {
-		return 2000
-	}
-	return 20_000
-}
-
 // GCRA in Redis counts in floating point: its decisions are those of the memory, and
 // its numbers are within what the comment of Limiter says. Both scripts serve its buckets.
 func TestLimiterAgreesWithMemory(t *testing.T) {
 	t.Parallel()
 	client, server := timed(t)
 	limiter, memory := NewLimiter(client, &Options{AskAlways: true}), steadyModel{}
-	charges, times := randomCharges(1, agreementSteps())
+	charges, times := randomCharges(1, limitmodel.Steps(20_000))
 	agree := agreement{t: t, asked: make(map[bucket]int)}
 	for i, c := range charges {
 		server.SetTime(times[i])
@@ -229,7 +222,7 @@ func TestWindowEqualsMemory(t *testing.T) {
 	client, server := timed(t)
 	window := NewWindow(client, &Options{AskAlways: true})
 	memory := logModel{make(map[bucket][]int64), steadyModel{}}
-	charges, times := randomCharges(2, agreementSteps())
+	charges, times := randomCharges(2, limitmodel.Steps(20_000))
 	denied := 0
 	for i, c := range charges {
 		server.SetTime(times[i])

@@ -15,13 +15,6 @@ import (
 	"github.com/httpkey/httpkey/internal/ram"
 )
 
-func steps() int {
-	if testing.Short() {
-		return 20_000
-	}
-	return 200_000
-}
-
 // limiter is the arithmetic, with nothing around it but a map.
 type limiter map[ram.Term]*gcra.Bucket
 
@@ -106,7 +99,7 @@ func TestBucketsAgreeWithTheModel(t *testing.T) {
 			for i := range pool {
 				pool[i] = randomLimit(random)
 			}
-			steps := steps()
+			steps := model.Steps(200_000)
 			for step := range steps {
 				if random.IntN(100) == 0 {
 					pool[random.IntN(len(pool))] = randomLimit(random)
