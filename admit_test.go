@@ -431,3 +431,39 @@ func TestNetworks(t *testing.T) {
 		}
 	}
 }
+
+// More after the response is paid from the bucket that the request was charged to, also where
+// the token has other limits by then.
+func TestChargeAfterALimitHasChanged(t *testing.T) {
+	t.Parallel()
+	limiter := memstore.NewLimiter()
+	guard := httpkey.New(memstore.New(), limiter, nil)
+	before, after := httpkey.PerHour(10), httpkey.PerHour(10)
+	before.Name, after.Name = "before", "after"
+	key, token := issue(t, guard, httpkey.Token{Limits: limits(before)})
+	handler := guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, err := guard.Store().Update(r.Context(), token.ID, func(t *httpkey.Token) error {
+			t.Limits = limits(after)
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		admission, ok := httpkey.AdmissionFrom(r.Context())
+		if !ok {
+			t.Error("there is no admission")
+		} else if err := admission.Charge(r.Context(), 6); err != nil {
+			t.Error(err)
+		}
+	}))
+	httpkeytest.Get(handler, key)
+	for _, tt := range []struct {
+		limit httpkey.Limit
+		want  int
+	}{{before, 3}, {after, 10}} {
+		r, err := limiter.Allow(t.Context(), &httpkey.Charge{Bucket: token.Payer(), Limits: limits(tt.limit)})
+		if err != nil || r.Remaining != tt.want {
+			t.Errorf("of the limit %s, %d remain (%v), want %d", tt.limit.Name, r.Remaining, err, tt.want)
+		}
+	}
+}

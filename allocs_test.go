@@ -36,8 +36,8 @@ func TestAllocations(t *testing.T) {
 			0},
 		{"with two peppers", memstore.New(), httpkey.Options{Pepper: httpkey.Secret(strings.Repeat("p", 32)),
 			PreviousPeppers: []httpkey.Secret{""}}, nil, 10, 10, 8, 8},
-		{"with Options.Charge", memstore.New(), httpkey.Options{Charge: edit}, nil, 3, 4, 0, 0},
-		{"with a plan", memstore.New(), httpkey.Options{Charge: plan}, map[string]string{"plan": "pro"}, 5, 6, 2, 0},
+		{"with Options.Charge", memstore.New(), httpkey.Options{Charge: edit}, nil, 2, 3, 0, 0},
+		{"with a plan", memstore.New(), httpkey.Options{Charge: plan}, map[string]string{"plan": "pro"}, 4, 5, 2, 0},
 		{"wrapped store", wrapped{memstore.New()}, httpkey.Options{}, nil, 4, 5, 2, 2},
 	} {
 		many := httpkey.PerSecond(1_000_000)

@@ -43,7 +43,6 @@ func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bo
 	d := decision{reason: reason}
 	if reason == "" {
 		d = g.decide(r.Context(), r, key, 1)
-		defer d.charge.release()
 	}
 	g.setHeaders(w.Header(), &d)
 	if d.reason != "" {
@@ -63,7 +62,6 @@ func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission,
 		return nil, Error{reason: ReasonLimiter, cause: errNegativeCost}
 	}
 	d, err := g.check(ctx, secret, cost)
-	defer d.charge.release()
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +101,7 @@ type decision struct {
 	token  *entry        // nil: none is known
 	at     clock.Instant // when the key was found valid, or the limiter answered
 	result Result        // the zero Result until the limiter has answered
-	charge *pooledCharge // what the limiter was asked, if Options.Charge is set
+	payer  string        // whose buckets the limiter was asked for
 	reason Reason        // why the request is refused; empty: it is not
 	cause  error         // the error of the store or the limiter
 }
@@ -138,7 +136,7 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 	if d.reason = reason; reason != "" || cost == noCharge {
 		return d
 	}
-	d.result, d.charge, d.cause = g.charge(ctx, r, &d, own, cost)
+	d.result, d.payer, d.cause = g.charge(ctx, r, &d, own, cost)
 	if g.waits {
 		d.at = g.clock.Now()
 	}
@@ -347,43 +345,30 @@ func (g *Guard) termsOf(e *entry) *terms {
 	return &g.apiKeys
 }
 
-// limitsOf returns the limits of a token or its kind, to be read only.
-func (g *Guard) limitsOf(e *entry) []Limit {
-	if e.State()&ram.Special != 0 {
-		if own := peek(e.Body()).Limits; len(own) > 0 {
-			return own
-		}
-	}
-	return g.termsOf(e).limits
-}
-
 // charge takes the cost of a request from the buckets of its payer, under the token's own
-// limits or those of its kind. It returns the charge that Options.Charge has edited, if that
-// is set, for its caller to release.
+// limits or those of its kind, and returns who has paid.
 func (g *Guard) charge(
 	ctx context.Context, r *http.Request, d *decision, own []Limit, cost int,
-) (Result, *pooledCharge, error) {
+) (result Result, payer string, err error) {
 	e, of, limits := d.token, g.termsOf(d.token), own
 	if len(own) == 0 {
 		limits = of.limits
 		if g.buckets != nil && g.options.Charge == nil && isSingle(limits) {
-			return g.takeInMemory(e, e.Payer(), of.first, of.inMemory, cost, d.at), nil, nil
+			return g.takeInMemory(e, e.Payer(), of.first, of.inMemory, cost, d.at), e.Payer(), nil
 		}
 	}
 	c := charges.Get().(*pooledCharge)
+	defer c.release()
 	c.Charge = Charge{Bucket: e.Payer(), Limits: append(c.limits[:0], limits...), Cost: cost}
-	if g.options.Charge == nil {
-		defer c.release()
-		result, err := g.ask(ctx, e, &c.Charge, d.at)
-		return result, nil, err
+	if g.options.Charge != nil {
+		c.token = g.copyOf(e)
+		g.options.Charge(r, &c.token, &c.Charge)
+		if cost == 0 { // Admit only looks
+			c.Cost = 0
+		}
 	}
-	c.token = g.copyOf(e)
-	g.options.Charge(r, &c.token, &c.Charge)
-	if cost == 0 { // Admit only looks
-		c.Cost = 0
-	}
-	result, err := g.ask(ctx, e, &c.Charge, d.at)
-	return result, c, err
+	result, err = g.ask(ctx, e, &c.Charge, d.at)
+	return result, c.Bucket, err
 }
 
 // ask asks the limiter for a charge that a store or Options.Charge may have made wrong.
@@ -425,24 +410,8 @@ type pooledCharge struct {
 }
 
 func (c *pooledCharge) release() {
-	if c != nil {
-		c.token, c.Charge = Token{}, Charge{}
-		charges.Put(c)
-	}
-}
-
-// keep returns a copy of c's Charge that its release does not touch, in one object if it has
-// few limits.
-func (c *pooledCharge) keep() *Charge {
-	if c == nil {
-		return nil
-	}
-	kept := &struct {
-		Charge
-		few [2]Limit
-	}{Charge: c.Charge}
-	kept.Limits = append(kept.few[:0], c.Limits...)
-	return &kept.Charge
+	c.token, c.Charge = Token{}, Charge{}
+	charges.Put(c)
 }
 
 // setHeaders tells a valid key what is left to it.
@@ -488,7 +457,7 @@ func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
 // admit makes of a decision the context of the request that it lets in.
 func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) *admitted {
 	g.tell(ctx, r, d)
-	return &admitted{ctx, g, d.token, d.charge.keep(), d.result}
+	return &admitted{ctx, g, d.token, d.payer, d.result}
 }
 
 // admitted is the context of a request that was let in. Being the context
@@ -497,7 +466,7 @@ type admitted struct {
 	context.Context
 	guard  *Guard // nil: NewContext made it
 	token  *entry
-	edited *Charge // nil: the charge was as it is configured
+	payer  string
 	result Result
 }
 
@@ -522,15 +491,20 @@ func (a *admitted) Format(f fmt.State, _ rune) {
 }
 
 func (a *admitted) admission() *Admission {
-	in := &Admission{Token: a.guard.copyOf(a.token), Result: a.result, guard: a.guard}
-	switch {
-	case a.guard == nil:
-	case a.edited != nil:
-		in.charged = *a.edited
-	default:
-		in.charged = Charge{Bucket: a.token.Payer(), Limits: a.guard.limitsOf(a.token)}
+	result := a.result
+	result.Each = slices.Clone(result.Each)
+	return &Admission{a.guard.copyOf(a.token), result, a.guard, a.payer, result.limits()}
+}
+
+// limits returns those that r is about.
+func (r *Result) limits() (limits []Limit) {
+	for _, one := range r.Each {
+		limits = append(limits, one.Limit)
 	}
-	return in
+	if len(limits) == 0 && r.Limit != (Limit{}) {
+		limits = []Limit{r.Limit}
+	}
+	return limits
 }
 
 // FromContext returns the token of the request that ctx belongs to, and false
@@ -556,10 +530,11 @@ func NewContext(ctx context.Context, t Token) context.Context {
 // Admission is a request that a Guard has let in.
 type Admission struct {
 	Token  Token  // a copy
-	Result Result // what the limiter decided; the zero Limit where there is none
+	Result Result // what the limiter decided; the zero Result where there is no limit
 
-	guard   *Guard
-	charged Charge
+	guard  *Guard
+	payer  string
+	limits []Limit // that were charged
 }
 
 // AdmissionFrom returns the admission of the request that ctx belongs to, and false where
@@ -577,13 +552,12 @@ func AdmissionFrom(ctx context.Context) (*Admission, bool) {
 // negative n gives back, never above full. It waits for the limiter for
 // [Options.Timeout] at most. The error is the limiter's.
 func (a *Admission) Charge(ctx context.Context, n int) error {
-	if a.guard == nil || len(a.charged.Limits) == 0 {
+	if a.guard == nil || len(a.limits) == 0 {
 		return nil
 	}
 	b := budget.New(ctx, a.guard.options.Timeout)
 	defer b.End()
-	c := a.charged
-	c.Cost, c.Forced = n, true
+	c := Charge{Bucket: a.payer, Limits: a.limits, Cost: n, Forced: true}
 	if _, err := a.guard.limiter.Allow(b, &c); err != nil {
 		return fmt.Errorf("httpkey: charge %d: %w", n, err)
 	}
