@@ -176,7 +176,7 @@ func (l *slidingLog) add(now, n int64) {
 	l.moments = append(l.moments, moment{now, n})
 }
 
-// leaving returns the moment that ends the n earliest requests.
+// leaving returns the latest moment of the n earliest requests.
 func (l *slidingLog) leaving(n int64) int64 {
 	i := 0
 	for n -= l.moments[0].n; n > 0; n -= l.moments[i].n {
