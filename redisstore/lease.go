@@ -99,7 +99,7 @@ func (s *leases) spend(b bucket, limit httpkey.Limit, n int) (httpkey.Result, in
 // next returns how much to take ahead besides n. It predicts the demand within reach from the
 // pace since Redis was last asked, and takes enough that the last permit lives as long. It
 // takes nothing for a client that comes once in that time, little for a new client, and at
-// most a quarter of the bucket, so that other processes find permits.
+// most a quarter of the room, so that other processes find permits.
 func (l *lease) next(n int, reach time.Duration, now time.Time) int {
 	expected := float64(reach) * float64(l.spent) / float64(now.Sub(l.asked))
 	if expected < 1 {
@@ -201,8 +201,8 @@ func (l *lease) expire(now time.Time) {
 	l.n = min(l.n, whole)
 }
 
-// add adds the last n slots before end. It counts the earlier slots as if the later ones
-// followed them at once, which is never later than they begin.
+// add adds the last n slots before end. It counts all slots as adjacent, and none as later
+// than it is.
 func (l *lease) add(n int, end time.Time) {
 	if joined := l.end.Add(atMost(l.limit, n)); n == 0 || l.n > 0 && joined.Before(end) {
 		end = joined
