@@ -93,7 +93,7 @@ func TestEveryOutcomeIsObserved(t *testing.T) {
 	})
 }
 
-// discard is a response that nobody reads.
+// discard is a response without a reader.
 type discard struct{}
 
 func (discard) Header() http.Header         { return http.Header{} }

@@ -46,7 +46,7 @@ func TestFeed(t *testing.T) {
 		b.cut(nil)
 		synctest.Wait()
 		update("2")
-		expect(t, s, b, digest(1), "1", nil, 0) // nobody told
+		expect(t, s, b, digest(1), "1", nil, 0) // the feed has not reported it
 		httpkeytest.Elapse(minFeedPause)
 		synctest.Wait()
 		expect(t, s, b, digest(1), "2", nil, 1)

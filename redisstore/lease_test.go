@@ -19,7 +19,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// gcraServer is a server that does what the script does, in the time of a bubble.
+// gcraServer is a server that runs the script in the time of a bubble.
 type gcraServer struct {
 	redis.Scripter
 	mu      sync.Mutex
@@ -49,7 +49,7 @@ func (g *gcraServer) EvalSha(ctx context.Context, _ string, keys []string, args 
 	if at, ok := ctx.Value(moment{}).(*time.Time); ok {
 		*at = now
 	}
-	if len(args) == 7 { // takeScript, which is asked for what is forced
+	if len(args) == 7 { // takeScript, which makes forced charges
 		g.force(cmd, keys[0], now, args)
 		return cmd
 	}
@@ -98,7 +98,7 @@ func (g *gcraServer) wait() {
 	}
 }
 
-// admitted is what was let in, and when.
+// admitted records the admissions and their times.
 type admitted struct {
 	at time.Time
 	n  int
