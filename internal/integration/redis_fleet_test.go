@@ -23,7 +23,7 @@ const (
 
 var fleetLimit = httpkey.Limit{Rate: 200, Burst: 200, Period: time.Second}
 
-// fleetMember is the configuration of a process of the fleet, from its environment.
+// fleetMember is the environment variable that configures a process of the fleet.
 const fleetMember = "HTTPKEY_FLEET_MEMBER"
 
 // admission is the time from which to which one was asked for.

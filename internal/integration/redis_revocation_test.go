@@ -16,7 +16,7 @@ import (
 	"github.com/httpkey/httpkey/redisstore"
 )
 
-// revoker is the server's address, from the environment of the process that revokes.
+// revoker is the environment variable with the server's address for the process that revokes.
 const revoker = "HTTPKEY_REVOKER"
 
 // TestRedisRevoker is the other process: it revokes each ID that it reads.
