@@ -139,7 +139,7 @@ func TestDigestIsComparedAgain(t *testing.T) {
 	}
 }
 
-// wrongNeighbor finds a token for every digest, with one that differs in the last bit.
+// wrongNeighbor returns a token for every digest, whose own digest differs in the last bit.
 type wrongNeighbor struct{ *memstore.Store }
 
 func (s wrongNeighbor) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {

@@ -185,7 +185,7 @@ func TestCallersAreNoOutage(t *testing.T) {
 	})
 }
 
-// The policies beside the default.
+// The policies other than the default.
 func TestFallbackPolicies(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

@@ -243,7 +243,7 @@ func (c *Charge) Validate() error {
 // A bucket that lies ahead of the limiter's clock by more than twice its window counts as
 // empty from now. That happens when the clock is set back.
 //
-// An error means that the limiter made no decision. After three errors a Guard probes the
+// An error means that the limiter made no decision. After three in a row a Guard probes the
 // limiter in the background, on a bucket of the payer "probe", until a probe succeeds.
 //
 // A limiter that can fail may also have the method Fallback() Limiter. It returns a new

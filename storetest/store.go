@@ -788,7 +788,7 @@ func checkDelete(ctx context.Context, b storeBench) error {
 	if err := b.createAll(ctx, s, &gone, &stays); err != nil {
 		return err
 	}
-	if err := b.holds(ctx, other, gone); err != nil { // into the memory of a cache
+	if err := b.holds(ctx, other, gone); err != nil { // a cache has the token in memory now
 		return err
 	}
 	for _, id := range []string{gone.ID, gone.ID, "never there"} {

@@ -121,8 +121,8 @@ func testRefusals(t *testing.T, start starter) {
 			a := start(t, tt.opts)
 			key := tt.key(t, a)
 			lookups, reached := a.store.Calls("Lookup"), a.reached.Load()
-			// A refusal changes nothing, so the same key gets it again, and the
-			// guard comes before the router's own answers.
+			// A refusal changes nothing, so the same key is refused again. The
+			// Guard comes before the router's own answers.
 			paths := []string{"/whoami", Me, "/no/such/route"}
 			if tt.path != "" {
 				paths = []string{tt.path}
