@@ -298,7 +298,7 @@ func TestAdmissionChargeIsBoundedByTheTimeout(t *testing.T) {
 	}
 }
 
-// A request without a limit, or of a test, has nothing to be charged to.
+// Without a limit, or in a context of NewContext, Admission.Charge does nothing.
 func TestAdmissionChargeOfNothing(t *testing.T) {
 	t.Parallel()
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{

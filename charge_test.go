@@ -90,7 +90,7 @@ func TestChargeOfARequest(t *testing.T) {
 				token := tt.token
 				token.ID = "t"
 				key, _ := issue(t, guard, token)
-				for range 2 { // an edit must not change what is configured, or kept
+				for range 2 { // an edit must not change the options or the token
 					if httpkeytest.Get(guard.Handler(ok), key); !reflect.DeepEqual(got, tt.want) {
 						t.Errorf("the limiter was asked %+v, want %+v", got, tt.want)
 					}
@@ -295,7 +295,7 @@ func TestSeveralLimits(t *testing.T) {
 	})
 }
 
-// A payer whose limit changes from request to request keeps what it has used.
+// A payer whose limit changes from request to request keeps its use so far.
 func TestChangingLimitsAdmitNoMore(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

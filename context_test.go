@@ -55,7 +55,7 @@ func TestContextOfNoGuard(t *testing.T) {
 	}
 }
 
-// The admission of a request says what the limiter decided, and charges the same bucket.
+// The admission of a request has the limiter's decision, and charges the same bucket.
 func TestAdmissionFrom(t *testing.T) {
 	t.Parallel()
 	for place, in := range places {

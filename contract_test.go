@@ -124,7 +124,7 @@ func TestRemainingCountsDown(t *testing.T) {
 	}
 }
 
-// A store that returns a neighbor's token must not let anybody in.
+// A Guard admits no request if the store returns a neighbor's token.
 func TestDigestIsComparedAgain(t *testing.T) {
 	t.Parallel()
 	store := wrongNeighbor{memstore.New()}
@@ -139,7 +139,7 @@ func TestDigestIsComparedAgain(t *testing.T) {
 	}
 }
 
-// wrongNeighbor finds a token for every digest, with one that differs in the last bit.
+// wrongNeighbor returns a token for every digest, whose own digest differs in the last bit.
 type wrongNeighbor struct{ *memstore.Store }
 
 func (s wrongNeighbor) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
@@ -149,7 +149,7 @@ func (s wrongNeighbor) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.To
 	return page[0], err
 }
 
-// Stores may wrap what they answer.
+// Stores may wrap their errors.
 func TestWrappedNotFoundIsNotFound(t *testing.T) {
 	t.Parallel()
 	store := httpkeytest.NewStore(memstore.New())

@@ -141,7 +141,7 @@ func ExampleGuard_Issue() {
 	// true
 }
 
-// The answer to the request that creates a key is the one that holds it.
+// Only the response that creates a key holds the key.
 func ExampleCreated() {
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
 	created := must(guard.Issue(context.Background(), httpkey.Token{Label: "laptop"}))

@@ -124,7 +124,7 @@ func fieldsOf(spec *ast.TypeSpec) []*ast.Field {
 	return nil
 }
 
-// parsePackage returns the package in a directory, nil if there is none.
+// parsePackage returns the package in a directory, or nil if there is none.
 func parsePackage(t *testing.T, dir string) *doc.Package {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))

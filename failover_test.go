@@ -185,7 +185,7 @@ func TestCallersAreNoOutage(t *testing.T) {
 	})
 }
 
-// The policies beside the default.
+// The policies other than the default.
 func TestFallbackPolicies(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -366,7 +366,7 @@ func (l unwritable) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Resul
 
 type reading struct{}
 
-// writing is a fault of what is no reading.
+// writing is a Fault of the charges that change a bucket.
 func writing(fault httpkeytest.Fault) httpkeytest.Fault {
 	return func(ctx context.Context, method string) error {
 		if ctx.Value(reading{}) != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/httpkey/httpkey/internal/ram"
 )
 
-// Guard lets requests with a valid key pass, within the key's limits. Make one
+// Guard admits requests with a valid key, within the key's limits. Make one
 // with [New]; it is safe for concurrent use. Close it after the server has shut
 // down, so that no use is lost.
 type Guard struct {
@@ -40,8 +40,8 @@ type Guard struct {
 
 // New returns a Guard over a store and a limiter; nil options mean the
 // defaults. It panics if store or limiter is nil, and with the error of
-// [Options.Validate]: a program that is configured wrongly must not start.
-// [Unlimited] is the limiter for no limit. New does no I/O and starts no goroutine.
+// [Options.Validate]: a misconfigured program must not start. [Unlimited] is the
+// limiter for no limit. New does no I/O and starts no goroutine.
 func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 	if store == nil {
 		panic("httpkey: New needs a TokenStore, as memstore.New() makes one")
@@ -88,16 +88,16 @@ func (g *Guard) reportLimiter(err error) {
 }
 
 // Close writes the uses that are not in the store yet, and ends the background
-// work. Call it when the server has shut down. A Guard goes on answering after
-// it; calling Close again writes what came in between. The error is the
-// store's, or that of ctx if it ends first: a write that is under way then ends
-// when the store lets it. It also tells of uses that were lost before.
+// work. Call it when the server has shut down. A Guard still answers after Close;
+// another Close writes the uses since then. The error is the store's, or that of
+// ctx if ctx ends first: a write in progress then ends when the store returns.
+// The error also reports uses that were lost earlier.
 func (g *Guard) Close(ctx context.Context) error { return g.lastUsed.Close(ctx) }
 
 // Store returns the store that g was made with, for pages that list and change tokens.
 func (g *Guard) Store() TokenStore { return g.store }
 
-// Format keeps the store, and what it may hold, out of a printed Guard.
+// Format keeps the store and its contents out of a printed Guard.
 func (g *Guard) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "httpkey.Guard") }
 
 // ErrInvalidOptions is wrapped by every error of [Options.Validate]. The
@@ -111,36 +111,35 @@ type Options struct {
 	Header string
 
 	// Prefix begins every secret that Issue makes, so that people and secret
-	// scanners know whose it is: a letter, then letters, digits and underscores, at
-	// most 19. Empty: hk. Keys of another prefix are refused, so a change
-	// of it ends all keys issued before, unless ImportedMinLength lets them in.
+	// scanners recognize it. It is a letter, then letters, digits and underscores, at
+	// most 19 in all. Empty: hk. A Guard refuses keys of another prefix, so a changed
+	// Prefix ends all earlier keys, unless ImportedMinLength admits them.
 	Prefix string
 
-	// Pepper makes digests HMAC-SHA-256 under this key instead of SHA-256: a
-	// stolen store is then of no use to check guesses against. At least 32
+	// Pepper makes digests HMAC-SHA-256 under this key instead of SHA-256, so
+	// that a thief of the store cannot check guesses against it. At least 32
 	// bytes; keep it outside the store. Empty: SHA-256.
 	Pepper Secret
 
-	// PreviousPeppers are still accepted, each at the cost of one more Lookup
-	// for a key that is not found before. An empty one stands for SHA-256
-	// without pepper, as for keys from before there was one. Digests cannot be
-	// converted: a previous pepper may go when the keys issued under it are gone.
+	// PreviousPeppers are still accepted. Each costs one more Lookup for a key that
+	// the peppers before it do not find. An empty one stands for SHA-256, the digest
+	// of keys issued without a pepper. Digests cannot be converted: remove a previous
+	// pepper only when the keys issued under it are gone.
 	PreviousPeppers []Secret
 
-	// ImportedMinLength, if not 0, lets in keys issued elsewhere, of whatever
-	// shape: this many to 255 visible ASCII characters, at least 16. See
-	// [Guard.Import]. The Hint then shows the last four characters of a secret that has
-	// no checksum at its end.
+	// ImportedMinLength, if not 0, admits keys issued elsewhere, of any shape: from
+	// this many to 255 visible ASCII characters. It is at least 16. See [Guard.Import].
+	// The Hint of such a key shows its last four characters, which are no checksum.
 	ImportedMinLength int
 
-	// Limits are those of the tokens of a kind that have none of their own. A kind
-	// that is missing has its default: 60 a minute for APIKey, 300 for ServiceToken. An
-	// empty list is no limit at all.
+	// Limits apply to the tokens of a kind that have no limits of their own. A missing
+	// kind has its default: 60 a minute for APIKey, 300 for ServiceToken. An empty list
+	// means no limit.
 	Limits map[Kind][]Limit
 
-	// Charge edits what a request takes, and from whom. It finds the payer, the limits of
-	// the token or its kind, and a cost of 1 filled in. It may share a bucket among the
-	// tokens of a user, choose limits by plan or route, or make a request free:
+	// Charge edits the charge of a request. The payer, the limits of the token or its
+	// kind, and a cost of 1 are filled in. Charge may share a bucket among the tokens of
+	// a user, choose limits by plan or route, or make a request free:
 	//
 	//	func(r *http.Request, t *httpkey.Token, c *httpkey.Charge) {
 	//		if t.User != "" {
@@ -151,45 +150,46 @@ type Options struct {
 	//		}
 	//	}
 	//
-	// It changes no Token, and keeps neither pointer. r is nil in [Guard.Admit]. A charge
-	// that [Charge.Validate] refuses is answered 503 and observed. Nil: nothing is edited.
+	// A change of t has no effect. Charge must keep neither t nor c. r is nil in
+	// [Guard.Admit]. A Guard answers 503, and tells the Observer, if [Charge.Validate]
+	// refuses the charge. Nil: the charge stays as it is.
 	Charge func(r *http.Request, t *Token, c *Charge)
 
-	// ClientAddr returns the address that a request comes from, for the Networks of
-	// tokens. Nil: that of the connection. The invalid address is in no network. An IPv4
-	// address in the form of an IPv6 one is taken as IPv4.
+	// ClientAddr returns the client's address, which a token's Networks must contain.
+	// Nil: the address of the connection. The invalid address is in no network. An
+	// IPv4-mapped IPv6 address counts as IPv4.
 	ClientAddr func(*http.Request) netip.Addr
 
 	// IETFHeaders adds RateLimit-Policy and RateLimit as in
 	// draft-ietf-httpapi-ratelimit-headers-11 to the X-RateLimit headers.
 	IETFHeaders bool
 
-	// LastUsedInterval is how often LastUsed is written to the store: at most
-	// one write for a token in each. 0: a second. Of more than some 100,000 tokens that are
-	// used in one, uses are lost, and [EventFlushFailed] tells how many.
+	// LastUsedInterval is the interval in which LastUsed of a token is written to the
+	// store at most once. 0: a second. If one interval sees uses of more than some
+	// 100,000 tokens, some are lost, and [EventFlushFailed] says how many.
 	LastUsedInterval time.Duration
 
-	// Timeout bounds how long a request waits for the store and the limiter, both
-	// together. 0: 100 ms. What heeds no context is not bounded by it: see the
-	// client options that redisstore and sqlstore ask for.
+	// Timeout bounds how long a request waits for the store and the limiter together.
+	// 0: 100 ms. It does not bound a call that ignores its context: see the client
+	// options that redisstore and sqlstore require.
 	Timeout time.Duration
 
-	// Fallback decides while the limiter is down, as [EventLimiterDown] tells, and about
-	// a bucket that is damaged. Nil: the limiter's own, which counts in the memory of this
-	// process, or else [FailClosed]. [Unlimited] lets all pass.
+	// Fallback decides while the limiter is down, and about a damaged bucket. Nil: the
+	// limiter's own fallback, which counts in the memory of this process, or else
+	// [FailClosed]. [Unlimited] admits every request.
 	//
-	// A limiter is down when it has failed several times and admitted nothing in
-	// between. From then on no request waits for it: twice a second it is tried in
-	// the background, until it is back. So one that can be read and not written stays down.
+	// A limiter is down once it has failed three times without admitting a charge in
+	// between; [EventLimiterDown] says so. From then on no request waits for it: a
+	// goroutine charges it up to twice a second until it is back. So a limiter that can
+	// be read but not written stays down.
 	Fallback Limiter
 
 	// ErrorHandler answers every refused request. Nil: [WriteError].
 	//
-	// It is called once the headers of the refusal are set (Cache-Control,
-	// WWW-Authenticate, Retry-After, and the rate-limit headers where the key
-	// is valid) and may change them; status, Content-Type and body are its to
-	// write. To answer as the live Plane API does, where it differs from its
-	// documentation:
+	// The Guard sets the headers of the refusal first: Cache-Control,
+	// WWW-Authenticate, Retry-After, and the rate-limit headers if the key is valid.
+	// The handler may change them, and writes status, Content-Type and body. This one
+	// answers as the live Plane API does where it differs from its documentation:
 	//
 	//	func(w http.ResponseWriter, r *http.Request, e httpkey.Error) {
 	//		switch {
@@ -207,11 +207,11 @@ type Options struct {
 	//	}
 	ErrorHandler func(http.ResponseWriter, *http.Request, Error)
 
-	// Observer is told what happens; see [SlogObserver]. Nil: nobody.
+	// Observer receives every event; see [SlogObserver]. Nil: none.
 	Observer Observer
 }
 
-// Format prints o's fields, the peppers redacted.
+// Format prints o's fields with the peppers redacted.
 func (o Options) Format(f fmt.State, verb rune) {
 	type fields Options
 	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), fields(o))
@@ -219,8 +219,8 @@ func (o Options) Format(f fmt.State, verb rune) {
 
 const minPepperLength = 32
 
-// Validate reports what is wrong with o, naming the field: an error that wraps
-// [ErrInvalidOptions]. [New] panics with it.
+// Validate reports the first invalid field of o, in an error that wraps
+// [ErrInvalidOptions] and names it. [New] panics with that error.
 func (o *Options) Validate() error {
 	if o == nil {
 		return nil
@@ -265,8 +265,8 @@ func (o *Options) Validate() error {
 	return nil
 }
 
-// withDefaults returns a copy of o in which no default is left open but that of
-// ErrorHandler, which nil serves without an indirection.
+// withDefaults returns a copy of o with the defaults filled in. ErrorHandler, Charge,
+// Fallback and Observer may stay nil.
 func (o *Options) withDefaults() Options {
 	if o == nil {
 		o = &Options{}
@@ -295,7 +295,7 @@ func (o *Options) withDefaults() Options {
 	return d
 }
 
-// connectionAddr returns the address of the peer, the invalid one if there is none.
+// connectionAddr returns the peer's address, or the invalid address if there is none.
 func connectionAddr(r *http.Request) netip.Addr {
 	peer, _ := netip.ParseAddrPort(r.RemoteAddr) // the zero AddrPort has an invalid address
 	return peer.Addr()

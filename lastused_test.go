@@ -262,7 +262,7 @@ func TestHangingTouchDelaysNoRequest(t *testing.T) {
 				for range 100 {
 					asked := time.Now()
 					httpkeytest.Get(guard.Handler(ok), key)
-					if took := time.Since(asked); took != 0 { // in the bubble, time passes only where somebody waits
+					if took := time.Since(asked); took != 0 { // in the bubble, time passes only while all goroutines wait
 						t.Fatalf("a request waited %v", took)
 					}
 					httpkeytest.Elapse(300 * time.Millisecond)
@@ -317,7 +317,7 @@ func TestPendingUsesAreBounded(t *testing.T) {
 				synctest.Wait()
 				use(0, 1) // known, and so not too much
 				again := time.Now()
-				for _, lost := range []bool{true, false} { // what was lost is told once
+				for _, lost := range []bool{true, false} { // a loss is reported once
 					err := guard.Close(t.Context())
 					if err == nil || !strings.Contains(err.Error(), "tokens is not written") ||
 						strings.Contains(err.Error(), " 0 uses are lost") == lost {
@@ -392,7 +392,7 @@ func TestCloseStopsTheBackground(t *testing.T) {
 	})
 }
 
-// slowToken takes four seconds for a batch, whatever its context.
+// slowToken takes four seconds for a batch, and ignores its context.
 type slowToken struct {
 	everyToken
 	batches atomic.Int64
@@ -507,7 +507,7 @@ func TestCloseWithRequestsInFlight(t *testing.T) {
 	}
 }
 
-// last_used in the store never moves backwards, whatever overtakes what.
+// last_used in the store never moves backwards, in any order of uses and writes.
 func TestLastUsedNeverMovesBackwards(t *testing.T) {
 	t.Parallel()
 	tokens, store := newTouching()

@@ -54,7 +54,7 @@ func assertNoTraces(t *testing.T, where, text string, secret string, digest http
 	}
 }
 
-// redactedJSON keeps out of JSON what is there to be seen in it.
+// redactedJSON removes the values that JSON may show.
 type redactedJSON struct {
 	Created *httpkey.Created `json:"-" xml:"-"`
 }

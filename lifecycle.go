@@ -11,17 +11,17 @@ import (
 	"github.com/httpkey/httpkey/internal/name"
 )
 
-// ErrInactive says that a token is revoked or expired, so that it can neither be rotated
-// nor be made valid again: issue a new one.
+// ErrInactive says that a token is revoked or expired. It can neither be rotated nor be
+// made valid again: issue a new one.
 var ErrInactive = errors.New("httpkey: the token is revoked or expired")
 
-// Issue creates a token with the properties of t and returns it as it is stored, with its
-// secret, which nobody can show again.
+// Issue creates a token with the properties of t and returns the stored token with its
+// secret. The secret cannot be recovered later.
 //
-// An empty ID is filled with a new one, and an empty Kind means APIKey. Digest, Hint,
-// IsActive, LastUsed, CreatedAt and all of rotation and revocation are Issue's to set.
-// ExpiredAt must be zero or in the future. Errors come without a secret. They wrap
-// [ErrInvalidToken], which names the field, [ErrConflict], or the store's.
+// An empty ID gets a new one, and an empty Kind means APIKey. Issue sets Digest, Hint,
+// IsActive, LastUsed, CreatedAt and the fields of rotation and revocation itself.
+// ExpiredAt must be zero or in the future. An error comes without a secret. It wraps
+// [ErrInvalidToken] and names the field, or wraps [ErrConflict] or the store's error.
 func (g *Guard) Issue(ctx context.Context, t Token) (Created, error) {
 	t.IsActive, t.CreatedAt, t.LastUsed, t.RotatedFrom, t.rest = true, time.Time{}, time.Time{}, "", rest{}
 	secret := g.newSecret(t.Kind)
@@ -36,13 +36,12 @@ func (g *Guard) Issue(ctx context.Context, t Token) (Created, error) {
 func (g *Guard) newSecret(kind Kind) Secret { return Secret(g.format.Generate(kind == ServiceToken)) }
 
 // Import stores a token for a secret that was issued elsewhere, so that its
-// holder need not change it. [Options.ImportedMinLength] must allow its shape,
-// unless that is our own. IsActive, LastUsed and CreatedAt are as t has them: set IsActive
-// for a key that is to work. The rest is as with [Guard.Issue].
+// holder need not change it. [Options.ImportedMinLength] must allow the secret's shape,
+// unless Issue makes secrets of that shape. Import keeps t's IsActive, LastUsed and
+// CreatedAt: set IsActive for a key that is to work. Otherwise it behaves as [Guard.Issue].
 //
-// Where only the SHA-256 of the keys is known, create tokens with that as
-// their Digest in the store; with a pepper, put an empty one among
-// [Options.PreviousPeppers].
+// If only the SHA-256 of a key is known, create a token with that Digest in the
+// store. If there is a pepper, add an empty one to [Options.PreviousPeppers].
 func (g *Guard) Import(ctx context.Context, secret Secret, t Token) (Token, error) {
 	if !g.format.Accepts(secret.Reveal()) {
 		return Token{}, fmt.Errorf("httpkey: import: %w: Options.ImportedMinLength does not allow a secret of this shape",
@@ -83,20 +82,18 @@ func (g *Guard) create(ctx context.Context, secret Secret, t Token) (Token, erro
 	return g.store.Create(ctx, t)
 }
 
-// Rotate creates a successor of the token of this ID and lets the old key live
-// for the grace period, 0 for not at all, but never beyond its own expiry. The
+// Rotate creates a successor of the token with this ID. The old key stays valid for the
+// grace period, but never beyond its own expiry; a grace of 0 ends it at once. The
 // successor has the same kind, label, description, user, workspace, scopes, limits,
-// networks, metadata and expiry, the old ID as RotatedFrom, and pays from the same bucket.
-// The old token has its ID as RotatedTo.
+// networks, metadata and expiry. It has the old ID as RotatedFrom, and pays from the same
+// bucket. The old token has the successor's ID as RotatedTo.
 //
-// An error comes without a secret, and says whether the old key's end has changed. Then,
-// or after an answer was lost, call Rotate once more with the same ID: it makes another
-// successor, with the expiry that the first one got, also where the old key has ended by
-// the rotation. There is a valid key at every moment, if the store can be read.
+// An error comes without a secret, and says whether the old key's expiry has changed.
+// After an error, or a lost response, call Rotate again with the same ID, even if the
+// rotation has ended the old key. That creates another successor with the original expiry.
 //
 // Errors wrap [ErrNotFound], [ErrInactive], [ErrConflict] if another rotation of the token
-// came in between, [ErrInvalidToken] if the store has what no Guard would put there, or
-// the store's.
+// came in between, [ErrInvalidToken] if the stored token is invalid, or the store's error.
 func (g *Guard) Rotate(ctx context.Context, id string, grace time.Duration) (Created, error) {
 	created, err := g.rotate(ctx, id, grace)
 	if err != nil {
@@ -129,8 +126,8 @@ func (g *Guard) rotate(ctx context.Context, id string, grace time.Duration) (Cre
 	return Created{Token: successor, Secret: secret}, nil
 }
 
-// plannedExpiry returns the expiry of a successor of t: that of t, unless an earlier
-// rotation has cut it short. It is ErrInactive if t was revoked, or has ended by itself.
+// plannedExpiry returns the expiry for a successor of t: the one that t had before a
+// rotation cut it short. The error is ErrInactive if t was revoked or that expiry is past.
 func (t Token) plannedExpiry() (time.Time, error) {
 	expiry := t.ExpiredAt
 	if t.rest.planned != nil {
@@ -142,7 +139,8 @@ func (t Token) plannedExpiry() (time.Time, error) {
 	return expiry, nil
 }
 
-// succeed stores a successor of old. If the answer was lost, it looks whether it is there.
+// succeed stores a successor of old. After an error it checks whether the store has the
+// successor all the same: the answer may have been lost.
 func (g *Guard) succeed(ctx context.Context, old Token, expiry time.Time, secret Secret) (Token, error) {
 	next := old.Clone()
 	next.ID = name.NewID(time.Now())
@@ -161,9 +159,9 @@ func (g *Guard) succeed(ctx context.Context, old Token, expiry time.Time, secret
 	return Token{}, err
 }
 
-// retire ends old at a moment, if it does not end before, and names its successor in it,
-// unless it has got another one since old was read. If the answer was lost, it looks
-// whether that is done.
+// retire makes old expire at a moment, unless it expires earlier, and names its successor.
+// It fails if old got another successor since it was read. After an error it checks whether
+// the store made the change all the same: the answer may have been lost.
 func (g *Guard) retire(ctx context.Context, old Token, successor string, at time.Time) error {
 	_, err := g.store.Update(ctx, old.ID, func(t *Token) error {
 		if !t.IsActive {
@@ -182,7 +180,7 @@ func (g *Guard) retire(ctx context.Context, old Token, successor string, at time
 		t.RotatedTo = successor
 		return nil
 	})
-	if err == nil || errors.Is(err, ErrNotFound) { // it was deleted meanwhile, and so has ended
+	if err == nil || errors.Is(err, ErrNotFound) { // a deleted key has ended too
 		return nil
 	}
 	switch {
@@ -218,10 +216,10 @@ func (g *Guard) discard(ctx context.Context, id string) error {
 	return nil
 }
 
-// Revoke makes the token of this ID inactive for good, notes when and for which reason, and
-// keeps it for audit; [TokenStore.Delete] removes one. The reason is for people, at most 255
-// characters; it may be empty. Revoking twice is no error, and changes nothing. Errors wrap
-// [ErrNotFound], [ErrInvalidToken] or the store's.
+// Revoke makes the token with this ID inactive for good, and records the time and the
+// reason. The token stays for audit; [TokenStore.Delete] removes it. The reason is for
+// people, at most 255 characters; it may be empty. A second Revoke is no error and changes
+// nothing. Errors wrap [ErrNotFound], [ErrInvalidToken] or the store's error.
 func (g *Guard) Revoke(ctx context.Context, id, reason string) error {
 	revoked := false
 	t, err := g.store.Update(ctx, id, func(t *Token) error {
@@ -243,10 +241,9 @@ func (g *Guard) Revoke(ctx context.Context, id, reason string) error {
 
 var errNothingToDo = errors.New("httpkey: the token is so already")
 
-// Masked returns what may be shown of t's secret, by which people recognize it: the
-// beginning that all of its kind have, and its Hint, as in hk_k_…a1B2. Where
-// [Options.ImportedMinLength] lets in keys of other shapes, the beginning is not known
-// and left out.
+// Masked returns the public part of t's secret, by which people recognize it: the
+// beginning that all keys of its kind share, and its Hint, as in hk_k_…a1B2. If
+// [Options.ImportedMinLength] admits keys of other shapes, Masked leaves the beginning out.
 func (g *Guard) Masked(t Token) string {
 	if g.format.MinImported > 0 {
 		return "…" + t.Hint
@@ -257,17 +254,16 @@ func (g *Guard) Masked(t Token) string {
 // ninetyDays is the customary age at which a key is replaced, or given up if unused.
 const ninetyDays = 90 * 24 * time.Hour
 
-// Due yields the valid tokens among those that f selects that are at least
-// this old, newest first: they are due for rotation. An age of 0 or less means
-// 90 days. It reads pages of f.Limit tokens as the loop goes on; an error of the
-// store is yielded last.
+// Due yields the tokens that are due for rotation: those that f selects, that are valid
+// and at least this old, newest first. An age of 0 or less means 90 days. It reads a page
+// of f.Limit tokens at a time; it yields an error of the store last.
 func (g *Guard) Due(ctx context.Context, f Filter, age time.Duration) iter.Seq2[Token, error] {
 	return g.validSince(ctx, f, age, func(t Token) time.Time { return t.CreatedAt })
 }
 
-// Unused yields the valid tokens among those that f selects that nobody has used
-// for this long, or at all since they were created that long ago. For the rest
-// it is as [Guard.Due].
+// Unused yields the tokens that f selects, that are valid and were not used for at least
+// this long. A token that was never used counts from its creation. Otherwise Unused
+// behaves as [Guard.Due].
 func (g *Guard) Unused(ctx context.Context, f Filter, idle time.Duration) iter.Seq2[Token, error] {
 	return g.validSince(ctx, f, idle, func(t Token) time.Time {
 		if t.LastUsed.After(t.CreatedAt) {
@@ -277,7 +273,7 @@ func (g *Guard) Unused(ctx context.Context, f Filter, idle time.Duration) iter.S
 	})
 }
 
-// validSince yields the valid tokens whose moment lies at least age back.
+// validSince yields the valid tokens whose moment is at least age ago.
 func (g *Guard) validSince(
 	ctx context.Context, f Filter, age time.Duration, moment func(Token) time.Time,
 ) iter.Seq2[Token, error] {

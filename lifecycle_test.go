@@ -104,7 +104,7 @@ func TestIssueRefusesBadTokens(t *testing.T) {
 	issue(t, guard, httpkey.Token{Scopes: []string{long[:255], "!#[]~"}})
 }
 
-// Every store can keep what Issue gives it: microseconds, in UTC.
+// Issue passes times in microseconds and UTC, which every store can keep.
 func TestTimesAreStoredToTheMicrosecond(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -30,7 +30,7 @@ func TestLimitValidate(t *testing.T) {
 		{"Burst", httpkey.Limit{Rate: 1, Burst: math.MaxInt, Period: time.Second}},
 		// just overflows the debt
 		{"Burst", httpkey.Limit{Rate: 1 << 12, Burst: 1 << 20, Period: 1<<41*time.Microsecond + 1}},
-		// 2^65, of which the low word is 0
+		// 2^65, whose low word is 0
 		{"Burst", httpkey.Limit{Rate: 1 << 30, Period: 1 << 35 * time.Microsecond}},
 		{"Burst", httpkey.Limit{Rate: 1, Burst: 300 * 366, Period: 24 * time.Hour}}, // 300 years to fill
 		{"Burst", httpkey.Limit{Rate: 1, Period: math.MaxInt64 / 1000 * 1000}},      // the same at once

@@ -18,8 +18,8 @@ import (
 // limiter could apply. The message names the field.
 var ErrInvalidLimit = errors.New("httpkey: invalid limit")
 
-// Limit is how many requests pass in a period, and how many of them at once; or, with a
-// Calendar, how many pass in a day or a month.
+// Limit is the number of requests that pass in a period, and the number that pass at once.
+// With a Calendar it is the number of requests that pass in a day or a month.
 //
 // A Rate of 0 admits nothing: PerMinute(0) says "no access". The zero Limit is invalid.
 type Limit struct {
@@ -30,8 +30,8 @@ type Limit struct {
 	Calendar Calendar      // empty: the limit refills steadily
 }
 
-// Calendar makes a [Limit] a quota that is whole again at 00:00 UTC: "day" of each day,
-// "month" of the first day of each month.
+// Calendar makes a [Limit] a quota, which resets at 00:00 UTC: "day" on each day, "month"
+// on the first day of each month.
 type Calendar string
 
 const (
@@ -56,17 +56,16 @@ func PerMonth(n int) Limit { return Limit{Rate: n, Calendar: monthly} }
 
 const (
 	maxLimitName = 64
-	// maxDebt bounds Burst × Period in request-microseconds: an int64 holds twice as
-	// much, which a forced charge may owe, and a sum with it.
+	// maxDebt bounds Burst × Period in request-microseconds. A forced charge may owe twice
+	// as much, and an int64 must hold that and a sum with it.
 	maxDebt = 1 << 61
 )
 
 // Validate reports why no limiter could apply l: an error that wraps
 // [ErrInvalidLimit] and names the field.
 //
-// Besides the signs, it asks that Burst × Period stays within 2^61 request-microseconds
-// (a million requests a day is 4 percent of that), and that an empty bucket fills within
-// 146 years.
+// Burst × Period must stay within 2^61 request-microseconds; a million requests a day is 4
+// percent of that. An empty bucket must fill within 146 years.
 func (l Limit) Validate() error {
 	l = l.Resolve()
 	switch {
@@ -91,7 +90,7 @@ func (l Limit) Validate() error {
 	return nil
 }
 
-// validateLimits is Validate for limits that apply together.
+// validateLimits validates limits that apply together.
 func validateLimits(limits []Limit) error {
 	if len(limits) > maxLimits {
 		return fmt.Errorf("%w: there are %d, at most %d apply together", ErrInvalidLimit, len(limits), maxLimits)
@@ -110,8 +109,8 @@ func validateLimits(limits []Limit) error {
 	return nil
 }
 
-// Resolve returns l as limiters apply it: with Burst filled in, and Period in whole
-// microseconds. It does not validate.
+// Resolve returns l as limiters apply it: with Burst filled in, and Period rounded up to a
+// microsecond. It does not validate l.
 func (l Limit) Resolve() Limit {
 	if rest := l.Period % time.Microsecond; rest > 0 && l.Period < math.MaxInt64-time.Microsecond {
 		l.Period += time.Microsecond - rest
@@ -123,8 +122,8 @@ func (l Limit) Resolve() Limit {
 }
 
 // Window returns the time in which an empty bucket of l fills, rounded up to a
-// microsecond. It names the bucket, together with the payer and the Name: limits of one
-// window share what was used. For a quota it is about a day or a month.
+// microsecond. The payer, the Name and the window name the bucket, so limits of one
+// window share it. The window of a quota is 24 hours or 31 days.
 func (l Limit) Window() time.Duration {
 	switch l.Calendar {
 	case daily:
@@ -138,13 +137,13 @@ func (l Limit) Window() time.Duration {
 	return time.Duration(l.terms().Window()) * time.Microsecond
 }
 
-// terms is l as the arithmetic has it; l is resolved, valid and no quota.
+// terms returns l for the arithmetic of package gcra; l is resolved, valid and no quota.
 func (l Limit) terms() gcra.Terms {
 	return gcra.Terms{Rate: int64(l.Rate), Burst: int64(l.Burst), Period: l.Period.Microseconds()}
 }
 
-// Span returns the day or the month that now is in, in UTC: from start until just before
-// end. The empty Calendar has none, and returns zero times.
+// Span returns the day or the month of now in UTC: it begins at start and ends just before
+// end. The empty Calendar returns zero times.
 func (c Calendar) Span(now time.Time) (start, end time.Time) {
 	year, month, day := now.UTC().Date()
 	switch c {
@@ -158,7 +157,7 @@ func (c Calendar) Span(now time.Time) (start, end time.Time) {
 	return time.Time{}, time.Time{}
 }
 
-// limitJSON is a Limit on the wire.
+// limitJSON is the JSON form of a Limit.
 type limitJSON struct {
 	Name     string   `json:"name,omitempty"`
 	Rate     int      `json:"rate"`
@@ -167,8 +166,8 @@ type limitJSON struct {
 	Calendar Calendar `json:"calendar,omitempty"`
 }
 
-// MarshalJSON writes {"rate": 60, "burst": 60, "period": 60}, the period in seconds, or
-// {"rate": 5000, "calendar": "month"}, and the name if there is one.
+// MarshalJSON writes {"rate": 60, "burst": 60, "period": 60} with the period in seconds, or
+// {"rate": 5000, "calendar": "month"}. It adds the name if there is one.
 func (l Limit) MarshalJSON() ([]byte, error) {
 	wire := limitJSON{Name: l.Name, Rate: l.Rate, Calendar: l.Calendar}
 	if l.Calendar == "" {
@@ -178,7 +177,7 @@ func (l Limit) MarshalJSON() ([]byte, error) {
 	return json.Marshal(wire)
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote.
+// UnmarshalJSON reads the output of MarshalJSON.
 func (l *Limit) UnmarshalJSON(text []byte) error {
 	var wire limitJSON
 	if err := json.Unmarshal(text, &wire); err != nil {
@@ -192,30 +191,29 @@ func (l *Limit) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// Charge is what a request takes, and from whom: its Cost from each of the Limits, or
-// nothing at all.
+// Charge is the price of a request. A limiter takes Cost from the payer's bucket of each
+// of Limits, or takes nothing.
 type Charge struct {
-	// Bucket names the payer. Names that begin with "token:", "user:", "workspace:" and
-	// "anonymous:" are those of tokens, their users and workspaces, and of requests
-	// without a key; choose another beginning for payers of your own.
+	// Bucket names the payer. The beginnings "token:", "user:", "workspace:" and
+	// "anonymous:" mean tokens, users, workspaces and requests without a key. Payers of
+	// your own need another beginning.
 	Bucket string
 
-	// Limits apply together; at most 8. Limits of the same Name must have different
-	// windows. None admits everything.
+	// Limits apply together; there are at most 8. Limits with the same Name must have
+	// different windows. A charge without limits is always admitted.
 	Limits []Limit
 
-	// Cost is how much is taken; 0 takes nothing and is admitted unless a limit has a
-	// Rate of 0. It is negative only in a refund, which is Forced.
+	// Cost is the number of requests to take. A cost of 0 takes nothing and is admitted
+	// unless a limit has a Rate of 0. Only a refund, which is Forced, has a negative Cost.
 	Cost int
 
-	// Forced takes Cost whether there is room or not, down to one Burst below empty. A
-	// negative Cost gives back, up to full. A forced charge is always admitted.
+	// Forced takes Cost even without room, down to one Burst below empty. A negative Cost
+	// gives back, up to full. A limiter always admits a forced charge.
 	Forced bool
 }
 
 // Validate reports why no limiter could apply c: an error that wraps [ErrInvalidLimit].
-// It is the first step of every [Limiter]. A Cost above Burst is no error: see
-// [Result.RetryAfter].
+// Every [Limiter] calls it first. A Cost above Burst is no error: see [Result.RetryAfter].
 func (c *Charge) Validate() error {
 	if c.Cost < 0 && !c.Forced {
 		return fmt.Errorf("%w: Cost is %d, it must not be negative unless the charge is Forced", ErrInvalidLimit, c.Cost)
@@ -228,60 +226,59 @@ func (c *Charge) Validate() error {
 
 // Limiter decides whether a payer has room for a request.
 //
-// A payer has a bucket for each Name and [Limit.Window]. A bucket keeps which part of its
-// window is owed, so that a limit that is raised or lowered keeps what was used in
-// proportion. (A strict window and a quota keep how many were let in.) A bucket that was
-// never used, or is full again, is the same as none: an implementation may forget it, and
-// must bound what it remembers.
+// A payer has a bucket for each Name and [Limit.Window]. A bucket keeps the part of its
+// window that is owed, so a raised or lowered limit keeps the use in proportion. A strict
+// window and a quota keep the number of admitted requests instead. A bucket that was never
+// used, or is full again, is the same as none: an implementation may forget it, and must
+// bound its memory.
 //
 // Allow takes c.Cost from the buckets of all of c.Limits, or from none. It MUST
 //
-//   - answer what [Charge.Validate] refuses with its error, and change nothing;
-//   - admit exactly as many as every limit has room for, however many callers there are;
-//   - take nothing when it does not admit, so that asking again is free;
-//   - keep payers, and Names, that differ in any byte apart;
-//   - never change c or keep it after it returned.
+//   - return the error of [Charge.Validate], if there is one, and then change nothing;
+//   - admit exactly as many requests as every limit has room for, under any concurrency;
+//   - take nothing when it denies, so that a retry is free;
+//   - keep payers apart, and Names, that differ in any byte;
+//   - neither change c nor keep it after the return.
 //
-// A bucket that lies ahead of the limiter's clock by more than twice its window, as after
-// a clock was set back, is empty as of now.
+// A bucket that lies ahead of the limiter's clock by more than twice its window counts as
+// empty from now. That happens when the clock is set back.
 //
-// An error means that there was no decision: it is neither yes nor no. After several
-// a Guard tries the limiter in a goroutine of its own, on a bucket of the payer "probe",
-// until there is none.
+// An error means that the limiter made no decision. After three in a row a Guard probes the
+// limiter in the background, on a bucket of the payer "probe", until a probe succeeds.
 //
-// A limiter that can fail may have the method Fallback() Limiter: a new limiter in
-// memory, of the same kind, which stands in for it while it is down.
+// A limiter that can fail may also have the method Fallback() Limiter. It returns a new
+// limiter in memory, of the same kind, which decides while the limiter is down.
 //
 // Implementations are safe for concurrent use. The package storetest proves
 // these rules for an implementation of your own.
 type Limiter interface {
-	// Allow decides on a charge.
+	// Allow decides on a charge, as described above.
 	Allow(ctx context.Context, c *Charge) (Result, error)
 }
 
-// Result is a limiter's decision and what is left.
+// Result is the decision of a limiter and the state of the bucket after it.
 type Result struct {
 	Allowed   bool  // whether the cost was taken
 	Limit     Limit // the limit that binds, resolved; the zero Limit where there is none
-	Remaining int   // how many could be taken now; never negative
+	Remaining int   // the cost that would pass now; never negative
 
-	// ResetAfter is how long it takes until all of Burst is there again; 0 if it is.
+	// ResetAfter is the time until the bucket is full; 0 if it is full.
 	ResetAfter time.Duration
-	// RetryAfter is how long it takes until this cost would pass, if nobody else asks; 0
-	// if it passed. It is 0, too, where the cost can never pass, because the Rate is 0 or
-	// the cost above Burst.
+	// RetryAfter is the time until this cost would pass if no other request came; 0 if it
+	// passed. It is also 0 if the cost can never pass, because the Rate is 0 or the cost is
+	// above Burst.
 	RetryAfter time.Duration
 
-	Each []Result // of each limit, where there are several; Allowed there says that this one had room
+	Each []Result // one for each of several limits; Allowed there says that this limit had room
 }
 
-// never reports whether what was denied can never pass.
+// never reports whether r denies a cost that can never pass.
 func (r *Result) never() bool { return !r.Allowed && r.RetryAfter == 0 }
 
-// Join returns the decision on c of what was found of each of its limits, in their order:
-// admitted if all have room. It carries the numbers of the limit that binds. That is the
-// one with the longest RetryAfter if some have no room, and else the one with the
-// smallest part left. Join keeps each.
+// Join returns the decision on c from the results of its limits, in their order. It admits
+// c if all limits have room. The numbers are those of the limit that binds: one that can
+// never admit c, else the one with the longest RetryAfter, else the one with the smallest
+// part left. Join keeps each.
 func (c *Charge) Join(each []Result) Result {
 	switch len(each) {
 	case 0:
@@ -300,7 +297,7 @@ func (c *Charge) Join(each []Result) Result {
 	return joined
 }
 
-// binds reports whether r leaves a request less than other does.
+// binds reports whether r is more restrictive than other.
 func (r *Result) binds(other *Result) bool {
 	switch {
 	case r.Allowed != other.Allowed:
@@ -313,25 +310,25 @@ func (r *Result) binds(other *Result) bool {
 	return int64(r.Remaining)*int64(other.Limit.Burst) < int64(other.Remaining)*int64(r.Limit.Burst)
 }
 
-// Unlimited is the Limiter that always admits. It says aloud that there is no
-// limit: [New] refuses a nil Limiter. Its results carry the zero Limit, so
-// responses have no rate-limit headers.
+// Unlimited is the Limiter that always admits. A program names it explicitly, because
+// [New] refuses a nil Limiter. Its results carry the zero Limit, so responses have no
+// rate-limit headers.
 var Unlimited Limiter = unlimited{}
 
 type unlimited struct{}
 
 func (unlimited) Allow(context.Context, *Charge) (Result, error) { return Result{Allowed: true}, nil }
 
-// FailClosed is the Limiter that never decides, as [Options.Fallback] for programs
-// that would rather answer 503 than let more pass than the limit.
+// FailClosed is the Limiter that always returns [ErrUnavailable]. Set it as
+// [Options.Fallback] in a program that must answer 503 rather than exceed a limit.
 var FailClosed Limiter = failClosed{}
 
 type failClosed struct{}
 
 func (failClosed) Allow(context.Context, *Charge) (Result, error) { return Result{}, ErrUnavailable }
 
-// newFailover returns a Limiter around a limiter that can fail. It tells report of the
-// limiter's outages: with an error when it goes down, and with nil when it is back.
+// newFailover returns a Limiter around a limiter that can fail. It calls report with an
+// error when the limiter goes down, and with nil when it is back.
 func newFailover(limiter, fallback Limiter, timeout time.Duration, report func(error)) Limiter {
 	if fallback == nil {
 		fallback = FailClosed
@@ -340,8 +337,8 @@ func newFailover(limiter, fallback Limiter, timeout time.Duration, report func(e
 		}
 	}
 	return failover.New(limiter, fallback, failover.Options[*Charge, Result]{
-		// A charge: a limiter that can be read and not written is still down. The limit
-		// has room for the probes of any number of processes.
+		// The probe is a charge, because a limiter that can be read but not written is still
+		// down. The limit has room for the probes of many processes.
 		Probe:    &Charge{Bucket: "probe", Limits: []Limit{PerSecond(1009)}, Cost: 1},
 		IsCharge: func(c *Charge, r Result) bool { return c.Cost > 0 && r.Allowed },
 		IsFinal:  func(err error) bool { return errors.Is(err, ErrInvalidLimit) },

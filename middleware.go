@@ -18,14 +18,14 @@ import (
 	"github.com/httpkey/httpkey/internal/ram"
 )
 
-// Handler returns the middleware: it calls next for a request that passes, and
-// answers the others itself. It wraps neither the ResponseWriter nor the body.
-// A response to a request that passed carries the rate-limit headers, whatever
-// next answers.
+// Handler returns the middleware. It calls next for a request that it admits, and
+// answers every other request itself. It wraps neither the ResponseWriter nor the body.
+// The response to an admitted request carries the rate-limit headers, whatever next
+// answers.
 //
-// A request with a valid key costs quota whatever its method; put a handler of
-// CORS preflights, which carry no key, around this one. One Guard inside another
-// takes from both, and the inner one's token is the request's.
+// A request with a valid key costs quota, whatever its method. Put a handler of CORS
+// preflights, which carry no key, around this one. If one Guard stands inside another,
+// both charge the request, and the context has the token of the inner one.
 func (g *Guard) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r, ok := g.Check(w, r); ok {
@@ -34,10 +34,9 @@ func (g *Guard) Handler(next http.Handler) http.Handler {
 	})
 }
 
-// Check is [Guard.Handler] for frameworks with handlers of their own, such as
-// gin and echo. If it returns true, go on with the request that it returns,
-// which has the token in its context. If it returns false, the response is
-// written: stop.
+// Check is [Guard.Handler] for frameworks with their own handler types, such as
+// gin and echo. If Check returns true, continue with the returned request, which has
+// the token in its context. If it returns false, it has written the response: stop.
 func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bool) {
 	key, reason := g.extract(r.Header)
 	d := decision{reason: reason}
@@ -52,11 +51,12 @@ func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bo
 	return r.WithContext(g.admit(r.Context(), r, &d)), true
 }
 
-// Admit decides about a secret that came by another way than a request header, over gRPC,
-// say. It takes cost from the limits and counts as a use; a cost of 0 only looks, and does
-// neither. It waits for the store and the limiter for [Options.Timeout] at most.
+// Admit decides on a secret that did not come in a request header, but over gRPC, say. It
+// takes cost from the limits and notes a use of the token. A cost of 0 does neither, but
+// still asks the limiter. Admit waits for the store and the limiter for [Options.Timeout]
+// at most.
 //
-// The error is an [Error]. Admit knows no address: a token with Networks is refused.
+// The error is an [Error]. Admit knows no address, so it refuses a token with Networks.
 func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission, error) {
 	if cost < 0 {
 		return nil, Error{reason: ReasonLimiter, cause: errNegativeCost}
@@ -70,9 +70,8 @@ func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission,
 
 var errNegativeCost = fmt.Errorf("%w: the cost of an Admit must not be negative", ErrInvalidLimit)
 
-// Verify returns the token of a secret that came by another way than a request
-// header. It takes no quota and asks no limiter; it does count as a use. Else it is as
-// [Guard.Admit].
+// Verify returns the token of a secret that did not come in a request header. It calls no
+// limiter, but notes a use of the token. Otherwise it behaves as [Guard.Admit].
 func (g *Guard) Verify(ctx context.Context, secret string) (Token, error) {
 	d, err := g.check(ctx, secret, noCharge)
 	if err != nil {
@@ -83,7 +82,7 @@ func (g *Guard) Verify(ctx context.Context, secret string) (Token, error) {
 	return g.copyOf(d.token), nil
 }
 
-// check decides where there is no request, and tells of a refusal.
+// check decides without a request, and reports a refusal to the Observer.
 func (g *Guard) check(ctx context.Context, secret string, cost int) (decision, error) {
 	d := decision{reason: g.shape(secret)}
 	if d.reason == "" {
@@ -96,26 +95,26 @@ func (g *Guard) check(ctx context.Context, secret string, cost int) (decision, e
 	return d, nil
 }
 
-// decision is what is found out about a request, step by step.
+// decision is the state of a request, which each step extends.
 type decision struct {
-	token  *entry        // nil: none is known
-	at     clock.Instant // when the key was found valid, or the limiter answered
+	token  *entry        // nil: no token is known
+	at     clock.Instant // when the store or the limiter answered, whichever came last
 	result Result        // the zero Result until the limiter has answered
 	payer  string        // whose buckets the limiter was asked for
 	reason Reason        // why the request is refused; empty: it is not
 	cause  error         // the error of the store or the limiter
 }
 
-// entry is a token: in the memory of its store, or in that of the request alone.
+// entry is a token in the memory of its store, or of this request alone.
 type entry = ram.Entry[Token]
 
-// noCharge, in place of a cost, is for a key that is only verified.
+// noCharge is the cost in a Verify, which calls no limiter.
 const noCharge = -1
 
-// decide takes a key through every step. r is nil where there is no request.
+// decide takes a key through every step. r is nil in Admit and Verify.
 func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost int) decision {
 	token, known := g.recall(key)
-	if token == nil && !g.format.Accepts(key) { // memory needs no checksum
+	if token == nil && !g.format.Accepts(key) { // a key that is in memory needs no checksum
 		return decision{reason: ReasonMalformed}
 	}
 	var err error
@@ -156,8 +155,8 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 	return d
 }
 
-// extract returns the one key in h, if it looks like one, or why it has none. It looks at
-// no other header, and never at the URL.
+// extract returns the only key in h, or the reason why h has none of the right shape. It
+// looks at no other header, and never at the URL.
 func (g *Guard) extract(h http.Header) (key string, reason Reason) {
 	lines := h[g.options.Header]
 	if len(lines) > 1 {
@@ -179,8 +178,8 @@ func (g *Guard) shape(key string) Reason {
 	return ""
 }
 
-// recall finds the token of a key under the current pepper or a previous one in memory; if
-// it is not known there, the store has to be asked.
+// recall finds the token of a key in memory, under the current pepper or a previous one. If
+// known is false, only a Lookup in the store can tell.
 func (g *Guard) recall(key string) (token *entry, known bool) {
 	if g.memory == nil {
 		return nil, false
@@ -194,14 +193,14 @@ func (g *Guard) recall(key string) (token *entry, known bool) {
 	return nil, true
 }
 
-// lookup is a question to a store: the time that it may take, and the token that it finds,
-// in one object.
+// lookup holds the budget of a Lookup and the token that it finds in one object, to save
+// an allocation.
 type lookup struct {
 	budget.Budget
 	found ram.Whole[Token]
 }
 
-// lookup finds the token of a key in the store, nil if there is none.
+// lookup finds the token of a key in the store; it returns nil if there is none.
 func (g *Guard) lookup(l *lookup, key string) (*entry, error) {
 	for _, digest := range g.digesters {
 		d := Digest(digest(key))
@@ -210,7 +209,7 @@ func (g *Guard) lookup(l *lookup, key string) (*entry, error) {
 		case errors.Is(err, ErrNotFound):
 		case err != nil:
 			return nil, err
-		// A store that folds case or compares prefixes must not let a wrong key in.
+		// A store that folds case or compares prefixes must not admit a wrong key.
 		case token.Digest.equal(&d):
 			return fill(&l.found, token), nil
 		}
@@ -254,8 +253,8 @@ func (g *Guard) judge(ctx context.Context, r *http.Request, d *decision) (own []
 	return special.Limits, ""
 }
 
-// blame returns the reason for want of an answer. A caller who went away is no failure of
-// the part that was asked.
+// blame returns the reason for a missing answer: asked, unless the caller went away, which
+// is no failure of the store or the limiter.
 func blame(ctx context.Context, asked Reason) Reason {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ReasonCanceled
@@ -298,7 +297,7 @@ func (g *Guard) copyOf(e *entry) Token {
 	return t
 }
 
-// use notes that a token was used.
+// use notes a use of a token.
 func (g *Guard) use(e *entry, at clock.Instant) {
 	if !e.IsCopy() {
 		e.TouchCoarsely(at.UnixMicro())
@@ -311,10 +310,10 @@ func (g *Guard) use(e *entry, at clock.Instant) {
 	g.lastUsed.Record(g.memory.ID(e), at.UnixMicro())
 }
 
-// terms are the limits of a kind, and what a limiter in memory needs of them if it is one
-// steady limit.
+// terms are the limits of a kind. If they are one steady limit, first and inMemory hold it
+// for a limiter in memory.
 type terms struct {
-	limits   []Limit // not resolved: Options.Charge may change a Rate, and with it the Burst that is left open
+	limits   []Limit // not resolved: if Options.Charge changes a Rate, an open Burst follows it
 	first    Limit   // resolved
 	inMemory ram.Limit
 }
@@ -327,12 +326,13 @@ func newTerms(limits []Limit) terms {
 	return t
 }
 
-// isSingle reports whether a bucket beside the token can hold all that limits need.
+// isSingle reports whether limits are one steady limit, so that the bucket beside the token
+// serves them.
 func isSingle(limits []Limit) bool {
 	return len(limits) == 1 && limits[0].Calendar == "" && limits[0].Rate > 0
 }
 
-// inMemory returns l, which is valid and single, as a limiter in memory has it.
+// inMemory returns l, which is valid and single, in the form of a limiter in memory.
 func (l Limit) inMemory() ram.Limit {
 	t := l.Resolve().terms()
 	return ram.Limit{Term: ram.Term{Name: l.Name, Window: t.Window()}, Terms: t}
@@ -371,7 +371,8 @@ func (g *Guard) charge(
 	return result, c.Bucket, err
 }
 
-// ask asks the limiter for a charge that a store or Options.Charge may have made wrong.
+// ask validates a charge, since a store or Options.Charge may have made it invalid, and
+// calls the limiter.
 func (g *Guard) ask(ctx context.Context, e *entry, c *Charge, at clock.Instant) (Result, error) {
 	if len(c.Limits) == 0 {
 		return Result{Allowed: true}, nil
@@ -387,7 +388,7 @@ func (g *Guard) ask(ctx context.Context, e *entry, c *Charge, at clock.Instant) 
 
 var errForced = fmt.Errorf("%w: Forced is for Admission.Charge, Options.Charge must not set it", ErrInvalidLimit)
 
-// takeInMemory takes from a bucket that lies beside the token.
+// takeInMemory takes from the bucket beside the token.
 func (g *Guard) takeInMemory(e *entry, payer string, l Limit, in ram.Limit, cost int, at clock.Instant) Result {
 	r := g.buckets.TakeIn(e.Slot(), payer, in, int64(cost), at.Elapsed)
 	l.Burst = int(r.Burst)
@@ -414,7 +415,7 @@ func (c *pooledCharge) release() {
 	charges.Put(c)
 }
 
-// setHeaders tells a valid key what is left to it.
+// setHeaders writes the rate-limit headers, if there is a limit.
 func (g *Guard) setHeaders(h http.Header, d *decision) {
 	if d.result.Limit == (Limit{}) {
 		return
@@ -442,7 +443,7 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, d *decision) {
 
 func (d *decision) error() Error { return Error{reason: d.reason, result: d.result, cause: d.cause} }
 
-// tell makes an event of a decision, if the observer wants it.
+// tell reports a decision to the Observer, if that wants such events.
 func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
 	event := EventAdmitted
 	if d.reason != "" {
@@ -454,17 +455,17 @@ func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
 	}
 }
 
-// admit makes of a decision the context of the request that it lets in.
+// admit reports the admission and returns the context of the admitted request.
 func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) *admitted {
 	g.tell(ctx, r, d)
 	return &admitted{ctx, g, d.token, d.payer, d.result}
 }
 
-// admitted is the context of a request that was let in. Being the context
-// itself, it saves the allocation of a value beside it.
+// admitted is the context of an admitted request. A context of its own type
+// saves the allocation of a value beside it.
 type admitted struct {
 	context.Context
-	guard  *Guard // nil: NewContext made it
+	guard  *Guard // nil: NewContext made the context
 	token  *entry
 	payer  string
 	result Result
@@ -477,7 +478,7 @@ func admittedIn(ctx context.Context) *admitted {
 	return in
 }
 
-// Value answers for the admission, and for all else as the context within.
+// Value returns a for admittedKey, and asks the parent context for every other key.
 func (a *admitted) Value(key any) any {
 	if key == (admittedKey{}) {
 		return a
@@ -508,11 +509,12 @@ func (r *Result) limits() (limits []Limit) {
 }
 
 // FromContext returns the token of the request that ctx belongs to, and false
-// where no Guard has let it in. It is a copy: a handler may do with it as it likes. A token
-// in the memory of its store is as it is now, not as it was let in.
+// if no Guard has admitted it. The token is a copy, which a handler may change. If the
+// store holds its tokens in memory, the copy shows the present state of the token, not the
+// state at admission.
 //
-// In gin, pass c.Request.Context(): a *gin.Context is a context too, but does not
-// ask the request's unless the engine is told so.
+// In gin, pass c.Request.Context(). A *gin.Context is a context too, but does not consult
+// the request's context unless the engine is configured so.
 func FromContext(ctx context.Context) (Token, bool) {
 	in := admittedIn(ctx)
 	if in == nil {
@@ -521,13 +523,13 @@ func FromContext(ctx context.Context) (Token, bool) {
 	return in.guard.copyOf(in.token), true
 }
 
-// NewContext returns a context in which FromContext finds t, and the Require functions let
-// t pass or refuse it, as behind a Guard. It is for tests of handlers.
+// NewContext returns a context in which FromContext finds t, and on which the Require
+// functions decide as behind a Guard. It is for tests of handlers.
 func NewContext(ctx context.Context, t Token) context.Context {
 	return &admitted{Context: ctx, token: fill(new(ram.Whole[Token]), t.Clone())}
 }
 
-// Admission is a request that a Guard has let in.
+// Admission is a request that a Guard has admitted.
 type Admission struct {
 	Token  Token  // a copy
 	Result Result // what the limiter decided; the zero Result where there is no limit
@@ -537,8 +539,8 @@ type Admission struct {
 	limits []Limit // that were charged
 }
 
-// AdmissionFrom returns the admission of the request that ctx belongs to, and false where
-// no Guard has let it in.
+// AdmissionFrom returns the admission of the request that ctx belongs to, and false if no
+// Guard has admitted it.
 func AdmissionFrom(ctx context.Context) (*Admission, bool) {
 	in := admittedIn(ctx)
 	if in == nil {
@@ -547,9 +549,9 @@ func AdmissionFrom(ctx context.Context) (*Admission, bool) {
 	return in.admission(), true
 }
 
-// Charge takes n more from what the request was charged to, whether there is room or not,
-// down to one Burst below empty: for a cost that is known only after the response. A
-// negative n gives back, never above full. It waits for the limiter for
+// Charge takes n more from the buckets that paid for the request, even without room, down
+// to one Burst below empty. It serves costs that are known only after the response. A
+// negative n gives back, never above full. Charge waits for the limiter for
 // [Options.Timeout] at most. The error is the limiter's.
 func (a *Admission) Charge(ctx context.Context, n int) error {
 	if a.guard == nil || len(a.limits) == 0 {
@@ -564,10 +566,10 @@ func (a *Admission) Charge(ctx context.Context, n int) error {
 	return nil
 }
 
-// RequireScope returns a middleware that lets a request pass if its token has
-// every one of the scopes. It stands behind [Guard.Handler]; others are
-// answered 403, and requests that no Guard has let in 401. It panics without a
-// scope: a middleware that demands nothing protects nothing.
+// RequireScope returns a middleware that passes a request if its token has every one
+// of the scopes. It stands behind [Guard.Handler]. It answers 403 to other requests,
+// and 401 to requests that no Guard has admitted. RequireScope panics without a scope,
+// because the middleware would protect nothing.
 func RequireScope(scopes ...string) func(http.Handler) http.Handler {
 	if len(scopes) == 0 {
 		panic("httpkey: RequireScope needs at least one scope")
@@ -583,8 +585,8 @@ func RequireScope(scopes ...string) func(http.Handler) http.Handler {
 	})
 }
 
-// RequireKind returns a middleware that lets a request pass if its token is of
-// one of the kinds. See [RequireScope] for the rest.
+// RequireKind returns a middleware that passes a request if its token is of
+// one of the kinds. Otherwise it behaves as [RequireScope].
 func RequireKind(kinds ...Kind) func(http.Handler) http.Handler {
 	if len(kinds) == 0 {
 		panic("httpkey: RequireKind needs at least one kind")
@@ -593,10 +595,10 @@ func RequireKind(kinds ...Kind) func(http.Handler) http.Handler {
 	return require(ReasonKind, func(_ *http.Request, t Token) bool { return slices.Contains(kinds, t.Kind) })
 }
 
-// RequireWorkspace returns a middleware that lets a request pass if its token
-// is of the workspace that the request is about, as of tells it, often
-// from the path. A token without a workspace, and a request about none, do not
-// pass. See [RequireScope] for the rest.
+// RequireWorkspace returns a middleware that passes a request if its token belongs to the
+// workspace of the request. The function of returns that workspace, often from the path.
+// A token without a workspace does not pass. Otherwise it behaves as [RequireScope]; it
+// panics if of is nil.
 func RequireWorkspace(of func(*http.Request) string) func(http.Handler) http.Handler {
 	if of == nil {
 		panic("httpkey: RequireWorkspace needs a function that tells the workspace of a request")
@@ -624,10 +626,10 @@ func require(reason Reason, passes func(*http.Request, Token) bool) func(http.Ha
 	}
 }
 
-// Passes runs a middleware of net/http where a framework has handlers of its own, such as
-// gin and echo. If it returns true, go on with the request that it returns. If it returns
-// false, the middleware has answered: stop. A ResponseWriter that the middleware wraps is
-// not passed on.
+// Passes runs a middleware of net/http in a framework with its own handler types, such as
+// gin and echo. If it returns true, continue with the returned request. If it returns
+// false, the middleware has answered: stop. Passes drops a ResponseWriter that the
+// middleware wraps around w.
 func Passes(middleware func(http.Handler) http.Handler, w http.ResponseWriter, r *http.Request) (*http.Request, bool) {
 	passed, ok := r, false
 	middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { passed, ok = r, true })).ServeHTTP(w, r)

@@ -16,7 +16,7 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// randomToken has what More carries, each part now and then.
+// randomToken returns a token with some of the fields of More.
 func randomToken(random *rand.Rand) (t httpkey.Token) {
 	at := func() time.Time { return time.UnixMicro(random.Int64N(4e15)).UTC() }
 	text := func() string {
@@ -49,7 +49,7 @@ func randomToken(random *rand.Rand) (t httpkey.Token) {
 	return t
 }
 
-// What SetMore has read, More writes, and what it writes SetMore reads, to the last bit.
+// More and SetMore are inverse to each other, to the last bit.
 func TestMoreRoundTrip(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 2))
@@ -267,7 +267,7 @@ func set(change func(*httpkey.Token)) func(*httpkey.Token) error {
 	}
 }
 
-// A token that comes out of Apply shares no memory with what went in.
+// The result of Apply shares no memory with the token before or the change.
 func TestApplySharesNoMemory(t *testing.T) {
 	t.Parallel()
 	given := httpkey.Token{

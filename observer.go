@@ -7,12 +7,11 @@ import (
 	"net/http"
 )
 
-// Observer is told of everything a Guard does: every request's outcome and its
-// reason, every change of a token, every failure in the background.
+// Observer receives the events of a Guard: the outcome of every request and its
+// reason, every change of a token, and every failure in the background.
 //
-// An Observer may have the method Enabled(context.Context, EventType) bool, as
-// [slog.Handler] has. It is not told of an event for which that returns false, and the
-// event costs nothing then.
+// An Observer may also have the method Enabled(context.Context, EventType) bool, like
+// [slog.Handler]. A Guard does not make events for which Enabled returns false.
 //
 // A request that a Guard admits and a Require function then refuses makes two events.
 type Observer interface {
@@ -28,34 +27,34 @@ type EventType string
 
 // The types of events, with the fields that they have.
 const (
-	EventAdmitted    EventType = "admitted"     // a request passed, or Admit or Verify a key; Token, Result, Request
+	EventAdmitted    EventType = "admitted"     // a Guard admitted a request or a key; Token, Result, Request
 	EventRefused     EventType = "refused"      // Reason; Token, Result and Request as far as known; Err of a failure
 	EventIssued      EventType = "issued"       // a token was created or imported; Token
 	EventRotated     EventType = "rotated"      // Token is the successor
 	EventRevoked     EventType = "revoked"      // Token
 	EventLimiterDown EventType = "limiter_down" // from now on the fallback decides; Err
 	EventLimiterUp   EventType = "limiter_up"   // the limiter decides again
-	EventFlushFailed EventType = "flush_failed" // uses could not be written, and are kept for the next time or lost; Err
+	EventFlushFailed EventType = "flush_failed" // uses were not written, and stay pending or are lost; Err
 )
 
-// Event is what an [Observer] is told. Fields that do not apply are zero.
+// Event is one event for an [Observer]. Fields that do not apply are zero.
 type Event struct {
 	Type    EventType     // what happened
 	Reason  Reason        // why, if Type is EventRefused
-	Token   Token         // without its digest; the zero Token where none is known
+	Token   Token         // without its digest; the zero Token if none is known
 	Result  Result        // the limiter's decision
-	Request *http.Request // as it came; its header holds the key
+	Request *http.Request // the client's, with the key in its header; nil without HTTP
 	Err     error         // the store's or the limiter's error
 }
 
-// Format prints e's fields without the Request, whose header some verbs would show.
+// Format prints e's fields without the Request, because some verbs would show its header.
 func (e Event) Format(f fmt.State, verb rune) {
 	type fields Event
 	e.Request = nil
 	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), fields(e))
 }
 
-// observedBy returns which events an observer is to be told of.
+// observedBy returns a function that reports whether the observer wants an event.
 func observedBy(o Observer) func(context.Context, EventType) bool {
 	if o == nil {
 		return func(context.Context, EventType) bool { return false }
@@ -77,16 +76,16 @@ func (g *Guard) observe(ctx context.Context, e *Event) {
 	g.options.Observer.Observe(ctx, e)
 }
 
-// SlogObserver returns an Observer that writes to logger: failures as errors,
-// refusals and changes of tokens as information, and what passed as debug
-// messages. It names tokens by their ID.
+// SlogObserver returns an Observer that writes to logger: failures at level Error,
+// refusals and changes of tokens at Info, and admissions at Debug. It identifies a
+// token by its ID.
 func SlogObserver(logger *slog.Logger) Observer { return slogObserver{logger} }
 
 type slogObserver struct{ logger *slog.Logger }
 
-// Enabled reports whether the logger writes the most severe that an event may be.
+// Enabled reports whether the logger writes at the highest level that the event may have.
 func (o slogObserver) Enabled(ctx context.Context, t EventType) bool {
-	level := slog.LevelError // others may be failures; Observe looks again
+	level := slog.LevelError // other events may be failures; Observe checks the level again
 	switch t {
 	case EventAdmitted:
 		level = slog.LevelDebug

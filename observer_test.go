@@ -93,7 +93,7 @@ func TestEveryOutcomeIsObserved(t *testing.T) {
 	})
 }
 
-// discard is a response that nobody reads.
+// discard is a response without a reader.
 type discard struct{}
 
 func (discard) Header() http.Header         { return http.Header{} }
@@ -212,7 +212,7 @@ func TestEventsHaveTheRequest(t *testing.T) {
 	}
 }
 
-// The observer of slog is asked for no more than its logger writes.
+// A Guard makes only those events that the logger of a SlogObserver writes.
 func TestSlogObserverIsEnabledByItsLogger(t *testing.T) {
 	t.Parallel()
 	for level, want := range map[slog.Level][]httpkey.EventType{

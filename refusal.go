@@ -10,17 +10,17 @@ import (
 	"github.com/httpkey/httpkey/internal/ietf"
 )
 
-// Reason says why a request was refused. It is for observers and logs: a client
-// learns the status and one of five sentences, never the reason.
+// Reason says why a Guard refused a request. It is for observers and logs: a client
+// sees the status and one of five sentences, never the reason.
 type Reason string
 
 // The reasons, in the order in which a request meets them.
 const (
 	ReasonMissing   Reason = "missing"   // no key, or a blank one
-	ReasonMalformed Reason = "malformed" // more than one key, or not the shape of one; no store was asked
+	ReasonMalformed Reason = "malformed" // more than one key, or none of the right shape; there was no store call
 	ReasonUnknown   Reason = "unknown"   // no token has this key
 	ReasonInactive  Reason = "inactive"  // the token is revoked
-	ReasonExpired   Reason = "expired"   // the token's time is over
+	ReasonExpired   Reason = "expired"   // the token has expired
 	ReasonNetwork   Reason = "network"   // the request comes from an address outside the token's Networks
 	ReasonLimit     Reason = "limit"     // no limit can ever admit it: the Rate is 0, or the cost above Burst
 	ReasonThrottled Reason = "throttled" // over a limit
@@ -42,14 +42,13 @@ var (
 	ErrUnavailable = errors.New("httpkey: no decision could be made yet") // 503
 )
 
-// Error is the refusal of a request: what an [Options.ErrorHandler] answers,
-// and what [Guard.Admit] and [Guard.Verify] return.
+// Error is the refusal of a request. An [Options.ErrorHandler] answers it, and
+// [Guard.Admit] and [Guard.Verify] return it.
 //
 // It is an immutable value. Its text holds the reason and the cause, so it
-// belongs in a log and not in a response; [WriteError] knows what a client may
-// read.
+// belongs in a log and not in a response. [WriteError] writes only the public part.
 type Error struct {
-	_      [0]func() // not comparable with ==: the cause may not be, and errors.Is would panic
+	_      [0]func() // forbids ==: errors.Is would panic on a cause that is not comparable
 	reason Reason
 	result Result
 	cause  error
@@ -68,7 +67,7 @@ func (e Error) Error() string {
 // [ErrThrottled], [ErrForbidden] or [ErrUnavailable].
 func (e Error) Is(target error) bool { return target == e.class().err }
 
-// Unwrap returns the error of the store or the limiter, if that was the cause.
+// Unwrap returns the error of the store or the limiter that caused the refusal, or nil.
 func (e Error) Unwrap() error { return e.cause }
 
 // Reason returns why the request was refused.
@@ -77,15 +76,15 @@ func (e Error) Reason() Reason { return e.reason }
 // Status returns the HTTP status of the refusal: 401, 403, 429 or 503.
 func (e Error) Status() int { return e.class().status }
 
-// Result returns the limiter's decision on a request that a limit refuses, and the zero
-// Result otherwise.
+// Result returns the limiter's decision if a limit caused the refusal, and otherwise the
+// zero Result.
 func (e Error) Result() Result { return e.result }
 
 // class is one row of the HTTP contract.
 type class struct {
 	err    error
 	status int
-	answer *answer.Answer // nil: it depends on the Result
+	answer *answer.Answer // nil: the answer depends on the Result
 }
 
 var (
@@ -112,11 +111,11 @@ func (e *Error) class() *class {
 }
 
 // WriteError is the default [Options.ErrorHandler]. It answers as the Plane API
-// documents it: the status, a one-line JSON body {"detail": …}, Content-Type,
-// Content-Length, Cache-Control: no-store, and WWW-Authenticate (RFC 9110,
-// section 11.6.1) or Retry-After (section 10.2.3) where they belong; the last
-// three unless they are set already. HEAD gets the same without the body.
-// Nothing of the reason or the cause is in the response.
+// documents it, with the status, a one-line JSON body {"detail": …}, Content-Type and
+// Content-Length. It adds Cache-Control: no-store, and WWW-Authenticate (RFC 9110,
+// section 11.6.1) for a 401 or Retry-After (section 10.2.3) for a 429 or 503, unless
+// they are set already. The answer to HEAD has no body. The response reveals neither
+// the reason nor the cause.
 func WriteError(w http.ResponseWriter, r *http.Request, e Error) {
 	h, defaults := w.Header(), make(http.Header)
 	setRefusalHeaders(defaults, &e)
@@ -128,7 +127,8 @@ func WriteError(w http.ResponseWriter, r *http.Request, e Error) {
 	writeDetail(w, r, &e)
 }
 
-// The header values of refusals; shared, so nobody may change them in place.
+// The header values of refusals. All responses share them, so they must not be changed
+// in place.
 var (
 	noStore     = []string{"no-store"}
 	challenge   = []string{`ApiKey realm="api"`}
@@ -136,7 +136,8 @@ var (
 	retries     answer.Decimals
 )
 
-// setRefusalHeaders sets what every refusal of e's class carries, whoever writes the body.
+// setRefusalHeaders sets the headers of every refusal of e's class. An ErrorHandler gets
+// them too.
 func setRefusalHeaders(h http.Header, e *Error) {
 	h["Cache-Control"] = noStore
 	switch e.class().status {
@@ -158,7 +159,7 @@ func writeDetail(w http.ResponseWriter, r *http.Request, e *Error) {
 	h["Content-Length"] = answered.Length
 	w.WriteHeader(class.status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(answered.Body) // the client may be gone; there is nobody else to tell
+		_, _ = w.Write(answered.Body) // an error means that the client has gone
 	}
 }
 
@@ -180,16 +181,16 @@ type rateLimitHeaders struct {
 	limits, remainings, resets answer.Decimals
 }
 
-// set writes the headers of a result at a moment. Reset is rounded up: a client that
-// waits for it is never early.
+// set writes the headers of a result at a moment. Reset is rounded up, so that a client
+// that waits for it is never early.
 func (c *rateLimitHeaders) set(h http.Header, result *Result, at clock.Instant) {
 	h["X-Ratelimit-Limit"] = c.limits.Header(int64(result.Limit.Burst))
 	h["X-Ratelimit-Remaining"] = c.remainings.Header(int64(max(0, result.Remaining)))
 	h["X-Ratelimit-Reset"] = c.resets.Header(at.CeilUnix(result.ResetAfter))
 }
 
-// clearRateLimitHeaders removes what a Guard around this one may have written:
-// who is not let in is not told a quota.
+// clearRateLimitHeaders removes the headers that a Guard around this one may have
+// written: a refused caller must not see a quota.
 func clearRateLimitHeaders(h http.Header) {
 	if h["X-Ratelimit-Limit"] == nil {
 		return

@@ -82,7 +82,7 @@ func TestRevokeOfAnInvalidToken(t *testing.T) {
 	}
 }
 
-// No update undoes a revocation, also one that writes a token as it was read before.
+// No update undoes a revocation, not even one that writes a token as it was read before.
 func TestUpdatesDoNotUndoARevocation(t *testing.T) {
 	t.Parallel()
 	store := memstore.New()

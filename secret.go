@@ -9,19 +9,19 @@ import (
 
 const redacted = "[REDACTED]"
 
-// Secret is a key as its holder knows it, or a pepper. It does not show when it
-// is printed by accident: fmt, slog, a panic, and every marshaler that knows
-// [encoding.TextMarshaler] write a placeholder. [Secret.Reveal] tells it.
+// Secret is a key or a pepper in plain text. An accidental print does not show it:
+// fmt, slog, a panic, and every marshaler that honors [encoding.TextMarshaler] write a
+// placeholder. [Secret.Reveal] returns the plain text.
 //
-// No method is asked, and the secret shows, in an unexported field of a struct that
-// fmt prints, by the verbs %p and %w (which go vet refuses), by the builtin
+// Go calls no method, so the secret shows, in an unexported field of a struct that
+// fmt prints, for the verbs %p and %w (which go vet refuses), in the builtin
 // println, and in JSON as the key of a map.
 type Secret string
 
 // Reveal returns the secret itself. Show it to its owner once; store it nowhere.
 func (s Secret) Reveal() string { return string(s) }
 
-// String returns a placeholder, which is what a panic prints.
+// String returns a placeholder, which a panic prints.
 func (Secret) String() string { return redacted }
 
 // Format writes a placeholder, whatever the verb.
@@ -33,18 +33,18 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 // LogValue returns a placeholder.
 func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// hint returns the end of the secret, by which people recognize it. In a secret
-// of our own that is the end of the checksum, which tells less than 24 of the
-// 160 random bits.
+// hint returns the end of the secret, by which people recognize it. In a secret that
+// Issue made, that is the end of the checksum, which reveals less than 24 of the 160
+// random bits.
 func (s Secret) hint() string { return string(s[max(0, len(s)-4):]) }
 
-// Digest is what is kept of a secret: its SHA-256, or its HMAC-SHA-256 under a
-// pepper. Formatting, logging and marshaling show it redacted; its bytes are
-// the array's.
+// Digest is the SHA-256 of a secret, or its HMAC-SHA-256 under a pepper. Stores keep
+// it in place of the secret. Formatting, logging and marshaling redact it; the bytes
+// are those of the array.
 type Digest [32]byte
 
-// equal compares in constant time, by words, in 2 ns: subtle.ConstantTimeCompare
-// goes by bytes, in 11.
+// equal compares in constant time. It compares words, because
+// subtle.ConstantTimeCompare compares bytes and is slower.
 func (d *Digest) equal(other *Digest) bool {
 	var differ uint64
 	for i := 0; i < len(d); i += 8 {

@@ -23,7 +23,7 @@ func (f limiterFunc) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Resu
 	return f(ctx, c)
 }
 
-// events collects what an observer is told.
+// events is an Observer that collects its events.
 type events struct {
 	mu  sync.Mutex
 	all []httpkey.Event

@@ -20,8 +20,8 @@ import (
 // stored. The message names the field.
 var ErrInvalidToken = errors.New("httpkey: invalid token")
 
-// Kind says what a token is for; each kind has its default limit. There are two:
-// Issue refuses others, and one that a store brings all the same has the limit of APIKey.
+// Kind says what a token is for; each kind has its default limit. Issue refuses other
+// kinds than the two. A token of another kind from a store has the limit of APIKey.
 type Kind string
 
 // The two kinds.
@@ -30,16 +30,16 @@ const (
 	ServiceToken Kind = "service_token" // a program's key; 300 requests a minute unless configured
 )
 
-// Token is all that is known of a key but its secret. A zero time means null, and no
-// Limits mean those of the kind.
+// Token describes a key without its secret. A zero time means null, and no Limits mean
+// the limits of the kind.
 //
 // Tokens are plain values. Copies share their slices and Metadata: treat these as
-// read-only, or [Token.Clone] them. A store keeps ID to CreatedAt and RotatedFrom by
-// themselves, and the rest as [Token.More] writes it.
+// read-only, or [Token.Clone] them. A store keeps the fields from ID to RotatedFrom one by
+// one, and the other fields as [Token.More] writes them.
 type Token struct {
 	// A UUID of version 7 (RFC 9562), unless the caller or the store chooses it; at most 255 bytes.
 	ID string `json:"id"`
-	// The digest of the secret, the only trace of it that is kept.
+	// The digest of the secret, by which a store finds the token.
 	Digest Digest `json:"-"`
 	// The secret's last 4 characters, by which people recognize it.
 	Hint string `json:"hint"`
@@ -49,17 +49,17 @@ type Token struct {
 	Label string `json:"label"`
 	// At most 4,096 characters.
 	Description string `json:"description"`
-	// Whose it is; opaque to this package, at most 255 bytes.
+	// The owner; opaque to this package, at most 255 bytes.
 	User string `json:"user"`
 	// Where it is valid; opaque to this package, at most 255 bytes; empty: null.
 	Workspace string `json:"workspace"`
-	// What it may do; see RequireScope.
+	// What it may do, as scope-tokens of RFC 6749; at most 100; see RequireScope.
 	Scopes []string `json:"scopes"`
 	// False once it is revoked.
 	IsActive bool `json:"is_active"`
-	// From this moment on it is expired; zero: never.
+	// It is expired from this moment on; zero: never.
 	ExpiredAt time.Time `json:"expired_at"`
-	// To within the flush interval; zero: never.
+	// The last use, to within Options.LastUsedInterval; zero: never.
 	LastUsed time.Time `json:"last_used"`
 	// When it was issued, to the microsecond.
 	CreatedAt time.Time `json:"created_at"`
@@ -68,20 +68,20 @@ type Token struct {
 
 	// Its own limits, which apply together; none: those of its Kind.
 	Limits []Limit `json:"rate_limits"`
-	// Where it may be used from; none: anywhere.
+	// The networks of the clients that may use it, at most 100; none: any.
 	Networks []netip.Prefix `json:"networks"`
 	// The program's own attributes, at most 4,096 bytes. JSON leaves them out.
 	Metadata map[string]string `json:"-"`
-	// Who created it, if that is not User; at most 255 bytes.
+	// The creator, if that is not User; at most 255 bytes.
 	CreatedBy string `json:"created_by"`
-	// When it was revoked; zero: never, or by a version that did not note it.
+	// When it was revoked; zero: never, or by a version that did not record it.
 	RevokedAt time.Time `json:"revoked_at"`
 	// Why it was revoked, for people; at most 255 characters.
 	RevokedFor string `json:"revoked_for"`
 	// The ID of its successor; empty: none.
 	RotatedTo string `json:"rotated_to"`
 
-	rest rest // what More carries beside the fields above
+	rest rest // further properties of More
 }
 
 // Expired reports whether t has expired at now. Expiring exactly now is expired.
@@ -89,8 +89,8 @@ func (t Token) Expired(now time.Time) bool {
 	return !t.ExpiredAt.IsZero() && !t.ExpiredAt.After(now)
 }
 
-// Payer returns the name of the bucket that t pays from unless [Options.Charge] says
-// otherwise: that of the first token from which t was rotated, or of t itself.
+// Payer returns the payer of t unless [Options.Charge] names another. It is the first
+// token of t's rotations, or t itself.
 func (t Token) Payer() string {
 	if t.rest.payer != "" {
 		return "token:" + t.rest.payer
@@ -98,8 +98,8 @@ func (t Token) Payer() string {
 	return "token:" + t.ID
 }
 
-// What a token may hold. The bounds fit the columns of any SQL database and
-// keep a token small enough to be cached by the hundred thousand.
+// The bounds of a token's fields. They fit the columns of any SQL database, and keep a
+// cache of a hundred thousand tokens small.
 const (
 	maxNameBytes        = 255
 	maxLabelRunes       = 255
@@ -165,7 +165,7 @@ func (t Token) Validate() error {
 	return t.validateAttributes()
 }
 
-// validateAttributes is Validate for Networks and Metadata.
+// validateAttributes validates Networks and Metadata.
 func (t Token) validateAttributes() error {
 	if len(t.Networks) > maxNetworks {
 		return fmt.Errorf("%w: Networks has more than %d entries", ErrInvalidToken, maxNetworks)
@@ -187,14 +187,14 @@ func (t Token) validateAttributes() error {
 	return nil
 }
 
-// Format prints t's fields, the digest redacted. Without it, some verbs print
-// what a *Token points to without asking the digest.
+// Format prints t's fields with the digest redacted. Without Format, some verbs would
+// print the digest of a *Token.
 func (t Token) Format(f fmt.State, verb rune) {
 	type fields Token
 	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), fields(t))
 }
 
-// Clone returns t with slices and Metadata of its own.
+// Clone returns a copy of t that shares no slice and no map with t.
 func (t Token) Clone() Token {
 	t.Scopes = slices.Clone(t.Scopes)
 	t.Limits = slices.Clone(t.Limits)
@@ -204,9 +204,9 @@ func (t Token) Clone() Token {
 }
 
 // Apply returns t after a change, as [TokenStore.Update] stores it. Every store calls it
-// with the token as it is. The error is that of change, which then changes nothing,
-// [ErrInvalidToken] where the change makes t invalid, or [ErrInactive] where it would
-// revive what has ended.
+// on the stored token. The error is that of change. It wraps [ErrInvalidToken] if the
+// change makes a valid t invalid, and [ErrInactive] if the change would revive a token that
+// is revoked or expired.
 //
 // ID, Digest and LastUsed stay as they are. A token that becomes inactive gets a
 // RevokedAt if it has none.
@@ -228,13 +228,13 @@ func (t Token) Apply(change func(*Token) error) (Token, error) {
 		next.RevokedAt = now
 	}
 	next.CreatedAt, next.ExpiredAt, next.RevokedAt = stored(next.CreatedAt), stored(next.ExpiredAt), stored(next.RevokedAt)
-	if err := next.Validate(); err != nil && t.Validate() == nil { // what was invalid can still be revoked
+	if err := next.Validate(); err != nil && t.Validate() == nil { // an invalid token can still be revoked
 		return Token{}, err
 	}
-	return next.Clone(), nil // what change put there may be its caller's
+	return next.Clone(), nil // change may have put in slices that its caller still holds
 }
 
-// isLater reports whether an expiry comes after another; zero is never.
+// isLater reports whether an expiry comes after another. A zero expiry is the latest.
 func isLater(expiry, other time.Time) bool {
 	return !other.IsZero() && (expiry.IsZero() || expiry.After(other))
 }
@@ -249,16 +249,15 @@ func stored(t time.Time) time.Time {
 	return at
 }
 
-// Created is a token together with its secret. Its JSON is the answer to the
-// request that created the token, the one time that the secret is shown: encode
-// it into that response and into nothing else. fmt, and slog where it is an
-// attribute of its own, show it redacted.
+// Created is a token together with its secret. Its JSON shows the secret: encode it
+// into the response that creates the token, and into nothing else. fmt redacts the
+// secret, and so does slog if the Created is an attribute of its own.
 type Created struct {
-	Token  Token  // as it is stored
+	Token  Token  // the stored token
 	Secret Secret // its key
 }
 
-// Format prints c's fields, digest and secret redacted.
+// Format prints c's fields with digest and secret redacted.
 func (c Created) Format(f fmt.State, verb rune) {
 	type fields Created
 	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), fields(c))
@@ -270,7 +269,7 @@ func (c Created) LogValue() slog.Value { return slog.AnyValue(c.Token) }
 // MarshalJSON writes the token's JSON with the secret, revealed, as "token".
 func (c Created) MarshalJSON() ([]byte, error) { return c.Token.marshal(c.Secret.Reveal()) }
 
-// UnmarshalJSON reads what MarshalJSON wrote, for clients of an API that answers it.
+// UnmarshalJSON reads the output of MarshalJSON, for clients of an API that returns it.
 func (c *Created) UnmarshalJSON(text []byte) error {
 	var secret struct {
 		Token string `json:"token"`
@@ -282,11 +281,11 @@ func (c *Created) UnmarshalJSON(text []byte) error {
 	return c.Token.UnmarshalJSON(text)
 }
 
-// MarshalJSON writes t with the property names of the Plane API and ours. The
-// digest and the Metadata are left out.
+// MarshalJSON writes t with the property names of the Plane API, and more of this package.
+// It leaves out the digest and the Metadata.
 func (t Token) MarshalJSON() ([]byte, error) { return t.marshal("") }
 
-// UnmarshalJSON reads what MarshalJSON wrote. Digest and Metadata stay zero.
+// UnmarshalJSON reads the output of MarshalJSON. Digest and Metadata stay zero.
 func (t *Token) UnmarshalJSON(text []byte) error {
 	type fields Token
 	var read fields
@@ -297,7 +296,7 @@ func (t *Token) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// marshal writes null for what is zero and may be, and [] for slices that are nil.
+// marshal writes null for a zero value of a nullable field, and [] for a nil slice.
 func (t Token) marshal(secret string) ([]byte, error) {
 	type fields Token
 	t.Scopes = append([]string{}, t.Scopes...)
@@ -328,19 +327,19 @@ func orNull[T comparable](value T) *T {
 	return &value
 }
 
-// rest is what a token carries beside its fields.
+// rest holds the properties of More that have no exported field.
 type rest struct {
-	payer   string     // the ID of the first of its rotations, whose bucket it pays from; empty: its own
-	planned *time.Time // the expiry that a rotation has cut short; nil: none has
+	payer   string     // the ID of the first token of the rotations, which pays; empty: the token itself
+	planned *time.Time // the expiry before a rotation cut it short; nil: there was no rotation
 	unknown string     // the properties of More that this version does not know
 }
 
-// after returns r, which a change may have lost, as it was before where that is so.
+// after returns r with the properties of before that a change has lost.
 func (r rest) after(before rest) rest {
 	return rest{cmp.Or(r.payer, before.payer), cmp.Or(r.planned, before.planned), cmp.Or(r.unknown, before.unknown)}
 }
 
-// more are the fields that [Token.More] writes.
+// more returns the fields that [Token.More] writes.
 func (t *Token) more() properties.Fields {
 	return properties.Fields{
 		"limits": (*exactLimits)(&t.Limits), "networks": &t.Networks, "metadata": &t.Metadata, "created_by": &t.CreatedBy,
@@ -349,7 +348,7 @@ func (t *Token) more() properties.Fields {
 	}
 }
 
-// exactLimits are limits that JSON keeps to the last bit, where a [Limit] is for clients.
+// exactLimits are limits in a JSON form for stores, which keeps a Period to the nanosecond.
 type exactLimits []Limit
 
 type exactLimit struct {
@@ -378,9 +377,9 @@ func (l *exactLimits) UnmarshalJSON(text []byte) error {
 }
 
 // More returns a JSON object of Limits, Networks, Metadata, CreatedBy, RevokedAt,
-// RevokedFor and RotatedTo, and of what later versions add. A store keeps it as it is,
-// byte by byte, and gives it back by [Token.SetMore]: so a new field needs no new
-// column. It is empty if there is none of it.
+// RevokedFor and RotatedTo, and of the properties that later versions add. A store keeps
+// it byte by byte and passes it to [Token.SetMore], so a new field needs no new column.
+// More is empty if none of the fields is set.
 func (t Token) More() string {
 	t.RevokedAt = stored(t.RevokedAt)
 	text, err := t.more().Write(t.rest.unknown)
@@ -390,8 +389,8 @@ func (t Token) More() string {
 	return text
 }
 
-// SetMore sets the fields that [Token.More] wrote, and keeps what it does not know. An
-// error changes nothing.
+// SetMore sets the fields that [Token.More] wrote, and keeps unknown properties. It changes
+// nothing if it returns an error.
 func (t *Token) SetMore(text string) error {
 	var read Token
 	unknown, err := read.more().Read(text)

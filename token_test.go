@@ -56,7 +56,7 @@ func parsed(t *testing.T, text string) (value any) {
 	return value
 }
 
-// A client of an API reads what the API wrote.
+// A client of an API reads the JSON of the API.
 func TestTokenJSONRoundTrip(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 1, 2, 3, 4, 5, 678_901_000, time.UTC)

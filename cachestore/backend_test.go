@@ -58,7 +58,7 @@ func (b *backend) Delete(ctx context.Context, id string) error {
 	return b.Store.Delete(ctx, id)
 }
 
-// tellOf returns a function that tells of a change of the token that has this ID now.
+// tellOf returns a function that reports a change of the token with this ID.
 func (b *backend) tellOf(ctx context.Context, id string) func() {
 	t, err := b.silent.Get(ctx, id)
 	if err != nil {

@@ -41,7 +41,7 @@ func BenchmarkLookup(b *testing.B) {
 	}
 }
 
-// BenchmarkMemory fills a cache and reports the bytes that a token takes, beside its text.
+// BenchmarkMemory fills a cache and reports the bytes of a token, without its text.
 func BenchmarkMemory(b *testing.B) {
 	const tokens = 100_000
 	for b.Loop() {

@@ -51,7 +51,7 @@ func Example() {
 // refuse a key within moments once one has revoked it.
 func ExampleStore_Run() {
 	ctx, cancel := context.WithCancel(context.Background())
-	var store httpkey.TokenStore = memstore.New() // redisstore, say: this one tells nobody
+	var store httpkey.TokenStore = memstore.New() // redisstore, say: memstore has no feed
 	cache := cachestore.New(store, &cachestore.Options{
 		Observer: httpkey.SlogObserver(slog.Default()), // the Guard's, say
 	})

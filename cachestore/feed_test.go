@@ -46,7 +46,7 @@ func TestFeed(t *testing.T) {
 		b.cut(nil)
 		synctest.Wait()
 		update("2")
-		expect(t, s, b, digest(1), "1", nil, 0) // nobody told
+		expect(t, s, b, digest(1), "1", nil, 0) // the feed has not reported it
 		httpkeytest.Elapse(minFeedPause)
 		synctest.Wait()
 		expect(t, s, b, digest(1), "2", nil, 1)
@@ -86,7 +86,7 @@ func TestFeed(t *testing.T) {
 			t.Errorf("observed %q", got)
 		}
 		b.cut(nil)
-		httpkeytest.Elapse(minFeedPause) // short again after one that worked
+		httpkeytest.Elapse(minFeedPause) // the pause is short again after a feed that worked
 		synctest.Wait()
 		if b.followedBy() != 1 {
 			t.Error("the pause did not become short again")
@@ -134,7 +134,7 @@ func TestChangeOfOneLeavesTheOthers(t *testing.T) {
 	if err := relabel(t.Context(), b, 0, "new"); err != nil { // the feed tells
 		t.Fatal(err)
 	}
-	if err := relabel(t.Context(), s, 1, "new"); err != nil { // this store is the one that is told
+	if err := relabel(t.Context(), s, 1, "new"); err != nil { // the change goes through this store
 		t.Fatal(err)
 	}
 	before := b.Calls("Lookup")

@@ -17,7 +17,7 @@ import (
 var changesTo = []struct {
 	name   string
 	exists bool // before
-	feed   bool // whether the feed tells of it
+	feed   bool // whether the feed reports it
 	change func(ctx context.Context, s *Store, b *backend) error
 	label  string
 	err    error

@@ -8,9 +8,9 @@ import (
 	"github.com/httpkey/httpkey/internal/pack"
 )
 
-// load is one Lookup in the store, which any number of callers wait for. It belongs to
-// none of them: its goroutine ends when the store answers, even if all callers have left.
-// The store has to answer when Options.Timeout is over.
+// load is one Lookup in the store, for which any number of callers wait. Its goroutine ends
+// when the store answers, even if all callers have left. The store must answer by the end of
+// Options.Timeout.
 type load struct {
 	reading reading
 	done    chan struct{} // closed once the fields below are set
@@ -20,12 +20,12 @@ type load struct {
 	panicked any // the value of the store's panic
 }
 
-// load returns the answer of the store about d, or that of a load that was made meanwhile.
+// load returns the store's answer for d, from a load of its own or one in progress.
 func (s *Store) load(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
 	if s.isAbsent(d) {
 		return httpkey.Token{}, httpkey.ErrNotFound
 	}
-	if errors.Is(ctx.Err(), context.Canceled) { // a late caller still wants its token renewed
+	if errors.Is(ctx.Err(), context.Canceled) { // a caller past its deadline still renews its token
 		return httpkey.Token{}, ctx.Err()
 	}
 	l := s.join(ctx, d)
@@ -36,18 +36,18 @@ func (s *Store) load(ctx context.Context, d httpkey.Digest) (httpkey.Token, erro
 	}
 	switch {
 	case l.panicked != nil:
-		panic(l.panicked) // where it would be without a cache between: in a goroutine of the store's caller
+		panic(l.panicked) // in the goroutine of the caller, as without a cache
 	case l.err != nil:
 		return httpkey.Token{}, l.err
 	}
-	return l.token.Clone(), nil // other callers get the same
+	return l.token.Clone(), nil // other callers get the same load
 }
 
-// join returns the load of d that is under way, or starts one.
+// join returns the load of d in progress, or starts one.
 func (s *Store) join(ctx context.Context, d httpkey.Digest) *load {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// The answer may have come since the caller looked without the mutex.
+	// The answer may have come since the caller looked without holding the mutex.
 	if e, ok := s.tokens.GetIfPresent(d); ok && s.isFresh(e) {
 		return answered(pack.Token(e.token), nil)
 	}
@@ -68,7 +68,7 @@ func (s *Store) join(ctx context.Context, d httpkey.Digest) *load {
 	return l
 }
 
-// answered returns a load that is done.
+// answered returns a finished load.
 func answered(t httpkey.Token, err error) *load {
 	l := &load{token: t, err: err, done: make(chan struct{})}
 	close(l.done)
@@ -77,12 +77,12 @@ func answered(t httpkey.Token, err error) *load {
 
 var errNoAnswer = errors.New("httpkey: the store's Lookup ended its goroutine")
 
-// run asks the store, keeps the answer and hands it to the callers that wait.
+// run asks the store, keeps the answer and passes it to the waiting callers.
 func (s *Store) run(ctx context.Context, d httpkey.Digest, l *load) {
 	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()
 	l.err = errNoAnswer
-	defer func() { // even if the store panics, or calls runtime.Goexit
+	defer func() { // deferred, since the store may panic or call runtime.Goexit
 		l.panicked = recover()
 		change := s.keep(d, l)
 		close(l.done)
@@ -96,8 +96,8 @@ func (s *Store) run(ctx context.Context, d httpkey.Digest, l *load) {
 	l.token, l.err = s.store.Lookup(ctx, d)
 }
 
-// keep puts the answer of l into memory, unless a later load has taken its place. It
-// returns the event if an outage of the store began or ended by it.
+// keep puts the answer of l into memory, unless a later load has taken its place. If the
+// answer begins or ends an outage of the store, keep returns the event.
 func (s *Store) keep(d httpkey.Digest, l *load) (change httpkey.EventType) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,7 +110,7 @@ func (s *Store) keep(d httpkey.Digest, l *load) (change httpkey.EventType) {
 	switch {
 	case !isAnswer:
 	case l.err != nil:
-		s.tokens.Invalidate(d) // or it would come back in the next outage
+		s.tokens.Invalidate(d) // otherwise the next outage would bring it back
 		s.absent.Set(d, absence{reading: l.reading, digest: s.changes.ofDigest(d)})
 	default:
 		s.tokens.Set(d, &entry{
@@ -123,7 +123,7 @@ func (s *Store) keep(d httpkey.Digest, l *load) (change httpkey.EventType) {
 	return change
 }
 
-// observe tells the Observer of a change.
+// observe reports a change to the Observer.
 func (s *Store) observe(change httpkey.EventType, err error) {
 	if s.options.Observer != nil {
 		s.options.Observer.Observe(context.Background(), &httpkey.Event{Type: change, Err: err})

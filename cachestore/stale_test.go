@@ -21,7 +21,7 @@ func TestTTL(t *testing.T) {
 		s := New(b, nil)
 		create(t, b, labeled(token(1), "old"))
 		expect(t, s, b, digest(1), "old", nil, 1)
-		if err := relabel(t.Context(), b, 1, "new"); err != nil { // and nobody tells
+		if err := relabel(t.Context(), b, 1, "new"); err != nil { // the feed does not report it
 			t.Fatal(err)
 		}
 		for range 297 {

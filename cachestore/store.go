@@ -5,13 +5,13 @@
 //	go cache.Run(ctx) // where the store tells of changes: redisstore does
 //	guard := httpkey.New(cache, limiter, nil)
 //
-// A change that is made through a [Store] shows in it at once. A change that is made
-// elsewhere shows as soon as the store's [httpkey.ChangeFeed] tells of it, and without a
-// feed after [Options.TTL]. While the store fails, a token is used for longer, by
+// A change through a [Store] shows in it at once. A change elsewhere shows when the
+// underlying store's [httpkey.ChangeFeed] reports it, or without a feed after
+// [Options.TTL]. While the underlying store fails, the cache uses a token for longer, by
 // [Options.StaleFor].
 //
-// One rule of [httpkey.TokenStore] is bent: a Lookup may return a LastUsed that is as old
-// as the TTL. Get and List return it as it is.
+// A Store relaxes one rule of [httpkey.TokenStore]: Lookup may return a LastUsed that is as
+// old as the TTL. Get and List return the present one.
 package cachestore
 
 import (
@@ -30,20 +30,20 @@ import (
 	"github.com/httpkey/httpkey/internal/ram"
 )
 
-// Store is an [httpkey.TokenStore] that answers Lookup from memory where it
-// can. Make one with [New], and only one for each store in a process: a change
-// shows at once in the Store that it is made through. It is safe for concurrent use.
+// Store is an [httpkey.TokenStore] that answers Lookup from memory if it can. Make one
+// with [New], and only one for each underlying store in a process, because a change shows
+// at once only in the Store that made it. It is safe for concurrent use.
 //
-// A Guard reads the tokens in memory where they are, and writes their uses by Touch.
+// A Guard reads the tokens in place in memory, and writes their uses by Touch.
 type Store struct {
 	holder
 
 	store   httpkey.TokenStore
 	options Options
-	epoch   time.Time // moments are counted from here, on the monotonic clock
+	epoch   time.Time // the zero of all moments, on the monotonic clock
 
 	tokens  *otter.Cache[httpkey.Digest, *entry]
-	absent  *otter.Cache[httpkey.Digest, absence] // apart, so that made-up keys evict no token
+	absent  *otter.Cache[httpkey.Digest, absence] // separate, so that made-up keys evict no token
 	changes *changes
 
 	mu     sync.Mutex // guards the fields below, and every insertion into the caches
@@ -64,8 +64,8 @@ func New(store httpkey.TokenStore, opts *Options) *Store {
 		store:   store,
 		options: o,
 		epoch:   time.Now(),
-		// Neither has an expiry of its own: that would start a goroutine, and
-		// make a token that is past its TTL but of use in an outage disappear.
+		// Neither cache has an expiry: it would start a goroutine, and drop tokens that are past
+		// their TTL but needed in an outage.
 		tokens:  otter.Must(&otter.Options[httpkey.Digest, *entry]{MaximumSize: o.Size}),
 		absent:  otter.Must(&otter.Options[httpkey.Digest, absence]{MaximumSize: max(1, o.Size/10)}),
 		changes: newChanges(),
@@ -75,12 +75,12 @@ func New(store httpkey.TokenStore, opts *Options) *Store {
 	return s
 }
 
-// Lookup implements [httpkey.TokenStore]. It asks the store only for a token that is not
-// in memory, or no longer good. However many callers wait for one digest, it asks once.
-// An answer that is in memory is given whatever the state of ctx.
+// Lookup implements [httpkey.TokenStore]. It asks the store only for a token that is
+// missing or outdated in memory. All callers that wait for one digest share one call. An
+// answer from memory does not depend on the state of ctx.
 //
-// If the deadline of ctx passes while Lookup waits, that counts as a failure of
-// the store: it returns a token within StaleFor. If ctx is canceled, it returns the error
+// If the deadline of ctx passes while Lookup waits, that counts as a failure of the store:
+// Lookup then returns a token within StaleFor. If ctx is canceled, Lookup returns the error
 // of ctx.
 //
 // LastUsed may be as old as the TTL.
@@ -112,14 +112,14 @@ func (s *Store) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, er
 	return s.store.List(ctx, f)
 }
 
-// Create implements [httpkey.TokenStore]. The token's key is good at once, even
-// if it was asked for before.
+// Create implements [httpkey.TokenStore]. The token's key is valid at once, even if a Lookup
+// found it missing before.
 func (s *Store) Create(ctx context.Context, t httpkey.Token) (httpkey.Token, error) {
-	// Also after an error, here and below: the store may have made the change all the same.
+	// This also follows an error, here and below, since the store may have made the change.
 	defer s.changes.noteDigest(t.Digest)
 	defer s.changes.noteID(t.ID)
 	created, err := s.store.Create(ctx, t)
-	if created.ID != t.ID { // the store chose another
+	if created.ID != t.ID { // the store chose another ID
 		s.changes.noteID(created.ID)
 	}
 	return created, err
@@ -137,8 +137,8 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	return s.store.Delete(ctx, id)
 }
 
-// Touch implements [httpkey.TokenStore]. A token in memory keeps its LastUsed: if
-// Touch dropped it, no token in use would stay for more than a second.
+// Touch implements [httpkey.TokenStore]. A token in memory stays with its old LastUsed. If
+// Touch dropped it, no token in use would stay in memory for more than a second.
 func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
 	return s.store.Touch(ctx, used)
 }
@@ -146,8 +146,8 @@ func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
 // Format keeps the digests out of a printed Store.
 func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "cachestore.Store") }
 
-// source lets a Guard read the tokens in memory. It knows the answers that Lookup gives at
-// once.
+// source lets a Guard read the tokens in memory. It has the answers for which Lookup need not
+// ask the store.
 type source struct{ *Store }
 
 func (s source) Find(d [32]byte) (*ram.Entry[httpkey.Token], bool) {
@@ -167,20 +167,20 @@ type entry struct {
 	reading reading
 	id      *slot        // of the token's ID
 	digest  *slot        // of the digest that it was found under
-	retryAt atomic.Int64 // a moment: until then it is served without asking the store, which has just failed
+	retryAt atomic.Int64 // the moment until which the token is used stale, since the store has just failed
 	token   *ram.Entry[httpkey.Token]
 }
 
-// absence is the knowledge that the store holds no token of a digest.
+// absence records that the store holds no token with a digest.
 type absence struct {
 	reading reading
 	digest  *slot
 }
 
-// reading is a moment at which the store was asked. The answer may be as old as that.
+// reading is the beginning of a call to the store. The answer may be as old as that.
 type reading struct {
 	at      time.Duration // since the epoch
-	changes uint64        // that had been counted by then
+	changes uint64        // the count of changes at that moment
 }
 
 func (s *Store) now() time.Duration { return time.Since(s.epoch) }
@@ -195,7 +195,7 @@ func (e *entry) isCurrent() bool {
 	return e.reading.follows(e.id) && e.reading.follows(e.digest)
 }
 
-// stale returns the token that may stand in for an answer of the store's, or nil.
+// stale returns the token that may replace an answer of the store, or nil.
 func (s *Store) stale(d httpkey.Digest) *entry {
 	e, ok := s.tokens.GetIfPresent(d)
 	if !ok || !e.isCurrent() || s.now()-e.reading.at-s.options.TTL >= s.options.StaleFor {
@@ -204,7 +204,7 @@ func (s *Store) stale(d httpkey.Digest) *entry {
 	return e
 }
 
-// isAbsent reports whether the store is known to hold no token of d.
+// isAbsent reports whether the store is known to hold no token with d.
 func (s *Store) isAbsent(d httpkey.Digest) bool {
 	a, ok := s.absent.GetIfPresent(d)
 	return ok && a.reading.follows(a.digest) && s.now()-a.reading.at < min(absentTTL, s.options.TTL)

@@ -146,7 +146,7 @@ func writeJSON(w http.ResponseWriter, status int, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(status)
-	_, _ = w.Write(text) // the client may be gone; there is nobody else to tell
+	_, _ = w.Write(text) // an error means that the client has gone
 }
 
 func pointer[T any](value T) *T { return &value }

@@ -62,7 +62,7 @@ func (c *console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mux.ServeHTTP(w, r)
 }
 
-// route is one path: what it answers to a browser, and what to a program.
+// route is one path, with its answers to browsers and to programs.
 type route struct{ page, api methods }
 
 // methods are a route's handlers.

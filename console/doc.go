@@ -37,7 +37,7 @@
 //	401  no login
 //	403  a kind, a workspace or a scope that the person may not give; a rotation of another
 //	     person's key; a request of another site
-//	404  no such token, or somebody else's: the two cannot be told apart
+//	404  no such token, or a token of another person, without a difference
 //	405, 413, 415
 //	409  the token has ended, was rotated already, or got another expiry meanwhile
 //	429  too many changes; Retry-After tells when to try again
@@ -56,34 +56,34 @@
 // one, or lets a rotated one outlive its grace. A new expiry is never later than
 // [Options.MaxLifetime] after the token's creation.
 //
-// A person who lacks a scope of a token may not rotate it, because they would see a key
-// that has it. For the same reason nobody may rotate another person's API key. One's own
-// key may be rotated in any workspace: its owner gains nothing.
+// A person who lacks a scope of a token may not rotate it, because they would see a key with
+// that scope. For the same reason no person may rotate another person's API key. A person may
+// rotate their own key in any workspace, because they gain nothing.
 //
-// The store applies each change, with these rules, to the token as it is then
-// ([httpkey.TokenStore].Update). So changes at once are all made or refused, and none
-// undoes a revocation, whichever processes make them. Of two rotations at once one is
-// refused, unless it begins in the instant in which the other ends. Then the token has two
-// successors, each with a key of its own.
+// The store applies each change, with these rules, to the current token
+// ([httpkey.TokenStore].Update). So each concurrent change takes effect or is refused, and
+// none undoes a revocation, in any number of processes. Of two concurrent rotations, one is
+// refused, unless it begins at the moment at which the other ends. Then the token has two
+// successors, each with its own key.
 //
-// The answer to the POST itself shows the secret, so that the secret is stored nowhere on
-// the way. A form that is sent again, as by a reload, creates no second token. No cache may
-// store any answer but an asset.
+// The response to the POST itself shows the secret, so that the secret is stored nowhere. A
+// form that is sent again, for example by a reload, creates no second token. A cache may
+// store only assets.
 //
 // # Texts and looks
 //
 // [Options.Files] holds files with the names of those in the directory files of this
-// package. A definition in an HTML file there replaces ours of the same name, and leaves
-// the others as they are: a texts.html with {{define "product"}}Access keys{{end}} renames
-// the page. An empty definition replaces nothing, which is a rule of [text/template]: to
+// package. A definition in an HTML file there replaces the console's definition of the same
+// name, and keeps the others: a texts.html with {{define "product"}}Access keys{{end}}
+// renames the page. By a rule of [text/template], an empty definition replaces nothing: to
 // show nothing, define {{""}}.
 //
-// A style.css follows ours. Its most useful rules set the custom properties at the
-// beginning of ours:
+// A style.css follows the console's own. Its most useful rules set the custom properties at
+// the beginning of that file:
 //
 //	:root { --accent: #6c2bd9; --font: "Inter", sans-serif; }
 //
-// An icon.svg or a script.js takes the place of ours.
+// An icon.svg or a script.js replaces the console's own.
 //
 // The Content-Security-Policy lets a page load only files of its own origin, and no inline
 // script or style.

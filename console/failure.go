@@ -17,7 +17,7 @@ type failure struct {
 	allow      []string      // of a 405: the methods that there are
 	retryAfter time.Duration // of a 429 and a 503
 	detail     string        // a sentence
-	fields     problems      // or what is wrong with each field, if status is 400
+	fields     problems      // the errors of fields, if status is 400
 	inTheWay   string        // the ID of the token that a conflict is with
 }
 

@@ -123,7 +123,7 @@ func (c *console) offerExpiries(f *form, created, now time.Time) {
 func (f *form) fill(values url.Values) {
 	f.Nonce = values.Get("nonce")
 	f.Label = strings.TrimSpace(values.Get("label"))
-	// A form sends line breaks as CR LF, whatever they were.
+	// A form sends every line break as CR LF.
 	f.Description = strings.TrimSpace(strings.ReplaceAll(values.Get("description"), "\r\n", "\n"))
 	f.Kind = httpkey.Kind(values.Get("kind"))
 	f.Workspace = values.Get("workspace")

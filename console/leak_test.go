@@ -45,7 +45,7 @@ func TestSecretsAreShownOnceAndNowhereElse(t *testing.T) {
 		if w.Code >= 400 && w.Code != 409 {
 			t.Fatalf("%s %s: %d %s", method, path, w.Code, w.Body)
 		}
-		fmt.Fprintln(&log, method, path, w.Header()) // what a log of accesses might have
+		fmt.Fprintln(&log, method, path, w.Header()) // as an access log might
 		answers = append(answers, w.Body.String())
 		return w
 	}

@@ -122,7 +122,7 @@ func TestTokenThatOthersDelete(t *testing.T) {
 				})
 				want := 404
 				if what == "rotate" && i > 2 {
-					want = 201 // the successor is what is left
+					want = 201 // only the successor is left
 				}
 				s.want(want, change.send(s))
 			})

@@ -292,7 +292,7 @@ func TestExpiryOnThePage(t *testing.T) {
 	})
 }
 
-// The form shows the date of each choice before anybody chooses.
+// The form shows the date of each choice before the choice.
 func TestExpiryChoicesShowTheirDates(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -20,7 +20,7 @@ type Principal struct {
 	Workspaces []string
 
 	// Names maps the ID of a user, a workspace or a scope to the name that people know.
-	// An ID without a name is shown as it is.
+	// The console shows an ID without a name as the ID.
 	Names map[string]string
 }
 

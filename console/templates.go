@@ -162,7 +162,7 @@ func (c *console) render(w http.ResponseWriter, r *http.Request, p Principal, st
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(text.Len()))
 	w.WriteHeader(status)
-	_, _ = text.WriteTo(w) // the client may be gone; there is nobody else to tell
+	_, _ = text.WriteTo(w) // an error means that the client has gone
 	return nil
 }
 

@@ -58,7 +58,7 @@ func (c *console) update(
 	return updated, nil
 }
 
-// errUnchanged says that a change leaves a token as it is.
+// errUnchanged says that a change has no effect on a token.
 var errUnchanged = errors.New("httpkey: console: the token is so already")
 
 // apply changes t, or refuses to. seen is the token as it was before ch was checked. An

@@ -1,7 +1,7 @@
-// Package httpkeytest helps to test handlers behind a Guard, and programs whose store or
-// limiter fails.
+// Package httpkeytest supports tests of handlers behind a Guard, and tests of programs whose
+// store or limiter fails.
 //
-// All of it works in a bubble of testing/synctest.
+// All functions work in a bubble of testing/synctest.
 package httpkeytest
 
 import (
@@ -17,7 +17,7 @@ import (
 )
 
 // New returns a Guard over a store and a limiter in memory, and the key of a token in it.
-// Nil options are the defaults. The Guard is closed when the test ends.
+// Nil options mean the defaults. New closes the Guard when the test ends.
 func New(t testing.TB, opts *httpkey.Options) (guard *httpkey.Guard, key string) {
 	t.Helper()
 	guard = httpkey.New(memstore.New(), memstore.NewLimiter(), opts)
@@ -25,7 +25,7 @@ func New(t testing.TB, opts *httpkey.Options) (guard *httpkey.Guard, key string)
 	return guard, Issue(t, guard, httpkey.Token{Label: t.Name()}).Secret.Reveal()
 }
 
-// Issue is [httpkey.Guard.Issue] that ends the test if it fails.
+// Issue calls [httpkey.Guard.Issue], and ends the test if that fails.
 func Issue(t testing.TB, guard *httpkey.Guard, token httpkey.Token) httpkey.Created {
 	t.Helper()
 	created, err := guard.Issue(context.Background(), token)
@@ -35,7 +35,7 @@ func Issue(t testing.TB, guard *httpkey.Guard, token httpkey.Token) httpkey.Crea
 	return created
 }
 
-// Request returns a request for a handler, with a key in X-Api-Key unless that is empty.
+// Request returns a request for a handler, with a key in X-Api-Key unless the key is empty.
 func Request(method, target, key string) *http.Request {
 	r := httptest.NewRequest(method, target, http.NoBody)
 	if key != "" {
@@ -51,10 +51,10 @@ func Get(handler http.Handler, key string) *httptest.ResponseRecorder {
 	return w
 }
 
-// Elapse lets time go by in a bubble of testing/synctest, and what waits for it happen.
+// Elapse advances the time in a bubble of testing/synctest. Timers that are due by then fire.
 func Elapse(d time.Duration) { time.Sleep(d) }
 
-// Fault is what happens to a call of a method, "Lookup" say: its error is that of the call.
+// Fault runs in a call of a method, "Lookup" say. Its error becomes the error of the call.
 type Fault func(ctx context.Context, method string) error
 
 // Fail returns a Fault that fails each call of the methods, or of all if there are none.
@@ -62,7 +62,7 @@ func Fail(err error, methods ...string) Fault {
 	return on(methods, func(context.Context) error { return err })
 }
 
-// Stall returns a Fault that does not answer until the context of the call ends.
+// Stall returns a Fault that blocks until the context of the call ends.
 func Stall(methods ...string) Fault {
 	return on(methods, func(ctx context.Context) error {
 		<-ctx.Done()
@@ -70,7 +70,8 @@ func Stall(methods ...string) Fault {
 	})
 }
 
-// Lag returns a Fault that makes each call take longer. It ends with the context of the call.
+// Lag returns a Fault that delays each call. The delay ends early if the context of the call
+// ends.
 func Lag(d time.Duration, methods ...string) Fault {
 	return on(methods, func(ctx context.Context) error {
 		select {
@@ -103,16 +104,16 @@ type faults struct {
 	before, after Fault
 }
 
-// Before sets what happens to calls before they are done: with an error, they are not. Nil
-// is nothing.
+// Before sets the Fault that runs before each call. If it returns an error, the call does
+// not run. Nil means none.
 func (f *faults) Before(fault Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.before = fault
 }
 
-// After sets what happens to calls once they are done, also with an error: with one of its
-// own, their answer is lost. Nil is nothing.
+// After sets the Fault that runs after each call, even a failed one. If it returns an error,
+// the answer of the call is lost. Nil means none.
 func (f *faults) After(fault Fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -126,7 +127,7 @@ func (f *faults) Calls(method string) int {
 	return f.calls[method]
 }
 
-// do makes a call with the faults that are set when it begins.
+// do makes a call with the faults that are set when the call begins.
 func (f *faults) do(ctx context.Context, method string, call func() error) error {
 	f.mu.Lock()
 	if f.calls == nil {
@@ -155,7 +156,7 @@ type Store struct {
 	store httpkey.TokenStore
 }
 
-// NewStore returns a Store that does what store does until it is told otherwise.
+// NewStore returns a Store that behaves as store until a Fault is set.
 func NewStore(store httpkey.TokenStore) *Store { return &Store{store: store} }
 
 // Create implements [httpkey.TokenStore].
@@ -211,7 +212,7 @@ type Limiter struct {
 	limiter httpkey.Limiter
 }
 
-// NewLimiter returns a Limiter that does what limiter does until it is told otherwise.
+// NewLimiter returns a Limiter that behaves as limiter until a Fault is set.
 func NewLimiter(limiter httpkey.Limiter) *Limiter { return &Limiter{limiter: limiter} }
 
 // Allow implements [httpkey.Limiter].

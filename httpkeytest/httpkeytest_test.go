@@ -48,7 +48,7 @@ func TestNewServesARequest(t *testing.T) {
 	}
 }
 
-// In a bubble, a limit refills when its time goes by, and nothing is left behind.
+// In a bubble, a limit refills as time passes, and no goroutine is left.
 func TestElapseInABubble(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -81,7 +81,7 @@ func calls(ctx context.Context, store httpkey.TokenStore) map[string]func() erro
 	}
 }
 
-// A method fails when it is told to, before it is done or after, and no other does.
+// A method fails by its fault, before or after the call, and no other method fails.
 func TestStoreFaults(t *testing.T) {
 	t.Parallel()
 	for _, isLost := range []bool{false, true} {
@@ -130,7 +130,7 @@ func wantFault(t *testing.T, store *httpkeytest.Store, method, faulty string, ca
 	}
 }
 
-// A fault without methods is one of all of them.
+// A fault without methods applies to all of them.
 func TestFaultOfAllMethods(t *testing.T) {
 	t.Parallel()
 	store := httpkeytest.NewStore(memstore.New())

@@ -12,14 +12,14 @@ import (
 // account is a bucket that is locked for one decision.
 type account interface {
 	hasRoom(n int64) bool
-	// charge takes n, which there is room for unless it is forced.
+	// charge takes n. The account has room for n unless the charge is forced.
 	charge(n int64)
 	result(allowed bool, n int64) gcra.Result
 	Unlock()
 }
 
-// allow decides on a charge of any limits: steady opens the accounts of those that are no
-// quotas. All are locked, in an order that is the same for all callers, before one is changed.
+// allow decides on a charge of any limits; steady opens the accounts of limits that are no
+// quotas. It locks all accounts before it changes one, in an order that all callers share.
 func allow(
 	c *httpkey.Charge, steady func(payer string, items []charge.Item) []account, quotas quotas,
 ) (httpkey.Result, error) {
@@ -51,7 +51,7 @@ func allow(
 func open(
 	payer string, items []charge.Item, steady func(payer string, items []charge.Item) []account, quotas quotas,
 ) []account {
-	var kinds [2][]charge.Item // steady ones and quotas
+	var kinds [2][]charge.Item // steady limits, then quotas
 	for _, item := range items {
 		kinds[kindOf(item)] = append(kinds[kindOf(item)], item)
 	}
@@ -77,8 +77,8 @@ func kindOf(item charge.Item) int {
 	return 0
 }
 
-// lockAll locks the buckets of items, each of which is full again in life after its last use
-// unless it says otherwise.
+// lockAll locks the buckets of items. Each bucket is full again within life of its last use,
+// unless its account calls Keep.
 func lockAll[S any](buckets *ram.Buckets[S], payer string, items []charge.Item, life, at int64) []*ram.Bucket[S] {
 	terms := make([]ram.Term, len(items))
 	for i, item := range items {

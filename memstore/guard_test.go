@@ -20,7 +20,7 @@ import (
 
 var ok = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 
-// remaining sends a request and returns what is left after it.
+// remaining sends a request and returns its X-RateLimit-Remaining.
 func remaining(t *testing.T, guard *httpkey.Guard, key string) int {
 	t.Helper()
 	w := httpkeytest.Get(guard.Handler(ok), key)
@@ -230,7 +230,7 @@ func TestRevocationIsAtOnce(t *testing.T) {
 	}
 }
 
-// admittedAfterRevocation returns how many requests of a token were let in too late.
+// admittedAfterRevocation returns the number of requests that were admitted too late.
 func admittedAfterRevocation(
 	t *testing.T, guard *httpkey.Guard, store *memstore.Store, handler http.Handler, created httpkey.Created, readers int,
 ) int64 {

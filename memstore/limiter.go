@@ -11,18 +11,19 @@ import (
 )
 
 // Limiter is an [httpkey.Limiter] in memory that runs GCRA, the generic cell
-// rate algorithm (ITU-T I.371), as a leaky bucket: at most Burst requests at
+// rate algorithm (ITU-T I.371), as a leaky bucket: it admits at most Burst requests at
 // once, and then one each Period/Rate. Make one with [NewLimiter].
 //
-// It counts in integers and is exact to the microsecond, also for rates that
-// do not divide their period. Where the Rate of a limit changes, what is owed is rounded up
-// to a whole part of the new one. It is safe for concurrent use, never waits and starts no
+// It counts in integers and is exact to the microsecond, even for a Rate that does not
+// divide its Period. If the Rate of a limit changes, the debt is rounded up to a whole
+// part of the new Rate. The Limiter is safe for concurrent use, never waits and starts no
 // goroutine.
 //
-// A bucket takes about 80 bytes beside the payer's name, and 20 more while it is in use all
-// the time. When it is full again, a later call lets it go: after two of the longest windows
-// in use, or of ten seconds. So one limit with a long window keeps all buckets for longer.
-// Quotas are kept apart from them, for up to two of the longest days or months in use.
+// A bucket takes about 80 bytes besides the payer's name, and 20 more while it is in
+// constant use. A later call frees a full bucket after two of the longest windows in use,
+// or after 20 seconds if that is longer. So one limit with a long window keeps all buckets
+// for longer. Quotas have buckets of their own, which last for up to two of the longest
+// days or months in use.
 type Limiter struct {
 	limiterHolder
 	steady *ram.Buckets[gcra.Bucket]
@@ -51,8 +52,8 @@ func (l *Limiter) Allow(_ context.Context, c *httpkey.Charge) (httpkey.Result, e
 	return item.Result(take(b, item.Terms, item.Term.Window, at, int64(c.Cost), c.Forced)), nil
 }
 
-// open locks the buckets of limits that refill steadily. A caller that was overtaken goes on
-// with the time of the one before it.
+// open locks the buckets of limits that refill steadily. If a later caller locked a bucket
+// first, this caller counts with the later time.
 func (l *Limiter) open(payer string, items []charge.Item) []account {
 	at := l.steady.Now()
 	accounts := make([]account, len(items))
@@ -62,7 +63,7 @@ func (l *Limiter) open(payer string, items []charge.Item) []account {
 	return accounts
 }
 
-// inPlace is the Limiter as a Guard finds it.
+// inPlace is the view of a Limiter that a Guard uses.
 type inPlace struct{ *Limiter }
 
 // TakeIn implements [ram.Limiter].
@@ -72,11 +73,11 @@ func (l inPlace) TakeIn(slot *ram.Slot[gcra.Bucket], payer string, limit ram.Lim
 	return take(b, limit.Terms, limit.Term.Window, at, n, false)
 }
 
-// take takes n from a locked bucket, and lets it go.
+// take takes n from a locked bucket, and unlocks it.
 func take(b *ram.Bucket[gcra.Bucket], terms gcra.Terms, window, at, n int64, forced bool) gcra.Result {
 	defer b.Unlock()
 	r := b.State.Take(terms, max(at, b.State.AsOf), n, forced)
-	if r.ResetAfter > window { // by a forced charge
+	if r.ResetAfter > window { // after a forced charge
 		b.Keep(r.ResetAfter)
 	}
 	return r

@@ -28,7 +28,7 @@ func TestSlidingLogIsCompact(t *testing.T) {
 	}
 }
 
-// The bucket of a token does not keep a limiter in memory that nobody has any more.
+// The bucket of a token does not keep an unreferenced limiter in memory.
 func TestTokensKeepNoLimiter(t *testing.T) {
 	t.Parallel()
 	store := New()

@@ -55,7 +55,7 @@ func TestForgettingMakesNoDifference(t *testing.T) {
 	}
 }
 
-// elapse lets whole microseconds go by, which is what the model counts.
+// elapse lets whole microseconds pass, because the model counts these.
 func elapse(d time.Duration) { httpkeytest.Elapse(d.Truncate(time.Microsecond)) }
 
 // The longest refill time counts: neither a burst above the rate nor a quicker
@@ -208,7 +208,7 @@ func heap() int {
 	return int(stats.HeapAlloc)
 }
 
-// A busy payer in its window: what the doc comment says of the log.
+// The log of a busy payer is as large as the doc comment says.
 func TestWindowMemoryOfABusyPayer(t *testing.T) {
 	// Not parallel: it looks at the heap.
 	const rate = 100_000

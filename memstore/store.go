@@ -1,7 +1,7 @@
 // Package memstore keeps tokens and rate limits in the memory of one process.
 //
-// [Store] is a token store, [Limiter] a GCRA limiter and [Window] a strict
-// sliding window. They serve a program that runs as one process, and unit tests.
+// [Store] is a token store, [Limiter] is a GCRA limiter and [Window] is a strict
+// sliding window. They serve unit tests and programs that run as one process.
 package memstore
 
 import (
@@ -17,15 +17,15 @@ import (
 	"github.com/httpkey/httpkey/internal/ram"
 )
 
-// Store is an [httpkey.TokenStore] in memory. Make one with [New]. What it holds is lost
-// with the process. It is safe for concurrent use, and it never waits, so it does not look
-// at contexts.
+// Store is an [httpkey.TokenStore] in memory. Make one with [New]. Its tokens are lost
+// when the process ends. It is safe for concurrent use. It ignores contexts, because it
+// never waits.
 //
-// A Guard reads the tokens where they are. LastUsed is noted in the token as requests
-// come, to the millisecond; a Guard has nothing to write for it.
+// A Guard reads the tokens in place, and updates LastUsed in the token at each request,
+// to the millisecond. It does not call Touch.
 //
-// A token takes about 320 bytes beside its strings, the bucket of a [Limiter] included. A
-// token that has any of the further fields of [httpkey.Token.More] takes some 500 bytes more.
+// A token takes about 320 bytes besides its strings, including the bucket of a [Limiter].
+// A token with any field of [httpkey.Token.More] takes some 500 bytes more.
 type Store struct {
 	holder
 
@@ -53,7 +53,7 @@ func New() *Store {
 	return s
 }
 
-// source is what a Guard reads.
+// source is the view of a Store that a Guard uses.
 type source struct{ *ram.Index[httpkey.Token] }
 
 func (s source) Find(d [32]byte) (*entry, bool) { return s.Index.Find(&d), true }
@@ -95,9 +95,8 @@ func found(e *entry) (httpkey.Token, error) {
 	return pack.Token(e), nil
 }
 
-// List implements [httpkey.TokenStore]. It takes a time in proportion to the
-// tokens that it has to look at, the ones that f does not select included, and
-// holds up changes meanwhile.
+// List implements [httpkey.TokenStore]. Its time is proportional to the tokens that it
+// scans, including those that f does not select. Changes wait meanwhile.
 func (s *Store) List(_ context.Context, f httpkey.Filter) ([]httpkey.Token, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -118,8 +117,8 @@ func (s *Store) List(_ context.Context, f httpkey.Filter) ([]httpkey.Token, erro
 	return page, nil
 }
 
-// Update implements [httpkey.TokenStore]. It calls change once, with all other changes of
-// the store waiting: change must not call the Store.
+// Update implements [httpkey.TokenStore]. It calls change once, while all other changes of
+// the store wait, so change must not call the Store.
 func (s *Store) Update(_ context.Context, id string, change func(*httpkey.Token) error) (httpkey.Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,9 +130,9 @@ func (s *Store) Update(_ context.Context, id string, change func(*httpkey.Token)
 	if err != nil {
 		return httpkey.Token{}, err
 	}
-	s.remove(e) // CreatedAt may change, and with it the place in the list
+	s.remove(e) // CreatedAt, and so the place in the list, may change
 	e.Replace(pack.Body(next))
-	delete(s.byID, id) // the key is part of what was replaced
+	delete(s.byID, id) // the map's key shares memory with the replaced token
 	s.byID[pack.ID(e)] = e
 	s.insert(e)
 	return pack.Token(e), nil
@@ -187,8 +186,7 @@ func (s *Store) remove(e *entry) {
 	}
 }
 
-// byAge is a list of tokens, oldest first, so that a new one is appended; List reads
-// it backwards.
+// byAge is a list of tokens, oldest first, so that Create appends; List reads it backwards.
 type byAge []*entry
 
 func (l *byAge) insert(e *entry) {
@@ -202,7 +200,7 @@ func (l *byAge) remove(e *entry) {
 	}
 }
 
-// position returns the index of the token at c, or the one at which it would be.
+// position returns the index of the token at c, or the index at which it would belong.
 func (l *byAge) position(c httpkey.Cursor) (int, bool) {
 	return slices.BinarySearchFunc(*l, c, func(e *entry, c httpkey.Cursor) int {
 		return c.Compare(pack.Cursor(e))

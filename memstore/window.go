@@ -9,20 +9,20 @@ import (
 	"github.com/httpkey/httpkey/internal/ram"
 )
 
-// Window is an [httpkey.Limiter] in memory that is strict: never more than Rate
-// in any Period, wherever the Period begins, where [Limiter] lets Burst and the
-// first refills through in one. It is a sliding log: a request counts for
-// exactly one Period. Make one with [NewWindow].
+// Window is an [httpkey.Limiter] in memory that is strict: it never admits more than Rate
+// in any Period, wherever the Period begins. A [Limiter] can admit Burst and the first
+// refills in one Period. A Window is a sliding log, in which a request counts for exactly
+// one Period. Make one with [NewWindow].
 //
-// Limit.Burst plays no part; a Result has Rate in its place. A limit that changes counts the
-// requests that were let in, whatever the limit was then. Quotas are as with [Limiter].
-// Remaining is Rate less the requests that count now. ResetAfter ends when the latest of them
-// leaves, and RetryAfter when enough of the earliest have.
+// A Window ignores Limit.Burst; a Result has Rate in its place. If a limit changes, earlier
+// admissions still count. Quotas behave as in a [Limiter]. Remaining is Rate minus the
+// requests that count now. ResetAfter ends when the latest of them expires. RetryAfter ends
+// when enough of the earliest have expired.
 //
-// It is safe for concurrent use, never waits and starts no goroutine. A bucket takes about
-// 80 bytes beside the payer's name, and 16 to 32 more for each microsecond in which requests
-// were let in during the last Period: up to 2 KB for 60 a minute, and 2 to 3 MB for 100,000
-// an hour. The limiter lets it go as a [Limiter] does.
+// A Window is safe for concurrent use, never waits and starts no goroutine. A bucket takes
+// about 80 bytes besides the payer's name, and 16 to 32 more for each microsecond of the
+// last Period with an admission. That is up to 2 KB for 60 a minute, and 2 to 3 MB for
+// 100,000 an hour. A Window frees buckets as a [Limiter] does.
 type Window struct {
 	limiterHolder
 	logs   *ram.Buckets[slidingLog]
@@ -42,7 +42,7 @@ func (w *Window) Allow(_ context.Context, c *httpkey.Charge) (httpkey.Result, er
 	strict.Limits = make([]httpkey.Limit, len(c.Limits))
 	for i, l := range c.Limits {
 		if l.Calendar == "" {
-			l.Burst = min(l.Burst, 0) // Rate stands in for it; a negative one stays an error
+			l.Burst = min(l.Burst, 0) // Rate takes its place; a negative Burst stays an error
 		}
 		strict.Limits[i] = l
 	}
@@ -58,7 +58,7 @@ func (w *Window) open(payer string, items []charge.Item) []account {
 	return accounts
 }
 
-// windowInPlace is the Window as a Guard finds it.
+// windowInPlace is the view of a Window that a Guard uses.
 type windowInPlace struct{ *Window }
 
 // TakeIn implements [ram.Limiter].
@@ -86,13 +86,13 @@ func (a *logAccount) result(allowed bool, n int64) gcra.Result {
 	return a.State.result(a.terms, a.now, allowed, n)
 }
 
-// slidingLog is a bucket as what was let in during the last Period.
+// slidingLog is a bucket of a Window: the admissions of the last Period.
 type slidingLog struct {
 	moments []moment // earliest first
 	used    int64    // the sum of their n
 }
 
-// moment is a microsecond in which n were let in.
+// moment is a microsecond in which n requests were admitted.
 type moment struct {
 	at int64
 	n  int64
@@ -114,7 +114,7 @@ func (l *slidingLog) hasRoom(t gcra.Terms, now, n int64) bool {
 func (l *slidingLog) charge(t gcra.Terms, now, n int64) {
 	now = l.forget(now, t.Period)
 	switch {
-	case t.Rate == 0: // there is nothing to owe
+	case t.Rate == 0: // such a limit keeps no debt
 	case n < 0:
 		l.giveBack(-n)
 	default:
@@ -134,7 +134,7 @@ func (l *slidingLog) result(t gcra.Terms, now int64, allowed bool, n int64) gcra
 	return r
 }
 
-// giveBack takes out n of the latest.
+// giveBack removes the n latest requests.
 func (l *slidingLog) giveBack(n int64) {
 	for last := len(l.moments) - 1; last >= 0 && n > 0; last-- {
 		m := &l.moments[last]
@@ -146,8 +146,8 @@ func (l *slidingLog) giveBack(n int64) {
 	}
 }
 
-// forget drops what no longer counts at now and returns the time to go on
-// with: callers may come a little out of order, but time does not run backwards.
+// forget drops the moments that no longer count at now. It returns now, or the latest
+// moment if that is later: callers may come a little out of order.
 func (l *slidingLog) forget(now, period int64) int64 {
 	if last := len(l.moments) - 1; last >= 0 {
 		now = max(now, l.moments[last].at)
@@ -176,7 +176,7 @@ func (l *slidingLog) add(now, n int64) {
 	l.moments = append(l.moments, moment{now, n})
 }
 
-// leaving returns the moment with which n of the earliest will have left.
+// leaving returns the latest moment of the n earliest requests.
 func (l *slidingLog) leaving(n int64) int64 {
 	i := 0
 	for n -= l.moments[0].n; n > 0; n -= l.moments[i].n {

@@ -165,7 +165,7 @@ func TestLimiterAgreesWithMemory(t *testing.T) {
 	agree.report()
 }
 
-// agreement compares answers, and counts what they were.
+// agreement compares answers, and counts them by kind.
 type agreement struct {
 	t                     *testing.T
 	asked                 map[bucket]int
@@ -189,7 +189,7 @@ func (a *agreement) check(step int, c *httpkey.Charge, got, want httpkey.Result,
 	for i, item := range charge.Items(c, now) {
 		b, g, w := bucket{c.Bucket, item.Term}, eachGot[i], eachWant[i]
 		a.asked[b]++
-		// A change of Rate rounds what is owed up to a whole part, in memory.
+		// In memory, a change of Rate rounds the debt up to a whole part.
 		drift := time.Duration(a.asked[b])*30*time.Nanosecond + time.Microsecond
 		reset, retry := (g.ResetAfter - w.ResetAfter).Abs(), (g.RetryAfter - w.RetryAfter).Abs()
 		if g.Allowed != w.Allowed || g.Limit != w.Limit || (g.RetryAfter == 0) != (w.RetryAfter == 0) ||

@@ -7,36 +7,36 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// leases are the permits that this process took ahead. They let in no request for which the
-// limit has no room, whichever processes take ahead, and however much:
+// leases are the permits that this process took ahead. They admit no request for which the
+// limit has no room, however many processes take permits ahead.
 //
 // In GCRA a bucket is a line of slots, each Period/Rate long. Redis gives each permit the
 // next slot that is neither taken nor begun, and none that begins later than Burst-1 slots
-// from now. A permit is spent here before its slot begins, or it is lost. So what is spent
-// from a to b has slots that begin from a to Burst-1 slots after b. These are at most
-// Burst + Rate*(b-a)/Period, as without leases.
+// from now. This process spends a permit before its slot begins, or the permit is lost. So
+// the permits that are spent from a to b have slots that begin from a to Burst-1 slots
+// after b. These are at most Burst + Rate*(b-a)/Period, as without leases.
 //
-// The time between this process's question and Redis's answer says too early when a slot
-// begins: as if Redis had decided as soon as it was asked.
+// This process counts as if Redis had decided at the moment of the call. So it takes each
+// slot to begin earlier than it does, which is safe.
 type leases struct {
 	reach      time.Duration
 	mu         sync.Mutex
-	young, old map[bucket]*lease // two generations, as in memo; what an older one holds is lost with it
+	young, old map[bucket]*lease // two generations, as in memo; the permits of an older one are lost
 }
 
-// lease is what is held of a bucket: the last n slots before end.
+// lease holds permits of a bucket: the last n slots before end.
 type lease struct {
 	limit   httpkey.Limit
 	n       int
 	end     time.Time
-	full    time.Time // when Redis will have all of the bucket again, as far as is known
-	asked   time.Time // when Redis was asked that let in last
-	spent   int       // since then
-	ahead   int       // what it gave then beside what was asked for
-	givenUp int       // how often all was given up
+	full    time.Time // when the bucket in Redis will be full, as far as is known
+	asked   time.Time // when Redis was last asked and admitted
+	spent   int       // permits spent since asked
+	ahead   int       // permits that Redis gave ahead at asked
+	givenUp int       // the number of calls of giveUp
 }
 
-// intent is what a question to Redis should take ahead.
+// intent says how much a call to Redis takes ahead.
 type intent struct {
 	ahead   int
 	asked   time.Time
@@ -50,7 +50,7 @@ func newLeases(o Options) *leases {
 	return &leases{reach: o.Lease, young: make(map[bucket]*lease)}
 }
 
-// allow answers from what is held, or asks for n and what to take ahead.
+// allow spends held permits, or asks Redis for n and for permits ahead.
 func (s *leases) allow(
 	b bucket, limit httpkey.Limit, n int, ask func(ahead int) (httpkey.Result, error),
 ) (httpkey.Result, error) {
@@ -62,7 +62,7 @@ func (s *leases) allow(
 		return result, nil
 	}
 	result, err := ask(intent.ahead)
-	if err == nil && !result.Allowed && intent.ahead > 0 { // so nothing was taken
+	if err == nil && !result.Allowed && intent.ahead > 0 { // a denial has taken nothing, so n alone may pass
 		intent.ahead = 0
 		result, err = ask(0)
 	}
@@ -72,13 +72,13 @@ func (s *leases) allow(
 	return s.keep(b, limit, n, intent, result), nil
 }
 
-// spend lets in if what is held is enough, and else says how much to take ahead.
+// spend admits n if enough permits are held, and otherwise says how much to take ahead.
 func (s *leases) spend(b bucket, limit httpkey.Limit, n int) (httpkey.Result, intent) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l, now := s.find(b, limit), time.Now()
 	asking := intent{asked: now, givenUp: l.givenUp}
-	if l.limit != limit { // it has changed just now
+	if l.limit != limit { // the limit has just changed
 		return httpkey.Result{}, asking
 	}
 	switch l.expire(now); {
@@ -96,10 +96,10 @@ func (s *leases) spend(b bucket, limit httpkey.Limit, n int) (httpkey.Result, in
 	}), asking
 }
 
-// next returns how much to take ahead beside n. That is what will be asked for within
-// reach, at the pace since Redis was asked last, and so much that the last of it lives as
-// long. But it is nothing for a client that comes once in that time, little for one that has
-// just begun, and a quarter of what is there, so that other processes find some.
+// next returns how much to take ahead besides n. It predicts the demand within reach from the
+// pace since Redis was last asked, and takes enough that the last permit lives as long. It
+// takes nothing for a client that comes once in that time, little for a new client, and at
+// most a quarter of the room, so that other processes find permits.
 func (l *lease) next(n int, reach time.Duration, now time.Time) int {
 	expected := float64(reach) * float64(l.spent) / float64(now.Sub(l.asked))
 	if expected < 1 {
@@ -110,8 +110,8 @@ func (l *lease) next(n int, reach time.Duration, now time.Time) int {
 	return int(max(0, min(max(expected, (float64(reach)-owes)/slot), 2*float64(l.ahead)+1, room/4)))
 }
 
-// keep keeps what Redis gave ahead, and returns what it said of n. Where all was given up
-// meanwhile, what came ahead is lost: the refund did not know of it.
+// keep keeps the permits that Redis gave ahead, and returns the decision on n. If giveUp ran
+// meanwhile, the permits ahead are lost, because the refund did not include them.
 func (s *leases) keep(b bucket, limit httpkey.Limit, n int, asked intent, result httpkey.Result) httpkey.Result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,7 +122,7 @@ func (s *leases) keep(b bucket, limit httpkey.Limit, n int, asked intent, result
 	if l.givenUp != asked.givenUp {
 		asked.ahead = 0
 	}
-	reset := result.ResetAfter - (time.Microsecond - 1) // it is rounded up
+	reset := result.ResetAfter - (time.Microsecond - 1) // ResetAfter is rounded up
 	if full := now.Add(reset); full.After(l.full) {
 		l.full = full
 	}
@@ -138,7 +138,7 @@ func (s *leases) keep(b bucket, limit httpkey.Limit, n int, asked intent, result
 	return result
 }
 
-// giveUp returns how many seconds of a bucket are held, and holds them no longer.
+// giveUp drops the held permits of a bucket, and returns their slots in seconds.
 func (s *leases) giveUp(b bucket, limit httpkey.Limit) float64 {
 	if s == nil {
 		return 0
@@ -159,7 +159,7 @@ func (s *leases) giveUp(b bucket, limit httpkey.Limit) float64 {
 	return held
 }
 
-// areOfAnother reports whether what is known of a bucket was under another limit.
+// areOfAnother reports whether the lease of a bucket is of another limit.
 func (s *leases) areOfAnother(b bucket, limit httpkey.Limit) bool {
 	if s == nil {
 		return false
@@ -169,7 +169,7 @@ func (s *leases) areOfAnother(b bucket, limit httpkey.Limit) bool {
 	return s.find(b, limit).limit != limit
 }
 
-// find returns the lease of a bucket, which is of the limit if there was none.
+// find returns the lease of a bucket; if there is none, it makes one of the limit.
 func (s *leases) find(b bucket, limit httpkey.Limit) *lease {
 	l := s.young[b]
 	if l != nil {
@@ -185,7 +185,7 @@ func (s *leases) find(b bucket, limit httpkey.Limit) *lease {
 	return l
 }
 
-// with returns r as if what is held were in Redis.
+// with returns r as if the held permits were in Redis.
 func (l *lease) with(r httpkey.Result) httpkey.Result {
 	r.Remaining = min(r.Remaining+l.n, r.Limit.Burst)
 	r.ResetAfter = max(0, r.ResetAfter-atMost(r.Limit, l.n))
@@ -201,8 +201,8 @@ func (l *lease) expire(now time.Time) {
 	l.n = min(l.n, whole)
 }
 
-// add adds the last n slots before end. Of both, it takes the later to follow the earlier at
-// once, which is no later than they do.
+// add adds the last n slots before end. It counts all slots as adjacent, and none as later
+// than it is.
 func (l *lease) add(n int, end time.Time) {
 	if joined := l.end.Add(atMost(l.limit, n)); n == 0 || l.n > 0 && joined.Before(end) {
 		end = joined
@@ -210,7 +210,7 @@ func (l *lease) add(n int, end time.Time) {
 	l.n, l.end = l.n+n, end
 }
 
-// atMost is timeFor, rounded down.
+// atMost is timeFor rounded down.
 func atMost(limit httpkey.Limit, n int) time.Duration {
 	return max(0, timeFor(limit, n)-time.Microsecond)
 }

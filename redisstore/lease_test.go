@@ -19,7 +19,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// gcraServer is a server that does what the script does, in the time of a bubble.
+// gcraServer is a server that runs the script in the time of a bubble.
 type gcraServer struct {
 	redis.Scripter
 	mu      sync.Mutex
@@ -49,7 +49,7 @@ func (g *gcraServer) EvalSha(ctx context.Context, _ string, keys []string, args 
 	if at, ok := ctx.Value(moment{}).(*time.Time); ok {
 		*at = now
 	}
-	if len(args) == 7 { // takeScript, which is asked for what is forced
+	if len(args) == 7 { // takeScript, which makes forced charges
 		g.force(cmd, keys[0], now, args)
 		return cmd
 	}
@@ -98,7 +98,7 @@ func (g *gcraServer) wait() {
 	}
 }
 
-// admitted is what was let in, and when.
+// admitted records the admissions and their times.
 type admitted struct {
 	at time.Time
 	n  int
@@ -118,7 +118,7 @@ func ask(t *testing.T, l *Limiter, limit httpkey.Limit, n int) (httpkey.Result, 
 	return r, admitted{at, n}
 }
 
-// checkStretches checks that no stretch of time has more than Burst and what Rate gives in it.
+// checkStretches checks that no period admits more than Burst plus the refill of that period.
 func checkStretches(t *testing.T, limit httpkey.Limit, all []admitted) {
 	t.Helper()
 	slices.SortFunc(all, func(a, b admitted) int { return a.at.Compare(b.at) })
@@ -195,7 +195,7 @@ func TestLeasesLeaveTheRateToTheFleet(t *testing.T) {
 	for _, tt := range []struct {
 		limit     httpkey.Limit
 		processes int
-		load      float64 // share of the limit that is asked for
+		load      float64 // the demand as a share of the limit
 		lease     time.Duration
 		calls     float64 // at most, for each request
 	}{
@@ -269,7 +269,7 @@ func TestLeasesTakeNothingFromTheSteady(t *testing.T) {
 	}
 }
 
-// A process shows what it holds, spends it without Redis and through an outage, but not past its slots.
+// A process reports its permits, and spends them without Redis, also in an outage, but not past their slots.
 func TestLeasesAreSpent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -324,7 +324,7 @@ func TestLeasesCountFromTheQuestion(t *testing.T) {
 	})
 }
 
-// A request that passes only without what would be taken ahead passes.
+// A request passes even if it passes only without permits ahead.
 func TestLeasesDenyNobody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

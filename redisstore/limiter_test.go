@@ -116,7 +116,7 @@ func TestRepliesAreRounded(t *testing.T) {
 		name         string
 		limit        httpkey.Limit
 		n            int
-		reset, retry float64 // seconds; retry -1: let in
+		reset, retry float64 // seconds; retry -1: admitted
 		want         httpkey.Result
 	}{
 		{"one request", perMinute, 1, 1, -1, httpkey.Result{Allowed: true, Remaining: 59, ResetAfter: time.Second}},

@@ -9,13 +9,13 @@ import (
 	"github.com/httpkey/httpkey/internal/ram"
 )
 
-// memo remembers denials, so that Redis need not be asked for what it would answer:
-// until RetryAfter is over, a bucket can only have got emptier.
+// memo remembers denials, so that a repeated denial needs no call to Redis: until
+// RetryAfter is over, the bucket has no room for the same cost.
 //
-// It has two generations and keeps at most twice memoSize denials; with the second
-// that fills up, the older goes.
+// It has two generations and keeps at most twice memoSize denials. When the young
+// generation is full, the old one is dropped.
 type memo struct {
-	steady     bool // each further request comes Period/Rate later
+	steady     bool // RetryAfter grows by Period/Rate with each further request
 	mu         sync.RWMutex
 	young, old map[bucket]denial
 }
@@ -32,8 +32,8 @@ type bucket struct {
 type denial struct {
 	n      int
 	result httpkey.Result
-	// The server decided between these two. Until the earliest moment at which
-	// RetryAfter can be over the denial holds, and it is told to the latest.
+	// The server decided between these two moments. The denial holds until the earliest
+	// moment at which RetryAfter can be over, and reports the latest.
 	asked, answered time.Time
 }
 
@@ -44,8 +44,8 @@ func newMemo(o Options, steady bool) *memo {
 	return &memo{steady: steady, young: make(map[bucket]denial)}
 }
 
-// allow answers from memory, or asks and remembers. A denial under another limit says
-// nothing of this one.
+// allow answers from memory, or calls ask and remembers a denial. It ignores a denial under
+// another limit.
 func (m *memo) allow(b bucket, limit httpkey.Limit, n int, ask func() (httpkey.Result, error)) (httpkey.Result, error) {
 	if m == nil {
 		return ask()
@@ -60,14 +60,14 @@ func (m *memo) allow(b bucket, limit httpkey.Limit, n int, ask func() (httpkey.R
 	case err != nil:
 	case !result.Allowed:
 		m.keep(b, denial{n, result, asked, time.Now()})
-	case ok && n > 0: // there is less now than was told
+	case ok && n > 0: // less remains now than the denial says
 		m.drop(b, known)
 	}
 	return result, err
 }
 
-// charge makes a charge that is not to be remembered, after which the denials of its
-// buckets no longer hold.
+// charge makes a charge without remembering it, and forgets the denials of its buckets, which
+// no longer hold.
 func (m *memo) charge(
 	c *httpkey.Charge, items []charge.Item, ask func() (httpkey.Result, error),
 ) (httpkey.Result, error) {
@@ -86,7 +86,7 @@ func (m *memo) charge(
 	return result, err
 }
 
-// drop drops a denial of b, which no longer tells the truth.
+// drop drops a denial of b, which no longer holds.
 func (m *memo) drop(b bucket, d denial) {
 	if d.isForgotten() {
 		return
@@ -97,7 +97,7 @@ func (m *memo) drop(b bucket, d denial) {
 	delete(m.old, b)
 }
 
-// forget drops the denial of b, and keeps out the answers to questions that were asked before.
+// forget drops the denial of b, and keeps out the answers of calls in progress.
 func (m *memo) forget(b bucket) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -126,7 +126,7 @@ func (m *memo) keep(b bucket, d denial) {
 	case ok && known.isForgotten() && !d.asked.After(known.asked):
 		return
 	case ok && known.holds(d.result.Limit, d.answered) && known.n < d.n:
-		return // it answers more
+		return // the known denial answers more requests
 	}
 	m.put(b, d)
 }
@@ -138,15 +138,15 @@ func (m *memo) put(b bucket, d denial) {
 	m.young[b] = d
 }
 
-// isForgotten reports whether forget has put d there.
+// isForgotten reports whether d is the mark of forget.
 func (d denial) isForgotten() bool { return d.answered.IsZero() }
 
-// holds reports whether d still is the answer under a limit.
+// holds reports whether d is still the answer under a limit.
 func (d denial) holds(limit httpkey.Limit, now time.Time) bool {
 	return d.result.Limit == limit && now.Sub(d.asked) < d.result.RetryAfter
 }
 
-// again returns the answer to a request for n, at least d's, now.
+// again returns the present answer to a request for n, which is at least that of d.
 func (d denial) again(n int, now time.Time) httpkey.Result {
 	r, passed := d.result, now.Sub(d.answered)
 	r.RetryAfter = ceilMicros(r.RetryAfter + timeFor(r.Limit, n-d.n) - passed)

@@ -196,7 +196,7 @@ func TestMemoDecidesAsRedisDoes(t *testing.T) {
 	}
 }
 
-// A charge that is forced ends the denials of its buckets, also one that is still under way.
+// A forced charge ends the denials of its buckets, including those of calls in progress.
 func TestForcedChargesEndDenials(t *testing.T) {
 	t.Parallel()
 	limit := httpkey.PerMinute(60).Resolve()

@@ -9,7 +9,7 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// record is a token as it is kept, in JSON. LastUsed is not in it, so that a Touch neither
+// record is the JSON form of a token in Redis. It has no LastUsed, so that a Touch neither
 // rewrites it nor disturbs an Update.
 type record struct {
 	ID          string       `json:"id"`
@@ -27,7 +27,7 @@ type record struct {
 	RotatedFrom string       `json:"rotated_from,omitempty"`
 	More        string       `json:"more,omitempty"` // see [httpkey.Token.More]
 
-	// Limit is the one that a token had before there were several. It is only read.
+	// Limit is the single limit of a token from the first version. It is only read.
 	Limit limit `json:"limit,omitzero"`
 }
 
@@ -46,7 +46,7 @@ func encode(t httpkey.Token) (string, error) {
 	return string(text), err
 }
 
-// decode reads a token from its record and the stamp of its last use, if there is one.
+// decode returns the token of a record and of the stamp of its last use, which may be nil.
 func decode(text string, used any) (httpkey.Token, error) {
 	var r record
 	if err := json.Unmarshal([]byte(text), &r); err != nil {
@@ -78,14 +78,14 @@ func decode(text string, used any) (httpkey.Token, error) {
 
 func micros(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
-// yearOne is how many microseconds the zero time is before that of Unix.
+// yearOne is the time from the zero time to the Unix epoch, in microseconds.
 const yearOne = 62_135_596_800_000_000
 
-// latest is the end of the year 9999, the last that a token may name.
+// latest is the end of the year 9999, in microseconds since the zero time.
 const latest = 315_537_897_600_000_000 - 1
 
-// stamp writes t, in microseconds since the year 1, so that text sorts as time does.
-// A time that no token may have becomes the first or the last that one may.
+// stamp returns t in microseconds since the zero time, as text that sorts as time does. It
+// limits t to the years from 1 to 9999.
 func stamp(t time.Time) string {
 	at := int64(0)
 	switch year := t.UTC().Year(); {

@@ -63,7 +63,7 @@ var (
 	quota = httpkey.PerDay(50)
 )
 
-// A limit that has no room takes nothing from the others, which show what they have.
+// If one limit has no room, the others are not charged, and report their Remaining.
 func TestDenialLeavesTheOthersAsTheyWere(t *testing.T) {
 	eachLimiter(t, nil, func(t *testing.T, limiter httpkey.Limiter, server *miniredis.Miniredis) {
 		for range 3 {
@@ -88,7 +88,7 @@ func TestDenialLeavesTheOthersAsTheyWere(t *testing.T) {
 	})
 }
 
-// A charge that can never pass is denied without a RetryAfter, and shows what is left.
+// A charge that can never pass is denied without a RetryAfter, and reports Remaining.
 func TestWhatCanNeverPass(t *testing.T) {
 	eachLimiter(t, nil, func(t *testing.T, limiter httpkey.Limiter, server *miniredis.Miniredis) {
 		allow(t, limiter, of("payer", 1, small, large, quota))
@@ -197,7 +197,7 @@ func TestMovingLimitsAdmitNoMoreThanTheHighest(t *testing.T) {
 				admitted = append(admitted, at)
 			}
 		}
-		// A minute's worth: what was there at the beginning, and 60 for each minute since.
+		// The bound is the full bucket at the beginning, and 60 for each minute since.
 		most := func(stretch time.Duration) int { return 60 + int(60*stretch/time.Minute) }
 		if _, strict := limiter.(*redisstore.Window); strict {
 			most = func(stretch time.Duration) int { return 60 * (1 + int(stretch/time.Minute)) }

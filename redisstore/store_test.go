@@ -46,7 +46,7 @@ func update(store *redisstore.Store, id string) error {
 	return err
 }
 
-// trips counts what is sent to the server.
+// trips counts the round trips to the server.
 type trips struct{ times atomic.Int64 }
 
 func (c *trips) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -260,7 +260,7 @@ func TestDamagedTokensAreErrors(t *testing.T) {
 	}
 }
 
-// oddReplies is a server, or what stands before one, that answers scripts in its own way.
+// oddReplies is a server, or a proxy, that answers scripts in its own way.
 type oddReplies struct{ value any }
 
 func (oddReplies) DialHook(next redis.DialHook) redis.DialHook { return next }

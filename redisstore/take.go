@@ -14,35 +14,35 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The sorts of buckets that takeScript knows.
+// The sorts of buckets in takeScript.
 const (
-	steadySort = "steady" // as redis_rate keeps it
+	steadySort = "steady" // in the form of redis_rate
 	logSort    = "log"    // a strict window
-	quotaSort  = "quota"  // how many passed in a day or a month
+	quotaSort  = "quota"  // a counter of a day or a month
 )
 
 // question asks takeScript about one bucket.
 type question struct {
 	key  string
 	sort string
-	n    int     // what to take
-	held float64 // the seconds to give back before, of what was taken ahead
+	n    int     // the cost to take
+	held float64 // the seconds of held permits to give back first
 	item charge.Item
 }
 
-// reading is what takeScript found and left in one bucket.
+// reading is the answer of takeScript about one bucket.
 type reading struct {
 	hasRoom bool
-	used    float64 // how many count, in a log and a quota
+	used    float64 // the requests that count, in a log and a quota
 	reset   float64 // until the bucket is full: in seconds if it is steady, in microseconds if it is a log
 	retry   float64 // until n passes, in the same unit; 0 if it passes or never will
 }
 
-// spare is how long the counter of a quota outlives its day or month, for processes whose
-// clocks are late.
+// spare is the time for which the counter of a quota outlives its day or month, for processes
+// with slow clocks.
 const spare = time.Hour
 
-// take takes from all buckets if all have room, or in any case if it is forced.
+// take takes from all buckets if all have room or forced is set.
 func take(ctx context.Context, rdb redis.Scripter, questions []question, forced bool) ([]reading, error) {
 	keys, args := make([]string, len(questions)), make([]any, 1, 1+6*len(questions))
 	if args[0] = 0; forced {
@@ -59,8 +59,8 @@ func take(ctx context.Context, rdb redis.Scripter, questions []question, forced 
 	return readings(reply, questions)
 }
 
-// span is what takeScript needs to know of time: of a steady bucket, Period in seconds; of
-// a log, Period in microseconds; of a quota, the milliseconds for which Redis keeps it.
+// span returns the time argument of takeScript: Period in seconds for a steady bucket, Period
+// in microseconds for a log, and the lifetime of the key in milliseconds for a quota.
 func (q question) span() any {
 	switch q.sort {
 	case steadySort:
@@ -71,10 +71,10 @@ func (q question) span() any {
 	return q.item.Limit.Period.Microseconds()
 }
 
-// damage is how takeScript says that a bucket holds garbage.
+// damage is the error of takeScript about a damaged bucket.
 const damage = "httpkey: a damaged bucket"
 
-// damaged wraps [gcra.ErrDamaged] around the error of a script that is about one bucket.
+// damaged wraps [gcra.ErrDamaged] around the error of a script about one bucket.
 func damaged(err error) error {
 	if text := err.Error(); strings.Contains(text, damage) || strings.Contains(text, "WRONGTYPE") {
 		return fmt.Errorf("%w: delete it in Redis: %w", gcra.ErrDamaged, err)
@@ -105,7 +105,7 @@ func readings(reply []string, questions []question) ([]reading, error) {
 	return all, nil
 }
 
-// window returns the longest time that a reading can tell.
+// window returns the longest time that a reading can have.
 func (q question) window() float64 {
 	switch q.sort {
 	case steadySort:
@@ -116,7 +116,7 @@ func (q question) window() float64 {
 	return float64(q.item.Limit.Period.Microseconds())
 }
 
-// result returns the decision that r was, about one limit.
+// result converts r to the decision on one limit.
 func (q question) result(r reading, allowed bool) httpkey.Result {
 	switch q.sort {
 	case steadySort:
@@ -131,15 +131,16 @@ func (q question) result(r reading, allowed bool) httpkey.Result {
 	return q.item.Result(log)
 }
 
-// takeScript opens the buckets of a payer, and takes from all of them or from none. To open
-// a bucket may tidy it, which changes no decision.
+// takeScript opens the buckets of a payer, and takes from all of them or from none. Opening a
+// bucket may tidy it, which changes no decision.
 //
-// A steady bucket is the time at which it is full, in seconds since 2017, and is computed
-// with as redis_rate does, to the last bit: both serve the same buckets.
+// A steady bucket is the time at which it is full, in seconds since 2017. The script computes
+// with it exactly as redis_rate does, because both serve the same buckets.
 //
-// A log is a list b0 t0 b1 t1 … b: at microsecond t[i] requests were let in, b[i] had been
-// before, and b in all. So what counts is a difference of two of them, adding is one
-// push, forgetting one cut, and what must leave is found by halving.
+// A log is a list b0 t0 b1 t1 … b. At microsecond t[i] there was an admission, b[i] counts
+// the requests that were admitted before, and b all. So the requests that count are a
+// difference of two of these numbers. A charge is one push, expiry is one trim, and a binary
+// search finds RetryAfter.
 var takeScript = redis.NewScript(`
 local forced = ARGV[1] == '1'
 local time = redis.call('TIME')

@@ -44,7 +44,7 @@ func TestWindowOnTheServersClock(t *testing.T) {
 			t.Fatalf("%d at %v: %+v (%v), want\n%+v", step.n, step.at, got, err, step.want)
 		}
 	}
-	// A clock that was set back by more than a Period: what was let in counts from now.
+	// After the clock was set back by more than a Period, earlier admissions count from now.
 	server.SetTime(start.Add(-time.Hour))
 	for _, step := range []struct {
 		at   time.Duration

@@ -11,32 +11,31 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Window is an [httpkey.Limiter] in Redis that is strict: never more than Rate in
-// any Period, wherever the Period begins, where [Limiter] lets Burst and the first
-// refills through in one. It is a sliding log on the server's clock, in whole
-// microseconds, and decides as memstore's Window does. Make one with [NewWindow]. It is
-// safe for concurrent use and starts no goroutine.
+// Window is an [httpkey.Limiter] in Redis that is strict: it never admits more than Rate in
+// any Period, wherever the Period begins. A [Limiter] can admit Burst and the first refills
+// in one Period. A Window is a sliding log on the server's clock, in whole microseconds, and
+// decides as memstore's Window does. Make one with [NewWindow]. It is safe for concurrent use
+// and starts no goroutine.
 //
-// Limit.Burst plays no part; a Result has Rate in its place. A limit that changes counts
-// the requests that were let in, whatever the limit was then. Remaining is Rate less
-// what counts now, ResetAfter ends when the latest request that was let in leaves, and
-// RetryAfter when enough of the earliest have. Quotas are as with a [Limiter].
+// A Window ignores Limit.Burst; a Result has Rate in its place. If a limit changes, earlier
+// admissions still count. Remaining is Rate minus the requests that count now. ResetAfter
+// ends when the latest of them expires. RetryAfter ends when enough of the earliest have
+// expired. Quotas behave as in a [Limiter].
 //
-// A bucket is one key, a list that takes some 20 bytes for each microsecond in which
-// requests were let in during the last Period, and goes when that is over. A
-// charge is one round trip, and the Window never repeats it. Denials
-// are remembered and errors are as with a [Limiter], but a request for another n
-// than was denied before asks Redis. After the server's clock was set back by more than a
-// Period, what was let in counts as let in now.
+// A bucket is one key, a list that takes some 20 bytes for each microsecond of the last
+// Period with an admission. Redis removes it after that Period. A charge is one round trip,
+// and the Window never repeats it. A Window remembers denials and returns errors as a
+// [Limiter] does, but a remembered denial answers only requests for the same n. After the
+// server's clock was set back by more than a Period, earlier admissions count as made now.
 type Window struct {
 	prefix string
 	rdb    redis.Scripter
-	denied *memo // nil: ask always
+	denied *memo // nil: Options.AskAlways is set
 }
 
-// NewWindow returns a Window in rdb: any client of go-redis, or an AutoPipeliner.
-// Nil opts are the defaults. It does not call Redis. It panics if rdb is nil or opts
-// are invalid.
+// NewWindow returns a Window in rdb, any client of go-redis or an AutoPipeliner. Nil opts
+// mean the defaults. NewWindow does not call Redis. It panics if rdb is nil or opts are
+// invalid.
 func NewWindow(rdb redis.Scripter, opts *Options) *Window {
 	if rdb == nil {
 		panic("httpkey: redisstore.NewWindow: rdb is nil")
@@ -45,8 +44,8 @@ func NewWindow(rdb redis.Scripter, opts *Options) *Window {
 	return &Window{prefix: o.Prefix + "window:", rdb: rdb, denied: newMemo(o, false)}
 }
 
-// Fallback returns a new limiter in memory, by which each process counts for itself in an
-// outage of Redis.
+// Fallback returns a new limiter in memory, with which each process counts by itself during
+// an outage of Redis.
 func (*Window) Fallback() httpkey.Limiter { return memstore.NewWindow() }
 
 // Allow implements [httpkey.Limiter].
@@ -54,7 +53,7 @@ func (w *Window) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Result, 
 	return w.allow(ctx, c, time.Now())
 }
 
-// allow is Allow at a moment, which only quotas look at.
+// allow is Allow at a moment, which only quotas use.
 func (w *Window) allow(ctx context.Context, c *httpkey.Charge, now time.Time) (httpkey.Result, error) {
 	c = strict(c)
 	if err := c.Validate(); err != nil {
@@ -78,7 +77,7 @@ func (w *Window) allow(ctx context.Context, c *httpkey.Charge, now time.Time) (h
 	return w.denied.charge(c, items, ask)
 }
 
-// strict returns c with Rate in the place of Burst; a negative Burst stays an error.
+// strict returns c with Rate in place of Burst. A negative Burst stays an error.
 func strict(c *httpkey.Charge) *httpkey.Charge {
 	whole := *c
 	whole.Limits = make([]httpkey.Limit, len(c.Limits))

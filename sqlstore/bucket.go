@@ -34,7 +34,7 @@ func newQuestion(c *httpkey.Charge, items []charge.Item) *question {
 	return q
 }
 
-// bucketID names the bucket of a payer, in the same few bytes whatever the names.
+// bucketID returns the ID of a payer's bucket, which has a fixed length.
 func bucketID(payer, name string) []byte {
 	text := binary.BigEndian.AppendUint64(make([]byte, 0, 8+len(payer)+len(name)), uint64(len(payer)))
 	text = append(append(text, payer...), name...)
@@ -48,7 +48,7 @@ func (q *question) isOne() bool {
 	return len(q.buckets) == 1 && !b.IsQuota() && !q.forced && q.cost > 0 && b.Terms.HasRoom(0, q.cost)
 }
 
-// find returns the bucket of an ID that is one of q's.
+// find returns the bucket of q with an ID, or nil.
 func (q *question) find(id []byte) *bucket {
 	for i := range q.buckets {
 		if b := &q.buckets[i]; bytes.Equal(b.id, id) {
@@ -58,7 +58,7 @@ func (q *question) find(id []byte) *bucket {
 	return nil
 }
 
-// decide takes the cost from all buckets if all have room, and returns the decision of each.
+// decide takes the cost from all buckets if all have room, and returns the decision on each.
 func (q *question) decide(now int64) (each []httpkey.Result, enough bool) {
 	rooms := make([]bool, len(q.buckets))
 	enough = true
@@ -95,7 +95,7 @@ func (b *bucket) fullAt(now int64) int64 {
 
 func (b *bucket) owed(now int64) int64 { return b.state.Owed(b.Terms, now) }
 
-// answer returns the decision about n. The statement took it if what was owed left room for it.
+// answer returns the decision on n. The statement took n if the debt before left room for it.
 func (b *bucket) answer(owed, n int64) httpkey.Result {
 	allowed := b.Terms.HasRoom(owed, n)
 	if allowed {
@@ -104,10 +104,10 @@ func (b *bucket) answer(owed, n int64) httpkey.Result {
 	return b.Result(b.Terms.Result(allowed, owed, n))
 }
 
-// maxOwed is the most that a bucket can owe: twice the capacity of the greatest limit.
+// maxOwed is the greatest debt of a bucket: twice the capacity of the greatest limit.
 const maxOwed = 1 << 62
 
-// checked returns a state as a row has it, or that it is damaged.
+// checked returns the state of a row, or gcra.ErrDamaged if no charge can have produced it.
 func checked(s gcra.Bucket) (gcra.Bucket, error) {
 	if s.Debt < 0 || s.Debt > maxOwed || s.AsOf < 0 || s.Rate < 0 || s.Rate > math.MaxInt32 || s.Rate == 0 && s.Debt > 0 {
 		return gcra.Bucket{}, gcra.ErrDamaged

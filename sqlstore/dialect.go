@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// Dialect says which SQL a database speaks, and how the names of the tables
-// begin. It is [PostgreSQL], [MySQL] or [SQLite], or comes from WithPrefix of one of
-// them. The zero Dialect is none: functions that get it panic.
+// Dialect is the SQL of a database and the prefix of the table names. It is [PostgreSQL],
+// [MySQL] or [SQLite], or the result of WithPrefix on one of them. Functions panic if they
+// get the zero Dialect.
 type Dialect struct {
 	engine *engine
 	prefix string
@@ -27,26 +27,26 @@ var (
 
 // engine holds the differences between databases.
 type engine struct {
-	name     string // as it is shown, and in lower case the directory of its migrations
+	name     string // for people, and in lower case the directory of its migrations
 	numbered bool   // its parameters are $1, $2, … rather than ?
 
 	// prepares says that statements of the request path are prepared once for a
-	// connection. Without that, MySQL's driver asks three times for each statement
-	// and SQLite's parses it. PostgreSQL's drivers prepare by themselves, or are told
-	// not to because a pooler stands between.
+	// connection. Otherwise MySQL's driver needs three round trips for each statement,
+	// and SQLite's driver parses it each time. PostgreSQL's drivers prepare by themselves,
+	// or are configured not to because of a pooler.
 	prepares bool
 
-	// takesTurns says that the callers of a process write one after the other, because
-	// SQLite has them sleep, ever longer, until they find its lock free.
+	// takesTurns says that the callers of a process write one after the other. Otherwise
+	// SQLite makes them sleep, longer each time, until they find its lock free.
 	takesTurns bool
 
 	touch     string // see Store.Touch
-	now       string // the moment in Unix microseconds
-	divide    string // the operator for integers
+	now       string // the present in Unix microseconds
+	divide    string // the operator of integer division
 	least     string // the function of two numbers
 	greatest  string
-	conflict  string                                                       // before the change of a row that is there
-	proposed  string                                                       // a column as it was to be inserted
+	conflict  string                                                       // begins the update of an existing row
+	proposed  string                                                       // a column of the row to be inserted
 	newSingle func(l *Limiter) single                                      // see Limiter
 	clear     string                                                       // see sweeper
 	lock      func(ctx context.Context, conn *sql.Conn, name string) error // see Migrate
@@ -79,10 +79,10 @@ const defaultPrefix = "httpkey_"
 
 var prefixes = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
-// WithPrefix returns d with another beginning of the names of all tables and
-// indexes than "httpkey_": a lower-case letter, then lower-case letters, digits
-// and underscores, at most 32 in all. Anything else panics. The connection's search_path
-// chooses a schema of PostgreSQL, and its DSN a database of MySQL.
+// WithPrefix returns d with another prefix of the table and index names than "httpkey_".
+// It is a lower-case letter, then lower-case letters, digits and underscores, at most 32 in
+// all; WithPrefix panics otherwise. To choose a schema of PostgreSQL, set the connection's
+// search_path; to choose a database of MySQL, set it in the DSN.
 func (d Dialect) WithPrefix(prefix string) Dialect {
 	d.mustBeOne()
 	if !prefixes.MatchString(prefix) {
@@ -107,10 +107,10 @@ func (d Dialect) mustBeOne() {
 	}
 }
 
-// named puts d's names of tables and indexes into a text that has the default ones.
+// named replaces the default prefix of the names in text by d's prefix.
 func (d Dialect) named(text string) string { return strings.ReplaceAll(text, defaultPrefix, d.prefix) }
 
-// query makes a statement of d of one with ? for each parameter.
+// query converts a statement with ? for each parameter to the parameters of d.
 func (d Dialect) query(text string) string {
 	text = d.named(text)
 	if !d.engine.numbered {

@@ -16,33 +16,32 @@ import (
 // Limiter is an [httpkey.Limiter] that runs GCRA and quotas in a SQL database, so that all
 // processes on it share the buckets. Make one with [NewLimiter].
 //
-// It counts as memstore.Limiter does, in integers and exact to the microsecond. Time is
-// the database's; only the day or month of a quota is the process's. (SQLite has no clock
-// of its own: there all time is the machine's.)
+// It counts as memstore.Limiter does, in integers and exact to the microsecond. It uses the
+// clock of the database; SQLite uses the clock of the machine. The day or month of a quota
+// follows the clock of the process.
 //
-// One limit takes one statement, in SQLite two. Several limits, quotas and forced charges
-// take a transaction that locks their buckets. A denial takes one read in PostgreSQL and SQLite,
-// and changes no row in any database.
+// A single limit takes one statement, in SQLite two. Several limits, quotas and forced
+// charges take a transaction that locks their buckets. A denial takes one read in PostgreSQL
+// and SQLite, and changes no row in any database.
 //
-// In PostgreSQL the buckets are an unlogged table: a crash of the server, or a replica
-// that takes over, but not a restart, makes all of them full.
+// In PostgreSQL the buckets are an unlogged table. After a crash of the server, and on a
+// replica that takes over, all buckets are full. A restart keeps them.
 //
-// A bucket that is full again is the same as none. The limiter removes such buckets: every
-// 256th call of Allow starts a goroutine, which looks at up to 512 of them,
-// removes the full ones and ends. So the table holds at most about twice
-// the buckets that are in use.
+// A full bucket is the same as none, and the Limiter removes full buckets. Every 256th call
+// of Allow starts a goroutine, which checks up to 512 buckets, removes the full ones and
+// ends. So the table holds at most about twice the buckets that are in use.
 //
-// It is safe for concurrent use and has nothing to be closed.
+// It is safe for concurrent use and needs no Close.
 type Limiter struct {
 	db      *sql.DB
 	dialect Dialect
 	single  single
 	several [maxLimits]several // of 1, 2, … buckets
-	turn    chan struct{}      // holds a value while a caller writes; nil: they need no turns
+	turn    chan struct{}      // holds a value while a caller writes; nil: callers take no turns
 	sweeper *sweeper
 }
 
-// maxLimits is how many limits a charge may have.
+// maxLimits is the maximum number of limits of a charge.
 const maxLimits = 8
 
 // NewLimiter returns a Limiter in the tables of db that [Migrate] makes. It
@@ -61,8 +60,8 @@ func NewLimiter(db *sql.DB, dialect Dialect) *Limiter {
 	return l
 }
 
-// Fallback returns a limiter in memory: in an outage of the database, each process counts
-// by itself.
+// Fallback returns a new limiter in memory, with which each process counts by itself during
+// an outage of the database.
 func (*Limiter) Fallback() httpkey.Limiter { return memstore.NewLimiter() }
 
 // Allow implements [httpkey.Limiter].
@@ -97,11 +96,11 @@ func (l *Limiter) decide(ctx context.Context, q *question) ([]httpkey.Result, er
 		case decided:
 			return []httpkey.Result{b.answer(owed, q.cost)}, nil
 		}
-		// Other callers took what this one had seen, so at least they have got on.
+		// The statement decides nothing only if other callers made progress in between.
 	}
 }
 
-// takeTurn waits until the caller may write. It calls release then.
+// takeTurn waits until the caller may write. The caller calls release afterwards.
 func (l *Limiter) takeTurn(ctx context.Context) (release func(), err error) {
 	if l.turn == nil {
 		return func() {}, nil
@@ -114,5 +113,5 @@ func (l *Limiter) takeTurn(ctx context.Context) (release func(), err error) {
 	}
 }
 
-// Format keeps the DSN, and all else that the database may hold, out of a printed Limiter.
+// Format keeps the DSN and the rest of the database handle out of a printed Limiter.
 func (l *Limiter) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "sqlstore.Limiter") }

@@ -11,8 +11,8 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// columns are those of httpkey_tokens, in the order of [row]: an UPDATE changes the
-// first, and must not change the others.
+// The columns of httpkey_tokens, in the order of [row]. An UPDATE sets the first ones, and
+// must not set the others.
 const (
 	changing = "hint, kind, label, description, user_id, workspace_id, scopes, " +
 		"is_active, expired_at, created_at, rotated_from, more"
@@ -24,7 +24,7 @@ var (
 	assignments  = strings.ReplaceAll(changing, ",", " = ?,") + " = ?"
 )
 
-// row is a token as it is stored. A field that may be zero is NULL then.
+// row is a row of httpkey_tokens. A nullable field is NULL for a zero value.
 type row struct {
 	hint, kind, label, description, user string
 	workspace                            sql.Null[string]
@@ -40,23 +40,23 @@ type row struct {
 	lastUsed sql.Null[int64]
 }
 
-// changing returns what goes into the columns of the same name.
+// changing returns the arguments for the columns of the same name.
 func (r *row) changing() []any {
 	return []any{r.hint, r.kind, r.label, r.description, r.user, r.workspace, r.scopes,
 		r.isActive, r.expiredAt, r.createdAt, r.rotatedFrom, r.more}
 }
 
-// values returns what goes into columns.
+// values returns the arguments for all columns.
 func (r *row) values() []any { return append(r.changing(), r.id, r.digest, r.lastUsed) }
 
-// places returns where columns are scanned into.
+// places returns the destinations of a Scan of all columns.
 func (r *row) places() []any {
 	return []any{&r.hint, &r.kind, &r.label, &r.description, &r.user, &r.workspace, &r.scopes,
 		&r.isActive, &r.expiredAt, &r.createdAt, &r.rotatedFrom, &r.more, &r.id, &r.digest, &r.lastUsed}
 }
 
 func rowOf(t *httpkey.Token) (*row, error) {
-	scopes, err := json.Marshal(append([]string{}, t.Scopes...)) // [] where nil would be null
+	scopes, err := json.Marshal(append([]string{}, t.Scopes...)) // nil would become null
 	if err != nil {
 		return nil, fmt.Errorf("httpkey: write the scopes of a token: %w", err)
 	}
@@ -91,8 +91,8 @@ func (r *row) token() (httpkey.Token, error) {
 	return t, nil
 }
 
-// unixMicros returns t as Unix microseconds, NULL if it is zero. The moment 0 of
-// Unix is a time like any other.
+// unixMicros returns t in Unix microseconds, or NULL if t is zero. The Unix epoch is not
+// NULL.
 func unixMicros(t time.Time) sql.Null[int64] {
 	return sql.Null[int64]{V: t.UnixMicro(), Valid: !t.IsZero()}
 }
@@ -109,6 +109,6 @@ func nullable[T comparable](value T) sql.Null[T] {
 	return sql.Null[T]{V: value, Valid: value != zero}
 }
 
-// isText reports whether a database can hold s as text. An ID from a URL may be no text:
-// no row has it, and some databases answer the question with an error.
+// isText reports whether a database can hold s as text. An ID from a URL may not be text. No
+// row has such an ID, and some databases return an error for it.
 func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }

@@ -11,10 +11,10 @@ import (
 	"github.com/httpkey/httpkey/internal/gcra"
 )
 
-// several are the statements about so many buckets at once.
+// several are the statements for a certain number of buckets.
 type several struct {
-	look  *statement // reads the buckets that are there, and the clock
-	claim *statement // makes those that are not, and locks all
+	look  *statement // reads the existing buckets and the clock
+	claim *statement // creates the missing buckets, and locks all
 	write *statement
 }
 
@@ -40,8 +40,8 @@ func newSeveral(db *sql.DB, d Dialect, n int) several {
 	}
 }
 
-// decideAll decides in a transaction, all or nothing. It looks first, without a lock: a
-// denial is a read.
+// decideAll decides in a transaction, all or nothing. It first reads without a lock, so that a
+// denial writes nothing.
 func (l *Limiter) decideAll(ctx context.Context, q *question) ([]httpkey.Result, error) {
 	statements := &l.several[len(q.buckets)-1]
 	now, err := q.look(ctx, statements.look, nil)
@@ -78,12 +78,12 @@ func (l *Limiter) decideAll(ctx context.Context, q *question) ([]httpkey.Result,
 			return nil, err
 		}
 	}
-	// It commits also where others were quicker. It adds full buckets then, which are the same
-	// as none. If MySQL rolled back new rows, callers that wait for them could deadlock.
+	// It also commits a denial, which may add full buckets; these are the same as none. If
+	// MySQL rolled back new rows, callers that wait for them could deadlock.
 	return each, tx.Commit()
 }
 
-// look reads the state of all buckets. The clock is 0 if none of them is there.
+// look reads the state of all buckets. It returns the clock, or 0 if no bucket exists.
 func (q *question) look(ctx context.Context, look *statement, tx *sql.Tx) (now int64, err error) {
 	for i := range q.buckets {
 		q.buckets[i].state = gcra.Bucket{}
@@ -112,7 +112,8 @@ func (q *question) look(ctx context.Context, look *statement, tx *sql.Tx) (now i
 	return now, rows.Err()
 }
 
-// values names the buckets in the order of their IDs, in which all callers lock them.
+// values returns the arguments for the buckets, in the order of their IDs, in which all
+// callers lock them.
 func (q *question) values(now int64) values {
 	order := make([]*bucket, len(q.buckets))
 	for i := range order {

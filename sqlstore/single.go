@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// single charges one bucket if it has room. It returns what was owed before, or less than 0
-// if the row is damaged. If it is not decided, others were quicker, and the caller asks again.
+// single charges one bucket if it has room. It returns the debt before the charge, or less
+// than 0 if the row is damaged. If decided is false, another caller came first, and the caller
+// tries again.
 type single func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error)
 
 // values returns the arguments of the statement of a single charge.
@@ -19,10 +20,11 @@ func (b *bucket) values(cost int64) values {
 	}
 }
 
-// owed is [checked] and gcra.Bucket.Owed in SQL, of a row and at a moment. Damaged is -1.
+// owed returns [checked] and gcra.Bucket.Owed of a row at a moment, in SQL. A damaged row
+// owes -1.
 //
 // DEBT is gcra.Rescale, up to two capacities. Rates have 31 bits, and comparisons bound the
-// quotient and the time that has passed, so that nothing overflows.
+// quotient and the elapsed time, so that nothing overflows.
 func (e *engine) owed(row, now string) string {
 	text := `CASE
 	WHEN @debt < 0 OR @debt > 4611686018427387904 OR @as_of < 0 OR @rate < 0 OR @rate > 2147483647 THEN -1
@@ -37,10 +39,9 @@ func (e *engine) owed(row, now string) string {
 		"LEAST", e.least, "GREATEST", e.greatest).Replace(text)
 }
 
-// newSinglePostgreSQL looks at the bucket as the statement's snapshot has it, which
-// takes no lock, so that a denial costs a read. Then the upsert decides on the
-// row as it is. Where the first would admit and the second does not, the
-// snapshot was too old to give the numbers of a denial.
+// newSinglePostgreSQL first reads the bucket in the statement's snapshot without a lock, so
+// that a denial costs a read. Then the upsert decides on the current row. If the snapshot
+// would admit and the upsert does not, the snapshot is too old for the numbers of a denial.
 func newSinglePostgreSQL(l *Limiter) single {
 	e := l.dialect.engine
 	locked := e.owed("b.", "excluded.as_of")
@@ -63,16 +64,16 @@ UNION ALL SELECT owed, false FROM seen WHERE NOT EXISTS (SELECT 1 FROM charged)`
 	return func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error) {
 		var charged bool
 		err = charge.row(ctx, b.values(cost), &owed, &charged)
-		if errors.Is(err, sql.ErrNoRows) { // the bucket is newer than the snapshot
+		if errors.Is(err, sql.ErrNoRows) { // the snapshot is older than the bucket
 			return 0, false, nil
 		}
 		return owed, charged || owed < 0 || !b.Terms.HasRoom(owed, cost), err
 	}
 }
 
-// newSingleMySQL has the answer come back as the statement's insert ID, which is 0
-// where the bucket is new, and so owed nothing. Assignments are done from left to
-// right, each seeing the ones before: the sign of full_at tells whether to go on.
+// newSingleMySQL returns the debt as the statement's insert ID, which is 0 for a new bucket.
+// MySQL assigns from left to right, and each assignment sees the earlier ones. The sign of
+// full_at says whether the later ones change the row.
 func newSingleMySQL(l *Limiter) single {
 	e := l.dialect.engine
 	owed := e.owed("", e.now)
@@ -95,8 +96,8 @@ ON DUPLICATE KEY UPDATE
 	}
 }
 
-// newSingleSQLite looks first, which does not wait for the one writer: a denial is
-// a read. There is no way over a network to be saved.
+// newSingleSQLite reads first, because a read does not wait for the only writer. Two
+// statements cost no more round trips here, since SQLite has no network.
 func newSingleSQLite(l *Limiter) single {
 	e := l.dialect.engine
 	locked := e.owed("", "excluded.as_of")

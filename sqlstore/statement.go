@@ -17,8 +17,8 @@ type database interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// statement is one of the request path. Where that pays it is prepared, at its
-// first use: a constructor does no I/O. It is closed with its database.
+// statement is a statement of the request path. If the engine prepares, it is prepared at
+// its first use, because a constructor does no I/O. It is closed with its database.
 type statement struct {
 	db         *sql.DB
 	query      string
@@ -34,11 +34,11 @@ func newStatement(db *sql.DB, d Dialect, text string) *statement {
 
 var parameter = regexp.MustCompile(`\{([a-z]+)[0-9]*\}`)
 
-// bind makes a statement of d of one that names its parameters, as in {rate} or {id2}.
-// It returns their names in the order in which the statement takes them.
+// bind converts a statement with named parameters, as in {rate} or {id2}, to the parameters
+// of d. It returns the names in the order in which the statement takes them.
 //
-// In PostgreSQL each gets its type: where a driver does not ask the server for the
-// types, it takes a number for one of 32 bits.
+// In PostgreSQL each parameter gets a type cast. Otherwise a driver that does not ask the
+// server for the types assumes that a number has 32 bits.
 func (d Dialect) bind(text string) (query string, names []string) {
 	query = parameter.ReplaceAllStringFunc(d.named(text), func(match string) string {
 		name := match[1 : len(match)-1]
@@ -62,7 +62,7 @@ func (d Dialect) bind(text string) (query string, names []string) {
 	return query, names
 }
 
-// values are the arguments of a statement, by their names. There is no need to give now.
+// values are the arguments of a statement, by their names. The argument now may be missing.
 type values map[string]any
 
 func (s *statement) args(v values) []any {
@@ -97,7 +97,7 @@ func (s *statement) rows(ctx context.Context, tx *sql.Tx, v values) (*sql.Rows, 
 	return stmt.QueryContext(ctx, s.args(v)...)
 }
 
-// row scans the only row of the answer into dest; [sql.ErrNoRows] if there is none.
+// row scans the only row of the answer into dest. It returns [sql.ErrNoRows] if there is none.
 func (s *statement) row(ctx context.Context, v values, dest ...any) error {
 	if !s.prepares {
 		return s.db.QueryRowContext(ctx, s.query, s.args(v)...).Scan(dest...)
@@ -135,8 +135,8 @@ func (s *statement) prepare(ctx context.Context, tx *sql.Tx) (*sql.Stmt, error) 
 	return stmt, nil
 }
 
-// ready prepares the statement, if at all, outside of a transaction: that has a connection
-// already, and another for this could be one too many.
+// ready prepares the statement before a transaction begins, if the engine prepares. Inside, it
+// would need a second connection, which the pool may not have.
 func (s *statement) ready(ctx context.Context) error {
 	if !s.prepares {
 		return nil

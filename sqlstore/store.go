@@ -1,6 +1,6 @@
-// Package sqlstore keeps tokens and rate limits in a SQL database that the
-// program has already: PostgreSQL, MySQL, MariaDB or SQLite. It imports no
-// driver; it takes a [sql.DB] and a [Dialect].
+// Package sqlstore keeps tokens and rate limits in a SQL database of the program:
+// PostgreSQL, MySQL, MariaDB or SQLite. It imports no driver; it takes a [sql.DB] and a
+// [Dialect].
 //
 //	db, err := sql.Open("pgx", "postgres://…")
 //	…
@@ -8,9 +8,9 @@
 //	…
 //	guard := httpkey.New(sqlstore.New(db, sqlstore.PostgreSQL, nil), sqlstore.NewLimiter(db, sqlstore.PostgreSQL), nil)
 //
-// [Store] is a token store with a change feed, [Limiter] a limiter by GCRA and quotas that
-// all processes on one database share. README.md beside this file describes the
-// tables, the DSNs that suit them, and how to bring in existing keys.
+// [Store] is a token store with a change feed. [Limiter] runs GCRA and quotas, which all
+// processes on one database share. README.md in this directory describes the tables, the
+// recommended DSNs, and the import of existing keys.
 package sqlstore
 
 import (
@@ -27,13 +27,13 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// Store is an [httpkey.TokenStore] and an [httpkey.ChangeFeed] in a SQL
-// database. Make one with [New]; it is safe for concurrent use. It has nothing to
-// be closed: its prepared statements are closed with their database.
+// Store is an [httpkey.TokenStore] and an [httpkey.ChangeFeed] in a SQL database. Make one
+// with [New]; it is safe for concurrent use. It needs no Close: its prepared statements are
+// closed with their database.
 //
-// Reads, and Touch, are one statement each. Create, Update and Delete are a short
-// transaction, and of all processes one at a time: that puts the changes
-// into the order in which Changes tells them.
+// Reads and Touch are one statement each. Create, Update and Delete are a short transaction
+// each. These transactions of all processes run one after the other, in the order in which
+// Changes reports them.
 type Store struct {
 	pollInterval time.Duration
 
@@ -82,7 +82,7 @@ func mustHave(db *sql.DB, dialect Dialect) {
 // [httpkey.Token.Validate] refuses.
 func (s *Store) Create(ctx context.Context, t httpkey.Token) (httpkey.Token, error) {
 	if err := t.Validate(); err != nil {
-		return httpkey.Token{}, err // some databases would cut off what is too long
+		return httpkey.Token{}, err // some databases would truncate a text that is too long
 	}
 	r, err := rowOf(&t)
 	if err != nil {
@@ -90,7 +90,7 @@ func (s *Store) Create(ctx context.Context, t httpkey.Token) (httpkey.Token, err
 	}
 	var refused error
 	err = s.change(ctx, func(tx *sql.Tx) ([]byte, error) {
-		// This change has the lock of all changes: nothing comes between the two statements.
+		// This change holds the lock of all changes, so no other comes between the statements.
 		taken, err := s.exists(ctx, tx, r)
 		if err != nil {
 			return nil, err
@@ -157,9 +157,9 @@ func found(r *row, err error) (httpkey.Token, error) {
 	return r.token()
 }
 
-// List implements [httpkey.TokenStore]. There are indexes for the lists of a
-// user, of a workspace, of a token's successors and of all; a list of one Kind
-// alone reads past the tokens of the other.
+// List implements [httpkey.TokenStore]. Indexes serve the lists of a user, of a workspace,
+// of a token's successors and of all tokens. A list of one Kind alone also scans the tokens
+// of the other.
 func (s *Store) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, error) {
 	where, args := conditions(f)
 	if slices.ContainsFunc(args, func(arg any) bool { text, is := arg.(string); return is && !isText(text) }) {
@@ -206,8 +206,8 @@ func conditions(f httpkey.Filter) (string, []any) {
 		}
 	}
 	if f.After != (httpkey.Cursor{}) {
-		// The first condition is for the index: MySQL finds no range in the
-		// second, nor in (created_at, id) < (?, ?).
+		// MySQL uses the index only for the first condition. It finds no range in the second,
+		// nor in (created_at, id) < (?, ?).
 		where = append(where, "created_at <= ? AND (created_at < ? OR id < ?)")
 		at := f.After.CreatedAt.UnixMicro()
 		args = append(args, at, at, f.After.ID)
@@ -218,8 +218,8 @@ func conditions(f httpkey.Filter) (string, []any) {
 	return " WHERE " + strings.Join(where, " AND "), args
 }
 
-// Update implements [httpkey.TokenStore]. It calls change once, in a transaction that all
-// other changes of the store wait for: change must not call the Store.
+// Update implements [httpkey.TokenStore]. It calls change once, in a transaction for which all
+// other changes of the store wait, so change must not call the Store.
 func (s *Store) Update(ctx context.Context, id string, change func(*httpkey.Token) error) (httpkey.Token, error) {
 	var (
 		updated httpkey.Token
@@ -266,7 +266,7 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	return nil
 }
 
-// changeExisting runs write in a change of the token of this ID, with its row as it is.
+// changeExisting runs write in a change of the token with this ID, and passes the current row.
 func (s *Store) changeExisting(ctx context.Context, id string, write func(*sql.Tx, *row) error) error {
 	if !isText(id) {
 		return httpkey.ErrNotFound
@@ -286,10 +286,9 @@ func (s *Store) changeExisting(ctx context.Context, id string, write func(*sql.T
 
 // Touch implements [httpkey.TokenStore], in one statement.
 //
-// Several processes touch the same tokens at the same time. So that they wait for
-// each other rather than in a circle, each locks its rows in the order of their
-// IDs. Rows that others hold are waited for and not skipped: they may hold them
-// for an earlier time, and nobody would bring ours again.
+// Several processes touch the same tokens at the same time. Each locks its rows in the order
+// of their IDs, so that they never deadlock. Touch waits for rows that others hold. It cannot
+// skip them: the other process may write an earlier time, and this use would be lost.
 func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
 	type use [2]any // ID, microseconds
 	uses := make([]use, 0, len(used))
@@ -323,7 +322,7 @@ WITH used AS (
 )
 UPDATE httpkey_tokens AS t SET last_used = locked.at FROM locked WHERE t.id = locked.id`
 
-	// The list is sorted, and the join must follow it.
+	// The join must lock the rows in the order of the sorted list.
 	touchMySQL = `
 UPDATE JSON_TABLE(?, '$[*]' COLUMNS (id VARCHAR(255) CHARACTER SET utf8mb4 PATH '$[0]', at BIGINT PATH '$[1]')) AS used
 STRAIGHT_JOIN httpkey_tokens AS t FORCE INDEX (PRIMARY) ON t.id = CAST(used.id AS BINARY)
@@ -336,5 +335,5 @@ FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS a
 WHERE httpkey_tokens.id = used.id AND (last_used IS NULL OR last_used < used.at)`
 )
 
-// Format keeps the DSN, and all else that the database may hold, out of a printed Store.
+// Format keeps the DSN and the rest of the database handle out of a printed Store.
 func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "sqlstore.Store") }

@@ -9,15 +9,14 @@ import (
 )
 
 const (
-	sweepEvery   = 256 // calls, each of which can make one bucket
-	sweepBatch   = 512 // buckets looked at
+	sweepEvery   = 256 // calls from one sweep to the next
+	sweepBatch   = 512 // buckets that a sweep checks
 	sweepTimeout = 5 * time.Second
 )
 
-// sweeper removes full buckets. Their IDs are hashes, so that those after a
-// random one are a random sample: the more of them are full, the more a sweep
-// removes. That needs no index on full_at, which every charge would have to change, and
-// no place where the last sweep ended.
+// sweeper removes full buckets. The IDs of buckets are hashes, so the buckets after a random
+// ID are a random sample: the more buckets are full, the more a sweep removes. So there is no
+// index on full_at, which every charge would have to update, and no state between sweeps.
 type sweeper struct {
 	last, clear *statement
 	takeTurn    func(context.Context) (release func(), err error)
@@ -31,7 +30,7 @@ const (
 
 	clearOthers = "DELETE FROM httpkey_buckets WHERE id >= {id0} AND id <= {id1} AND full_at <= NOW"
 
-	// Two sweepers would lock their rows in any order, and Allow should not wait.
+	// Two sweepers would lock rows in any order, and Allow must not wait for a sweep.
 	clearPostgreSQL = "DELETE FROM httpkey_buckets WHERE id IN (" +
 		"SELECT id FROM httpkey_buckets WHERE id >= {id0} AND id <= {id1} AND full_at <= NOW FOR UPDATE SKIP LOCKED)"
 )
@@ -50,11 +49,11 @@ func (s *sweeper) afterCall() {
 	if s.calls.Add(1)%sweepEvery != 0 || !s.busy.CompareAndSwap(false, true) {
 		return
 	}
-	go func() { // so that no request waits for it
+	go func() { // no request waits for a sweep
 		defer s.busy.Store(false)
 		ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
 		defer cancel()
-		_ = s.sweep(ctx) // a later one makes good what fails
+		_ = s.sweep(ctx) // a later sweep makes up for a failure
 	}()
 }
 
@@ -63,7 +62,7 @@ func (s *sweeper) sweep(ctx context.Context) error {
 	_, _ = rand.Read(first) // crypto/rand.Read never fails: it ends the program instead
 	var last []byte
 	err := s.last.row(ctx, values{"id0": first, "batch": sweepBatch}, &last)
-	if err != nil { // or there are none
+	if err != nil { // also if there is no bucket
 		return err
 	}
 	release, err := s.takeTurn(ctx)

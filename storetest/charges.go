@@ -8,16 +8,16 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// The rules in this file are about limits that change, several limits at once, and forced
-// charges. Nothing is paid back while they run.
+// The rules in this file concern limits that change, several limits together, and forced
+// charges. No bucket refills while they run.
 
-// sixty returns a limit of a window of 6,000 hours, whatever its rate.
+// sixty returns a limit with a window of 6,000 hours, whatever its rate.
 func sixty(rate int) httpkey.Limit {
 	return httpkey.Limit{Rate: rate, Burst: rate, Period: 6000 * time.Hour}
 }
 
-// counters are limits of one bucket each, by how many they admit. GCRA is none of them: it
-// keeps the part that was used, and not the number.
+// counters returns functions that make limits of one bucket each from a rate. Their buckets
+// keep the number of admissions. A bucket of GCRA keeps the used part instead.
 func (b limiterBench) counters() []func(int) httpkey.Limit {
 	var all []func(int) httpkey.Limit
 	if b.isStrict {
@@ -30,7 +30,7 @@ func (b limiterBench) counters() []func(int) httpkey.Limit {
 	return all
 }
 
-// awayFromMidnight waits where quotas are about to be whole again.
+// awayFromMidnight waits if quotas are about to reset.
 func (b limiterBench) awayFromMidnight() {
 	now := time.Now()
 	if _, end := httpkey.PerDay(1).Calendar.Span(now); !b.isExact && end.Sub(now) < time.Minute {
@@ -53,7 +53,7 @@ func checkChanged(ctx context.Context, b limiterBench) error {
 	return nil
 }
 
-// keepsPart changes a limit of which a half is used.
+// keepsPart changes a limit whose bucket is half used.
 func keepsPart(ctx context.Context, l httpkey.Limiter) error {
 	if r, err := allow(ctx, l, "part", sixty(60), 30); err != nil || !r.Allowed {
 		return fmt.Errorf("30 of 60: %+v, %v", r, err)
@@ -70,7 +70,7 @@ func keepsPart(ctx context.Context, l httpkey.Limiter) error {
 	return remains(ctx, l, "part", sixty(60), 25)
 }
 
-// keepsNumber changes a limit of which 30 are used.
+// keepsNumber changes a limit under which 30 were admitted.
 func keepsNumber(ctx context.Context, l httpkey.Limiter, limit func(int) httpkey.Limit) error {
 	if r, err := allow(ctx, l, "number", limit(60), 30); err != nil || !r.Allowed {
 		return fmt.Errorf("30 of 60: %+v, %v", r, err)
@@ -83,7 +83,7 @@ func keepsNumber(ctx context.Context, l httpkey.Limiter, limit func(int) httpkey
 	if _, err := force(ctx, l, "number", 1, limit(7)); err != nil {
 		return err
 	}
-	return remains(ctx, l, "number", limit(60), 30) // 30 is more than 7 can owe already
+	return remains(ctx, l, "number", limit(60), 30) // 30 is more than a limit of 7 can owe
 }
 
 func checkMoving(ctx context.Context, b limiterBench) error {
@@ -280,7 +280,7 @@ func checkQuotas(ctx context.Context, b limiterBench) error {
 	return nil
 }
 
-// usesUp takes all of a quota that is whole, of 3, and waits until it is whole again.
+// usesUp takes all of a fresh quota of 3, and waits until it resets.
 func (b limiterBench) usesUp(ctx context.Context, l httpkey.Limiter, limit httpkey.Limit) error {
 	_, end := limit.Calendar.Span(time.Now())
 	inTime := func(d time.Duration) bool {

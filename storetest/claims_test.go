@@ -78,7 +78,7 @@ func (t *table) Create(_ context.Context, token httpkey.Token) (httpkey.Token, e
 	return row, nil
 }
 
-// A store passes that does all but what it does not claim. Without the claim it fails.
+// A store that lacks an ability passes with the claim, and fails without it.
 func TestClaims(t *testing.T) {
 	t.Parallel()
 	cached := func() httpkey.TokenStore {

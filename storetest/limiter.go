@@ -21,16 +21,16 @@ type LimiterFactory struct {
 	// that opens a handle on it. All handles of one backend share its buckets.
 	New func(t *testing.T) (open func() httpkey.Limiter)
 
-	// Wait lets at least this much time pass on the limiter's clock. Nil is for
-	// limiters in memory: each rule then runs in a bubble of testing/synctest,
-	// where time is exact, and so is what is asked of the limiter. Else the rules choose
-	// limits by how long a call takes.
+	// Wait returns after at least this much time on the limiter's clock. Nil is for
+	// limiters in memory: each rule then runs in a bubble of testing/synctest, where time
+	// is exact, and demands exact numbers. Otherwise the rules choose limits by the duration
+	// of a call.
 	Wait func(time.Duration)
 
-	// Window says that the limiter is strict: never more than Rate in any Period.
+	// Window says that the limiter is strict: it admits no more than Rate in any Period.
 	Window bool
 
-	// Claims say what the limiter does not do.
+	// Claims name the abilities that the limiter lacks.
 	Claims Claims
 }
 
@@ -53,7 +53,7 @@ func (f LimiterFactory) inTime(t *testing.T, test func(*testing.T)) {
 	if f.Wait == nil {
 		synctest.Test(t, func(t *testing.T) {
 			test(t)
-			time.Sleep(time.Minute) // what the limiter does in the background ends; after the test, time stands still
+			time.Sleep(time.Minute) // goroutines of the limiter end now, since time stops after the test
 		})
 		return
 	}
@@ -63,16 +63,16 @@ func (f LimiterFactory) inTime(t *testing.T, test func(*testing.T)) {
 func (f LimiterFactory) bench(t *testing.T) limiterBench {
 	b := limiterBench{open: f.New(t), wait: f.Wait, isExact: f.Wait == nil, isStrict: f.Window, claims: f.Claims}
 	if b.isExact {
-		b.wait = time.Sleep // in a bubble, that is to the nanosecond and takes no time
+		b.wait = time.Sleep // exact in a bubble
 	}
 	return b
 }
 
-// limiterBench is what a rule works with.
+// limiterBench holds the limiter and the clock for a rule.
 type limiterBench struct {
 	open     func() httpkey.Limiter
 	wait     func(time.Duration)
-	isExact  bool // time stands still unless a rule waits
+	isExact  bool // time passes only when a rule waits
 	isStrict bool
 	claims   Claims
 }
@@ -140,7 +140,7 @@ var limiterRules = []limiterRule{
 		"whatever is asked, the answers are those of the rules in rational numbers"},
 }
 
-// call asks a limiter and checks that its answer does not contradict itself.
+// call calls a limiter and checks that the result is consistent.
 func call(ctx context.Context, l httpkey.Limiter, c httpkey.Charge) (httpkey.Result, error) {
 	given := c
 	given.Limits = slices.Clone(c.Limits)
@@ -154,7 +154,7 @@ func call(ctx context.Context, l httpkey.Limiter, c httpkey.Charge) (httpkey.Res
 	return r, nil
 }
 
-// contradiction reports why no limiter could answer c with r.
+// contradiction reports why r cannot be the result of c.
 func contradiction(r httpkey.Result, c httpkey.Charge) error {
 	if len(c.Limits) > 1 {
 		if len(r.Each) != len(c.Limits) {
@@ -200,7 +200,7 @@ func contradiction(r httpkey.Result, c httpkey.Charge) error {
 	return nil
 }
 
-// same reports whether two results say the same.
+// same reports whether two results are equal.
 func same(a, b httpkey.Result) bool {
 	return a.Allowed == b.Allowed && a.Limit == b.Limit && a.Remaining == b.Remaining &&
 		a.ResetAfter == b.ResetAfter && a.RetryAfter == b.RetryAfter && slices.EqualFunc(a.Each, b.Each, same)
@@ -211,7 +211,7 @@ func allow(ctx context.Context, l httpkey.Limiter, payer string, limit httpkey.L
 	return call(ctx, l, httpkey.Charge{Bucket: payer, Limits: []httpkey.Limit{limit}, Cost: n})
 }
 
-// force takes n, or gives it back, from several limits whether there is room or not.
+// force takes n from several limits, or gives it back, whether there is room or not.
 func force(
 	ctx context.Context, l httpkey.Limiter, payer string, n int, limits ...httpkey.Limit,
 ) (httpkey.Result, error) {
@@ -232,7 +232,7 @@ func drain(ctx context.Context, l httpkey.Limiter, payer string, limit httpkey.L
 	return nil
 }
 
-// remains checks how many could be taken now.
+// remains checks the Remaining of a payer's bucket.
 func remains(ctx context.Context, l httpkey.Limiter, payer string, limit httpkey.Limit, want int) error {
 	r, err := allow(ctx, l, payer, limit, 0)
 	if err == nil && (r.Remaining != want || !r.Allowed) {
@@ -241,12 +241,12 @@ func remains(ctx context.Context, l httpkey.Limiter, payer string, limit httpkey
 	return err
 }
 
-// slow is a limit that gives nothing back while a test runs.
+// slow returns a limit that does not refill while a test runs.
 func slow(burst int) httpkey.Limit {
 	return httpkey.Limit{Rate: burst, Burst: burst, Period: 100 * time.Duration(burst) * time.Hour}
 }
 
-// named is slow with a name.
+// named returns slow with a name.
 func named(name string, burst int) httpkey.Limit {
 	limit := slow(burst)
 	limit.Name = name
@@ -311,8 +311,8 @@ func checkAdmits(ctx context.Context, b limiterBench) error {
 
 const callers = 64
 
-// atOnce lets callers with handles of their own ask for the same again and again, and returns
-// how often each was admitted.
+// atOnce runs concurrent callers, each with its own handle, which repeat a charge. It returns
+// the number of admissions of each.
 func (b limiterBench) atOnce(
 	ctx context.Context, times int, charge func(caller int) httpkey.Charge,
 ) ([callers]int, error) {
@@ -416,7 +416,7 @@ func checkCostZero(ctx context.Context, b limiterBench) error {
 
 func checkNever(ctx context.Context, b limiterBench) error {
 	l, limit := b.open(), slow(5)
-	nothing := limit // of the same window, and so of the same bucket
+	nothing := limit // has the same window, and so the same bucket
 	nothing.Rate, nothing.Burst = 0, 0
 	limits := []httpkey.Limit{nothing, {Name: "none", Period: time.Minute}}
 	if !b.claims.NoQuotas {
@@ -499,7 +499,7 @@ func checkUnlimited(ctx context.Context, b limiterBench) error {
 
 func checkChargeStays(ctx context.Context, b limiterBench) error {
 	l := b.open()
-	c := &httpkey.Charge{Limits: make([]httpkey.Limit, 2), Cost: 1} // one charge for all calls, as a Guard has
+	c := &httpkey.Charge{Limits: make([]httpkey.Limit, 2), Cost: 1} // reused for all calls, as a Guard does
 	for n := range 3 {
 		for _, payer := range []string{"a", "b"} {
 			c.Bucket = payer
@@ -549,7 +549,7 @@ func checkNamesApart(ctx context.Context, b limiterBench) error {
 	for _, name := range []string{"", "a", "A", "b", "a:b", ":", "a:", "0", "{a}", strings.Repeat("n", 64)} {
 		all = append(all, bucket{"key", name})
 	}
-	// These are the same one after the other.
+	// The names of these limits are equal when their parts are joined.
 	all = append(all,
 		bucket{"key:a", ""}, bucket{"key:a", "b"}, bucket{"key:", "a"}, bucket{"keya", ""}, bucket{"", "key"})
 	for _, of := range all {
@@ -571,7 +571,7 @@ func checkWindowsApart(ctx context.Context, b limiterBench) error {
 		return err
 	}
 	others := []httpkey.Limit{slow(20), slow(5), {Rate: 10, Burst: 10, Period: time.Minute}}
-	if !b.isStrict { // else Burst plays no part
+	if !b.isStrict { // a strict limiter ignores Burst
 		others = append(others, httpkey.Limit{Rate: 10, Burst: 11, Period: low.Period})
 	}
 	if !b.claims.NoQuotas {

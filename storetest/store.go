@@ -16,7 +16,7 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// storeBench is what a rule works with.
+// storeBench holds the store for a rule.
 type storeBench struct {
 	open   func() httpkey.TokenStore
 	claims Claims
@@ -92,8 +92,8 @@ var storeRules = []storeRule{
 		"all methods may be called at once, through several handles"},
 }
 
-// epoch is the time around which the tests' tokens are made, to the microsecond. They
-// expire around future.
+// epoch is about the CreatedAt of the tests' tokens, to the microsecond. They expire around
+// future.
 var (
 	epoch  = time.Date(2026, 2, 3, 4, 5, 6, 789_012_000, time.UTC)
 	future = epoch.AddDate(200, 0, 0)
@@ -130,14 +130,14 @@ func token(n int) httpkey.Token {
 	return t
 }
 
-// revoked returns a token that was revoked, else as token does.
+// revoked returns token(n) as a revoked token.
 func revoked(n int) httpkey.Token {
 	t := token(n)
 	t.IsActive, t.RevokedAt, t.RevokedFor = false, epoch.Add(time.Duration(n)*time.Hour), fmt.Sprint("reason ", n)
 	return t
 }
 
-// equal reports whether two tokens say the same; locations of times may differ.
+// equal reports whether two tokens are equal; locations of times may differ.
 func equal(a, b httpkey.Token) bool {
 	return a.ID == b.ID && a.Digest == b.Digest && a.Hint == b.Hint && a.Kind == b.Kind &&
 		a.Label == b.Label && a.Description == b.Description && a.User == b.User && a.Workspace == b.Workspace &&
@@ -146,7 +146,7 @@ func equal(a, b httpkey.Token) bool {
 		a.RotatedFrom == b.RotatedFrom && a.More() == b.More()
 }
 
-// same reports whether got is want, as far as the store claims to keep it.
+// same reports whether got equals want in all that the store claims to keep.
 func (b storeBench) same(got, want httpkey.Token) bool {
 	if b.claims.LookupOnly {
 		return got.ID == want.ID && got.Digest == want.Digest &&
@@ -155,7 +155,7 @@ func (b storeBench) same(got, want httpkey.Token) bool {
 	return equal(got, want)
 }
 
-// create stores a token and returns it as it is stored.
+// create stores a token and returns the stored token.
 func (b storeBench) create(ctx context.Context, s httpkey.TokenStore, t httpkey.Token) (httpkey.Token, error) {
 	stored, err := s.Create(ctx, t)
 	if err != nil {
@@ -170,7 +170,7 @@ func (b storeBench) create(ctx context.Context, s httpkey.TokenStore, t httpkey.
 	return stored, nil
 }
 
-// createAll is create of several, and puts them into tokens as they are stored.
+// createAll stores several tokens, and replaces each by the stored token.
 func (b storeBench) createAll(ctx context.Context, s httpkey.TokenStore, tokens ...*httpkey.Token) error {
 	for _, t := range tokens {
 		stored, err := b.create(ctx, s, *t)
@@ -182,7 +182,7 @@ func (b storeBench) createAll(ctx context.Context, s httpkey.TokenStore, tokens 
 	return nil
 }
 
-// differences names the fields in which got is not want.
+// differences lists the fields in which got and want differ.
 func differences(got, want httpkey.Token) string {
 	var all []string
 	of := reflect.TypeFor[httpkey.Token]()
@@ -199,7 +199,7 @@ func differences(got, want httpkey.Token) string {
 	return strings.Join(all, "\n")
 }
 
-// holds checks that every view of the store has want.
+// holds checks that Lookup, Get and List return want.
 func (b storeBench) holds(ctx context.Context, s httpkey.TokenStore, want httpkey.Token) error {
 	got, err := s.Lookup(ctx, want.Digest)
 	if err != nil {
@@ -255,8 +255,8 @@ func checkRoundTrip(ctx context.Context, b storeBench) error {
 	return nil
 }
 
-// later is what a later version may put into More: where one that is rotated pays, when it was
-// to expire, and properties that this version does not know.
+// later is a More with the payer and the planned expiry of a rotated token, and with
+// properties of a later version.
 const later = `{"payer":"first","planned_expiry":"2230-01-02T03:04:05.000006Z",` +
 	`"later":{"b":[1,2.50,1e2,12345678901234567890],"a":null," ":"ü<\u0000\u2028\"\\"},"Z":"","a":true}`
 
@@ -282,7 +282,7 @@ func checkMore(ctx context.Context, b storeBench) error {
 		}
 		want.Label = "changed"
 		if _, err := other.Update(ctx, want.ID, func(t *httpkey.Token) error {
-			*t = httpkey.Token{ // as a caller would that knows only the fields
+			*t = httpkey.Token{ // a caller can set only the exported fields
 				Hint: want.Hint, Kind: want.Kind, Label: want.Label, Description: want.Description, User: want.User,
 				Workspace: want.Workspace, Scopes: want.Scopes, IsActive: want.IsActive, ExpiredAt: want.ExpiredAt,
 				CreatedAt: want.CreatedAt, RotatedFrom: want.RotatedFrom, Limits: want.Limits, Networks: want.Networks,
@@ -343,7 +343,7 @@ func checkTimes(ctx context.Context, b storeBench) error {
 	return nil
 }
 
-// keeps creates a token and checks that it is there.
+// keeps creates a token and checks that the store holds it.
 func (b storeBench) keeps(ctx context.Context, s httpkey.TokenStore, t httpkey.Token) error {
 	stored, err := b.create(ctx, s, t)
 	if err != nil {
@@ -394,7 +394,7 @@ func checkNotFound(ctx context.Context, b storeBench) error {
 	return notFound("Get after an Update of nothing", err)
 }
 
-// set returns the change that makes all of a token that of another.
+// set returns a change that replaces all fields of a token by those of another.
 func set(to httpkey.Token) func(*httpkey.Token) error {
 	return func(t *httpkey.Token) error {
 		*t = to.Clone()
@@ -418,7 +418,7 @@ func checkConflictID(ctx context.Context, b storeBench) error {
 func (b storeBench) refuses(ctx context.Context, second httpkey.Token) error {
 	s, other := b.open(), b.open()
 	first, err := s.Create(ctx, token(1))
-	if errors.Is(err, httpkey.ErrConflict) { // by the call before
+	if errors.Is(err, httpkey.ErrConflict) { // from the previous call
 		first, err = token(1), nil
 	}
 	if err != nil {
@@ -449,7 +449,7 @@ func checkConflictRaceID(ctx context.Context, b storeBench) error {
 	return b.oneWins(ctx, func(t *httpkey.Token, n int) { t.Digest = token(1000 + n).Digest })
 }
 
-// oneWins lets many create token(1), varied a little, at once.
+// oneWins creates variants of token(1) concurrently, and checks that one call succeeds.
 func (b storeBench) oneWins(ctx context.Context, vary func(t *httpkey.Token, n int)) error {
 	const racers = 16
 	errs := make([]error, racers)
@@ -512,7 +512,7 @@ func checkExactDigests(ctx context.Context, b storeBench) error {
 	return b.holds(ctx, s, stored)
 }
 
-// similar names differ by what a database may take for the same.
+// similar are names that a database may take for the same name.
 var similar = []string{
 	"key", "Key", "KEY", "kéy", "ke\u0301y", "key ", " key", "key\t", "0", "00", "ß", "ss",
 	strings.Repeat("k", 254), strings.Repeat("k", 255),
@@ -572,7 +572,7 @@ func checkCopies(ctx context.Context, b storeBench) error {
 		return err
 	}
 	want := stored.Clone()
-	var inside *httpkey.Token // as an Update passes it
+	var inside *httpkey.Token // the argument of an Update's change
 	for _, step := range []struct {
 		name  string
 		token func() (httpkey.Token, error)
@@ -616,7 +616,7 @@ func checkCopies(ctx context.Context, b storeBench) error {
 	return nil
 }
 
-// spoil changes all that copies of a token share.
+// spoil changes everything that copies of a token share.
 func spoil(t httpkey.Token) {
 	for i := range t.Scopes {
 		t.Scopes[i] = "spoiled"
@@ -650,7 +650,7 @@ func ids(ctx context.Context, s httpkey.TokenStore, f httpkey.Filter) ([]string,
 
 func checkListOrder(ctx context.Context, b storeBench) error {
 	s := b.open()
-	// Created in an order that is neither by time nor by ID; c and a in the same microsecond.
+	// The order of creation is neither by time nor by ID; c and a have the same CreatedAt.
 	var tokens []httpkey.Token
 	for n, t := range []struct {
 		id    string
@@ -788,7 +788,7 @@ func checkDelete(ctx context.Context, b storeBench) error {
 	if err := b.createAll(ctx, s, &gone, &stays); err != nil {
 		return err
 	}
-	if err := b.holds(ctx, other, gone); err != nil { // into the memory of a cache
+	if err := b.holds(ctx, other, gone); err != nil { // a cache has the token in memory now
 		return err
 	}
 	for _, id := range []string{gone.ID, gone.ID, "never there"} {
@@ -823,7 +823,7 @@ func checkDelete(ctx context.Context, b storeBench) error {
 
 func checkTouch(ctx context.Context, b storeBench) error {
 	s, other := b.open(), b.open()
-	const tokens = 1000 // as many as a Guard passes at once
+	const tokens = 1000 // the most that a Guard passes at once
 	used := make(map[string]time.Time)
 	want := make([]httpkey.Token, tokens)
 	for n := range tokens {
@@ -938,7 +938,7 @@ func checkTouchConcurrent(ctx context.Context, b storeBench) error {
 						used[t.ID] = last.Add(-time.Duration(rand.IntN(1000)) * time.Second)
 					}
 				}
-				if round == w { // somewhere in the middle, one writer brings the latest time
+				if round == w { // in some round, one writer has the latest time
 					used[stored[w].ID] = last
 				}
 				errs[w] = errors.Join(errs[w], s.Touch(ctx, used))

@@ -1,6 +1,6 @@
-// Package storetest checks that a token store or a limiter keeps the rules that
-// [httpkey.TokenStore] and [httpkey.Limiter] set. Call [Run] and [RunLimiter]
-// from the tests of your own implementation:
+// Package storetest checks that a token store or a limiter keeps the rules of
+// [httpkey.TokenStore] and [httpkey.Limiter]. Call [Run] and [RunLimiter] from the tests
+// of your own implementation:
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, func(t *testing.T) func() httpkey.TokenStore {
@@ -9,8 +9,8 @@
 //		})
 //	}
 //
-// Each rule is a subtest. A failure says what was seen and which rule that breaks. [Claims]
-// name rules that do not apply to an implementation; they are shown as skipped.
+// Each rule is a subtest. A failure reports the observation and the rule that it breaks.
+// [Claims] exclude rules that do not apply to an implementation; their subtests are skipped.
 package storetest
 
 import (
@@ -20,22 +20,22 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// Claims say what a store or a limiter does not do. The rules about that are skipped. The
-// zero Claims skip none.
+// Claims name the abilities that a store or a limiter lacks. The rules that need them are
+// skipped. The zero Claims skip none.
 type Claims struct {
-	// LookupOnly: the store looks tokens up and notes their uses, and has no other method,
-	// as an [httpkey.LookupOnly]. For the test, give it a Create that puts the ID, the
-	// digest, IsActive and ExpiredAt of a token into the table.
+	// LookupOnly: the store supports only Lookup and Touch, as [httpkey.LookupOnly] does.
+	// For the test, give it a Create that puts the ID, the digest, IsActive and ExpiredAt of
+	// a token into the table.
 	LookupOnly bool
-	// ChoosesIDs: Create gives tokens IDs of the store's own, whatever their ID is.
+	// ChoosesIDs: Create replaces the IDs of tokens by IDs of the store.
 	ChoosesIDs bool
-	// LateUses: Lookup shows a LastUsed from before the latest Touch, as a cache does.
+	// LateUses: Lookup may return a LastUsed from before the latest Touch, as a cache does.
 	LateUses bool
-	// NoQuotas: the limiter answers limits that have a Calendar with an error.
+	// NoQuotas: the limiter returns an error for limits with a Calendar.
 	NoQuotas bool
 }
 
-// ability is what a rule needs of an implementation.
+// ability is a property that a rule needs of an implementation.
 type ability int
 
 const (
@@ -45,7 +45,7 @@ const (
 	quotas                        // limits with a Calendar
 )
 
-// lack returns why an implementation cannot be held to a rule, or "".
+// lack returns why a rule does not apply to an implementation, or "".
 func (c Claims) lack(needs ability) string {
 	switch {
 	case c.LookupOnly && needs&managed != 0:
@@ -76,7 +76,7 @@ func report(t *testing.T, rule string, err error) {
 
 // StoreFactory makes a new and empty backend for one rule, and returns the
 // function that opens a handle on it. All handles of one backend must show the
-// same tokens. Use t for the clean-up, and to fail if there is no backend.
+// same tokens. Use t for the cleanup, and to fail if there is no backend.
 type StoreFactory func(t *testing.T) (open func() httpkey.TokenStore)
 
 // Run checks every rule of [httpkey.TokenStore], each on a backend of its own.
@@ -85,7 +85,7 @@ func Run(t *testing.T, factory StoreFactory) {
 	Claims{}.Run(t, factory)
 }
 
-// Run is [Run] for a store that does not do everything.
+// Run is [Run] for a store that lacks abilities.
 func (c Claims) Run(t *testing.T, factory StoreFactory) {
 	t.Helper()
 	for _, rule := range storeRules {

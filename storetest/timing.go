@@ -11,9 +11,9 @@ import (
 	"github.com/httpkey/httpkey/internal/model"
 )
 
-// The rules in this file let time pass.
+// The rules in this file wait.
 
-// pace returns how long a call takes at most, of a few; nothing in a bubble.
+// pace returns the longest duration of a few calls, and 0 in a bubble.
 func (b limiterBench) pace(ctx context.Context, l httpkey.Limiter) (longest time.Duration, err error) {
 	for range 5 {
 		asked := time.Now()
@@ -25,7 +25,7 @@ func (b limiterBench) pace(ctx context.Context, l httpkey.Limiter) (longest time
 	return longest, nil
 }
 
-// brisk returns limits that give something back soon, and yet nothing to a few calls.
+// brisk returns limits that refill soon, but not within a few calls.
 func (b limiterBench) brisk(ctx context.Context, l httpkey.Limiter) ([]httpkey.Limit, error) {
 	if b.isExact {
 		return []httpkey.Limit{
@@ -43,7 +43,7 @@ func (b limiterBench) brisk(ctx context.Context, l httpkey.Limiter) ([]httpkey.L
 	}, err
 }
 
-// grain is how far a limiter's numbers may be off where time is not exact.
+// grain returns the tolerance for a limiter's numbers if time is not exact.
 func (b limiterBench) grain() time.Duration {
 	if b.isExact {
 		return 0
@@ -51,7 +51,7 @@ func (b limiterBench) grain() time.Duration {
 	return time.Millisecond
 }
 
-// payback returns how long it takes after n of a full bucket were taken until it is full again.
+// payback returns the time until a full bucket is full again after a charge of n.
 func (b limiterBench) payback(limit httpkey.Limit, n int) time.Duration {
 	if b.isStrict {
 		return limit.Period
@@ -77,7 +77,7 @@ func checkRetryAfter(ctx context.Context, b limiterBench) error {
 }
 
 // denied asks for n of a bucket that was just emptied. It tries several times, since the
-// machine may stop for so long in between that something is paid back.
+// bucket may refill if the machine stops in between.
 func (b limiterBench) denied(
 	ctx context.Context, l httpkey.Limiter, payer string, limit httpkey.Limit, n int,
 ) (r httpkey.Result, used string, asked time.Time, err error) {
@@ -120,7 +120,7 @@ func (b limiterBench) waitsForRetry(
 		return fmt.Errorf("asking for %d before RetryAfter (%v) returned %+v, want a denial", n, denied.RetryAfter, early)
 	}
 	if early.Allowed {
-		return nil // the machine stopped for longer than RetryAfter, and the caller is admitted after it
+		return nil // the machine stopped for longer than RetryAfter, so the admission is right
 	}
 	b.wait(left)
 	if r, err := allow(ctx, l, payer, limit, n); err != nil || !r.Allowed {

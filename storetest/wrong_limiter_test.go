@@ -120,7 +120,7 @@ func askLimit(good httpkey.Limiter, f func(l *httpkey.Limit)) httpkey.Limiter {
 
 type wrongLimiter struct {
 	name     string
-	rule     string // the one that must find it out
+	rule     string // the rule that must detect the fault
 	isStrict bool
 	make     func(good httpkey.Limiter) httpkey.Limiter // nil: each handle has buckets of its own
 }

@@ -101,7 +101,7 @@ func (s *wrongStore) put(t httpkey.Token) (httpkey.Token, error) {
 
 var ctx = context.Background()
 
-// mapTokens breaks what comes out of every view.
+// mapTokens breaks the tokens that every view returns.
 func mapTokens(s *wrongStore, f func(*httpkey.Token)) {
 	one := func(t httpkey.Token, err error) (httpkey.Token, error) {
 		f(&t)
@@ -118,7 +118,7 @@ func mapTokens(s *wrongStore, f func(*httpkey.Token)) {
 	}
 }
 
-// mapCreate breaks what Create stores.
+// mapCreate breaks the token that Create stores.
 func mapCreate(s *wrongStore, f func(*httpkey.Token)) {
 	s.create = func(t httpkey.Token) (httpkey.Token, error) {
 		f(&t)
@@ -126,7 +126,7 @@ func mapCreate(s *wrongStore, f func(*httpkey.Token)) {
 	}
 }
 
-// mapUpdate breaks what Update stores. It is given the token as it is, and as it is to be.
+// mapUpdate breaks the token that Update stores. It gets the token before and after the change.
 func mapUpdate(s *wrongStore, f func(old httpkey.Token, next *httpkey.Token) error) {
 	s.update = func(id string, change func(*httpkey.Token) error) (httpkey.Token, error) {
 		old, err := s.Get(ctx, id)
@@ -146,7 +146,7 @@ func mapUpdate(s *wrongStore, f func(old httpkey.Token, next *httpkey.Token) err
 
 var wrongStores = []struct {
 	name string
-	rule string // the one that must find it out
+	rule string // the rule that must detect the fault
 	wrap func(s *wrongStore)
 }{
 	{"loses a field", "RoundTrip", func(s *wrongStore) {
@@ -778,7 +778,7 @@ func TestWrongStoresAreFoundOut(t *testing.T) {
 func TestEqualLooksAtEveryField(t *testing.T) {
 	t.Parallel()
 	full := revoked(1)
-	full.IsActive = true // which Validate refuses beside RevokedAt
+	full.IsActive = true // Validate refuses it together with RevokedAt
 	for i := range reflect.TypeFor[httpkey.Token]().NumField() {
 		field := reflect.TypeFor[httpkey.Token]().Field(i)
 		if !field.IsExported() {

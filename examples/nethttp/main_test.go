@@ -49,7 +49,7 @@ func TestREADME(t *testing.T) {
 	}
 }
 
-// What the README shows of the program's answers is what it answers, but for the time.
+// The program answers as the README shows, except for the time.
 func TestTranscriptOfTheREADME(t *testing.T) {
 	t.Parallel()
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)

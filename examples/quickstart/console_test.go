@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// person is somebody with a browser.
+// person is a user with a browser.
 type person struct {
 	*http.Client
 	t   *testing.T

@@ -1,5 +1,5 @@
-// Package answer has the bodies and header values of responses, which are made once and
-// shared: to refuse a request allocates nothing. They must not be changed in place.
+// Package answer has the bodies and header values of responses. It makes each once and shares
+// it, so that a refusal allocates nothing. Callers must not change them in place.
 package answer
 
 import (
@@ -13,13 +13,13 @@ type Answer struct {
 	Length []string // the header value
 }
 
-// New returns the answer with a detail.
+// New returns the Answer with a detail.
 func New(detail string) *Answer {
 	body := []byte(`{"detail":"` + detail + `"}`)
 	return &Answer{body, []string{strconv.Itoa(len(body))}}
 }
 
-// Throttled returns the answer that tells a client to wait so many seconds.
+// Throttled returns the Answer that tells a client to wait this many seconds.
 func Throttled(seconds int64) *Answer {
 	slot := &throttled[uint64(seconds)%uint64(len(throttled))]
 	known := slot.Load()
@@ -43,8 +43,8 @@ type throttledAnswer struct {
 	Answer
 }
 
-// Decimals holds the header values of numbers that come again and again, as quotas and the
-// next seconds do: a slot for each number modulo its length. The zero value is ready.
+// Decimals caches the header values of numbers that recur, such as limits and the next
+// seconds. It has a slot for each number modulo its length. The zero value is ready for use.
 type Decimals [1024]atomic.Pointer[decimal]
 
 type decimal struct {

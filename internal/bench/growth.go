@@ -57,7 +57,7 @@ func memory(keys []string) (token, bucket float64) {
 	}
 	stored := heap()
 	load{keys: keys}.warm(guard.Handler(ok))
-	_ = guard.Close(context.Background()) // uses that wait to be written are no part of a bucket
+	_ = guard.Close(context.Background()) // pending uses are no part of a bucket
 	used := heap()
 	runtime.KeepAlive(guard)
 	runtime.KeepAlive(ids)

@@ -215,7 +215,7 @@ func key(r *http.Request) string { return r.Header.Get(keyHeader) }
 
 func keyOrError(r *http.Request) (string, error) { return key(r), nil }
 
-// must returns v: the parts of a contestant are known to be valid.
+// must returns v, and panics on an error: the parts of a contestant are valid.
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)

@@ -1,5 +1,5 @@
-// Package breaker is a circuit breaker (Nygard, Release It!) that never makes a caller
-// wait to find out.
+// Package breaker is a circuit breaker (Nygard, Release It!) in which no caller waits for a
+// probe.
 package breaker
 
 import (
@@ -9,15 +9,16 @@ import (
 )
 
 const (
-	// openAfter is how many failures without a success between them open a breaker:
-	// one alone may be a connection that the other side had closed.
+	// openAfter is the number of failures in a row that open a breaker. A single failure may
+	// be a connection that the server had closed.
 	openAfter = 3
-	// probeInterval is how often an open one probes.
+	// probeInterval is the time between two probes of an open breaker.
 	probeInterval = 500 * time.Millisecond
 )
 
-// Breaker is shut while what it protects works. While it is open, there is at most one
-// goroutine, which probes. A caller starts it, and it ends with the answer or its deadline.
+// Breaker is shut while the protected service works. An open Breaker has at most one
+// goroutine, which a caller starts and which probes. The goroutine ends with the answer or
+// at its deadline.
 type Breaker struct {
 	probe   func(context.Context) error
 	timeout time.Duration
@@ -30,13 +31,14 @@ type Breaker struct {
 	start    time.Time
 }
 
-// New returns a shut Breaker. It tells report of the error that opens it, and of nil
-// when a probe, which may take timeout, has shut it again.
+// New returns a shut Breaker. It calls report with the error that opens it, and with nil when
+// a probe has shut it again. A probe may take timeout.
 func New(probe func(context.Context) error, timeout time.Duration, report func(error)) *Breaker {
 	return &Breaker{probe: probe, timeout: timeout, report: report, start: time.Now()}
 }
 
-// IsShut reports whether the caller may go on. While it may not, it probes when it is time.
+// IsShut reports whether the breaker is shut. If it is open and a probe is due, IsShut starts
+// one.
 func (b *Breaker) IsShut() bool {
 	if !b.isOpen.Load() {
 		return true
@@ -47,14 +49,14 @@ func (b *Breaker) IsShut() bool {
 	return false
 }
 
-// Succeeded says that what is protected has worked.
+// Succeeded records that a call succeeded.
 func (b *Breaker) Succeeded() {
 	if b.failures.Load() != 0 {
 		b.failures.Store(0)
 	}
 }
 
-// Failed says that it has not.
+// Failed records that a call failed.
 func (b *Breaker) Failed(err error) {
 	if b.failures.Add(1) < openAfter {
 		return
@@ -75,7 +77,7 @@ func (b *Breaker) tryAgain() {
 		b.probeLater()
 		return
 	}
-	// The report comes first: once others see the breaker shut, they may open it again.
+	// The report comes first, because other callers may open a shut breaker again.
 	b.report(nil)
 	b.failures.Store(0)
 	b.isOpen.Store(false)

@@ -1,4 +1,4 @@
-// Package charge makes of an httpkey.Charge what every limiter needs of it.
+// Package charge resolves an httpkey.Charge into the limits and buckets that a limiter needs.
 package charge
 
 import (
@@ -14,10 +14,10 @@ import (
 type Item struct {
 	Limit httpkey.Limit // resolved
 	Term  ram.Term      // the name of its bucket, beside the payer
-	Terms gcra.Terms    // the limit as it is counted
+	Terms gcra.Terms    // the limit for the arithmetic
 }
 
-// Items returns the limits of c, which is valid. The day or month of a quota is that of now.
+// Items returns the limits of c, which is valid. A quota counts in the day or month of now.
 func Items(c *httpkey.Charge, now time.Time) []Item {
 	items := make([]Item, len(c.Limits))
 	for i, l := range c.Limits {
@@ -26,7 +26,7 @@ func Items(c *httpkey.Charge, now time.Time) []Item {
 	return items
 }
 
-// ItemOf returns one limit, which is valid.
+// ItemOf returns the Item of one limit, which is valid.
 func ItemOf(l httpkey.Limit, now time.Time) Item {
 	l = l.Resolve()
 	item := Item{
@@ -36,17 +36,17 @@ func ItemOf(l httpkey.Limit, now time.Time) Item {
 	}
 	if start, end := l.Calendar.Span(now); !end.IsZero() {
 		item.Term.Start = start.Unix()
-		// Rounded up: in the last microsecond of a day, there is something left.
+		// Left is rounded up, so that it is positive in the last microsecond of a day.
 		item.Terms.Period, item.Terms.Left = 1, int64((end.Sub(now)+time.Microsecond-1)/time.Microsecond)
 	}
 	return item
 }
 
-// IsQuota reports whether the limit is whole again at the end of its day or month.
+// IsQuota reports whether the limit resets at the end of its day or month.
 func (i Item) IsQuota() bool { return i.Terms.Left > 0 }
 
-// Name returns the name of the bucket, beside the payer, as text: the Name, and the window in
-// microseconds or the beginning of the day or month.
+// Name returns the name of the bucket as text, without the payer. It has the Name of the limit
+// and the window in microseconds, or the beginning of the day or month.
 func (i Item) Name() string {
 	switch {
 	case !i.IsQuota():
@@ -58,7 +58,7 @@ func (i Item) Name() string {
 	}
 }
 
-// Result returns the decision about the limit, whose terms made r.
+// Result converts r, a decision by the item's terms.
 func (i Item) Result(r gcra.Result) httpkey.Result {
 	return httpkey.Result{
 		Allowed:    r.Allowed,

@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// epoch is where Elapsed counts from. A bubble of testing/synctest has a clock of its own,
-// so that it may count from after its present.
+// epoch is the zero of Elapsed. A bubble of testing/synctest has a clock of its own, on which
+// epoch may lie in the future.
 var epoch = time.Now()
 
-// Elapsed returns a monotonic time in nanoseconds, good for differences only.
+// Elapsed returns a monotonic time in nanoseconds. Only differences of it have a meaning.
 func Elapsed() int64 { return int64(time.Since(epoch)) }
 
-// Clock is time.Now for the path of a request. That one reads the wall clock and the
-// monotonic one; this one reads the monotonic one, and the wall clock anew when a
-// millisecond has passed. If the wall clock is set, expiries and X-RateLimit-Reset follow a
-// millisecond later. The zero Clock is ready. It is safe for concurrent use.
+// Clock is a faster time.Now for the path of a request. It reads only the monotonic clock,
+// and the wall clock once a millisecond. If the wall clock is set, expiries and
+// X-RateLimit-Reset follow a millisecond later. The zero Clock is ready for use. It is safe
+// for concurrent use.
 type Clock struct {
-	offset atomic.Int64 // of the wall clock from Elapsed
-	read   atomic.Int64 // the Elapsed at which offset was looked at; 0: never
+	offset atomic.Int64 // the wall clock minus Elapsed
+	read   atomic.Int64 // the Elapsed at which offset was read; 0: never
 }
 
 // Instant is a moment by both clocks, in nanoseconds.
@@ -43,7 +43,7 @@ func (c *Clock) Now() Instant {
 // UnixMicro returns the Unix time in microseconds.
 func (i Instant) UnixMicro() int64 { return i.UnixNano / int64(time.Microsecond) }
 
-// CeilUnix returns the Unix second in which d will have passed, rounded up.
+// CeilUnix returns the Unix time after d in seconds, rounded up.
 func (i Instant) CeilUnix(d time.Duration) int64 {
 	const second = int64(time.Second)
 	seconds, rest := i.UnixNano/second+int64(d)/second, i.UnixNano%second+int64(d)%second

@@ -21,12 +21,12 @@ import (
 type api struct {
 	client *http.Client
 	url    string
-	query  string // that every request has
+	query  string // of every request
 
 	guard *httpkey.Guard
 	store *httpkeytest.Store
 
-	reached   atomic.Int64  // how many requests came to a handler
+	reached   atomic.Int64  // the requests that reached a handler
 	chunkRead chan struct{} // closed when the client has read the first chunk of a stream
 	streamed  chan error    // the failure of a stream's handler, nil for none
 }
@@ -65,14 +65,14 @@ func newAPI(t *testing.T, connect transport, routes Routes, opts *httpkey.Option
 	return a
 }
 
-// whoami answers the user of the key.
+// whoami writes the user of the key.
 func (a *api) whoami(w http.ResponseWriter, r *http.Request) {
 	a.reached.Add(1)
 	token, _ := httpkey.FromContext(r.Context())
 	_, _ = io.WriteString(w, token.User)
 }
 
-// stream writes its second chunk when the client has the first one.
+// stream writes the second chunk after the client has read the first one.
 func (a *api) stream(w http.ResponseWriter, r *http.Request) {
 	var notFlusher error
 	if _, ok := w.(http.Flusher); !ok {
@@ -84,7 +84,7 @@ func (a *api) stream(w http.ResponseWriter, r *http.Request) {
 	a.streamed <- errors.Join(notFlusher, deadlineErr, control.Flush())
 	select {
 	case <-a.chunkRead:
-	case <-r.Context().Done(): // nothing came to the client, and it gave up
+	case <-r.Context().Done(): // the client got nothing and gave up
 	}
 	_, _ = io.WriteString(w, " second")
 }
@@ -123,8 +123,8 @@ func (a *api) send(t *testing.T, method, path string, lines ...string) (response
 	return response, string(all)
 }
 
-// slowMotion is a limiter to which an hour is a second, so that no response
-// depends on how long the test takes.
+// slowMotion is a limiter for which an hour passes like a second, so that no response
+// depends on the duration of the test.
 type slowMotion struct{ httpkey.Limiter }
 
 func (s slowMotion) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Result, error) {

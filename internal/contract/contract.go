@@ -1,5 +1,5 @@
-// Package contract is the HTTP contract of httpkey as a test: a client sees the same of an
-// API behind a Guard, whatever router the API is made with.
+// Package contract tests the HTTP contract of httpkey: a client sees the same API behind a
+// Guard with every router.
 package contract
 
 import (
@@ -25,8 +25,8 @@ const (
 	Unavailable = `{"detail":"Authentication is temporarily unavailable."}`         // 503
 )
 
-// Me is the route that every router under test has of its own. It greets the user of the key
-// and says its label.
+// Me is a route that every router under test provides. It greets the user of the key and
+// names the key's label.
 const Me = "/api/v1/users/me/"
 
 // Routes returns a router with guard as its middleware. Besides its own routes,
@@ -78,8 +78,8 @@ func testRefusals(t *testing.T, start starter) {
 
 		retryAfter       string
 		limit, remaining int  // of the headers; -1: there are none
-		costs            bool // a request takes from the limit although it is refused
-		noLookup         bool // the store is not even asked
+		costs            bool // a refused request takes from the limit
+		noLookup         bool // the refusal needs no store call
 	}{
 		{name: "no key", key: lines(), status: 401, body: Missing, limit: -1, noLookup: true},
 		{name: "empty key", key: lines(""), status: 401, body: Missing, limit: -1, noLookup: true},
@@ -121,8 +121,8 @@ func testRefusals(t *testing.T, start starter) {
 			a := start(t, tt.opts)
 			key := tt.key(t, a)
 			lookups, reached := a.store.Calls("Lookup"), a.reached.Load()
-			// A refusal changes nothing, so the same key gets it again, and the
-			// guard comes before the router's own answers.
+			// A refusal changes nothing, so the same key is refused again. The
+			// Guard comes before the router's own answers.
 			paths := []string{"/whoami", Me, "/no/such/route"}
 			if tt.path != "" {
 				paths = []string{tt.path}
@@ -216,7 +216,7 @@ func expired(t *testing.T, a *api) []string {
 	return []string{created.Secret.Reveal()}
 }
 
-// elsewhere is a key for a network of RFC 5737, which no client is in.
+// elsewhere makes a key for a network of RFC 5737, which contains no client.
 func elsewhere(t *testing.T, a *api) []string {
 	token := httpkey.Token{Networks: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}
 	return []string{a.issue(t, token).Secret.Reveal()}
@@ -244,7 +244,7 @@ func outage(t *testing.T, a *api) []string {
 	return []string{key}
 }
 
-// The response to a valid key says what is left of the limit, whatever wrote it.
+// The response to a valid key has the rate-limit headers, whichever handler wrote it.
 func testAdmissions(t *testing.T, start starter) {
 	several := []httpkey.Limit{httpkey.PerHour(100), httpkey.PerMinute(5)}
 	byPlan := &httpkey.Options{Charge: func(_ *http.Request, token *httpkey.Token, c *httpkey.Charge) {

@@ -1,4 +1,4 @@
-// Package failover puts a limiter that stands in behind one that can fail.
+// Package failover adds a fallback to a limiter that can fail.
 package failover
 
 import (
@@ -18,15 +18,15 @@ type Limiter[C, R any] interface {
 
 // Options are what a Failover must know of charges and errors.
 type Options[C, R any] struct {
-	Probe    C                        // a charge of nobody, to try the limiter with
+	Probe    C                        // the charge of a probe
 	IsCharge func(charge C, r R) bool // whether the decision has changed a bucket
-	IsFinal  func(err error) bool     // whether the error would be that of any limiter
-	IsAlone  func(err error) bool     // whether the error is about one bucket and no outage
+	IsFinal  func(err error) bool     // whether every limiter would return the error
+	IsAlone  func(err error) bool     // whether the error concerns one bucket and is no outage
 	Timeout  time.Duration            // for a probe
-	Report   func(err error)          // told of the error that begins an outage, and of nil when it ends
+	Report   func(err error)          // called with the error that begins an outage, and with nil when it ends
 }
 
-// Failover is a limiter and the one that stands in for it while it is down.
+// Failover is a limiter with a fallback that decides while the limiter is down.
 type Failover[C, R any] struct {
 	limiter  Limiter[C, R]
 	fallback Limiter[C, R]
@@ -38,7 +38,7 @@ type Failover[C, R any] struct {
 func New[C, R any](limiter, fallback Limiter[C, R], options Options[C, R]) *Failover[C, R] {
 	probe := func(ctx context.Context) error {
 		_, err := limiter.Allow(ctx, options.Probe)
-		if err != nil && options.IsFinal(err) { // it has answered
+		if err != nil && options.IsFinal(err) { // the limiter has answered
 			return nil
 		}
 		return err
@@ -46,23 +46,23 @@ func New[C, R any](limiter, fallback Limiter[C, R], options Options[C, R]) *Fail
 	return &Failover[C, R]{limiter, fallback, options, breaker.New(probe, options.Timeout, options.Report)}
 }
 
-// Allow asks the limiter, and the fallback if that fails or is down. A charge is never
-// repeated with the limiter.
+// Allow calls the limiter, and then the fallback if the limiter fails or is down. It never
+// repeats a charge on the limiter.
 func (f *Failover[C, R]) Allow(ctx context.Context, charge C) (R, error) {
-	// A budget that is over says nothing of the limiter: the store took all the time.
+	// If the budget is over, the store took all the time, so the limiter is not at fault.
 	if !f.breaker.IsShut() || budget.IsOver(ctx) {
 		return f.fallback.Allow(ctx, charge)
 	}
 	result, err := f.limiter.Allow(ctx, charge)
 	switch {
 	case err == nil:
-		if f.options.IsCharge(charge, result) { // a denial may come from a memory, and a look from a replica
+		if f.options.IsCharge(charge, result) { // a denial may come from memory, and a charge of 0 from a replica
 			f.breaker.Succeeded()
 		}
 		return result, nil
 	case f.options.IsFinal(err):
 		return result, err
-	case ctx.Err() != nil && !budget.IsOver(ctx): // the caller has gone, or has a deadline of its own
+	case ctx.Err() != nil && !budget.IsOver(ctx): // the caller has gone, or its own deadline has passed
 		return result, err
 	case !f.options.IsAlone(err):
 		f.breaker.Failed(err)

@@ -2,9 +2,9 @@
 // algorithm (ITU-T I.371) as a leaky bucket, and quotas. The limiters in memory and in SQL
 // share it.
 //
-// A bucket is what it owes. A request owes Period, and Rate is paid off in each
-// microsecond; so every number is whole. What is owed divided by Rate is the time until
-// the bucket is full: limits of one window that differ in Rate agree on that.
+// The state of a bucket is its debt. A request adds Period to the debt, and each microsecond
+// pays off Rate, so every number is whole. The debt divided by Rate is the time until the
+// bucket is full. Limits of one window that differ in Rate agree on that time.
 package gcra
 
 import (
@@ -12,26 +12,26 @@ import (
 	"math/bits"
 )
 
-// ErrDamaged is wrapped by the error of a limiter about one bucket, which holds what no
-// request can have put there.
+// ErrDamaged is wrapped by the error of a limiter about one bucket, whose state no request
+// can have produced.
 var ErrDamaged = errors.New("the bucket is damaged")
 
-// Terms are a limit as it is counted.
+// Terms are a limit in the units of the arithmetic.
 type Terms struct {
 	Rate   int64 // requests per Period; 0 admits nothing
 	Burst  int64 // requests at once
 	Period int64 // microseconds; 1 for a quota
 
-	// Left makes it a quota: nothing is paid off until so many microseconds have passed,
-	// and then all is.
+	// Left, if not 0, makes the limit a quota: the whole debt is paid off when so many
+	// microseconds have passed, and nothing before.
 	Left int64
 }
 
 // Result is a decision; times are in microseconds.
 type Result struct {
 	Allowed    bool  // whether the cost was taken
-	Burst      int64 // how many a full bucket has
-	Remaining  int64 // how many could be taken now
+	Burst      int64 // the cost that empties a full bucket
+	Remaining  int64 // the cost that would pass now
 	ResetAfter int64 // until the bucket is full
 	RetryAfter int64 // until the cost would pass; 0 if it passed, or never will
 }
@@ -39,17 +39,17 @@ type Result struct {
 // Window returns the time from empty to full, in microseconds, rounded up.
 func (t Terms) Window() int64 { return ceilDiv(t.Capacity(), t.Rate) }
 
-// Capacity returns what an empty bucket owes. A forced charge may make it owe twice as much.
+// Capacity returns the debt of an empty bucket. A forced charge may double it.
 func (t Terms) Capacity() int64 { return t.Burst * t.Period }
 
-// HasRoom reports whether a bucket that owes so much has room for n. It has room for 0,
-// whatever it owes.
+// HasRoom reports whether a bucket with a debt of owed has room for n. Any bucket has room
+// for 0.
 func (t Terms) HasRoom(owed, n int64) bool {
 	return t.Rate > 0 && n <= t.Burst && (n <= 0 || n*t.Period <= t.Capacity()-owed)
 }
 
-// Charged returns what a bucket owes after n more, which it has room for unless it is forced.
-// It owes at most twice the capacity, unless it did before.
+// Charged returns the debt after a charge of n. The bucket has room for n unless the charge
+// is forced. The debt stays within twice the capacity, unless it was greater before.
 func (t Terms) Charged(owed, n int64) int64 {
 	switch { // without a product or a sum that could overflow
 	case n >= 0:
@@ -60,7 +60,7 @@ func (t Terms) Charged(owed, n int64) int64 {
 	return owed + n*t.Period
 }
 
-// Result returns the decision about n, which a bucket was asked for, and what it owes after it.
+// Result returns the decision on a charge of n, after which the bucket owes owed.
 func (t Terms) Result(allowed bool, owed, n int64) Result {
 	r := Result{Allowed: allowed, Burst: t.Burst, Remaining: max(0, t.Capacity()-owed) / max(1, t.Period)}
 	switch {
@@ -82,15 +82,15 @@ func (t Terms) Result(allowed bool, owed, n int64) Result {
 
 // Bucket is the state of a bucket. The zero Bucket is full.
 type Bucket struct {
-	Debt int64 // what is owed, in units of Period × requests, as of
-	AsOf int64 // a moment in microseconds, and under
-	Rate int64 // a limit of this Rate
+	Debt int64 // in units of Period × requests
+	AsOf int64 // the moment of Debt, in microseconds
+	Rate int64 // the Rate under which Debt counts
 }
 
-// Owed returns what b owes at a moment, under t.
+// Owed returns the debt of b at a moment, under t.
 //
-// A clock that is set back adds to it what it takes away of the time that has passed. What
-// lies ahead of two windows has no other cause: the bucket is then empty as of now.
+// A clock that is set back increases the debt by the time that is lost. Only such a clock
+// makes a debt of more than two windows; the bucket is then empty as of now.
 func (b Bucket) Owed(t Terms, now int64) int64 {
 	debt := b.Debt
 	if t.Left > 0 || debt == 0 || t.Rate == 0 {
@@ -102,7 +102,7 @@ func (b Bucket) Owed(t Terms, now int64) int64 {
 	}
 	debt = min(debt, most)
 	switch {
-	case elapsed > debt/t.Rate: // also where elapsed × Rate would overflow
+	case elapsed > debt/t.Rate: // a product of elapsed and Rate could overflow
 		return 0
 	case -elapsed > (most-debt)/t.Rate:
 		return t.Capacity()
@@ -110,8 +110,8 @@ func (b Bucket) Owed(t Terms, now int64) int64 {
 	return debt - elapsed*t.Rate
 }
 
-// Rescale returns what is owed at one rate as it is owed at another: as long until it is
-// paid off, rounded up.
+// Rescale converts a debt from one rate to another, rounded up, so that the time until it is
+// paid off stays the same.
 func Rescale(debt, from, to int64) int64 {
 	high, low := bits.Mul64(uint64(debt), uint64(to))
 	if high >= uint64(from) {
@@ -124,7 +124,7 @@ func Rescale(debt, from, to int64) int64 {
 	return int64(min(owed, 1<<63-1))
 }
 
-// Take takes n at a moment if there is room, or in any case if it is forced.
+// Take takes n at a moment if the bucket has room for n or forced is set.
 func (b *Bucket) Take(t Terms, now, n int64, forced bool) Result {
 	owed := b.Owed(t, now)
 	allowed := forced || t.HasRoom(owed, n)
@@ -134,8 +134,8 @@ func (b *Bucket) Take(t Terms, now, n int64, forced bool) Result {
 	return t.Result(allowed, owed, n)
 }
 
-// Charge charges n to a bucket that owes so much at a moment, and returns what it owes then.
-// A charge of 0 leaves b as it is, and so does a Rate of 0, under which there is nothing to owe.
+// Charge charges n to a bucket that owes owed at a moment, and returns the new debt. A charge
+// of 0 leaves b as it is, and so does a Rate of 0, which has no debt.
 func (b *Bucket) Charge(t Terms, now, owed, n int64) int64 {
 	if n == 0 || t.Rate == 0 {
 		return owed

@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// Policy is a limit and what is left of it.
+// Policy is a limit and its state.
 type Policy struct {
-	Name       string        // empty: it has none
-	Quota      int           // how many a full bucket has
+	Name       string        // may be empty
+	Quota      int           // the requests of a full bucket
 	Window     time.Duration // from empty to full
 	Calendar   string        // "day", "month", or empty for a limit that refills
-	Unit       time.Duration // in which one comes back; 0: never
-	Remaining  int           // how many could be taken now
+	Unit       time.Duration // until one request comes back; 0: never
+	Remaining  int           // the requests that would pass now
 	ResetAfter time.Duration // until the bucket is full
-	RetryAfter time.Duration // until what was denied would pass; 0: it was not
+	RetryAfter time.Duration // until the denied request would pass; 0: it was not denied, or never passes
 }
 
-// Fields returns RateLimit-Policy and RateLimit, with every limit as a policy of its own. A
-// policy says its quota in the window.
+// Fields returns RateLimit-Policy and RateLimit. Every limit is a policy of its own, with
+// its quota and its window.
 func Fields(policies []Policy) (policy, limit string) {
 	var ofPolicy, ofLimit []string
 	for _, p := range policies {
@@ -35,8 +35,8 @@ func Fields(policies []Policy) (policy, limit string) {
 	return strings.Join(ofPolicy, ", "), strings.Join(ofLimit, ", ")
 }
 
-// nameAmong tells a policy apart from the others: by its Name, and by its window where
-// several have that.
+// nameAmong returns a name that is unique among policies: the Name, and also the window if
+// several policies share the Name.
 func (p Policy) nameAmong(policies []Policy) string {
 	namesakes := 0
 	for _, other := range policies {
@@ -59,9 +59,10 @@ func (p Policy) nameAmong(policies []Policy) string {
 	return window
 }
 
-// seconds returns t, the time within which no more than what remains can be used: the part
-// of the window that gives so much back, or the rest of a quota's. With none left it is the
-// time to the next unit. It is 0 where there never is one.
+// seconds returns the parameter t, the time in which a client can use no more than Remaining.
+// It is the part of the window that gives Remaining back, or the rest of a quota's day or
+// month. If nothing remains, it is the time until the next request comes back, or 0 for
+// never.
 func (p Policy) seconds(window int64) int64 {
 	switch {
 	case p.Quota <= 0 || p.Unit <= 0 && p.Calendar == "":

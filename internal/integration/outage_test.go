@@ -14,7 +14,7 @@ import (
 	"github.com/httpkey/httpkey/cachestore"
 )
 
-// budget is what a request may wait, by default.
+// budget is the default of Options.Timeout.
 const budget = 100 * time.Millisecond
 
 // slow is more than any answer takes by itself, on a machine that does other things too. What
@@ -30,10 +30,10 @@ type outage struct {
 	proxy   *proxy             // between the two
 	limiter httpkey.Limiter    // the site's, but that it asks the server itself
 	warm    func()             // makes as many connections as the site may have
-	down    func() (up func()) // makes the server fail; what it returns ends that
+	down    func() (up func()) // makes the server fail; up ends the failure
 	answers bool               // the store does, if late, so that for it that is no outage
 	lasts   time.Duration      // 0: two seconds
-	leaks   func() error       // what is left of it after it
+	leaks   func() error       // reports remains of the outage
 }
 
 func inOutage(t *testing.T, o *outage, callers int) {

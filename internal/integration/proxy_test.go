@@ -24,7 +24,7 @@ type proxy struct {
 	reset  atomic.Bool  // or reset
 	cuts   atomic.Bool  // instead of any reply, it is closed
 	silent atomic.Bool  // nothing is passed on
-	jammed sync.Mutex   // held while nobody is let in
+	jammed sync.Mutex   // held while the proxy accepts no connection
 
 	passed  atomic.Int64 // replies, or they would be but for the above
 	passing atomic.Int64 // goroutines
@@ -65,7 +65,7 @@ func (p *proxy) serve() {
 		if far, err := net.Dial("tcp", p.target); err != nil {
 			_ = near.Close()
 		} else if p.keep(near, far) {
-			var script atomic.Bool // what was asked for last
+			var script atomic.Bool // whether the last call was a script
 			p.served.Go(func() {
 				p.pass(near, far, func(request []byte) bool {
 					pause(&p.lag)
@@ -175,7 +175,7 @@ func (p *proxy) jam() (free func()) {
 	return nil
 }
 
-// queue sets how many connections may wait to be accepted.
+// queue sets the length of the listener's queue of connections.
 func (p *proxy) queue(length int) {
 	p.t.Helper()
 	raw, err := p.listener.SyscallConn()

@@ -43,7 +43,7 @@ type noScript string
 func (e noScript) Error() string { return string(e) }
 func (noScript) RedisError()     {}
 
-// step is a charge at a time since the beginning, and what a limiter in memory answers.
+// step is a charge at a time since the beginning, with the answer of a limiter in memory.
 type step struct {
 	at     time.Duration
 	charge *httpkey.Charge
@@ -77,7 +77,7 @@ func timeline(t *testing.T, limiter func() httpkey.Limiter) []step {
 	return steps
 }
 
-// inRedis asks a limiter in Redis on the same timeline, and passes on what it answers.
+// inRedis calls a limiter in Redis on the same timeline, and returns its answers.
 func inRedis(t *testing.T, steps []step, newLimiter newLimiter, check func(i int, got httpkey.Result)) {
 	client := startRedis(t).client(t)
 	synctest.Test(t, func(t *testing.T) { // also the process's clock is that of the steps: quotas go by it
@@ -130,7 +130,7 @@ func TestRedisLimiterAgreesWithMemory(t *testing.T) {
 			w := wants[n]
 			bucket := fmt.Sprint(s.charge.Bucket, w.Limit.Name, w.Limit.Window())
 			requests[bucket]++
-			// A change of Rate rounds what is owed up to a whole part, in memory.
+			// In memory, a change of Rate rounds the debt up to a whole part.
 			drift := time.Duration(requests[bucket])*30*time.Nanosecond + time.Microsecond
 			reset, retry := (g.ResetAfter - w.ResetAfter).Abs(), (g.RetryAfter - w.RetryAfter).Abs()
 			if g.Allowed != w.Allowed || g.Limit != w.Limit || reset > drift+time.Microsecond ||

@@ -114,7 +114,7 @@ func TestRedisBucketsFarAhead(t *testing.T) {
 	}
 }
 
-// A server that will not do what it is asked for is an error of every call, at once.
+// A server that refuses a command makes every call return an error at once.
 func TestRedisRefusals(t *testing.T) {
 	t.Parallel()
 	master := startRedis(t)

@@ -52,7 +52,7 @@ func listen(t *testing.T, store *redisstore.Store) *feed {
 	return f
 }
 
-// next returns what comes from c, or ends the test.
+// next returns the next value of c, or ends the test.
 func next[T any](t *testing.T, c chan T) (v T) {
 	t.Helper()
 	select {

@@ -62,7 +62,7 @@ func TestRedisFleetLeasingMember(t *testing.T) {
 	fmt.Printf("\n%s\n", text)
 }
 
-// Eight processes that take ahead are together let in as often as one that does not.
+// Eight processes that take permits ahead are admitted as often as one that does not.
 func TestRedisFleetWithLeases(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)

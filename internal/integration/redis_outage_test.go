@@ -36,7 +36,7 @@ var redisOutages = []struct {
 		p.silent.Store(true)
 		return func() {
 			p.silent.Store(false)
-			p.cut() // what it swallowed does not come back
+			p.cut() // the swallowed bytes do not come back
 		}
 	}},
 	{"black hole, not accepting", false, false, func(_ *redisServer, p *proxy) func() { return p.jam() }},

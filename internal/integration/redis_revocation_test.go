@@ -16,7 +16,7 @@ import (
 	"github.com/httpkey/httpkey/redisstore"
 )
 
-// revoker is what the environment tells the process that revokes: the server's address.
+// revoker is the environment variable with the server's address for the process that revokes.
 const revoker = "HTTPKEY_REVOKER"
 
 // TestRedisRevoker is the other process: it revokes each ID that it reads.
@@ -63,7 +63,7 @@ func TestRedisRevocationElsewhere(t *testing.T) {
 			if time.Since(start) > 5*time.Second {
 				t.Fatal("a key is good 5 s after another process was told to revoke it")
 			}
-			time.Sleep(100 * time.Microsecond) // eventually asks too seldom for what is measured here
+			time.Sleep(100 * time.Microsecond) // eventually polls too seldom for this measurement
 		}
 		took.add(time.Since(start))
 	}
@@ -211,7 +211,7 @@ func TestRedisRevocationOvertakesALookup(t *testing.T) {
 		if len(answered) == 0 {
 			overtaken++
 		}
-		next(t, answered) // whatever it is: it was asked before
+		next(t, answered) // any answer will do: the call came before
 		p.delay.Store(0)
 		s.expect(t, h.key, http.StatusUnauthorized)
 	}

@@ -24,7 +24,7 @@ type site struct {
 	told []httpkey.EventType // what changed for the store and the limiter
 }
 
-// unhurried is a budget for tests of what is answered. Those of how soon it is have the default.
+// unhurried is a budget for tests of answers. Tests of their time use the default.
 const unhurried = 5 * time.Second
 
 // newSite returns an unhurried site on the Redis, or proxy, at an address.
@@ -56,7 +56,7 @@ func newSiteOn(
 	s.handler = s.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
-		cancel() // what a broken server has missed is of no interest
+		cancel() // a broken server may have missed writes
 		_ = s.Close(ctx)
 	})
 	return s
@@ -110,7 +110,7 @@ func of(payer string, n int, limits ...httpkey.Limit) *httpkey.Charge {
 // holder is a token and its key.
 type holder struct{ id, key string }
 
-// issue returns as many tokens as it is asked for.
+// issue issues tokens and returns them.
 func (s *site) issue(t testing.TB, count int, limit httpkey.Limit) []holder {
 	t.Helper()
 	holders := make([]holder, count)

@@ -13,7 +13,7 @@ import (
 	"github.com/httpkey/httpkey/sqlstore"
 )
 
-// sqlFeed collects what a change feed tells.
+// sqlFeed collects the reports of a change feed.
 type sqlFeed struct {
 	mu   sync.Mutex
 	seen map[httpkey.Digest]int
@@ -252,7 +252,7 @@ func testFeedEnds(t *testing.T, b *sqlBackend) {
 	}
 }
 
-// The store forgets changes that nobody reads any more.
+// The store drops changes that no reader needs any more.
 func testFeedIsBounded(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
 	db := tables.open(t)

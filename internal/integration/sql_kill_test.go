@@ -82,7 +82,7 @@ func testKill(t *testing.T, b *sqlBackend, kill func(create, use *sqlChild) (cre
 		}
 		age := time.UnixMicro(last).Sub(got.LastUsed)
 		t.Logf("%d acknowledged tokens are there; last_used is %v behind the last use", len(created), age)
-		if age > useInterval+500*time.Millisecond { // and what a write may take here
+		if age > useInterval+500*time.Millisecond { // and the time of a write here
 			t.Errorf("last_used is %v behind the last use, with an interval of %v", age, useInterval)
 		}
 	}

@@ -180,7 +180,7 @@ func testLimiterSweeps(t *testing.T, b *sqlBackend) {
 	}
 }
 
-// Whatever time zone a server or a connection has, a bucket is drained by the same clock.
+// A bucket follows the same clock in every time zone of a server or a connection.
 func testLimiterZones(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
 	limit := httpkey.PerHour(10)

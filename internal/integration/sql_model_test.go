@@ -298,7 +298,7 @@ type sqlClock struct {
 	start   time.Time // of the bubble
 }
 
-// clockStart is what the clock of a server shows at first.
+// clockStart is the first time on the clock of a server.
 var clockStart = time.Unix(1000, 0)
 
 func (b *sqlTables) newClock(t *testing.T) *sqlClock {

@@ -43,7 +43,7 @@ var sqlOutages = []struct {
 		p.silent.Store(true)
 		return func() {
 			p.silent.Store(false)
-			p.cut() // what it swallowed does not come back
+			p.cut() // the swallowed bytes do not come back
 		}
 	}},
 	// The kernel tries to connect after 1, 3, 7 and 15 s: a program must not wait for that.
@@ -187,7 +187,7 @@ var unwritable = []struct {
 	{"read-only server", true, "", func(t *testing.T, tables *sqlTables, aside *sql.DB) func() {
 		tables.must(t, aside, tables.readOnly)
 		up := func() { tables.must(t, aside, tables.readWrite) }
-		t.Cleanup(up) // whatever comes between: other tests are to write
+		t.Cleanup(up) // also after a failure, since other tests must write
 		return up
 	}},
 	{"locked by another writer", false, "", func(t *testing.T, tables *sqlTables, aside *sql.DB) func() {

@@ -51,7 +51,7 @@ func testPlans(t *testing.T, b *sqlBackend) {
 	}
 }
 
-// planned is tables with tokens in them, and what is asked of them.
+// planned holds tables with tokens, and the statements on them.
 type planned struct {
 	*sqlTables
 	tokens   int

@@ -128,7 +128,7 @@ func (b *sqlBackend) noTables(t testing.TB) *sqlTables {
 	return &sqlTables{b, b.dialect.WithPrefix(prefix), prefix, b.dsn(t)}
 }
 
-// sqlConnections is what sqlstore/README.md advises.
+// sqlConnections is the size of the pool that sqlstore/README.md recommends.
 const sqlConnections = 16
 
 // open returns a pool of connections of its own.
@@ -218,7 +218,7 @@ func replaceToken(ctx context.Context, store httpkey.TokenStore, t httpkey.Token
 	return err
 }
 
-// takeFrom asks a limiter for n of what a payer has under some limits.
+// takeFrom charges n to a payer under some limits.
 func takeFrom(
 	ctx context.Context, limiter httpkey.Limiter, payer string, n int, limits ...httpkey.Limit,
 ) (httpkey.Result, error) {
@@ -241,5 +241,5 @@ func atOnce(t testing.TB, n int, run func(i int) error) {
 	}
 }
 
-// digestOf is what a store knows of a key, without pepper.
+// digestOf returns the digest of a key without pepper.
 func digestOf(key httpkey.Secret) httpkey.Digest { return sha256.Sum256([]byte(key.Reveal())) }

@@ -1,7 +1,7 @@
 // Package keyformat knows which strings can be keys, and makes new ones.
 //
-// A key is <prefix>_<k|s>_<random><checksum>, as in hk_k_… and hk_s_…. Random is drawn
-// from base62, 27 digits, which is 160.7 bits. The checksum is the CRC-32 (IEEE) of all
+// A key is <prefix>_<k|s>_<random><checksum>, as in hk_k_… and hk_s_…. The random part has
+// 27 base62 digits, which are 160.7 bits. The checksum is the CRC-32 (IEEE) of the text
 // before it, in 6 base62 digits, most significant first.
 package keyformat
 
@@ -20,30 +20,30 @@ const (
 	randomLength   = 27
 	checksumLength = 6
 
-	// maxLength is what fits into one block of SHA-256 with its padding.
+	// maxLength is the longest text that fits into one block of SHA-256 with its padding.
 	maxLength = 55
-	// MaxPrefix is how long a prefix may be.
+	// MaxPrefix is the maximum length of a prefix.
 	MaxPrefix = maxLength - kindLength - randomLength - checksumLength
-	// MinImported is how long keys issued elsewhere must be.
+	// MinImported is the minimum length of a key issued elsewhere.
 	MinImported = 16
-	// MaxImported is how long they may be.
+	// MaxImported is the maximum length of a key issued elsewhere.
 	MaxImported = 255
 )
 
-// Format is the keys of a program.
+// Format describes the keys of a program.
 type Format struct {
 	Prefix      string // begins each key
-	MinImported int    // how long keys of other shapes must be at least; 0: there are none
+	MinImported int    // the minimum length of keys of other shapes; 0: they are refused
 }
 
-// Generate returns a new key of a person, or of a service.
+// Generate returns a new key for a person or for a service.
 func (f Format) Generate(service bool) string {
 	body := f.Beginning(service) + randomBase62(randomLength)
 	sum := checksum(body)
 	return body + string(sum[:])
 }
 
-// Beginning returns what all keys of a person, or of a service, begin with.
+// Beginning returns the common beginning of the keys of persons or of services.
 func (f Format) Beginning(service bool) string {
 	if service {
 		return f.Prefix + "_s_"
@@ -51,13 +51,14 @@ func (f Format) Beginning(service bool) string {
 	return f.Prefix + "_k_"
 }
 
-// Resembles reports whether s looks like a key: all of Accepts but the checksum.
+// Resembles reports whether s looks like a key. Unlike Accepts, it does not verify the
+// checksum.
 func (f Format) Resembles(s string) bool {
 	return f.resemblesOwn(s) || f.MinImported > 0 && f.isImportable(s)
 }
 
-// Accepts reports whether s has the shape of a key. It asks no store, so a mistyped key
-// costs nothing.
+// Accepts reports whether s has the shape of a key, so that a mistyped key needs no store
+// call.
 func (f Format) Accepts(s string) bool {
 	return f.IsOwn(s) || f.MinImported > 0 && f.isImportable(s)
 }
@@ -85,7 +86,7 @@ func (f Format) IsOwn(s string) bool {
 	return valid && ok && want == uint64(crc32IEEE(body))
 }
 
-// isImportable reports whether s is visible ASCII of a bearable length.
+// isImportable reports whether s is visible ASCII of an allowed length.
 func (f Format) isImportable(s string) bool {
 	if len(s) < f.MinImported || len(s) > MaxImported {
 		return false
@@ -108,9 +109,9 @@ func checksum(s string) (digits [checksumLength]byte) {
 	return digits
 }
 
-// crc32IEEE returns the CRC-32 of s, eight bytes at a time (slicing-by-8, Kounavis
-// and Berry, 2005): it takes a secret less than half the time so that it takes
-// byte by byte. crc32.ChecksumIEEE needs a []byte, and takes it to the heap.
+// crc32IEEE returns the CRC-32 of s. It takes eight bytes at a time (slicing-by-8,
+// Kounavis and Berry, 2005), in less than half the time of a loop over bytes.
+// crc32.ChecksumIEEE needs a []byte, which escapes to the heap.
 func crc32IEEE(s string) uint32 {
 	crc := ^uint32(0)
 	for ; len(s) >= 8; s = s[8:] {
@@ -124,7 +125,7 @@ func crc32IEEE(s string) uint32 {
 	return ^crc
 }
 
-// crcTables[n] advances a byte by n bytes more than [crc32.IEEETable] does.
+// crcTables[n] advances a byte by n more bytes than [crc32.IEEETable] does.
 var crcTables = func() (tables [8][256]uint32) {
 	tables[0] = *crc32.IEEETable
 	for i, crc := range tables[0] {
@@ -142,7 +143,7 @@ func randomBase62(n int) string {
 	for draw := make([]byte, 2*n); digits.Len() < n; {
 		_, _ = rand.Read(draw) // crypto/rand.Read never fails: it ends the program instead
 		for _, b := range draw {
-			// 248 is the largest multiple of 62 in a byte: above it, some digits would be likelier.
+			// 248 is the largest multiple of 62 in a byte. From 248 on, bytes would favor some digits.
 			if b < 248 && digits.Len() < n {
 				digits.WriteByte(base62[b%62])
 			}
@@ -153,8 +154,8 @@ func randomBase62(n int) string {
 
 const noDigit = 0xff
 
-// digitValues has the value of each base62 digit, and noDigit for all else. To read
-// the checksum takes 20 ns less than to write the one that it should be.
+// digitValues has the value of each base62 digit, and noDigit for other bytes. Reading a
+// checksum is faster than writing the expected one.
 var digitValues = func() (values [256]byte) {
 	for c := range values {
 		values[c] = noDigit
@@ -165,7 +166,7 @@ var digitValues = func() (values [256]byte) {
 	return values
 }()
 
-// parseBase62 returns the number that s, of ten digits at most, stands for.
+// parseBase62 returns the value of s, which has ten digits at most.
 func parseBase62(s string) (n uint64, ok bool) {
 	ok = true
 	for i := range len(s) {
@@ -194,8 +195,8 @@ func IsAlphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
 }
 
-// TrimBlanks returns s without the blanks and tabs around it: strings.Trim, which makes a
-// set of them first.
+// TrimBlanks returns s without surrounding blanks and tabs. It is faster than strings.Trim,
+// which builds a set of the characters first.
 func TrimBlanks(s string) string {
 	for s != "" && isBlank(s[0]) {
 		s = s[1:]
@@ -208,8 +209,8 @@ func TrimBlanks(s string) string {
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
-// Digester turns a key into what is stored of it. It is a function rather than a pepper in
-// a struct because fmt cannot look into a function.
+// Digester returns the digest of a key. It is a function, because fmt would print a pepper in
+// a struct.
 type Digester func(key string) [32]byte
 
 // NewDigester returns HMAC-SHA-256 under a pepper, or SHA-256 for none.
@@ -226,7 +227,7 @@ func NewDigester(pepper string) Digester {
 }
 
 func sum256(key string) [32]byte {
-	// On the stack, where []byte(key) would be an allocation. Nearly all are short.
+	// The key is copied to the stack, because []byte(key) would allocate. Most keys are short.
 	if len(key) <= 64 {
 		var short [64]byte
 		return sha256.Sum256(short[:copy(short[:], key)])

@@ -1,4 +1,4 @@
-// Package lastused writes when tokens were used.
+// Package lastused writes the last uses of tokens to a store.
 package lastused
 
 import (
@@ -12,20 +12,20 @@ import (
 
 const (
 	shardCount = 32
-	// maxPendingPerShard bounds what a dead store can make us hold: 131,072 tokens
-	// that wait, and as many on their way to a store that hangs, some 25 MB.
+	// maxPendingPerShard bounds the memory during an outage of the store to some 25 MB:
+	// 131,072 pending tokens, and as many in a write that hangs.
 	maxPendingPerShard = 1 << 17 / shardCount
 	maxTouchBatch      = 1000
 	touchTimeout       = 5 * time.Second
 )
 
-// Writer collects when tokens were used and writes it to the store in
-// batches, at most once per token and interval.
+// Writer collects the uses of tokens and writes them to the store in batches, at most
+// once per token and interval.
 //
-// The first use after a pause sets a timer; when it fires, one goroutine
-// writes what has come together, and sets the timer anew only if there is more.
-// So there is at most one goroutine, and none while nothing is pending. It ends by
-// itself; after close, with the batch that it is writing.
+// The first use after a pause sets a timer. When the timer fires, one goroutine writes
+// the pending uses, and sets the timer again only if more are pending. So there is at
+// most one goroutine, and none while nothing is pending. The goroutine ends by itself;
+// after Close, it ends with its current batch.
 type Writer struct {
 	interval time.Duration
 	touch    func(context.Context, map[string]time.Time) error
@@ -33,10 +33,10 @@ type Writer struct {
 
 	seed    maphash.Seed
 	shards  [shardCount]shard
-	dropped atomic.Int64 // uses of tokens that found no room, since the last failure was reported
+	dropped atomic.Int64 // uses that found no room since the last report
 
 	armed   atomic.Bool   // a timer is set, or its flush is running
-	turn    chan struct{} // holds a value while somebody flushes
+	turn    chan struct{} // holds a value during a flush
 	mu      sync.Mutex    // guards the fields below
 	timer   *time.Timer
 	closing bool
@@ -47,7 +47,7 @@ type shard struct {
 	pending map[string]int64 // token ID -> Unix microseconds
 }
 
-// New returns a Writer that passes uses to touch, and its failures to failed.
+// New returns a Writer that passes uses to touch, and the errors of touch to failed.
 func New(interval time.Duration, touch func(context.Context, map[string]time.Time) error, failed func(error)) *Writer {
 	return &Writer{
 		interval: interval,
@@ -58,13 +58,13 @@ func New(interval time.Duration, touch func(context.Context, map[string]time.Tim
 	}
 }
 
-// Record notes that a token was used at a Unix microsecond. It never waits for the store.
+// Record notes a use of a token at a Unix microsecond. It never waits for the store.
 func (w *Writer) Record(id string, micros int64) {
 	w.keep(id, micros)
 	w.arm()
 }
 
-// keep holds on to the latest use of a token until it is written.
+// keep keeps the latest use of a token until it is written.
 func (w *Writer) keep(id string, micros int64) {
 	s := &w.shards[maphash.String(w.seed, id)%shardCount]
 	s.mu.Lock()
@@ -99,7 +99,7 @@ func (w *Writer) tick() {
 	if err := w.flushInBackground(); err != nil {
 		w.failed(err)
 	}
-	// What was kept during the flush found armed set: it waits for this.
+	// Uses that came during the flush did not set a timer, so this does.
 	w.armed.Store(false)
 	if w.hasPending() {
 		w.arm()
@@ -112,8 +112,7 @@ func (w *Writer) flushInBackground() error {
 	return w.flush(context.Background(), w.isClosing)
 }
 
-// Close flushes in the foreground and sees to it that nothing more is flushed in
-// the background.
+// Close flushes the pending uses, and ends flushing in the background.
 func (w *Writer) Close(ctx context.Context) error {
 	w.mu.Lock()
 	w.closing = true
@@ -123,7 +122,7 @@ func (w *Writer) Close(ctx context.Context) error {
 	w.mu.Unlock()
 
 	flushed := make(chan error, 1)
-	go func() { // so that a store that ignores ctx cannot hold the caller; it ends when the store answers
+	go func() { // a store that ignores ctx must not block the caller; the goroutine ends when the store answers
 		select {
 		case w.turn <- struct{}{}:
 			err := w.flush(ctx, func() bool { return false })
@@ -140,8 +139,8 @@ func (w *Writer) Close(ctx context.Context) error {
 	}
 }
 
-// flush writes everything pending, batch by batch, until it is to stop. The
-// caller holds the turn. What is not written is pending again.
+// flush writes the pending uses, batch by batch, until stop returns true. The
+// caller holds the turn. Uses that are not written become pending again.
 func (w *Writer) flush(ctx context.Context, stop func() bool) error {
 	pending := w.take()
 	for len(pending) > 0 && !stop() {
@@ -179,7 +178,7 @@ func (w *Writer) write(ctx context.Context, batch map[string]time.Time) error {
 	return w.touch(ctx, batch)
 }
 
-// take empties the shards.
+// take removes the pending uses from the shards and returns them.
 func (w *Writer) take() map[string]int64 {
 	all := make(map[string]int64)
 	for i := range w.shards {

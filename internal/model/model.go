@@ -1,5 +1,6 @@
-// Package model is the rules of limiters in rational numbers: slow, plain, and apart from the
-// arithmetic that the limiters share. Tests hold every limiter to it.
+// Package model implements the rules of limiters in rational numbers. It is slow and simple,
+// and independent of the arithmetic that the limiters share. Tests compare every limiter
+// with it.
 package model
 
 import (
@@ -9,26 +10,27 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// Limiter answers as every limiter has to, for moments that its caller names. It forgets
+// Limiter decides as every limiter must, at moments that its caller chooses. It forgets
 // nothing, and is not safe for concurrent use.
 type Limiter struct {
 	isStrict bool
 	buckets  map[name]bucket
 }
 
-// name tells buckets apart.
+// name identifies a bucket.
 type name struct {
 	payer, limit string
 	window       time.Duration
 	start        time.Time // of the day or the month of a quota
 }
 
-// New returns a Limiter in which every bucket is full: one that runs GCRA, or a strict window.
+// New returns a Limiter in which every bucket is full. It is a strict window if isStrict is
+// set, and otherwise runs GCRA.
 func New(isStrict bool) *Limiter {
 	return &Limiter{isStrict: isStrict, buckets: make(map[name]bucket)}
 }
 
-// Allow answers a charge, which is valid, at a moment.
+// Allow decides on a charge, which is valid, at a moment.
 func (m *Limiter) Allow(c *httpkey.Charge, now time.Time) httpkey.Result {
 	views := make([]view, len(c.Limits))
 	each := make([]httpkey.Result, len(c.Limits))
@@ -44,7 +46,7 @@ func (m *Limiter) Allow(c *httpkey.Charge, now time.Time) httpkey.Result {
 	}
 	for i, v := range views {
 		l := each[i].Limit
-		if l.Rate == 0 { // nothing is taken, nor left
+		if l.Rate == 0 { // such a limit takes nothing and has nothing left
 			continue
 		}
 		if isEnough && c.Cost != 0 {
@@ -78,18 +80,18 @@ func (m *Limiter) bucket(payer string, l httpkey.Limit, now time.Time) bucket {
 
 // bucket is the state of one limit for one payer.
 type bucket interface {
-	// view returns the bucket as it is at a moment, under a limit that may have changed.
+	// view returns the bucket at a moment, under a limit that may have changed.
 	view(l httpkey.Limit, now time.Time) view
 }
 
 type view interface {
-	// room returns how many could be taken, which is negative below empty.
+	// room returns the cost that would pass; it is negative below empty.
 	room() *big.Rat
-	// charge takes n, within what a forced charge may take.
+	// charge takes n, within the bounds of a forced charge.
 	charge(n int)
 	// show fills in Remaining and ResetAfter.
 	show(r *httpkey.Result)
-	// retryAfter returns how long it takes until there is room for n.
+	// retryAfter returns the time until there is room for n.
 	retryAfter(n int) time.Duration
 }
 
@@ -100,18 +102,18 @@ func hasRoom(v view, l httpkey.Limit, n int) bool {
 	return n <= l.Burst && v.room().Cmp(whole(n)) >= 0
 }
 
-// leaky is GCRA as books have it.
+// leaky is GCRA as a leaky bucket.
 type leaky struct {
 	owed *big.Rat // microseconds until the bucket is full, as of
 	at   time.Time
-	rate int // which owed is a whole number of parts of
+	rate int // owed is a whole number of parts of 1/rate
 }
 
 type leakyView struct {
 	bucket   *leaky
 	rate     int
 	now      time.Time
-	request  *big.Rat // what one owes, in microseconds
+	request  *big.Rat // the debt of one request, in microseconds
 	capacity *big.Rat
 	owed     *big.Rat
 }
@@ -136,7 +138,8 @@ func (b *leaky) view(l httpkey.Limit, now time.Time) view {
 	return v
 }
 
-// under returns what is owed as a limit of a rate counts it: whole parts of a microsecond.
+// under returns the debt as a limit of a rate counts it, in whole parts of 1/rate
+// microseconds.
 func (b *leaky) under(rate int) *big.Rat {
 	owed := new(big.Rat).Set(b.owed)
 	if b.rate == rate || owed.Sign() == 0 {
@@ -179,7 +182,7 @@ func (v *leakyView) retryAfter(n int) time.Duration {
 	return micros(ceil(lacking.Sub(lacking, v.capacity)))
 }
 
-// window is a strict window as a list of each request that was let in.
+// window is a strict window as a list of the admitted requests.
 type window struct{ admitted []time.Time }
 
 type windowView struct {
@@ -215,11 +218,11 @@ func (v *windowView) show(r *httpkey.Result) {
 }
 
 func (v *windowView) retryAfter(n int) time.Duration {
-	leaves := v.admitted[len(v.admitted)+n-v.limit.Rate-1] // the last that has to leave
+	leaves := v.admitted[len(v.admitted)+n-v.limit.Rate-1] // the last one that must expire
 	return leaves.Add(v.limit.Period).Sub(v.now)
 }
 
-// quota is how many were let in during a day or a month.
+// quota counts the requests that were admitted in a day or a month.
 type quota struct {
 	used int
 	end  time.Time

@@ -1,4 +1,4 @@
-// Package name makes and checks the names that tokens and headers have.
+// Package name makes token IDs, and checks scopes, header names and other text.
 package name
 
 import (
@@ -11,11 +11,11 @@ import (
 	"github.com/httpkey/httpkey/internal/keyformat"
 )
 
-// NewID returns a UUID of version 7 (RFC 9562, section 5.7): later ones sort after earlier
-// ones, which keeps the indexes of a database compact.
+// NewID returns a UUID of version 7 (RFC 9562, section 5.7). Such IDs sort by time, which
+// keeps the indexes of a database compact.
 func NewID(now time.Time) string {
 	var id [16]byte
-	_, _ = rand.Read(id[6:]) // crypto/rand.Read never fails: it ends the program instead
+	_, _ = rand.Read(id[6:]) // crypto/rand.Read never returns an error: it ends the program instead
 	millis := uint64(now.UnixMilli())
 	for i := range 6 {
 		id[i] = byte(millis >> (40 - 8*i))
@@ -36,7 +36,8 @@ func IsHeader(s string) bool {
 	return true
 }
 
-// IsScope reports whether s is a scope-token of RFC 6749, section 3.3, of at most so many bytes.
+// IsScope reports whether s is a scope-token of RFC 6749, section 3.3, and no longer than most
+// bytes.
 func IsScope(s string, most int) bool {
 	if s == "" || len(s) > most {
 		return false

@@ -1,4 +1,4 @@
-// Package pack puts tokens into memory, and takes them out again.
+// Package pack converts tokens to entries of package ram and back.
 package pack
 
 import (
@@ -9,7 +9,7 @@ import (
 	"github.com/httpkey/httpkey/internal/ram"
 )
 
-// The strings of a body, in their order.
+// The indexes of the strings of a body.
 const (
 	id = iota
 	hint
@@ -19,7 +19,7 @@ const (
 	user
 	workspace
 	rotatedFrom
-	scopes // with a blank between
+	scopes // separated by blanks
 )
 
 // Entry returns a new entry of t. It shares no memory with t. The strings of t must not
@@ -28,12 +28,12 @@ func Entry(t httpkey.Token) *ram.Entry[httpkey.Token] {
 	return ram.New(t.Digest, ram.Micros(t.LastUsed), strings.Clone(t.Payer()), Body(t))
 }
 
-// Copy is Entry for a cache: the token is kept elsewhere, and its uses are written there.
+// Copy is Entry for a cache of another store, which gets the uses by Touch.
 func Copy(t httpkey.Token) *ram.Entry[httpkey.Token] {
 	return ram.NewCopy(t.Digest, ram.Micros(t.LastUsed), strings.Clone(t.Payer()), Body(t))
 }
 
-// Body returns what an entry holds of t.
+// Body returns the body of an entry of t.
 func Body(t httpkey.Token) *ram.Body[httpkey.Token] {
 	b := &ram.Body[httpkey.Token]{
 		ExpiredAt: ram.Micros(t.ExpiredAt),
@@ -57,12 +57,11 @@ func Body(t httpkey.Token) *ram.Body[httpkey.Token] {
 	return b
 }
 
-// isNoWord reports whether a scope, which no Guard issues then, would come back from Text
-// as another: two scopes are more than one with a blank in it.
+// isNoWord reports whether Text cannot hold a scope: an empty scope, or one with a blank,
+// would come back as another list. No Guard issues such a scope.
 func isNoWord(scope string) bool { return scope == "" || strings.Contains(scope, " ") }
 
-// Token returns the token of an entry as it is now. It shares no memory that its caller
-// could change.
+// Token returns the present token of an entry. It shares no mutable memory with the entry.
 func Token(e *ram.Entry[httpkey.Token]) httpkey.Token {
 	b := e.Body()
 	var t httpkey.Token
@@ -97,7 +96,7 @@ func ID(e *ram.Entry[httpkey.Token]) string { return e.Body().String(id) }
 // RotatedFrom returns the ID of the token that an entry's token succeeds.
 func RotatedFrom(e *ram.Entry[httpkey.Token]) string { return e.Body().String(rotatedFrom) }
 
-// Cursor returns the place of an entry's token in a list.
+// Cursor returns the Cursor of an entry's token.
 func Cursor(e *ram.Entry[httpkey.Token]) httpkey.Cursor {
 	b := e.Body()
 	return httpkey.Cursor{CreatedAt: ram.Time(b.CreatedAt), ID: b.String(id)}

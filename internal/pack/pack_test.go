@@ -13,7 +13,7 @@ import (
 
 var at = time.Date(2026, 2, 3, 4, 5, 6, 789_012_000, time.UTC)
 
-// plain returns a token that fits into one text, full one that does not.
+// plain returns a token that fits into one text, and full returns one that does not.
 func plain() httpkey.Token {
 	return httpkey.Token{
 		ID: "id", Digest: httpkey.Digest{1, 2}, Hint: "hint", Kind: httpkey.ServiceToken, Label: "label",

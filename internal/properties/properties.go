@@ -1,5 +1,5 @@
-// Package properties keeps the fields of a value as a JSON object, together with properties
-// that it does not know: those of a later version.
+// Package properties writes the fields of a value as a JSON object, and preserves unknown
+// properties: those of a later version.
 package properties
 
 import (
@@ -9,11 +9,11 @@ import (
 	"reflect"
 )
 
-// Fields are pointers to the fields that are known, by the names of their properties.
+// Fields are pointers to the known fields, by the names of their properties.
 type Fields map[string]any
 
-// Write returns a JSON object of the fields that are not empty, and of the unknown properties
-// that Read returned. It is empty if there are none.
+// Write returns a JSON object of the fields that are not empty and of the unknown properties
+// that Read returned. The text is empty if there are none.
 func (f Fields) Write(unknown string) (string, error) {
 	properties, err := parse(unknown)
 	if err != nil {
@@ -31,9 +31,8 @@ func (f Fields) Write(unknown string) (string, error) {
 	return text(properties)
 }
 
-// Read sets the fields, which are zero, as text has them, and returns an object of the
-// properties that it does not know. Names are compared byte by byte, where encoding/json
-// alone folds their case.
+// Read sets the fields, which are zero, from a JSON object. It returns an object of the
+// unknown properties. It compares names byte by byte, whereas encoding/json folds their case.
 func (f Fields) Read(object string) (unknown string, err error) {
 	properties, err := parse(object)
 	if err != nil {

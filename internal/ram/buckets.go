@@ -14,8 +14,8 @@ import (
 const (
 	shardCount = 64
 
-	// minGeneration keeps buckets that fill quickly for a while, so that those of
-	// busy keys need not be moved all the time.
+	// minGeneration keeps quickly filling buckets for a while, so that the buckets of
+	// busy keys rarely move.
 	minGeneration = 10 * time.Second
 )
 
@@ -23,7 +23,7 @@ const (
 type Term struct {
 	Name   string // of the limit
 	Window int64  // in microseconds
-	Start  int64  // of the day or the month of a quota, in Unix seconds; else 0
+	Start  int64  // of the day or the month of a quota, in Unix seconds; otherwise 0
 }
 
 // compare orders terms.
@@ -39,35 +39,35 @@ func (t Term) compare(other Term) int {
 
 // Buckets holds the state S of each bucket that is in use.
 //
-// A bucket that is full again is the same as none, and gets there within its life. So
-// buckets live in two generations: a use moves a bucket into the young one, and when a
-// generation has been the old one for the longest life in it, all in it are full, and it
-// goes as a whole. That takes no goroutine, no scan and no pause, and gives the memory back.
+// A full bucket is the same as none, and a bucket is full within its life after a use. So
+// buckets live in two generations, and a use moves a bucket into the young one. After the
+// longest life in a generation all its buckets are full, and it is dropped as a whole. That
+// needs no goroutine, no scan and no pause.
 type Buckets[S any] struct {
 	id     *identity
 	start  int64 // by clock.Elapsed
 	seed   maphash.Seed
-	turnAt atomic.Int64               // microseconds since start: the first use from then on turns the generations
+	turnAt atomic.Int64               // microseconds since start: the first use after that turns the generations
 	turn   sync.Mutex                 // held by the caller that turns them
-	young  atomic.Pointer[generation] // which a shard is late to begin with, while they turn
+	young  atomic.Pointer[generation] // during a turn, some shards still use the one before
 	shards [shardCount]shard[S]
 
-	// memberships are those that were needed last, so that buckets share them: a
-	// program has few limits, and each keeps its place.
+	// memberships caches the latest memberships, so that buckets share them: a program has
+	// few limits.
 	memberships [61]atomic.Pointer[membership]
 }
 
-// generation is the buckets that were used in a certain time.
+// generation identifies the buckets whose last use falls between two turns.
 type generation struct {
 	limiter *identity
 	life    atomic.Int64 // the longest life in it, in microseconds
 }
 
-// identity tells one limiter's buckets from another's, by its address. It is not the
-// limiter itself, which a token's bucket would keep in memory.
+// identity distinguishes the buckets of one limiter from another's, by its address. A pointer
+// to the limiter would let a token's bucket keep the limiter in memory.
 type identity struct{ _ byte }
 
-// membership is what a bucket has in common with others.
+// membership holds the properties that buckets share.
 type membership struct {
 	generation *generation
 	term       Term
@@ -79,21 +79,21 @@ type shard[S any] struct {
 	generation *generation // young's
 }
 
-// Bucket is the State of a payer's bucket. Its holder has locked it. Beside a State of
-// three words it takes a cache line.
+// Bucket holds the State of a payer's bucket. Its holder has locked it. With a State of three
+// words it fills a cache line.
 type Bucket[S any] struct {
-	State S // what the limiter keeps; its holder may change it
+	State S // of the limiter; the holder may change it
 
-	mu    sync.Mutex  // may be taken with that of the shard, but not before it
-	of    *membership // nil before the first use; then its term and its limiter never change
+	mu    sync.Mutex  // may be locked while the shard's is held, but never the other way round
+	of    *membership // nil before the first use; after it, term and limiter never change
 	payer string
 }
 
-// Unlock lets the bucket go.
+// Unlock unlocks the bucket.
 func (b *Bucket[S]) Unlock() { b.mu.Unlock() }
 
-// Slot is where a limiter remembers the bucket of a token between its requests. The zero
-// Slot is empty. It is safe for concurrent use.
+// Slot keeps the bucket of a token from one request to the next. The zero Slot is empty. It
+// is safe for concurrent use.
 type Slot[S any] struct{ atomic.Pointer[Bucket[S]] }
 
 // NewBuckets returns Buckets in which all are full.
@@ -103,20 +103,20 @@ func NewBuckets[S any]() *Buckets[S] {
 	return b
 }
 
-// At returns the microseconds from the start to a time by [clock.Elapsed].
+// At returns the microseconds from the start to a time of [clock.Elapsed].
 func (b *Buckets[S]) At(elapsed int64) int64 { return (elapsed - b.start) / int64(time.Microsecond) }
 
-// Now is At for the present.
+// Now returns At of the present.
 func (b *Buckets[S]) Now() int64 { return b.At(clock.Elapsed()) }
 
-// Lock returns the bucket of a payer and a term, locked. Life is how many microseconds it
-// takes at most, after a use at now, until the bucket is full again.
+// Lock returns the bucket of a payer and a term, locked. After a use at now, the bucket is
+// full again within life, in microseconds.
 func (b *Buckets[S]) Lock(payer string, term Term, life, now int64) *Bucket[S] {
 	return b.lock(payer, term, life, now, nil)
 }
 
-// LockIn is Lock that looks into the slot first. It finds the bucket there unless that is
-// another's, or of another generation: then it has to be moved.
+// LockIn is a Lock that tries the slot first. It looks the bucket up if the slot holds
+// another one, or if the bucket must move to the young generation.
 func (b *Buckets[S]) LockIn(slot *Slot[S], payer string, term Term, life, now int64) *Bucket[S] {
 	b.turnWhenDue(now)
 	known := slot.Load()
@@ -138,14 +138,14 @@ func (b *Buckets[S]) LockIn(slot *Slot[S], payer string, term Term, life, now in
 }
 
 // LockAll returns the buckets of a payer under several terms, all of them locked, in the
-// order of terms, no two of which are the same. No life is longer than life.
+// order of terms. No two terms are equal. Every bucket is full within life of a use.
 func (b *Buckets[S]) LockAll(payer string, terms []Term, life, now int64) []*Bucket[S] {
 	b.turnWhenDue(now)
 	order := make([]int, len(terms))
 	for i := range order {
 		order[i] = i
 	}
-	// Callers that lock several do it in one order, each having the payer's shard.
+	// All callers lock several buckets in the same order, under the lock of the payer's shard.
 	slices.SortFunc(order, func(i, j int) int { return terms[i].compare(terms[j]) })
 	locked := make([]*Bucket[S], len(terms))
 	hash, s := b.shardOf(payer)
@@ -157,8 +157,8 @@ func (b *Buckets[S]) LockAll(payer string, terms []Term, life, now int64) []*Buc
 	return locked
 }
 
-// lock is Lock for which spare becomes the bucket if there is none yet, if spare is not
-// nil and still free.
+// lock is a Lock that makes spare the bucket if there is none yet and spare is not nil and
+// still free.
 func (b *Buckets[S]) lock(payer string, term Term, life, now int64, spare *Bucket[S]) *Bucket[S] {
 	b.turnWhenDue(now)
 	hash, s := b.shardOf(payer)
@@ -193,8 +193,8 @@ func (b *Buckets[S]) lockInShard(
 	return found
 }
 
-// take makes b, which is in no table of of's limiter, a bucket of it; but not if it
-// serves another limiter or another term.
+// take makes b a bucket of a membership's limiter, unless b serves another limiter or term.
+// b is in no table of that limiter.
 func (b *Bucket[S]) take(of *membership) bool {
 	if b == nil {
 		return false
@@ -218,19 +218,19 @@ func (b *Buckets[S]) turnWhenDue(now int64) {
 	}
 }
 
-// turnGenerations lets the old generation go and makes the young one the old one.
+// turnGenerations drops the old generation and makes the young one the old one.
 func (b *Buckets[S]) turnGenerations() {
 	old := b.young.Load()
 	b.begin(b.newGeneration())
-	// The clock anew: a bucket may have been used before its shard's turn came.
+	// The clock is read again, because buckets may have been used since the last reading.
 	b.turnAt.Store(b.Now() + max(old.life.Load(), minGeneration.Microseconds()))
 }
 
 func (b *Buckets[S]) newGeneration() *generation { return &generation{limiter: b.id} }
 
 func (b *Buckets[S]) begin(young *generation) {
-	// Before the shards do: a bucket that is found to be of the young generation
-	// must not be in a table that is about to become the old one.
+	// This comes before the shards turn: a bucket of the young generation must not be in a
+	// table that is about to become the old one.
 	b.young.Store(young)
 	for i := range b.shards {
 		b.shards[i].begin(young)
@@ -244,7 +244,7 @@ func (s *shard[S]) begin(young *generation) {
 	s.generation = young
 }
 
-// membership returns that of a bucket with this term in a generation.
+// membership returns the membership of a bucket with this term in a generation.
 func (b *Buckets[S]) membership(g *generation, term Term) *membership {
 	place := &b.memberships[(uint64(len(term.Name))+uint64(term.Window)+uint64(term.Start))%uint64(len(b.memberships))]
 	known := place.Load()
@@ -255,7 +255,7 @@ func (b *Buckets[S]) membership(g *generation, term Term) *membership {
 	return known
 }
 
-// Keep says that a bucket that is locked takes so long until it is full again.
+// Keep extends the life of a locked bucket, in microseconds.
 func (b *Bucket[S]) Keep(life int64) { b.of.generation.include(life) }
 
 func (g *generation) include(life int64) {
@@ -266,10 +266,10 @@ func (g *generation) include(life int64) {
 	}
 }
 
-// bucketTable is a hash table with open addressing and linear probing, of which
-// nothing is taken out: a map would double what a bucket takes.
+// bucketTable is a hash table with open addressing and linear probing. Nothing is removed
+// from it. A map would take twice the memory for a bucket.
 type bucketTable[S any] struct {
-	places []*Bucket[S] // none, or a power of two of them
+	places []*Bucket[S] // the length is 0 or a power of two
 	count  int
 }
 

@@ -1,8 +1,8 @@
-// Package ram is what a Guard, the stores and the limiters in the memory of one process
-// share: tokens that a request reads in place, and buckets that it finds beside them.
+// Package ram lets a Guard read the tokens and the buckets of stores and limiters in memory
+// in place. A bucket can lie beside its token.
 //
-// A Guard finds out by [SourceOf] and [LimiterOf]. A store that is reached in any other
-// way, a wrapped one included, is asked by its methods.
+// [SourceOf] and [LimiterOf] detect such stores and limiters. A Guard calls the methods of
+// any other store or limiter, including one that wraps a store or limiter in memory.
 package ram
 
 import (
@@ -14,23 +14,23 @@ import (
 	"github.com/httpkey/httpkey/internal/gcra"
 )
 
-// Null stands for no moment, and lies before all others.
+// Null means that there is no moment. It is less than every moment.
 const Null = math.MinInt64
 
-// State is what of a token fits into a bit.
+// State holds the properties of a token that are one bit each.
 type State uint32
 
-// What a token may be.
+// The bits of a State.
 const (
-	Active  State = 1 << iota // not revoked
-	Service                   // a token of a service
-	Special                   // it has limits or networks of its own, with its Full
+	Active  State = 1 << iota // the token is not revoked
+	Service                   // the token is a ServiceToken
+	Special                   // the token has limits or networks of its own, and the Body has Full
 )
 
-// Entry is a token in memory. All but its digest may change while a request goes on. It is
-// safe for concurrent use.
+// Entry is a token in memory. All but its digest may change during a request. It is safe for
+// concurrent use.
 type Entry[T any] struct {
-	// Two cache lines, of which the first is all that a search looks at.
+	// The entry has two cache lines. A search reads only the first.
 	digest    [32]byte
 	lastUsed  atomic.Int64 // Unix microseconds, or Null
 	expiredAt atomic.Int64 // Unix microseconds, or Null
@@ -38,27 +38,27 @@ type Entry[T any] struct {
 	isCopy    bool
 	body      atomic.Pointer[Body[T]]
 
-	// A limiter in memory takes the bucket that lies beside the token, so that a request
-	// waits once for the memory of both.
+	// A limiter in memory uses the bucket beside the token, so that a request waits once
+	// for the memory of both.
 	slot   Slot[gcra.Bucket]
 	bucket Bucket[gcra.Bucket]
 }
 
-// Body is what of a token changes as a whole. It is immutable.
+// Body holds the part of a token that an update replaces as a whole. It is immutable.
 type Body[T any] struct {
 	ExpiredAt int64 // Unix microseconds, or Null
 	CreatedAt int64 // Unix microseconds
-	State     State // what it is
+	State     State
 
-	// Text holds the strings of a token one after the other, and Ends where each ends: one
-	// object for the garbage collector to visit instead of many.
+	// Text holds the strings of a token one after the other, and Ends the end of each. So
+	// the garbage collector visits one object instead of many.
 	Text string
 	Ends [9]uint32 // in Text
-	// Full is the token as a whole, if it has more than Text holds.
+	// Full is the whole token, if it has more than Text holds; otherwise nil.
 	Full *T
 }
 
-// New returns the entry of a token of this digest, last use, and name of its bucket.
+// New returns the entry of a token with this digest, last use and payer.
 func New[T any](digest [32]byte, lastUsed int64, payer string, body *Body[T]) *Entry[T] {
 	e := new(Entry[T])
 	e.init(digest, lastUsed, payer, body)
@@ -66,8 +66,8 @@ func New[T any](digest [32]byte, lastUsed int64, payer string, body *Body[T]) *E
 	return e
 }
 
-// NewCopy is New for a cache: the token is kept elsewhere, and its uses are written there. A
-// bucket does not lie beside it, which would keep a copy that has been replaced.
+// NewCopy is New for a cache of another store, which gets the uses by Touch. The entry has no
+// bucket beside it, since the bucket would keep a replaced copy in memory.
 func NewCopy[T any](digest [32]byte, lastUsed int64, payer string, body *Body[T]) *Entry[T] {
 	e := new(Entry[T])
 	e.init(digest, lastUsed, payer, body)
@@ -75,15 +75,15 @@ func NewCopy[T any](digest [32]byte, lastUsed int64, payer string, body *Body[T]
 	return e
 }
 
-// Whole is an entry, with its body and its token in one object, of a token that no memory
-// holds but that of its request.
+// Whole is the entry of a token that exists only for one request. Entry, body and token are
+// one object, to save allocations.
 type Whole[T any] struct {
 	entry Entry[T]
 	body  Body[T]
 	token T
 }
 
-// Fill makes w the entry of a token, which is its own.
+// Fill makes w the entry of a token. The entry owns the token from then on.
 func (w *Whole[T]) Fill(digest [32]byte, lastUsed int64, payer string, body Body[T], token T) *Entry[T] {
 	w.token, w.body = token, body
 	w.body.Full = &w.token
@@ -102,7 +102,7 @@ func (e *Entry[T]) init(digest [32]byte, lastUsed int64, payer string, body *Bod
 // IsCopy reports whether NewCopy made e.
 func (e *Entry[T]) IsCopy() bool { return e.isCopy }
 
-// Payer returns the name of the token's bucket, which never changes.
+// Payer returns the token's payer, which never changes.
 func (e *Entry[T]) Payer() string { return e.bucket.payer }
 
 // Digest returns the token's digest.
@@ -125,10 +125,10 @@ func (e *Entry[T]) Replace(body *Body[T]) {
 	e.state.Store(uint32(body.State))
 }
 
-// Body returns the rest of the token as it is now.
+// Body returns the present body of the token.
 func (e *Entry[T]) Body() *Body[T] { return e.body.Load() }
 
-// State returns what the token is now.
+// State returns the present state of the token.
 func (e *Entry[T]) State() State { return State(e.state.Load()) }
 
 // Expired reports whether the token has expired at a Unix microsecond. Expiring exactly
@@ -143,7 +143,7 @@ func isOver(expiredAt, at int64) bool { return expiredAt != Null && expiredAt <=
 // LastUsed returns when the token was last used, in Unix microseconds, or Null.
 func (e *Entry[T]) LastUsed() int64 { return e.lastUsed.Load() }
 
-// Touch moves the last use on to a Unix microsecond, unless it is there or later already.
+// Touch moves the last use forward to a Unix microsecond. It never moves it backwards.
 func (e *Entry[T]) Touch(at int64) {
 	for last := e.lastUsed.Load(); last < at; last = e.lastUsed.Load() {
 		if e.lastUsed.CompareAndSwap(last, at) {
@@ -152,16 +152,16 @@ func (e *Entry[T]) Touch(at int64) {
 	}
 }
 
-// TouchCoarsely is Touch that leaves a last use be that is less than a millisecond old:
-// CPUs that all serve one key would take the cache line from each other, and with it the
-// digest that they compare.
+// TouchCoarsely is a Touch that ignores a use less than a millisecond after the last one.
+// Otherwise CPUs that serve one key would contend for the cache line, which also holds the
+// digest.
 func (e *Entry[T]) TouchCoarsely(at int64) {
 	if e.lastUsed.Load() <= at-1000 {
 		e.Touch(at)
 	}
 }
 
-// Slot returns the place for the token's bucket.
+// Slot returns the slot for the token's bucket.
 func (e *Entry[T]) Slot() *Slot[gcra.Bucket] { return &e.slot }
 
 // String returns one of the strings in Text.
@@ -195,7 +195,7 @@ func Micros(t time.Time) int64 {
 	return t.UnixMicro()
 }
 
-// Time returns the time that Micros returned at for.
+// Time is the inverse of Micros.
 func Time(at int64) time.Time {
 	if at == Null {
 		return time.Time{}
@@ -205,13 +205,13 @@ func Time(at int64) time.Time {
 
 // Source is a store that has tokens in memory.
 type Source[T any] interface {
-	// Find returns the entry of exactly this digest, whatever its state, or nil if there is
-	// none. A Guard does not compare them again. known is false where only a Lookup in the
+	// Find returns the entry with exactly this digest, whatever its state, or nil if there is
+	// none. A Guard does not compare digests again. known is false if only a Lookup in the
 	// store can tell.
 	Find(d [32]byte) (e *Entry[T], known bool)
-	// Token returns a copy of the token of an entry as it is now.
+	// Token returns a copy of the present token of an entry.
 	Token(e *Entry[T]) T
-	// ID returns its ID.
+	// ID returns the ID of the token of an entry.
 	ID(e *Entry[T]) string
 }
 
@@ -221,7 +221,7 @@ type Holder[T any] struct {
 	source Source[T]
 }
 
-// Hold returns the Holder of a store, which owner is.
+// Hold returns the Holder of owner, a store.
 func Hold[T any](owner any, source Source[T]) Holder[T] { return Holder[T]{owner, source} }
 
 func (h Holder[T]) held() Holder[T] { return h }

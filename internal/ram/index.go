@@ -6,14 +6,13 @@ import (
 	"sync/atomic"
 )
 
-// Index finds entries by their digests. Readers take no lock and write nothing,
-// so that they do not slow each other down; writers must not run at once.
+// Index finds entries by their digests. Readers take no lock and write nothing, so they do
+// not slow each other down. Writers must not run concurrently.
 //
-// It is a hash table as in Swiss tables: groups of places, and of each place a tag
-// of one byte, so that a search compares one word and, as a rule, looks at one
-// entry. A group is a cache line, so that a search waits for memory
-// twice: for the group, and for the entry. A digest is as good as random, so its
-// first bytes are its hash.
+// It is a hash table like a Swiss table: a group has several places and, for each, a tag of
+// one byte. A search compares one word of tags and usually visits one entry. A group is a
+// cache line, so a search waits for memory twice: for the group and for the entry. A digest
+// is uniformly distributed, so its first bytes serve as the hash.
 type Index[T any] struct {
 	table atomic.Pointer[indexTable[T]]
 	taken int // places that ever had an entry
@@ -27,8 +26,8 @@ type indexGroup[T any] struct {
 	entries [groupSize]atomic.Pointer[Entry[T]]
 }
 
-// The tags beside those of entries, which have the highest bit set. A search ends
-// at a group that has an empty place.
+// The tags of places without an entry. The tag of an entry has the highest bit set. A search
+// ends at a group that has an empty place.
 const (
 	emptyTag   = 0x00
 	deletedTag = 0x01
@@ -46,7 +45,7 @@ func NewIndex[T any]() *Index[T] {
 	return i
 }
 
-// Find returns the entry of a digest, or nil.
+// Find returns the entry with a digest, or nil.
 func (i *Index[T]) Find(d *[32]byte) *Entry[T] {
 	table, hash := *i.table.Load(), hashOf(d)
 	for n := hash / 128; ; n++ {
@@ -63,7 +62,7 @@ func (i *Index[T]) Find(d *[32]byte) *Entry[T] {
 	}
 }
 
-// Add puts in an entry whose digest is not there.
+// Add adds an entry whose digest is not in the index.
 func (i *Index[T]) Add(e *Entry[T]) {
 	if old := *i.table.Load(); i.taken >= (groupSize-1)*len(old) {
 		table := newIndexTable[T](i.live)
@@ -82,7 +81,7 @@ func (i *Index[T]) Add(e *Entry[T]) {
 	i.live++
 }
 
-// Remove takes out an entry.
+// Remove removes an entry.
 func (i *Index[T]) Remove(e *Entry[T]) {
 	group, n := i.table.Load().place(e)
 	group.setTag(n, deletedTag)
@@ -90,7 +89,7 @@ func (i *Index[T]) Remove(e *Entry[T]) {
 	i.live--
 }
 
-// newIndexTable returns a table with room for twice n entries, and a few.
+// newIndexTable returns a table with room for twice n entries and a few more.
 func newIndexTable[T any](n int) *indexTable[T] {
 	groups := 1
 	for groups*groupSize < 2*n {
@@ -100,8 +99,8 @@ func newIndexTable[T any](n int) *indexTable[T] {
 	return &table
 }
 
-// insert puts e into the first empty place. The tag comes last: who sees it finds
-// the entry.
+// insert puts e into the first empty place. It writes the tag last, so that a reader that
+// sees the tag finds the entry.
 func (t indexTable[T]) insert(e *Entry[T]) {
 	d := e.Digest()
 	hash := hashOf(&d)
@@ -116,7 +115,7 @@ func (t indexTable[T]) insert(e *Entry[T]) {
 	}
 }
 
-// place returns where an entry is that is in the table.
+// place returns the group and the place of an entry that is in the table.
 func (t indexTable[T]) place(e *Entry[T]) (*indexGroup[T], int) {
 	d := e.Digest()
 	for g := hashOf(&d) / 128; ; g++ {
@@ -136,10 +135,10 @@ func (g *indexGroup[T]) setTag(n int, tag uint64) {
 
 func hashOf(d *[32]byte) uint64 { return binary.LittleEndian.Uint64(d[:]) }
 
-// tagOf takes the bits that do not choose the group.
+// tagOf returns the tag of a hash, from bits that do not choose the group.
 func tagOf(hash uint64) uint64 { return hash%128 | 0x80 }
 
-// zeroBytes has the highest bit of each of the seven bytes set that is zero in word. It may have
-// that of a byte above such a one set as well, if that is 1: whoever reads it looks
-// at what it finds.
+// zeroBytes returns a word in which the highest bit of a byte is set if that byte of word is
+// zero; the eighth byte is not tested. A byte of value 1 above a zero byte may be marked as
+// well, so the caller verifies each entry.
 func zeroBytes(word uint64) uint64 { return (word - eachByte) &^ word & (eachByte << 7) }

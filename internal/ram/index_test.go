@@ -19,7 +19,7 @@ func similarDigest(n int) (d [32]byte) {
 	return d
 }
 
-// The index finds what a map would, whatever is added and removed.
+// The index finds the same as a map, after any additions and removals.
 func TestIndexIsAMap(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(31, 32))

@@ -4,15 +4,15 @@ import "github.com/httpkey/httpkey/internal/gcra"
 
 // Limiter is a limiter that has its buckets in memory.
 type Limiter interface {
-	// TakeIn takes n from the bucket that a payer has under one limit, if it has so much.
-	// It may remember the bucket in the slot. Elapsed is the time of package clock.
+	// TakeIn takes n from a payer's bucket under one limit if the bucket has room. It may
+	// keep the bucket in the slot. Elapsed is the time of [clock.Elapsed].
 	TakeIn(slot *Slot[gcra.Bucket], payer string, l Limit, n, elapsed int64) gcra.Result
 }
 
-// Limit is a limit as a Limiter needs it.
+// Limit is a limit in the form that a Limiter needs.
 type Limit struct {
-	Term  Term       // names its bucket
-	Terms gcra.Terms // how it is counted
+	Term  Term       // names the bucket
+	Terms gcra.Terms // for the arithmetic
 }
 
 // LimiterHolder lets a Guard find the limiter that embeds it.
@@ -21,7 +21,7 @@ type LimiterHolder struct {
 	limiter Limiter
 }
 
-// HoldLimiter returns the LimiterHolder of a limiter, which owner is.
+// HoldLimiter returns the LimiterHolder of owner, a limiter.
 func HoldLimiter(owner any, limiter Limiter) LimiterHolder { return LimiterHolder{owner, limiter} }
 
 func (h LimiterHolder) heldLimiter() LimiterHolder { return h }
