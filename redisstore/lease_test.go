@@ -392,7 +392,8 @@ func TestLeasesHeedForcedCharges(t *testing.T) {
 					if !got.Allowed {
 						denied++
 					}
-					httpkeytest.Elapse(time.Duration(random.Int64N(2 * int64(time.Second) >> random.IntN(6))).Truncate(time.Microsecond))
+					pause := time.Duration(random.Int64N(2 * int64(time.Second) >> random.IntN(6)))
+					httpkeytest.Elapse(pause.Truncate(time.Microsecond))
 				}
 				t.Logf("%d were spent from leases, %d denied", spent, denied)
 				if spent < 500 || denied < 100 {
