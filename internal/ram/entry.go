@@ -48,7 +48,7 @@ type Entry[T any] struct {
 type Body[T any] struct {
 	ExpiredAt int64 // Unix microseconds, or Null
 	CreatedAt int64 // Unix microseconds
-	State     State
+	State     State // the kind of token, and whether it is active
 
 	// Text holds the strings of a token one after the other, and Ends the end of each. So
 	// the garbage collector visits one object instead of many.
