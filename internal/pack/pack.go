@@ -25,17 +25,25 @@ const (
 // Entry returns a new entry of t. It shares no memory with t. The strings of t must not
 // exceed 4 GB together.
 func Entry(t httpkey.Token) *ram.Entry[httpkey.Token] {
-	return ram.New(t.Digest, ram.Micros(t.LastUsed), strings.Clone(t.Payer()), Body(t))
+	body, payer := pack(t)
+	return ram.New(t.Digest, ram.Micros(t.LastUsed), payer, body)
 }
 
 // Copy is Entry for a cache of another store, which gets the uses by Touch.
 func Copy(t httpkey.Token) *ram.Entry[httpkey.Token] {
-	return ram.NewCopy(t.Digest, ram.Micros(t.LastUsed), strings.Clone(t.Payer()), Body(t))
+	body, payer := pack(t)
+	return ram.NewCopy(t.Digest, ram.Micros(t.LastUsed), payer, body)
 }
 
 // Body returns the body of an entry of t.
 func Body(t httpkey.Token) *ram.Body[httpkey.Token] {
-	b := &ram.Body[httpkey.Token]{
+	b, _ := pack(t)
+	return b
+}
+
+// pack returns the body and the payer of t, in one string if the payer ends in the ID.
+func pack(t httpkey.Token) (b *ram.Body[httpkey.Token], payer string) {
+	b = &ram.Body[httpkey.Token]{
 		ExpiredAt: ram.Micros(t.ExpiredAt),
 		CreatedAt: ram.Micros(t.CreatedAt),
 		State:     ram.StateOf(t.IsActive, t.Kind == httpkey.ServiceToken, len(t.Limits) > 0 || len(t.Networks) > 0),
@@ -53,8 +61,14 @@ func Body(t httpkey.Token) *ram.Body[httpkey.Token] {
 		end += len(s)
 		b.Ends[i] = uint32(end)
 	}
-	b.Text = strings.Join(texts[:], "")
-	return b
+	prefix, isOwn := strings.CutSuffix(t.Payer(), t.ID)
+	if !isOwn {
+		b.Text = strings.Join(texts[:], "")
+		return b, prefix
+	}
+	text := prefix + strings.Join(texts[:], "")
+	b.Text = text[len(prefix):]
+	return b, text[:len(prefix)+len(t.ID)]
 }
 
 // isNoWord reports whether Text cannot hold a scope: an empty scope, or one with a blank,
