@@ -1,6 +1,7 @@
 # make demo    a server to try, on 127.0.0.1:8080 (or $ADDR), with its keys in httpkey.db (or $HTTPKEY_DSN)
 # make test    every test of every module; needs Go alone
 # make lint    gofmt, go mod tidy, go vet, golangci-lint (with staticcheck)
+# make models  the limiters beside their model, in full: under the race detector, make test takes a tenth of the steps
 # make integration  the stores and limiters on real servers, which it starts: Redis, PostgreSQL, MariaDB
 # make browser  the console in a headless Chromium, which must be installed, as npm
 # make pictures  those of the README, from the same page
@@ -22,7 +23,7 @@ export REQUIRE_TOOLS
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: demo test integration browser pictures lint fuzz bench bench-http bench-redis bench-sql
+.PHONY: demo test models integration browser pictures lint fuzz bench bench-http bench-redis bench-sql
 
 demo:
 	@mkdir -p bin
@@ -37,6 +38,9 @@ test:
 	for module in $(MODULES); do \
 		echo "== $$module" && (cd $$module && go test $$race -shuffle=on ./...) || exit 1; \
 	done
+
+models:
+	go test -count=1 -run='Model|Agrees|Equals|AtOnce' ./internal/gcra ./memstore ./redisstore
 
 # One after the other: they measure how long an answer takes, and starve each other.
 integration:
@@ -62,8 +66,9 @@ lint:
 	done
 
 fuzz:
-	go test -run='^$$' -fuzz=FuzzSecretParser -fuzztime=$(FUZZTIME) .
+	go test -run='^$$' -fuzz=FuzzAccepts -fuzztime=$(FUZZTIME) ./internal/keyformat
 	go test -run='^$$' -fuzz=FuzzHeaderPath -fuzztime=$(FUZZTIME) .
+	go test -run='^$$' -fuzz=FuzzMore -fuzztime=$(FUZZTIME) .
 	go test -run='^$$' -fuzz=FuzzLimiters -fuzztime=$(FUZZTIME) ./memstore
 	go test -run='^$$' -fuzz=FuzzCursor -fuzztime=$(FUZZTIME) ./console
 

@@ -1,22 +1,21 @@
-// Package httpkey gives an HTTP API keys and a rate limit for each of them: keys
-// that people create, see once, use, rotate and revoke.
+// Package httpkey adds keys and rate limits to an HTTP API. People create a key,
+// see it once, use it, rotate it and revoke it.
 //
 // A [Guard] joins a [TokenStore] and a [Limiter]. Its Handler wraps any
 // [net/http.Handler]:
 //
 //	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
-//	secret, token, err := guard.Issue(ctx, httpkey.Token{Label: "ci", User: "u-1"})
+//	created, err := guard.Issue(ctx, httpkey.Token{Label: "ci", User: "u-1"})
 //	http.ListenAndServe("127.0.0.1:8080", guard.Handler(api))
 //
 // A request with a valid key in X-Api-Key reaches the handler, with its Token
 // in the context (see [FromContext]) and X-RateLimit headers on the response.
-// All others are answered as the Plane API documents it; see [WriteError] and
-// [Options.ErrorHandler].
+// The Guard answers every other request as the Plane API documents it; see
+// [WriteError] and [Options.ErrorHandler].
 //
-// The order of a request is: extract the key, check its shape, digest it, look
-// the digest up, check the token's state, take from its bucket, note the use,
-// call the handler. What is refused early costs nothing later: a malformed
-// key makes no store call, an invalid one takes no quota.
+// A Guard extracts the key, checks its shape, digests it, looks the digest up, checks the
+// token's state and networks, takes from its buckets, notes the use, and calls the handler.
+// A malformed key causes no store call. An invalid key takes no quota.
 //
 // # Secrets
 //
@@ -25,21 +24,28 @@
 //
 //	hk_[ks]_[0-9A-Za-z]{33}
 //
-// which is the regular expression to give to a secret scanner. Stores keep a
-// digest only. A plain SHA-256 is right for a secret with 160 random bits: a
-// slow hash protects guessable passwords, and would cost every request.
+// Give this regular expression to a secret scanner. The checksum catches typing errors; it
+// is public, so it stops no attacker. Stores keep only a digest. A plain SHA-256 suffices
+// for a secret with 160 random bits: a slow hash protects guessable passwords, and would
+// slow down every request.
+//
+// # Limits
+//
+// A payer, which is a token unless [Options.Charge] names another, has a bucket for each
+// Name and window of its limits. A request takes from all of its limits or from none.
+// [Limiter] says what a bucket keeps when a limit changes.
 //
 // # Stores and limiters
 //
-// The package memstore has both for a single process and for tests, redisstore
-// and sqlstore for several processes; cachestore stands in front of those, so that
-// a request asks them for its limit alone. The rules for writing one are with
-// [TokenStore] and [Limiter]; the package storetest checks them.
+// The package memstore has both for a single process and for tests. The packages redisstore
+// and sqlstore have both for several processes. The package cachestore caches the tokens of
+// a store, so that most requests call only the limiter. [TokenStore] and [Limiter] state the
+// rules for implementations; the package storetest checks them.
 //
 // # When a part is down
 //
 // A request waits for the store and the limiter for [Options.Timeout] at most.
 // While the limiter is down, [Options.Fallback] decides. While the store is down,
-// a cache goes on answering for the keys that it knows, and all others get 503:
-// nobody is let in who is not known, and nobody is told that a key is invalid.
+// a cache answers for the keys that it knows, and all other keys get 503. The Guard
+// admits no unknown key, and tells no caller that its key is invalid.
 package httpkey

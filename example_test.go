@@ -2,6 +2,7 @@ package httpkey_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -41,11 +43,8 @@ func must[T any](value T, err error) T {
 
 // issued returns the secret and the token of a new key.
 func issued(guard *httpkey.Guard, t httpkey.Token) (httpkey.Secret, httpkey.Token) {
-	secret, token, err := guard.Issue(context.Background(), t)
-	if err != nil {
-		log.Fatal(err)
-	}
-	return secret, token
+	created := must(guard.Issue(context.Background(), t))
+	return created.Secret, created.Token
 }
 
 var hello = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -55,13 +54,13 @@ var hello = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 
 func Example() {
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
-	secret, _, err := guard.Issue(context.Background(), httpkey.Token{Label: "laptop", User: "ann"})
+	created, err := guard.Issue(context.Background(), httpkey.Token{Label: "laptop", User: "ann"})
 	if err != nil {
 		log.Fatal(err)
 	}
 	api := guard.Handler(hello)
 
-	show(api, secret, "X-RateLimit-Limit", "X-RateLimit-Remaining")
+	show(api, created.Secret, "X-RateLimit-Limit", "X-RateLimit-Remaining")
 	show(api, "", "WWW-Authenticate")
 	show(api, "hk_k_made_up")
 	// Output:
@@ -75,7 +74,7 @@ func Example() {
 
 func ExampleGuard_Handler() {
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
-	secret, _ := issued(guard, httpkey.Token{Limit: httpkey.Limit{Rate: 1, Period: 12 * time.Second}})
+	secret, _ := issued(guard, httpkey.Token{Limits: []httpkey.Limit{{Rate: 1, Period: 12 * time.Second}}})
 	api := guard.Handler(hello)
 
 	show(api, secret)
@@ -122,7 +121,7 @@ func ExampleGuard_Verify() {
 
 func ExampleGuard_Issue() {
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
-	secret, token, err := guard.Issue(context.Background(), httpkey.Token{
+	created, err := guard.Issue(context.Background(), httpkey.Token{
 		Kind:      httpkey.ServiceToken,
 		Label:     "deploy",
 		Workspace: "acme",
@@ -132,27 +131,28 @@ func ExampleGuard_Issue() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(secret)                                    // not by accident
-	fmt.Println(len(secret.Reveal()), secret.Reveal()[:5]) // show it once, to its owner
-	fmt.Println(strings.HasSuffix(secret.Reveal(), token.Hint))
+	fmt.Println(created.Secret)      // not by accident
+	shown := created.Secret.Reveal() // once, to its owner
+	fmt.Println(len(shown), shown[:5])
+	fmt.Println(strings.HasSuffix(shown, created.Token.Hint))
 	// Output:
 	// [REDACTED]
 	// 38 hk_s_
 	// true
 }
 
-// The answer to the request that creates a key is the one that holds it.
+// Only the response that creates a key holds the key.
 func ExampleCreated() {
-	secret := httpkey.Secret("hk_k_…") // as Issue returns it
-	created := httpkey.Created{Secret: secret, Token: httpkey.Token{ID: "t-1", Kind: httpkey.APIKey, Label: "laptop", IsActive: true}}
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+	created := must(guard.Issue(context.Background(), httpkey.Token{Label: "laptop"}))
 	var answer map[string]any
 	if err := json.Unmarshal(must(json.Marshal(created)), &answer); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(answer["id"], answer["label"], answer["token"])
-	fmt.Println(string(must(json.Marshal(secret))))
+	fmt.Println(answer["label"], answer["token"] == created.Secret.Reveal())
+	fmt.Println(string(must(json.Marshal(created.Secret))))
 	// Output:
-	// t-1 laptop hk_k_…
+	// laptop true
 	// "[REDACTED]"
 }
 
@@ -168,7 +168,7 @@ func ExampleSecret() {
 func ExampleGuard_Import() {
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{ImportedMinLength: 24})
 	legacy := httpkey.Secret("acme-4f0c0a4b9f2b4f4e8d1a") // from the former table of keys
-	if _, err := guard.Import(context.Background(), legacy, httpkey.Token{User: "ann"}); err != nil {
+	if _, err := guard.Import(context.Background(), legacy, httpkey.Token{User: "ann", IsActive: true}); err != nil {
 		log.Fatal(err)
 	}
 	show(guard.Handler(hello), legacy)
@@ -179,13 +179,13 @@ func ExampleGuard_Rotate() {
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
 	old, token := issued(guard, httpkey.Token{User: "ann"})
 
-	successor, next, err := guard.Rotate(context.Background(), token.ID, 24*time.Hour)
+	successor, err := guard.Rotate(context.Background(), token.ID, 24*time.Hour)
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(next.User, next.RotatedFrom == token.ID)
-	show(guard.Handler(hello), old)       // for a day
-	show(guard.Handler(hello), successor) // from now on
+	fmt.Println(successor.Token.User, successor.Token.RotatedFrom == token.ID)
+	show(guard.Handler(hello), old)              // for a day
+	show(guard.Handler(hello), successor.Secret) // from now on
 	// Output:
 	// ann true
 	// 200 hello ann
@@ -193,19 +193,24 @@ func ExampleGuard_Rotate() {
 }
 
 func ExampleGuard_Revoke() {
-	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+	store := memstore.New()
+	guard := httpkey.New(store, memstore.NewLimiter(), nil)
 	secret, token := issued(guard, httpkey.Token{User: "ann"})
-	if err := guard.Revoke(context.Background(), token.ID); err != nil {
+	if err := guard.Revoke(context.Background(), token.ID, "found in a public repository"); err != nil {
 		log.Fatal(err)
 	}
 	show(guard.Handler(hello), secret)
-	// Output: 401 {"detail":"Given API token is not valid"}
+	fmt.Println(must(store.Get(context.Background(), token.ID)).RevokedFor)
+	// Output:
+	// 401 {"detail":"Given API token is not valid"}
+	// found in a public repository
 }
 
 func ExampleGuard_Due() {
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{ImportedMinLength: 16})
 	created := time.Now().Add(-97 * 24 * time.Hour)
-	_, err := guard.Import(context.Background(), "a-key-from-elsewhere", httpkey.Token{Label: "laptop", User: "ann", CreatedAt: created})
+	_, err := guard.Import(context.Background(), "a-key-from-elsewhere",
+		httpkey.Token{Label: "laptop", User: "ann", IsActive: true, CreatedAt: created})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -221,7 +226,8 @@ func ExampleGuard_Due() {
 func ExampleGuard_Unused() {
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{ImportedMinLength: 16})
 	created := time.Now().Add(-97 * 24 * time.Hour)
-	_, err := guard.Import(context.Background(), "a-key-from-elsewhere", httpkey.Token{Label: "laptop", CreatedAt: created})
+	_, err := guard.Import(context.Background(), "a-key-from-elsewhere",
+		httpkey.Token{Label: "laptop", IsActive: true, CreatedAt: created})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -303,15 +309,19 @@ func ExampleRequireWorkspace() {
 }
 
 // A limit may belong to a kind, to a token, or to a request, by plan say.
-func ExampleOptions_limit() {
-	plans := map[string]httpkey.Limit{"pro": httpkey.PerMinute(600)}
+func ExampleOptions_limits() {
+	plans := map[string][]httpkey.Limit{"pro": {httpkey.PerMinute(600)}}
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{
-		APIKeyLimit: httpkey.PerMinute(30),
-		Limit:       func(_ *http.Request, t httpkey.Token) httpkey.Limit { return plans[t.Workspace] },
+		Limits: map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: {httpkey.PerMinute(30)}},
+		Charge: func(_ *http.Request, t *httpkey.Token, c *httpkey.Charge) {
+			if limits, ok := plans[t.Metadata["plan"]]; ok {
+				c.Limits = limits
+			}
+		},
 	})
 	byKind, _ := issued(guard, httpkey.Token{})
-	byToken, _ := issued(guard, httpkey.Token{Limit: httpkey.PerSecond(5)})
-	byPlan, _ := issued(guard, httpkey.Token{Workspace: "pro"})
+	byToken, _ := issued(guard, httpkey.Token{Limits: []httpkey.Limit{httpkey.PerSecond(5)}})
+	byPlan, _ := issued(guard, httpkey.Token{Metadata: map[string]string{"plan": "pro"}})
 	for _, key := range []httpkey.Secret{byKind, byToken, byPlan} {
 		show(guard.Handler(hello), key, "X-RateLimit-Limit")
 	}
@@ -324,34 +334,187 @@ func ExampleOptions_limit() {
 	// X-RateLimit-Limit: 600
 }
 
-func ExampleOptions_cost() {
-	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{
-		Cost: func(r *http.Request, _ httpkey.Token) int {
-			if r.URL.Path == "/reports/" {
-				return 10
-			}
-			return 1
-		},
-	})
-	secret, _ := issued(guard, httpkey.Token{})
-	show(guard.Handler(hello), secret, "X-RateLimit-Remaining")
+// Of several limits, each must have room. The headers tell of the one that binds.
+func ExampleLimit() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+	secret, _ := issued(guard, httpkey.Token{Limits: []httpkey.Limit{
+		httpkey.PerMinute(60), // at most so many at once
+		httpkey.PerMonth(2),   // the quota of a plan
+	}})
+	for range 2 {
+		show(guard.Handler(hello), secret, "X-RateLimit-Limit", "X-RateLimit-Remaining")
+	}
+	_, err := guard.Admit(context.Background(), secret.Reveal(), 1)
+	fmt.Println(errors.Is(err, httpkey.ErrThrottled))
 	// Output:
 	// 200 hello
-	// X-RateLimit-Remaining: 50
+	// X-RateLimit-Limit: 2
+	// X-RateLimit-Remaining: 1
+	// 200 hello
+	// X-RateLimit-Limit: 2
+	// X-RateLimit-Remaining: 0
+	// true
 }
 
-// All keys of a user take from one bucket.
-func ExampleBucket() {
-	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{Bucket: httpkey.PerUser})
+// All keys of a user take from one bucket, and reports are dear.
+func ExampleOptions_charge() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{
+		Charge: func(r *http.Request, t *httpkey.Token, c *httpkey.Charge) {
+			if t.User != "" {
+				c.Bucket = "user:" + t.User
+			}
+			if strings.HasPrefix(r.URL.Path, "/reports/") {
+				c.Cost = 10
+			}
+		},
+	})
 	first, _ := issued(guard, httpkey.Token{User: "ann"})
 	second, _ := issued(guard, httpkey.Token{User: "ann"})
 	show(guard.Handler(hello), first, "X-RateLimit-Remaining")
 	show(guard.Handler(hello), second, "X-RateLimit-Remaining")
 	// Output:
 	// 200 hello ann
-	// X-RateLimit-Remaining: 59
+	// X-RateLimit-Remaining: 50
 	// 200 hello ann
-	// X-RateLimit-Remaining: 58
+	// X-RateLimit-Remaining: 40
+}
+
+// A key that came over gRPC, say, is admitted without HTTP.
+func ExampleGuard_Admit() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+	secret, _ := issued(guard, httpkey.Token{User: "ann"})
+
+	admission, err := guard.Admit(context.Background(), secret.Reveal(), 5)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(admission.Token.User, admission.Result.Remaining)
+
+	look, err := guard.Admit(context.Background(), secret.Reveal(), 0) // takes nothing, and is no use
+	fmt.Println(look.Result.Remaining, err)
+
+	_, err = guard.Admit(context.Background(), secret.Reveal(), 56)
+	fmt.Println(errors.Is(err, httpkey.ErrThrottled))
+	// Output:
+	// ann 55
+	// 55 <nil>
+	// true
+}
+
+// The cost of a request may be known only once it is answered.
+func ExampleAdmission_Charge() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+	secret, _ := issued(guard, httpkey.Token{})
+	api := guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		admission, _ := httpkey.AdmissionFrom(r.Context())
+		rows := 25 // that were read
+		if err := admission.Charge(r.Context(), rows); err != nil {
+			log.Print(err)
+		}
+		_, _ = fmt.Fprint(w, rows, " rows")
+	}))
+	show(api, secret, "X-RateLimit-Remaining")
+	show(api, secret, "X-RateLimit-Remaining")
+	// Output:
+	// 200 25 rows
+	// X-RateLimit-Remaining: 59
+	// 200 25 rows
+	// X-RateLimit-Remaining: 33
+}
+
+func ExampleAdmissionFrom() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+	secret, _ := issued(guard, httpkey.Token{User: "ann"})
+	show(guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		admission, ok := httpkey.AdmissionFrom(r.Context())
+		_, _ = fmt.Fprint(w, admission.Token.User, " has ", admission.Result.Remaining, " left ", ok)
+	})), secret)
+	// Output: 200 ann has 59 left true
+}
+
+// A handler is tested with a token in the context of its request, without a Guard.
+func ExampleNewContext() {
+	api := httpkey.RequireScope("reports:read")(hello)
+	test := func(t httpkey.Token) {
+		r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+		w := httptest.NewRecorder()
+		api.ServeHTTP(w, r.WithContext(httpkey.NewContext(r.Context(), t)))
+		fmt.Println(w.Code, w.Body)
+	}
+	test(httpkey.Token{User: "ann", Scopes: []string{"reports:read"}})
+	test(httpkey.Token{User: "bob"})
+	// Output:
+	// 200 hello ann
+	// 403 {"detail":"You do not have permission to perform this action."}
+}
+
+// A framework with handlers of its own runs any middleware of net/http.
+func ExamplePasses() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+	reader, _ := issued(guard, httpkey.Token{User: "ann", Scopes: []string{"reports:read"}})
+	other, _ := issued(guard, httpkey.Token{User: "bob"})
+	framework := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, middleware := range []func(http.Handler) http.Handler{guard.Handler, httpkey.RequireScope("reports:read")} {
+			var ok bool
+			if r, ok = httpkey.Passes(middleware, w, r); !ok {
+				return // the response is written
+			}
+		}
+		hello(w, r)
+	})
+	show(framework, reader)
+	show(framework, other)
+	// Output:
+	// 200 hello ann
+	// 403 {"detail":"You do not have permission to perform this action."}
+}
+
+// A table of keys that the program has already goes on being its own.
+func ExampleLookupOnly() {
+	owners := map[httpkey.Digest]string{ // as from a table of SHA-256 digests
+		sha256.Sum256([]byte("acme-4f0c0a4b9f2b4f4e8d1a")): "ann",
+	}
+	store := httpkey.LookupOnly{
+		ByDigest: func(_ context.Context, d httpkey.Digest) (httpkey.Token, error) {
+			owner, ok := owners[d]
+			if !ok {
+				return httpkey.Token{}, httpkey.ErrNotFound
+			}
+			return httpkey.Token{ID: owner, Digest: d, User: owner, IsActive: true}, nil
+		},
+	}
+	guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{ImportedMinLength: 24})
+	show(guard.Handler(hello), "acme-4f0c0a4b9f2b4f4e8d1a")
+	show(guard.Handler(hello), "acme-4f0c0a4b9f2b4f4e8d1b")
+	_, err := guard.Issue(context.Background(), httpkey.Token{})
+	fmt.Println(errors.Is(err, errors.ErrUnsupported))
+	// Output:
+	// 200 hello ann
+	// 401 {"detail":"Given API token is not valid"}
+	// true
+}
+
+// A key may be good only where its program runs.
+func ExampleOptions_clientAddr() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{
+		ClientAddr: func(r *http.Request) netip.Addr { // behind a proxy of our own, which sets it
+			addr, _ := netip.ParseAddr(r.Header.Get("X-Real-Ip"))
+			return addr
+		},
+	})
+	office := []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
+	secret, _ := issued(guard, httpkey.Token{User: "ann", Networks: office})
+	for _, addr := range []string{"203.0.113.7", "198.51.100.7"} {
+		r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+		r.Header.Set("X-Api-Key", secret.Reveal())
+		r.Header.Set("X-Real-Ip", addr)
+		w := httptest.NewRecorder()
+		guard.Handler(hello).ServeHTTP(w, r)
+		fmt.Println(w.Code, w.Body)
+	}
+	// Output:
+	// 200 hello ann
+	// 401 {"detail":"Given API token is not valid"}
 }
 
 func ExampleOptions_iETFHeaders() {
@@ -361,7 +524,7 @@ func ExampleOptions_iETFHeaders() {
 	// Output:
 	// 200 hello
 	// RateLimit-Policy: "default";q=60;w=60
-	// RateLimit: "default";r=59;t=1
+	// RateLimit: "default";r=59;t=59
 }
 
 // A pepper is introduced without reissuing the keys from before.
@@ -392,7 +555,7 @@ func ExampleOptions_errorHandler() {
 			_, _ = io.WriteString(w, `{"error_code":5900,"error_message":"RATE_LIMIT_EXCEEDED"}`)
 		},
 	})
-	secret, _ := issued(guard, httpkey.Token{Limit: httpkey.PerHour(1)})
+	secret, _ := issued(guard, httpkey.Token{Limits: []httpkey.Limit{httpkey.PerHour(1)}})
 	show(guard.Handler(hello), secret)
 	show(guard.Handler(hello), secret)
 	show(guard.Handler(hello), "")

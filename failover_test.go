@@ -10,55 +10,36 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
 
 // remoteLimiter is a limiter that can be down, and brings its stand-in.
-type remoteLimiter struct {
-	answer atomic.Pointer[func(ctx context.Context) error] // nil: it is up
-	own    httpkey.Limiter
-	calls  atomic.Int64
-	taken  atomic.Int64
+type remoteLimiter struct{ *httpkeytest.Limiter }
+
+func newRemoteLimiter() remoteLimiter {
+	return remoteLimiter{httpkeytest.NewLimiter(memstore.NewLimiter())}
 }
 
-func (l *remoteLimiter) Allow(ctx context.Context, key string, limit httpkey.Limit, n int) (httpkey.Result, error) {
-	l.calls.Add(1)
-	if answer := l.answer.Load(); answer != nil {
-		return httpkey.Result{}, (*answer)(ctx)
-	}
-	l.taken.Add(int64(n))
-	return l.own.Allow(ctx, key, limit, n)
-}
+func (remoteLimiter) Fallback() httpkey.Limiter { return memstore.NewLimiter() }
 
-func (l *remoteLimiter) Fallback() httpkey.Limiter { return memstore.NewLimiter() }
+func (l remoteLimiter) calls() int { return l.Calls("Allow") }
 
-func (l *remoteLimiter) set(answer func(ctx context.Context) error) {
-	if answer == nil {
-		l.answer.Store(nil)
-		return
-	}
-	l.answer.Store(&answer)
-}
-
-var errDown = errors.New("connection refused")
-
-func refused(context.Context) error { return errDown }
-
-func hang(ctx context.Context) error {
-	<-ctx.Done()
-	return ctx.Err()
-}
+var (
+	errDown = errors.New("connection refused")
+	refused = httpkeytest.Fail(errDown)
+	hang    = httpkeytest.Stall()
+)
 
 // outage is a Guard over a limiter that can be down, within a bubble.
 type outage struct {
 	*testing.T
-	limiter *remoteLimiter
+	limiter remoteLimiter
 	handler http.Handler
 	key     string
 	seen    *events
@@ -67,7 +48,7 @@ type outage struct {
 func inOutage(t *testing.T, opts httpkey.Options, test func(o outage)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		o := outage{T: t, limiter: &remoteLimiter{own: memstore.NewLimiter()}, seen: new(events)}
+		o := outage{T: t, limiter: newRemoteLimiter(), seen: new(events)}
 		opts.Observer = o.seen
 		guard := httpkey.New(memstore.New(), o.limiter, &opts)
 		o.key, _ = issue(t, guard, httpkey.Token{})
@@ -78,22 +59,14 @@ func inOutage(t *testing.T, opts httpkey.Options, test func(o outage)) {
 
 // changes are the events of the limiter's state.
 func (e *events) changes() []httpkey.EventType {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var types []httpkey.EventType
-	for _, e := range e.all {
-		if e.Type == httpkey.EventLimiterDown || e.Type == httpkey.EventLimiterUp {
-			types = append(types, e.Type)
-		}
-	}
-	return types
+	return e.types(httpkey.EventLimiterDown, httpkey.EventLimiterUp)
 }
 
 // get sends a request and checks how long it took.
 func (o outage) get(want time.Duration) *httptest.ResponseRecorder {
 	o.Helper()
 	start := time.Now()
-	w := get(o.handler, o.key)
+	w := httpkeytest.Get(o.handler, o.key)
 	if took := time.Since(start); took != want {
 		o.Errorf("the request took %v, want %v", took, want)
 	}
@@ -105,25 +78,18 @@ func (o outage) get(want time.Duration) *httptest.ResponseRecorder {
 func TestFallback(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		down func(context.Context) error
+		down httpkeytest.Fault
 		wait time.Duration // of a request that asks the limiter
 	}{
 		"refused": {refused, 0},
 		"hangs":   {hang, 100 * time.Millisecond},
-		"slow": {func(ctx context.Context) error {
-			select {
-			case <-time.After(200 * time.Millisecond):
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}, 100 * time.Millisecond},
+		"slow":    {httpkeytest.Lag(200 * time.Millisecond), 100 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			inOutage(t, httpkey.Options{}, func(o outage) {
 				o.get(0)
-				o.limiter.set(tt.down)
+				o.limiter.Before(tt.down)
 				for n := range 60 {
 					wait := tt.wait
 					if n >= 3 {
@@ -136,26 +102,26 @@ func TestFallback(t *testing.T) {
 				if w := o.get(0); w.Code != http.StatusTooManyRequests {
 					t.Errorf("over the limit, the fallback answers %d", w.Code)
 				}
-				if calls := o.limiter.calls.Load(); calls != 4 {
+				if calls := o.limiter.calls(); calls != 4 {
 					t.Errorf("a limiter that is down was asked %d times, want 3", calls-1)
 				}
 				for range 10 { // it stays down: a look at it each half second, and no request waits
-					elapse(time.Second)
+					httpkeytest.Elapse(time.Second)
 					o.get(0)
 					synctest.Wait()
 				}
-				elapse(time.Second)
-				if calls := o.limiter.calls.Load(); calls > 14 {
+				httpkeytest.Elapse(time.Second)
+				if calls := o.limiter.calls(); calls > 14 {
 					t.Errorf("it was asked %d times in 11 s", calls-4)
 				}
-				o.limiter.set(nil)
+				o.limiter.Before(nil)
 				o.get(0) // the one that has it asked
 				synctest.Wait()
-				taken := o.limiter.taken.Load()
+				calls := o.limiter.calls()
 				if w := o.get(0); w.Header().Get("X-RateLimit-Remaining") != "59" {
 					t.Errorf("to ask whether it is back took from the key's bucket: %v", w.Header())
 				}
-				if o.limiter.taken.Load() != taken+1 {
+				if o.limiter.calls() != calls+1 {
 					t.Error("a limiter that is back is not asked")
 				}
 				want := []httpkey.EventType{httpkey.EventLimiterDown, httpkey.EventLimiterUp}
@@ -172,8 +138,8 @@ func TestSingleFailuresAreNoOutage(t *testing.T) {
 	t.Parallel()
 	inOutage(t, httpkey.Options{}, func(o outage) {
 		for n := range 30 {
-			if o.limiter.set(nil); n%3 < 2 {
-				o.limiter.set(refused)
+			if o.limiter.Before(nil); n%3 < 2 {
+				o.limiter.Before(refused)
 			}
 			if w := o.get(0); w.Code != http.StatusOK {
 				t.Errorf("status %d", w.Code)
@@ -185,14 +151,13 @@ func TestSingleFailuresAreNoOutage(t *testing.T) {
 	})
 }
 
-// What a caller does, and what is wrong with a limit, is no failure of the limiter's.
+// Neither a caller that goes away nor an invalid charge is a failure of the limiter.
 func TestCallersAreNoOutage(t *testing.T) {
 	t.Parallel()
-	inOutage(t, httpkey.Options{Cost: func(r *http.Request, _ httpkey.Token) int {
-		if r.URL.Path == "/dear" {
-			return 1000
+	inOutage(t, httpkey.Options{Charge: func(r *http.Request, _ *httpkey.Token, c *httpkey.Charge) {
+		if r.URL.Path == "/invalid" {
+			c.Cost = -1
 		}
-		return 1
 	}}, func(o outage) {
 		send := func(ctx context.Context, path string) *httptest.ResponseRecorder {
 			w, r := httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, path, nil)
@@ -201,11 +166,11 @@ func TestCallersAreNoOutage(t *testing.T) {
 			return w
 		}
 		for range 5 {
-			if w := send(o.Context(), "/dear"); w.Code != http.StatusServiceUnavailable {
-				t.Errorf("a cost above the limit is answered %d", w.Code)
+			if w := send(o.Context(), "/invalid"); w.Code != http.StatusServiceUnavailable {
+				t.Errorf("an invalid charge is answered %d", w.Code)
 			}
 		}
-		o.limiter.set(hang)
+		o.limiter.Before(hang)
 		for range 5 {
 			ctx, cancel := context.WithCancel(o.Context())
 			time.AfterFunc(10*time.Millisecond, cancel)
@@ -220,7 +185,7 @@ func TestCallersAreNoOutage(t *testing.T) {
 	})
 }
 
-// The policies beside the default.
+// The policies other than the default.
 func TestFallbackPolicies(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -235,7 +200,7 @@ func TestFallbackPolicies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			inOutage(t, httpkey.Options{Fallback: tt.fallback}, func(o outage) {
-				o.limiter.set(refused)
+				o.limiter.Before(refused)
 				for range 10 {
 					w := o.get(0)
 					if w.Code != tt.status || len(w.Header()["X-Ratelimit-Limit"]) != tt.headers {
@@ -248,11 +213,14 @@ func TestFallbackPolicies(t *testing.T) {
 	t.Run("none of its own", func(t *testing.T) {
 		t.Parallel()
 		var seen events
-		limiter := limiterFunc(func(string, httpkey.Limit, int) (httpkey.Result, error) { return httpkey.Result{}, errDown })
+		limiter := limiterFunc(func(_ context.Context, c *httpkey.Charge) (httpkey.Result, error) {
+			return httpkey.Result{},
+				errDown
+		})
 		guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Observer: &seen})
 		key, _ := issue(t, guard, httpkey.Token{})
 		for n := range 5 {
-			if w := get(guard.Handler(ok), key); w.Code != http.StatusServiceUnavailable {
+			if w := httpkeytest.Get(guard.Handler(ok), key); w.Code != http.StatusServiceUnavailable {
 				t.Errorf("status %d", w.Code)
 			}
 			if err := seen.last(t).Err; n == 0 && !errors.Is(err, errDown) {
@@ -268,69 +236,64 @@ func TestTimeoutIsShared(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var seen events
-		store := newSpyStore()
-		limiter := &remoteLimiter{own: memstore.NewLimiter()}
+		store := httpkeytest.NewStore(memstore.New())
+		limiter := newRemoteLimiter()
 		guard := httpkey.New(store, limiter, &httpkey.Options{Observer: &seen, Timeout: 30 * time.Millisecond})
 		key, _ := issue(t, guard, httpkey.Token{})
-		for pause, want := range map[time.Duration]int64{29 * time.Millisecond: 5, 31 * time.Millisecond: 0} {
-			limiter.calls.Store(0)
-			store.failWith(func(string, int) error {
-				elapse(pause)
+		for pause, want := range map[time.Duration]int{29 * time.Millisecond: 5, 31 * time.Millisecond: 0} {
+			before := limiter.calls()
+			store.Before(func(context.Context, string) error { // which heeds no context
+				httpkeytest.Elapse(pause)
 				return nil
 			})
 			for range 5 {
-				if w := get(guard.Handler(ok), key); w.Code != http.StatusOK {
+				if w := httpkeytest.Get(guard.Handler(ok), key); w.Code != http.StatusOK {
 					t.Errorf("status %d", w.Code)
 				}
 			}
-			if got := limiter.calls.Load(); got != want {
+			if got := limiter.calls() - before; got != want {
 				t.Errorf("after a lookup of %v, the limiter was asked %d times, want %d", pause, got, want)
 			}
 		}
-		for _, e := range seen.all {
-			if e.Type == httpkey.EventLimiterDown {
-				t.Errorf("observed %+v", e)
-			}
+		if got := seen.changes(); len(got) > 0 {
+			t.Errorf("observed %v", got)
 		}
 	})
 }
 
-// emptyCache is a store that has a memory, which knows no token yet.
-type emptyCache struct{ contextStore }
-
-func (*emptyCache) Find(httpkey.Digest) (*httpkey.Entry, bool) { return nil, false }
-
-func (c *emptyCache) Self() httpkey.TokenStore { return c }
-
 // The timeout bounds all that is waited for the store, under the previous peppers too,
-// also where the limiter is in memory, or not asked.
+// wherever the limiter is.
 func TestTimeoutOfTheStoreAlone(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		slow := contextStore{memstore.New(), func(ctx context.Context) {
-			select {
-			case <-time.After(60 * time.Millisecond):
-			case <-ctx.Done():
-			}
-		}}
-		key, _ := issue(t, httpkey.New(slow, httpkey.Unlimited, nil), httpkey.Token{})
-		for name, store := range map[string]httpkey.TokenStore{"store": slow, "cache": &emptyCache{slow}} {
-			guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{
-				Pepper:          httpkey.Secret(strings.Repeat("p", 32)),
-				PreviousPeppers: []httpkey.Secret{""},
-			})
-			for what, ask := range map[string]func(){
-				"a request": func() { get(guard.Handler(ok), key) },
-				"Verify":    func() { _, _ = guard.Verify(t.Context(), key) },
-			} {
-				start := time.Now()
-				if ask(); time.Since(start) != 100*time.Millisecond {
-					t.Errorf("%s: %s took %v, want 100ms", name, what, time.Since(start))
+	for name, limiter := range map[string]httpkey.Limiter{
+		"in memory": memstore.NewLimiter(), "unlimited": httpkey.Unlimited, "remote": newRemoteLimiter(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := httpkeytest.NewStore(memstore.New())
+				guard := httpkey.New(store, limiter, &httpkey.Options{
+					Pepper:          httpkey.Secret(strings.Repeat("p", 32)),
+					PreviousPeppers: []httpkey.Secret{""},
+				})
+				key, _ := issue(t, httpkey.New(store, httpkey.Unlimited, nil), httpkey.Token{})
+				store.Before(httpkeytest.Lag(60*time.Millisecond, "Lookup"))
+				for what, ask := range map[string]func(){
+					"a request": func() { httpkeytest.Get(guard.Handler(ok), key) },
+					"Verify":    func() { _, _ = guard.Verify(t.Context(), key) },
+					"Admit":     func() { _, _ = guard.Admit(t.Context(), key, 1) },
+				} {
+					start := time.Now()
+					if ask(); time.Since(start) != 100*time.Millisecond {
+						t.Errorf("%s took %v, want 100ms", what, time.Since(start))
+					}
 				}
-			}
-		}
-		elapse(time.Minute) // the uses are written
-	})
+				if err := guard.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }
 
 // A limiter that hangs, and heeds no context, holds one goroutine at most beside
@@ -338,25 +301,25 @@ func TestTimeoutOfTheStoreAlone(t *testing.T) {
 func TestProbesDoNotPileUp(t *testing.T) {
 	t.Parallel()
 	inOutage(t, httpkey.Options{}, func(o outage) {
-		o.limiter.set(refused)
+		o.limiter.Before(refused)
 		for range 3 {
 			o.get(0)
 		}
 		release := make(chan struct{})
-		o.limiter.set(func(context.Context) error {
+		o.limiter.Before(func(context.Context, string) error {
 			<-release
 			return errDown
 		})
 		before := runtime.NumGoroutine()
 		var requests sync.WaitGroup
 		for range 100 {
-			elapse(time.Second)
+			httpkeytest.Elapse(time.Second)
 			for range 10 {
 				requests.Go(func() { o.get(0) })
 			}
 		}
 		requests.Wait()
-		if calls := o.limiter.calls.Load(); calls != 4 {
+		if calls := o.limiter.calls(); calls != 4 {
 			t.Errorf("%d probes hang (%d goroutines more)", calls-3, runtime.NumGoroutine()-before)
 		}
 		close(release)
@@ -368,15 +331,15 @@ func TestProbesDoNotPileUp(t *testing.T) {
 func TestLimiterThatIsBack(t *testing.T) {
 	t.Parallel()
 	inOutage(t, httpkey.Options{}, func(o outage) {
-		o.limiter.set(refused)
+		o.limiter.Before(refused)
 		for range 3 {
 			o.get(0)
 		}
-		o.limiter.set(func(context.Context) error { return httpkey.ErrInvalidLimit })
-		elapse(time.Second)
+		o.limiter.Before(httpkeytest.Fail(httpkey.ErrInvalidLimit))
+		httpkeytest.Elapse(time.Second)
 		o.get(0)
 		synctest.Wait()
-		o.limiter.set(refused)
+		o.limiter.Before(refused)
 		for range 2 {
 			o.get(0)
 		}
@@ -389,62 +352,76 @@ func TestLimiterThatIsBack(t *testing.T) {
 
 // unwritable is a limiter that can be read and not written, as one in a replica: to take
 // nothing, and to see that a bucket is empty, takes no write.
-type unwritable struct {
-	own   httpkey.Limiter
-	write atomic.Pointer[func(context.Context) error] // nil: it can be written
+type unwritable struct{ *httpkeytest.Limiter }
+
+func (l unwritable) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Result, error) {
+	look := *c
+	look.Cost = 0
+	left, err := l.Limiter.Allow(context.WithValue(ctx, reading{}, true), &look)
+	if err != nil || 0 < c.Cost && c.Cost <= left.Remaining {
+		return l.Limiter.Allow(ctx, c)
+	}
+	return l.Limiter.Allow(context.WithValue(ctx, reading{}, true), c)
 }
 
-func (l *unwritable) Allow(ctx context.Context, key string, limit httpkey.Limit, n int) (httpkey.Result, error) {
-	look, err := l.own.Allow(ctx, key, limit, 0)
-	if write := l.write.Load(); write != nil && err == nil && 0 < n && n <= look.Remaining {
-		return httpkey.Result{}, (*write)(ctx)
+type reading struct{}
+
+// writing is a Fault of the charges that change a bucket.
+func writing(fault httpkeytest.Fault) httpkeytest.Fault {
+	return func(ctx context.Context, method string) error {
+		if ctx.Value(reading{}) != nil {
+			return nil
+		}
+		return fault(ctx, method)
 	}
-	return l.own.Allow(ctx, key, limit, n)
 }
 
 // A limiter that can be read and not written is told to be down once, however many are
 // denied or pay nothing, and to be back within a second.
 func TestLimiterThatCannotBeWritten(t *testing.T) {
 	t.Parallel()
-	for name, write := range map[string]func(context.Context) error{"refused": refused, "hangs": hang} {
+	for name, write := range map[string]httpkeytest.Fault{"refused": refused, "hangs": hang} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				var seen events
-				limiter := &unwritable{own: memstore.NewLimiter()}
+				limiter := unwritable{httpkeytest.NewLimiter(memstore.NewLimiter())}
 				guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{
 					Observer: &seen,
 					Fallback: httpkey.Unlimited,
-					Cost:     func(_ *http.Request, token httpkey.Token) int { return len(token.Label) },
+					Charge:   func(_ *http.Request, token *httpkey.Token, c *httpkey.Charge) { c.Cost = len(token.Label) },
 				})
 				handler := guard.Handler(ok)
 				free, _ := issue(t, guard, httpkey.Token{})
-				paying, _ := issue(t, guard, httpkey.Token{Label: "1", Limit: httpkey.PerSecond(1000)})
-				denied, _ := issue(t, guard, httpkey.Token{Label: "1", Limit: httpkey.Limit{Rate: 1, Period: 24 * time.Hour}})
-				get(handler, denied)
+				paying, _ := issue(t, guard, httpkey.Token{Label: "1", Limits: limits(httpkey.PerSecond(1000))})
+				denied, _ := issue(t, guard, httpkey.Token{Label: "1",
+					Limits: limits(httpkey.Limit{Rate: 1, Period: 24 * time.Hour})})
+				httpkeytest.Get(handler, denied)
 
-				limiter.write.Store(&write)
+				limiter.Before(writing(write))
 				waited := 0
 				for range 1000 { // 20 s
-					elapse(20 * time.Millisecond)
+					httpkeytest.Elapse(20 * time.Millisecond)
 					for _, key := range []string{free, denied, paying} {
 						start := time.Now()
-						if get(handler, key); time.Since(start) > 0 {
+						if httpkeytest.Get(handler, key); time.Since(start) > 0 {
 							waited++
 						}
 					}
 					synctest.Wait()
 				}
-				if got, want := seen.changes(), []httpkey.EventType{httpkey.EventLimiterDown}; !slices.Equal(got, want) || waited > 3 {
+				if got, want := seen.changes(), []httpkey.EventType{httpkey.EventLimiterDown}; !slices.Equal(got, want) ||
+					waited > 3 {
 					t.Errorf("observed %v, want %v; %d requests waited, want 3 at most", got, want, waited)
 				}
-				limiter.write.Store(nil)
+				limiter.Before(nil)
 				for range 50 {
-					elapse(20 * time.Millisecond)
-					get(handler, paying)
+					httpkeytest.Elapse(20 * time.Millisecond)
+					httpkeytest.Get(handler, paying)
 					synctest.Wait()
 				}
-				if got, want := seen.changes(), []httpkey.EventType{httpkey.EventLimiterDown, httpkey.EventLimiterUp}; !slices.Equal(got, want) {
+				if got, want := seen.changes(), []httpkey.EventType{httpkey.EventLimiterDown,
+					httpkey.EventLimiterUp}; !slices.Equal(got, want) {
 					t.Errorf("observed %v, want %v", got, want)
 				}
 			})
@@ -452,11 +429,11 @@ func TestLimiterThatCannotBeWritten(t *testing.T) {
 	}
 }
 
-type observerFunc func(context.Context, httpkey.Event)
+type observerFunc func(context.Context, *httpkey.Event)
 
-func (f observerFunc) Observe(ctx context.Context, e httpkey.Event) { f(ctx, e) }
+func (f observerFunc) Observe(ctx context.Context, e *httpkey.Event) { f(ctx, e) }
 
-// Who hears that the limiter is up hears it before it can be down again.
+// An observer hears that the limiter is up before it can be down again.
 func TestChangesAreToldInTheirOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -464,28 +441,30 @@ func TestChangesAreToldInTheirOrder(t *testing.T) {
 			seen    events
 			handler http.Handler
 			key     string
-			limiter = &remoteLimiter{own: memstore.NewLimiter()}
+			limiter = newRemoteLimiter()
 		)
-		guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Observer: observerFunc(func(ctx context.Context, e httpkey.Event) {
+		guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Observer: observerFunc(func(ctx context.Context,
+			e *httpkey.Event) {
 			if e.Type == httpkey.EventLimiterUp {
-				limiter.set(refused)
+				limiter.Before(refused)
 				for range 3 {
-					get(handler, key)
+					httpkeytest.Get(handler, key)
 				}
 			}
 			seen.Observe(ctx, e)
 		})})
 		handler = guard.Handler(ok)
 		key, _ = issue(t, guard, httpkey.Token{})
-		limiter.set(refused)
+		limiter.Before(refused)
 		for range 3 {
-			get(handler, key)
+			httpkeytest.Get(handler, key)
 		}
-		limiter.set(nil)
-		elapse(time.Second)
-		get(handler, key)
+		limiter.Before(nil)
+		httpkeytest.Elapse(time.Second)
+		httpkeytest.Get(handler, key)
 		synctest.Wait()
-		if got, want := seen.changes(), []httpkey.EventType{httpkey.EventLimiterDown, httpkey.EventLimiterUp}; !slices.Equal(got, want) {
+		if got, want := seen.changes(), []httpkey.EventType{httpkey.EventLimiterDown,
+			httpkey.EventLimiterUp}; !slices.Equal(got, want) {
 			t.Errorf("observed %v, want %v", got, want)
 		}
 	})
@@ -495,17 +474,17 @@ func TestChangesAreToldInTheirOrder(t *testing.T) {
 func TestHowOftenALimiterIsAskedWhetherItIsBack(t *testing.T) {
 	t.Parallel()
 	inOutage(t, httpkey.Options{}, func(o outage) {
-		o.limiter.set(refused)
+		o.limiter.Before(refused)
 		for range 3 {
 			o.get(0)
 		}
-		o.limiter.calls.Store(0)
+		before := o.limiter.calls()
 		for range 1000 {
-			elapse(10 * time.Millisecond)
+			httpkeytest.Elapse(10 * time.Millisecond)
 			o.get(0)
 			synctest.Wait()
 		}
-		if calls := o.limiter.calls.Load(); calls != 20 {
+		if calls := o.limiter.calls() - before; calls != 20 {
 			t.Errorf("asked %d times in 10 s, want 20", calls)
 		}
 	})
@@ -515,7 +494,7 @@ func TestHowOftenALimiterIsAskedWhetherItIsBack(t *testing.T) {
 func TestHerdInAnOutage(t *testing.T) {
 	t.Parallel()
 	inOutage(t, httpkey.Options{}, func(o outage) {
-		o.limiter.set(hang)
+		o.limiter.Before(hang)
 		var callers sync.WaitGroup
 		for range 200 {
 			callers.Go(func() { o.get(100 * time.Millisecond) })
@@ -529,13 +508,13 @@ func TestHerdInAnOutage(t *testing.T) {
 }
 
 func ExampleOptions_fallback() {
-	limiter := limiterFunc(func(string, httpkey.Limit, int) (httpkey.Result, error) {
+	limiter := limiterFunc(func(_ context.Context, c *httpkey.Charge) (httpkey.Result, error) {
 		return httpkey.Result{}, errors.New("connection refused")
 	})
 	guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Fallback: memstore.NewLimiter()})
-	secret, _, _ := guard.Issue(context.Background(), httpkey.Token{Limit: httpkey.PerMinute(2)})
+	created, _ := guard.Issue(context.Background(), httpkey.Token{Limits: limits(httpkey.PerMinute(2))})
 	for range 3 {
-		fmt.Println(get(guard.Handler(ok), secret.Reveal()).Code)
+		fmt.Println(httpkeytest.Get(guard.Handler(ok), created.Secret.Reveal()).Code)
 	}
 	// Output:
 	// 200

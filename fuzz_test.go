@@ -7,19 +7,16 @@ import (
 	"testing"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// Whatever stands in the headers, the answer is a row of the contract, and only
+// The answer to any headers is a row of the contract, and only
 // the one key that was issued gets in.
 func FuzzHeaderPath(f *testing.F) {
-	store := newSpyStore()
+	store := httpkeytest.NewStore(memstore.New())
 	guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{IETFHeaders: true})
-	secret, _, err := guard.Issue(f.Context(), httpkey.Token{})
-	if err != nil {
-		f.Fatal(err)
-	}
-	key := secret.Reveal()
+	key, _ := issue(f, guard, httpkey.Token{})
 	for _, seed := range [][3]string{
 		{"GET", "X-Api-Key", key}, {"HEAD", "x-api-key", " " + key}, {"OPTIONS", "X-Api-Key", ""},
 		{"POST", "X-Api-Key", "hk_k_\x00"}, {"", "X-Api-Key", strings.Repeat("k", 1000)}, {"GET", "", key},
@@ -39,7 +36,7 @@ func FuzzHeaderPath(f *testing.F) {
 		}
 		w := httptest.NewRecorder()
 		reached = false
-		lookups := store.count("Lookup")
+		lookups := store.Calls("Lookup")
 		handler.ServeHTTP(w, r)
 		valid := !twice && name == "X-Api-Key" && strings.Trim(value, " \t") == key
 		switch {
@@ -49,7 +46,7 @@ func FuzzHeaderPath(f *testing.F) {
 			t.Errorf("%s %q: %q got %d %v, reached %v", method, name, value, w.Code, w.Header(), reached)
 		case !valid && method != http.MethodHead && w.Body.String() != missing && w.Body.String() != invalid:
 			t.Errorf("%q: %q got %s", name, value, w.Body)
-		case !valid && store.count("Lookup") != lookups && len(value) < len(key):
+		case !valid && store.Calls("Lookup") != lookups && len(value) < len(key):
 			t.Errorf("%q made the store be asked", value)
 		}
 	})

@@ -1,6 +1,7 @@
 package httpkey_test
 
 import (
+	"context"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -10,38 +11,66 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
 
 func TestIETFHeaders(t *testing.T) {
 	t.Parallel()
+	midnight := 24 * time.Hour // a bubble begins at the beginning of a day, of a month and of a year
 	for _, tt := range []struct {
 		name     string
-		limit    httpkey.Limit
+		limits   []httpkey.Limit
 		requests int
 		pause    time.Duration // before the last
 		policy   string
 		state    string
 	}{
-		{"second request", httpkey.PerMinute(60), 2, 0, `"default";q=60;w=60`, `"default";r=58;t=1`},
-		{"first request", httpkey.PerMinute(60), 1, 0, `"default";q=60;w=60`, `"default";r=59;t=1`},
-		{"in between two refills", httpkey.PerHour(60), 2, 20 * time.Second, `"default";q=60;w=3600`, `"default";r=58;t=40`},
-		{"burst below rate", httpkey.Limit{Rate: 60, Burst: 10, Period: time.Minute}, 1, 0, `"default";q=10;w=10`, `"default";r=9;t=1`},
-		{"faster than the clock", httpkey.Limit{Rate: 10_000_000, Burst: 1, Period: time.Second}, 1, 0, `"default";q=1;w=1`, `"default";r=0;t=1`},
-		{"throttled", httpkey.PerMinute(2), 3, 0, `"default";q=2;w=60`, `"default";r=0;t=30`},
-		{"shorter than a second", httpkey.Limit{Rate: 4, Period: 100 * time.Millisecond}, 1, 0, `"default";q=4;w=1`, `"default";r=3;t=1`},
-		{"rate that does not divide", httpkey.PerMinute(7), 1, 0, `"default";q=7;w=60`, `"default";r=6;t=9`},
+		{"first request", limits(httpkey.PerMinute(60)), 1, 0, `"default";q=60;w=60`, `"default";r=59;t=59`},
+		{"second request", limits(httpkey.PerMinute(60)), 2, 0, `"default";q=60;w=60`, `"default";r=58;t=58`},
+		{"in between two refills", limits(httpkey.PerHour(60)), 2, 20 * time.Second, `"default";q=60;w=3600`,
+			`"default";r=58;t=3480`},
+		{"burst below rate", limits(httpkey.Limit{Rate: 60, Burst: 10, Period: time.Minute}), 1, 0, `"default";q=10;w=10`,
+			`"default";r=9;t=9`},
+		{"faster than the clock", limits(httpkey.Limit{Rate: 10_000_000, Burst: 1, Period: time.Second}), 1, 0,
+			`"default";q=1;w=1`, `"default";r=0;t=1`},
+		{"none left", limits(httpkey.PerMinute(2)), 2, 0, `"default";q=2;w=60`, `"default";r=0;t=30`},
+		{"none left, soon one", limits(httpkey.PerMinute(2)), 2, 9 * time.Second, `"default";q=2;w=60`, `"default";r=0;t=21`},
+		{"throttled", limits(httpkey.PerMinute(2)), 3, 10 * time.Second, `"default";q=2;w=60`, `"default";r=0;t=20`},
+		{"shorter than a second", limits(httpkey.Limit{Rate: 4, Period: 100 * time.Millisecond}), 1, 0, `"default";q=4;w=1`,
+			`"default";r=3;t=1`},
+		{"rate that does not divide", limits(httpkey.PerMinute(7)), 1, 0, `"default";q=7;w=60`, `"default";r=6;t=52`},
+		{"name", limits(httpkey.Limit{Name: "write", Rate: 5, Period: time.Minute}), 1, 0, `"write";q=5;w=60`,
+			`"write";r=4;t=48`},
+		{"limit of nothing", limits(httpkey.PerMinute(0)), 1, 0, `"default";q=0;w=60`, `"default";r=0`},
+		{"quota", limits(httpkey.PerDay(10)), 1, 0, `"day";q=10;w=86400`, `"day";r=9;t=86400`},
+		{"quota in the evening", limits(httpkey.PerDay(10)), 2, midnight - time.Hour, `"day";q=10;w=86400`,
+			`"day";r=8;t=3600`},
+		{"quota that is used up", limits(httpkey.PerDay(1)), 2, midnight - time.Minute, `"day";q=1;w=86400`,
+			`"day";r=0;t=60`},
+		{"quota of a month", limits(httpkey.PerMonth(10)), 1, 0, `"month";q=10;w=2678400`, `"month";r=9;t=2678400`},
+		{"several", limits(httpkey.PerMinute(60), httpkey.PerHour(100)), 1, 0,
+			`"1m0s";q=60;w=60, "1h0m0s";q=100;w=3600`, `"1m0s";r=59;t=59, "1h0m0s";r=99;t=3564`},
+		{"several with names", limits(httpkey.Limit{Name: "burst", Rate: 2, Period: time.Second},
+			httpkey.Limit{Name: "plan", Rate: 9, Calendar: "day"}), 3, 0,
+			`"burst";q=2;w=1, "plan";q=9;w=86400`, `"burst";r=0;t=1, "plan";r=7;t=86400`},
+		{"several of one name", limits(httpkey.Limit{Name: "api", Rate: 60, Period: time.Minute},
+			httpkey.Limit{Name: "api", Rate: 9, Calendar: "day"}), 1, 0,
+			`"api-1m0s";q=60;w=60, "api-day";q=9;w=86400`, `"api-1m0s";r=59;t=59, "api-day";r=8;t=86400`},
+		{"one with a name and one without", limits(httpkey.PerMinute(60),
+			httpkey.Limit{Name: "api", Rate: 9, Calendar: "day"}), 1, 0,
+			`"default";q=60;w=60, "api";q=9;w=86400`, `"default";r=59;t=59, "api";r=8;t=86400`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				guard := newGuard(&httpkey.Options{IETFHeaders: true})
-				key, _ := issue(t, guard, httpkey.Token{Limit: tt.limit})
+				key, _ := issue(t, guard, httpkey.Token{Limits: tt.limits})
 				for range tt.requests - 1 {
-					get(guard.Handler(ok), key)
+					httpkeytest.Get(guard.Handler(ok), key)
 				}
-				elapse(tt.pause) // on the bubble's clock
-				h := get(guard.Handler(ok), key).Header()
+				httpkeytest.Elapse(tt.pause)
+				h := httpkeytest.Get(guard.Handler(ok), key).Header()
 				if got := h.Get("RateLimit-Policy"); got != tt.policy {
 					t.Errorf("RateLimit-Policy: %s, want %s", got, tt.policy)
 				}
@@ -53,24 +82,12 @@ func TestIETFHeaders(t *testing.T) {
 	}
 }
 
-func TestIETFHeadersLeaveOutTheTimeOfAFullBucket(t *testing.T) {
-	t.Parallel()
-	guard := newGuard(&httpkey.Options{
-		IETFHeaders: true,
-		Cost:        func(*http.Request, httpkey.Token) int { return 0 },
-	})
-	key, _ := issue(t, guard, httpkey.Token{})
-	if got := get(guard.Handler(ok), key).Header().Get("RateLimit"); got != `"default";r=60` {
-		t.Errorf("RateLimit: %s", got)
-	}
-}
-
 // What may come at once is the quota that Remaining counts down.
 func TestLimitHeaderIsTheBurst(t *testing.T) {
 	t.Parallel()
 	guard := newGuard(nil)
-	key, _ := issue(t, guard, httpkey.Token{Limit: httpkey.Limit{Rate: 60, Burst: 10, Period: time.Minute}})
-	h := get(guard.Handler(ok), key).Header()
+	key, _ := issue(t, guard, httpkey.Token{Limits: limits(httpkey.Limit{Rate: 60, Burst: 10, Period: time.Minute})})
+	h := httpkeytest.Get(guard.Handler(ok), key).Header()
 	if h.Get("X-RateLimit-Limit") != "10" || h.Get("X-RateLimit-Remaining") != "9" {
 		t.Errorf("the headers are %v", h)
 	}
@@ -80,7 +97,7 @@ func TestIETFHeadersAreOptIn(t *testing.T) {
 	t.Parallel()
 	guard := newGuard(nil)
 	key, _ := issue(t, guard, httpkey.Token{})
-	h := get(guard.Handler(ok), key).Header()
+	h := httpkeytest.Get(guard.Handler(ok), key).Header()
 	if h.Get("RateLimit") != "" || h.Get("RateLimit-Policy") != "" {
 		t.Errorf("the response has them: %v", h)
 	}
@@ -95,10 +112,10 @@ func TestNonsenseResultsAreContained(t *testing.T) {
 		{Allowed: true, Limit: httpkey.Limit{Rate: 5, Burst: 5, Period: time.Minute}, Remaining: -3},
 		{Limit: httpkey.Limit{Rate: math.MaxInt, Burst: math.MaxInt, Period: math.MaxInt64}, RetryAfter: -1},
 	} {
-		limiter := limiterFunc(func(string, httpkey.Limit, int) (httpkey.Result, error) { return result, nil })
+		limiter := limiterFunc(func(context.Context, *httpkey.Charge) (httpkey.Result, error) { return result, nil })
 		guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{IETFHeaders: true})
 		key, _ := issue(t, guard, httpkey.Token{})
-		h := get(guard.Handler(ok), key).Header()
+		h := httpkeytest.Get(guard.Handler(ok), key).Header()
 		if got := h.Get("X-RateLimit-Remaining"); got == "" || got[0] == '-' {
 			t.Errorf("%+v: Remaining %q", result, got)
 		}
@@ -107,95 +124,6 @@ func TestNonsenseResultsAreContained(t *testing.T) {
 		}
 		if got := h.Get("Retry-After"); !result.Allowed && (got == "" || got[0] == '-' || got[0] == '0') {
 			t.Errorf("%+v: Retry-After %q", result, got)
-		}
-	}
-}
-
-// The decision about limit, cost and bucket of a request.
-func TestLimitCostAndBucket(t *testing.T) {
-	t.Parallel()
-	type ask struct {
-		key   string
-		limit httpkey.Limit
-		n     int
-	}
-	own := httpkey.PerHour(5)
-	plan := httpkey.PerSecond(9)
-	for _, tt := range []struct {
-		name  string
-		opts  httpkey.Options
-		token httpkey.Token
-		want  ask
-	}{
-		{"defaults", httpkey.Options{}, httpkey.Token{ID: "t"}, ask{"t", httpkey.PerMinute(60), 1}},
-		{"service token", httpkey.Options{}, httpkey.Token{ID: "t", Kind: httpkey.ServiceToken}, ask{"t", httpkey.PerMinute(300), 1}},
-		{"limit of the kind", httpkey.Options{APIKeyLimit: own}, httpkey.Token{ID: "t"}, ask{"t", own, 1}},
-		{"limit of the other kind", httpkey.Options{ServiceTokenLimit: own}, httpkey.Token{ID: "t"}, ask{"t", httpkey.PerMinute(60), 1}},
-		{"limit of the token", httpkey.Options{APIKeyLimit: httpkey.PerHour(1)}, httpkey.Token{ID: "t", Limit: own}, ask{"t", own, 1}},
-		{"limit of a service token of its own", httpkey.Options{}, httpkey.Token{ID: "t", Kind: httpkey.ServiceToken, Limit: own}, ask{"t", own, 1}},
-		{"limit of the request", httpkey.Options{Limit: func(r *http.Request, t httpkey.Token) httpkey.Limit {
-			if r.Method == http.MethodGet && t.User == "u" {
-				return plan
-			}
-			return httpkey.Limit{}
-		}}, httpkey.Token{ID: "t", User: "u", Limit: own}, ask{"t", plan, 1}},
-		{"limit of the request left open", httpkey.Options{Limit: func(*http.Request, httpkey.Token) httpkey.Limit {
-			return httpkey.Limit{}
-		}}, httpkey.Token{ID: "t", Limit: own}, ask{"t", own, 1}},
-		{"cost", httpkey.Options{Cost: func(*http.Request, httpkey.Token) int { return 7 }}, httpkey.Token{ID: "t"}, ask{"t", httpkey.PerMinute(60), 7}},
-		{"bucket of the user", httpkey.Options{Bucket: httpkey.PerUser}, httpkey.Token{ID: "t", User: "u"}, ask{"user:u", httpkey.PerMinute(60), 1}},
-		{"bucket of no user", httpkey.Options{Bucket: httpkey.PerUser}, httpkey.Token{ID: "t"}, ask{"t", httpkey.PerMinute(60), 1}},
-		{"bucket of the workspace", httpkey.Options{Bucket: httpkey.PerWorkspace}, httpkey.Token{ID: "t", Workspace: "w"}, ask{"workspace:w", httpkey.PerMinute(60), 1}},
-		{"bucket of no workspace", httpkey.Options{Bucket: httpkey.PerWorkspace}, httpkey.Token{ID: "t", User: "u"}, ask{"t", httpkey.PerMinute(60), 1}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			var got ask
-			guard := httpkey.New(memstore.New(), limiterFunc(func(key string, limit httpkey.Limit, n int) (httpkey.Result, error) {
-				got = ask{key, limit, n}
-				return httpkey.Result{Allowed: true}, nil
-			}), &tt.opts)
-			key, _ := issue(t, guard, tt.token)
-			get(guard.Handler(ok), key)
-			if got != tt.want {
-				t.Errorf("the limiter was asked %+v, want %+v", got, tt.want)
-			}
-		})
-	}
-}
-
-// A limit or a cost that cannot be applied must not become "no limit".
-func TestInvalidLimitsNeverAllow(t *testing.T) {
-	t.Parallel()
-	for name, opts := range map[string]httpkey.Options{
-		"negative rate": {Limit: func(*http.Request, httpkey.Token) httpkey.Limit { return httpkey.Limit{Rate: -1, Period: time.Second} }},
-		"no rate":       {Limit: func(*http.Request, httpkey.Token) httpkey.Limit { return httpkey.Limit{Period: time.Hour} }},
-		"no period":     {Limit: func(*http.Request, httpkey.Token) httpkey.Limit { return httpkey.Limit{Rate: 5} }},
-		"negative cost": {Cost: func(*http.Request, httpkey.Token) int { return -1 }},
-		"cost above it": {Cost: func(*http.Request, httpkey.Token) int { return 61 }},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			guard := newGuard(&opts)
-			key, _ := issue(t, guard, httpkey.Token{})
-			for range 3 {
-				if w := get(guard.Handler(ok), key); w.Code != http.StatusServiceUnavailable {
-					t.Errorf("status %d, want 503", w.Code)
-				}
-			}
-		})
-	}
-}
-
-func TestSharedBucket(t *testing.T) {
-	t.Parallel()
-	guard := newGuard(&httpkey.Options{Bucket: httpkey.PerUser})
-	first, _ := issue(t, guard, httpkey.Token{User: "ann"})
-	second, _ := issue(t, guard, httpkey.Token{User: "ann"})
-	other, _ := issue(t, guard, httpkey.Token{User: "bob"})
-	for i, step := range []struct{ key, remaining string }{{first, "59"}, {second, "58"}, {other, "59"}, {first, "57"}} {
-		if got := get(guard.Handler(ok), step.key).Header().Get("X-RateLimit-Remaining"); got != step.remaining {
-			t.Errorf("request %d: Remaining %s, want %s", i+1, got, step.remaining)
 		}
 	}
 }

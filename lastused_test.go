@@ -18,40 +18,57 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
+
+// touching is a store with a Touch of its own.
+type touching struct {
+	*memstore.Store
+	touch func(context.Context, map[string]time.Time) error
+}
+
+func (s *touching) Touch(ctx context.Context, used map[string]time.Time) error {
+	return s.touch(ctx, used)
+}
+
+// newTouching returns one, and a store that counts its calls.
+func newTouching() (*touching, *httpkeytest.Store) {
+	tokens := &touching{Store: memstore.New()}
+	return tokens, httpkeytest.NewStore(tokens)
+}
 
 // 100 tokens under 20,000 requests: each is written at most once per interval,
 // and in the end the time of its last request is in the store.
 func TestLastUsedIsCoalesced(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		const tokens, requests, interval = 100, 20_000, time.Second
-		store := newSpyStore()
+		const users, requests, interval = 100, 20_000, time.Second
+		tokens, store := newTouching()
 		writes := make(map[string][]time.Time) // token -> when it was written
-		store.touch = func(ctx context.Context, used map[string]time.Time) error {
+		tokens.touch = func(ctx context.Context, used map[string]time.Time) error {
 			for id := range used {
 				writes[id] = append(writes[id], time.Now())
 				if used[id].Location() != time.UTC {
 					t.Errorf("Touch got a time in %v", used[id].Location())
 				}
 			}
-			return store.Store.Touch(ctx, used)
+			return tokens.Store.Touch(ctx, used)
 		}
 		guard := httpkey.New(store, httpkey.Unlimited, nil)
 		handler := guard.Handler(ok)
-		keys, ids := make([]string, tokens), make([]string, tokens)
-		for n := range tokens {
+		keys, ids := make([]string, users), make([]string, users)
+		for n := range users {
 			key, token := issue(t, guard, httpkey.Token{})
 			keys[n], ids[n] = key, token.ID
 		}
 		random := rand.New(rand.NewPCG(3, 4))
 		last := make(map[string]time.Time)
 		for range requests {
-			n := random.IntN(tokens)
-			get(handler, keys[n])
+			n := random.IntN(users)
+			httpkeytest.Get(handler, keys[n])
 			last[ids[n]] = time.Now()
-			elapse(time.Duration(random.IntN(1000)) * time.Microsecond) // 10 s in all
+			httpkeytest.Elapse(time.Duration(random.IntN(1000)) * time.Microsecond) // 10 s in all
 		}
 		if err := guard.Close(t.Context()); err != nil {
 			t.Fatal(err)
@@ -65,10 +82,10 @@ func TestLastUsedIsCoalesced(t *testing.T) {
 				}
 			}
 		}
-		if most := tokens * 12; total > most || total < tokens {
+		if most := users * 12; total > most || total < users {
 			t.Errorf("%d writes for %d requests, want %d at most", total, requests, most)
 		}
-		t.Logf("%d requests: %d token writes in %d store calls", requests, total, store.count("Touch"))
+		t.Logf("%d requests: %d token writes in %d store calls", requests, total, store.Calls("Touch"))
 		for _, id := range ids {
 			got, err := store.Get(t.Context(), id)
 			if err != nil || !got.LastUsed.Equal(last[id].Truncate(time.Microsecond)) {
@@ -82,20 +99,20 @@ func TestThrottledRequestsMoveLastUsed(t *testing.T) {
 	t.Parallel()
 	for name, newStore := range map[string]func() httpkey.TokenStore{
 		"in place":   func() httpkey.TokenStore { return memstore.New() },
-		"by a write": func() httpkey.TokenStore { return newSpyStore() },
+		"by a write": func() httpkey.TokenStore { return httpkeytest.NewStore(memstore.New()) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store := newStore()
 				guard := httpkey.New(store, memstore.NewLimiter(), nil)
-				key, token := issue(t, guard, httpkey.Token{Limit: httpkey.PerHour(1)})
-				get(guard.Handler(ok), key)
-				elapse(10 * time.Second)
-				if w := get(guard.Handler(ok), key); w.Code != http.StatusTooManyRequests {
+				key, token := issue(t, guard, httpkey.Token{Limits: limits(httpkey.PerHour(1))})
+				httpkeytest.Get(guard.Handler(ok), key)
+				httpkeytest.Elapse(10 * time.Second)
+				if w := httpkeytest.Get(guard.Handler(ok), key); w.Code != http.StatusTooManyRequests {
 					t.Fatalf("status %d", w.Code)
 				}
 				throttled := time.Now()
-				elapse(time.Second)
+				httpkeytest.Elapse(time.Second)
 				synctest.Wait()
 				if got, _ := store.Get(t.Context(), token.ID); !got.LastUsed.Equal(throttled) {
 					t.Errorf("last_used is %v, the throttled request came at %v", got.LastUsed, throttled)
@@ -112,9 +129,10 @@ func TestUsesAreNotedInPlace(t *testing.T) {
 		store := memstore.New()
 		guard := httpkey.New(store, httpkey.Unlimited, nil)
 		key, token := issue(t, guard, httpkey.Token{})
-		for _, pause := range []time.Duration{0, time.Millisecond, 300 * time.Microsecond, 699 * time.Microsecond, time.Microsecond, time.Hour} {
-			elapse(pause)
-			get(guard.Handler(ok), key)
+		for _, pause := range []time.Duration{0, time.Millisecond, 300 * time.Microsecond, 699 * time.Microsecond,
+			time.Microsecond, time.Hour} {
+			httpkeytest.Elapse(pause)
+			httpkeytest.Get(guard.Handler(ok), key)
 			if got, _ := store.Get(t.Context(), token.ID); time.Since(got.LastUsed) >= time.Millisecond {
 				t.Errorf("%v after the one before, a request came at %v, but last_used is %v", pause, time.Now(), got.LastUsed)
 			}
@@ -124,17 +142,17 @@ func TestUsesAreNotedInPlace(t *testing.T) {
 
 func TestRefusedRequestsDoNotMoveLastUsed(t *testing.T) {
 	t.Parallel()
-	store := newSpyStore()
+	store := httpkeytest.NewStore(memstore.New())
 	guard := httpkey.New(store, memstore.NewLimiter(), nil)
 	key, token := issue(t, guard, httpkey.Token{})
-	if err := guard.Revoke(t.Context(), token.ID); err != nil {
+	if err := guard.Revoke(t.Context(), token.ID, ""); err != nil {
 		t.Fatal(err)
 	}
-	get(guard.Handler(ok), key)
+	httpkeytest.Get(guard.Handler(ok), key)
 	if err := guard.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if n := store.count("Touch"); n != 0 {
+	if n := store.Calls("Touch"); n != 0 {
 		t.Errorf("%d writes for a refused request", n)
 	}
 }
@@ -143,27 +161,22 @@ func TestRefusedRequestsDoNotMoveLastUsed(t *testing.T) {
 func TestFailedWritesAreRepeated(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := newSpyStore()
+		store := httpkeytest.NewStore(memstore.New())
 		var seen events
 		guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: &seen})
 		key, token := issue(t, guard, httpkey.Token{})
 		other, otherToken := issue(t, guard, httpkey.Token{})
-		store.failWith(func(method string, _ int) error {
-			if method == "Touch" {
-				return errors.New("down")
-			}
-			return nil
-		})
-		get(guard.Handler(ok), key)
+		store.Before(httpkeytest.Fail(errors.New("down"), "Touch"))
+		httpkeytest.Get(guard.Handler(ok), key)
 		first := time.Now()
 		for range 5 {
-			elapse(time.Second)
-			get(guard.Handler(ok), other)
+			httpkeytest.Elapse(time.Second)
+			httpkeytest.Get(guard.Handler(ok), other)
 		}
 		last := time.Now()
 		synctest.Wait()
-		if e := seen.last(t); store.count("Touch") < 4 {
-			t.Errorf("%d attempts, last event %+v", store.count("Touch"), e)
+		if e := seen.last(t); store.Calls("Touch") < 4 {
+			t.Errorf("%d attempts, last event %+v", store.Calls("Touch"), e)
 		}
 		failures := 0
 		for _, e := range seen.all {
@@ -171,11 +184,11 @@ func TestFailedWritesAreRepeated(t *testing.T) {
 				failures++
 			}
 		}
-		if failures != store.count("Touch") {
-			t.Errorf("%d failures observed of %d", failures, store.count("Touch"))
+		if failures != store.Calls("Touch") {
+			t.Errorf("%d failures observed of %d", failures, store.Calls("Touch"))
 		}
-		store.failWith(nil)
-		elapse(2 * time.Second)
+		store.Before(nil)
+		httpkeytest.Elapse(2 * time.Second)
 		synctest.Wait()
 		for id, want := range map[string]time.Time{token.ID: first, otherToken.ID: last} {
 			if got, _ := store.Get(t.Context(), id); !got.LastUsed.Equal(want) {
@@ -189,21 +202,21 @@ func TestFailedWritesAreRepeated(t *testing.T) {
 func TestUsesDuringAFlushAreWritten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := newSpyStore()
-		store.touch = func(ctx context.Context, used map[string]time.Time) error {
-			elapse(100 * time.Millisecond)
-			return store.Store.Touch(ctx, used)
+		tokens, store := newTouching()
+		tokens.touch = func(ctx context.Context, used map[string]time.Time) error {
+			httpkeytest.Elapse(100 * time.Millisecond)
+			return tokens.Store.Touch(ctx, used)
 		}
 		guard := httpkey.New(store, httpkey.Unlimited, nil)
 		key, token := issue(t, guard, httpkey.Token{})
-		get(guard.Handler(ok), key)
-		elapse(1050 * time.Millisecond)
-		get(guard.Handler(ok), key)
+		httpkeytest.Get(guard.Handler(ok), key)
+		httpkeytest.Elapse(1050 * time.Millisecond)
+		httpkeytest.Get(guard.Handler(ok), key)
 		last := time.Now()
-		elapse(2 * time.Second)
+		httpkeytest.Elapse(2 * time.Second)
 		synctest.Wait()
-		if got, _ := store.Get(t.Context(), token.ID); !got.LastUsed.Equal(last) || store.count("Touch") != 2 {
-			t.Errorf("last_used is %v after %d writes, want %v", got.LastUsed, store.count("Touch"), last)
+		if got, _ := store.Get(t.Context(), token.ID); !got.LastUsed.Equal(last) || store.Calls("Touch") != 2 {
+			t.Errorf("last_used is %v after %d writes, want %v", got.LastUsed, store.Calls("Touch"), last)
 		}
 	})
 }
@@ -212,16 +225,16 @@ func TestUsesDuringAFlushAreWritten(t *testing.T) {
 func TestCloseBeforeUse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := newSpyStore()
+		store := httpkeytest.NewStore(memstore.New())
 		guard := httpkey.New(store, httpkey.Unlimited, nil)
 		if err := guard.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		key, _ := issue(t, guard, httpkey.Token{})
-		get(guard.Handler(ok), key)
-		elapse(time.Minute)
+		httpkeytest.Get(guard.Handler(ok), key)
+		httpkeytest.Elapse(time.Minute)
 		synctest.Wait()
-		if n := store.count("Touch"); n != 0 {
+		if n := store.Calls("Touch"); n != 0 {
 			t.Errorf("%d writes in the background", n)
 		}
 	})
@@ -234,9 +247,9 @@ func TestHangingTouchDelaysNoRequest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				store := newSpyStore()
+				tokens, store := newTouching()
 				release := make(chan struct{})
-				store.touch = func(ctx context.Context, _ map[string]time.Time) error {
+				tokens.touch = func(ctx context.Context, _ map[string]time.Time) error {
 					if heedsContext {
 						<-ctx.Done()
 						return ctx.Err()
@@ -248,11 +261,11 @@ func TestHangingTouchDelaysNoRequest(t *testing.T) {
 				key, _ := issue(t, guard, httpkey.Token{})
 				for range 100 {
 					asked := time.Now()
-					get(guard.Handler(ok), key)
-					if took := time.Since(asked); took != 0 { // in the bubble, time passes only where somebody waits
+					httpkeytest.Get(guard.Handler(ok), key)
+					if took := time.Since(asked); took != 0 { // in the bubble, time passes only while all goroutines wait
 						t.Fatalf("a request waited %v", took)
 					}
-					elapse(300 * time.Millisecond)
+					httpkeytest.Elapse(300 * time.Millisecond)
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
@@ -288,11 +301,11 @@ func TestPendingUsesAreBounded(t *testing.T) {
 				}
 				before := heap()
 				use(0, 5*room/4)
-				elapse(1500 * time.Millisecond) // the first flush fails, or hangs
+				httpkeytest.Elapse(1500 * time.Millisecond) // the first flush fails, or hangs
 				use(5*room/4, 5*room/2)
 				full := heap()
 				use(5*room/2, 11*room/4)
-				elapse(time.Millisecond)
+				httpkeytest.Elapse(time.Millisecond)
 				if grown := heap() - full; grown > 1<<20 {
 					t.Errorf("beyond the bound, the heap grew by %d KB more", grown>>10)
 				}
@@ -304,9 +317,10 @@ func TestPendingUsesAreBounded(t *testing.T) {
 				synctest.Wait()
 				use(0, 1) // known, and so not too much
 				again := time.Now()
-				for _, lost := range []bool{true, false} { // what was lost is told once
+				for _, lost := range []bool{true, false} { // a loss is reported once
 					err := guard.Close(t.Context())
-					if err == nil || !strings.Contains(err.Error(), "tokens is not written") || strings.Contains(err.Error(), " 0 uses are lost") == lost {
+					if err == nil || !strings.Contains(err.Error(), "tokens is not written") ||
+						strings.Contains(err.Error(), " 0 uses are lost") == lost {
 						t.Errorf("Close returned %v", err)
 					}
 				}
@@ -362,13 +376,13 @@ func TestCloseStopsTheBackground(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		elapse(1500 * time.Millisecond) // the first of twenty batches is being written
+		httpkeytest.Elapse(1500 * time.Millisecond) // the first of twenty batches is being written
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := guard.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Close returned %v", err)
 		}
-		elapse(time.Hour)
+		httpkeytest.Elapse(time.Hour)
 		if n := store.batches.Load(); n != 1 {
 			t.Errorf("%d batches were written, want the one that was under way", n)
 		}
@@ -378,7 +392,7 @@ func TestCloseStopsTheBackground(t *testing.T) {
 	})
 }
 
-// slowToken takes four seconds for a batch, whatever its context.
+// slowToken takes four seconds for a batch, and ignores its context.
 type slowToken struct {
 	everyToken
 	batches atomic.Int64
@@ -386,7 +400,7 @@ type slowToken struct {
 
 func (s *slowToken) Touch(context.Context, map[string]time.Time) error {
 	s.batches.Add(1)
-	elapse(4 * time.Second)
+	httpkeytest.Elapse(4 * time.Second)
 	return nil
 }
 
@@ -402,33 +416,33 @@ func heap() int {
 func TestCloseFlushesAndIsIdempotent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := newSpyStore()
+		store := httpkeytest.NewStore(memstore.New())
 		guard := httpkey.New(store, memstore.NewLimiter(), nil)
 		key, token := issue(t, guard, httpkey.Token{})
-		if err := guard.Close(t.Context()); err != nil || store.count("Touch") != 0 {
-			t.Errorf("closing an idle guard: %v, %d writes", err, store.count("Touch"))
+		if err := guard.Close(t.Context()); err != nil || store.Calls("Touch") != 0 {
+			t.Errorf("closing an idle guard: %v, %d writes", err, store.Calls("Touch"))
 		}
-		get(guard.Handler(ok), key)
+		httpkeytest.Get(guard.Handler(ok), key)
 		used := time.Now()
 		for range 3 {
 			if err := guard.Close(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if got, _ := store.Get(t.Context(), token.ID); !got.LastUsed.Equal(used) || store.count("Touch") != 1 {
-			t.Errorf("last_used is %v after %d writes, want %v after 1", got.LastUsed, store.count("Touch"), used)
+		if got, _ := store.Get(t.Context(), token.ID); !got.LastUsed.Equal(used) || store.Calls("Touch") != 1 {
+			t.Errorf("last_used is %v after %d writes, want %v after 1", got.LastUsed, store.Calls("Touch"), used)
 		}
-		elapse(10 * time.Second)
-		if w := get(guard.Handler(ok), key); w.Code != http.StatusOK {
+		httpkeytest.Elapse(10 * time.Second)
+		if w := httpkeytest.Get(guard.Handler(ok), key); w.Code != http.StatusOK {
 			t.Errorf("after Close, a request got %d", w.Code)
 		}
-		elapse(10 * time.Second)
+		httpkeytest.Elapse(10 * time.Second)
 		synctest.Wait()
-		if n := store.count("Touch"); n != 1 {
+		if n := store.Calls("Touch"); n != 1 {
 			t.Errorf("after Close, the background wrote: %d writes", n)
 		}
-		if err := guard.Close(t.Context()); err != nil || store.count("Touch") != 2 {
-			t.Errorf("closing again: %v, %d writes", err, store.count("Touch"))
+		if err := guard.Close(t.Context()); err != nil || store.Calls("Touch") != 2 {
+			t.Errorf("closing again: %v, %d writes", err, store.Calls("Touch"))
 		}
 	})
 }
@@ -438,7 +452,7 @@ func TestCloseFlushesAndIsIdempotent(t *testing.T) {
 func TestCloseWithRequestsInFlight(t *testing.T) {
 	t.Parallel()
 	for round := range 20 {
-		store := newSpyStore()
+		store := httpkeytest.NewStore(memstore.New())
 		guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{LastUsedInterval: time.Microsecond})
 		var keys, ids []string
 		for range 20 {
@@ -459,7 +473,7 @@ func TestCloseWithRequestsInFlight(t *testing.T) {
 					default:
 					}
 					asked := time.Now()
-					get(handler, keys[n%len(keys)])
+					httpkeytest.Get(handler, keys[n%len(keys)])
 					mu.Lock()
 					if asked.After(answered[ids[n%len(ids)]]) {
 						answered[ids[n%len(ids)]] = asked
@@ -493,15 +507,15 @@ func TestCloseWithRequestsInFlight(t *testing.T) {
 	}
 }
 
-// last_used in the store never moves backwards, whatever overtakes what.
+// last_used in the store never moves backwards, in any order of uses and writes.
 func TestLastUsedNeverMovesBackwards(t *testing.T) {
 	t.Parallel()
-	store := newSpyStore()
+	tokens, store := newTouching()
 	var latest time.Time
-	store.touch = func(ctx context.Context, used map[string]time.Time) error {
-		err := store.Store.Touch(ctx, used)
+	tokens.touch = func(ctx context.Context, used map[string]time.Time) error {
+		err := tokens.Store.Touch(ctx, used)
 		for id := range used {
-			got, _ := store.Store.Get(ctx, id)
+			got, _ := tokens.Get(ctx, id)
 			if got.LastUsed.Before(latest) {
 				t.Errorf("it was moved back by %v", latest.Sub(got.LastUsed))
 			}
@@ -518,7 +532,7 @@ func TestLastUsedNeverMovesBackwards(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 500 {
-				get(guard.Handler(ok), key)
+				httpkeytest.Get(guard.Handler(ok), key)
 			}
 		})
 	}
@@ -530,8 +544,9 @@ func TestLastUsedNeverMovesBackwards(t *testing.T) {
 // A Guard passes at most 1,000 at a time.
 func TestBatchesAreBounded(t *testing.T) {
 	t.Parallel()
-	most, store := 0, newSpyStore()
-	store.touch = func(_ context.Context, used map[string]time.Time) error {
+	most := 0
+	tokens, store := newTouching()
+	tokens.touch = func(_ context.Context, used map[string]time.Time) error {
 		most = max(most, len(used))
 		return nil
 	}
@@ -542,8 +557,8 @@ func TestBatchesAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := guard.Close(t.Context()); err != nil || most != 1000 || store.count("Touch") != 2 {
-		t.Errorf("%d writes of up to %d tokens (%v)", store.count("Touch"), most, err)
+	if err := guard.Close(t.Context()); err != nil || most != 1000 || store.Calls("Touch") != 2 {
+		t.Errorf("%d writes of up to %d tokens (%v)", store.Calls("Touch"), most, err)
 	}
 }
 
@@ -562,7 +577,7 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 		for range 50 {
 			guard := newGuard(nil)
 			key, _ := issue(t, guard, httpkey.Token{})
-			get(guard.Handler(ok), key)
+			httpkeytest.Get(guard.Handler(ok), key)
 			if err := guard.Close(t.Context()); err != nil {
 				t.Fatal(err)
 			}

@@ -20,6 +20,7 @@ import (
 	"testing"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
 
@@ -53,14 +54,15 @@ func assertNoTraces(t *testing.T, where, text string, secret string, digest http
 	}
 }
 
-// redactedJSON keeps out of JSON what is there to be seen in it.
+// redactedJSON removes the values that JSON may show.
 type redactedJSON struct {
 	Created *httpkey.Created `json:"-" xml:"-"`
 }
 
 // verbs are all but %p, and %w outside of Errorf's errors: fmt asks no value how it
 // wants to be shown by these.
-var verbs = []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%o", "%b", "%c", "%U", "%t", "%T", "%10.3v", "%z"}
+var verbs = []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%o", "%b", "%c", "%U", "%t", "%T",
+	"%10.3v", "%z"}
 
 // Nothing that holds a secret, a digest or a pepper shows it, however it is printed.
 func TestNothingPrintsSecrets(t *testing.T) {
@@ -69,15 +71,22 @@ func TestNothingPrintsSecrets(t *testing.T) {
 	store := memstore.New()
 	opts := &httpkey.Options{Pepper: pepper, PreviousPeppers: []httpkey.Secret{pepper + "-previous"}}
 	guard := httpkey.New(store, memstore.NewLimiter(), opts)
-	secret, token, err := guard.Issue(t.Context(), httpkey.Token{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	created := httpkeytest.Issue(t, guard, httpkey.Token{})
+	secret, token := created.Secret, created.Token
 	if token.Digest == (httpkey.Digest{}) {
 		t.Fatal("the token has no digest to be found")
 	}
+	admission, err := guard.Admit(t.Context(), secret.Reveal(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var inside context.Context
-	get(guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { inside = r.Context() })), secret.Reveal())
+	httpkeytest.Get(guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter,
+		r *http.Request) {
+		inside = r.Context()
+	})), secret.Reveal())
+
+	request := httpkeytest.Request(http.MethodGet, "/", secret.Reveal()) // whose header is the observer's not to show
 
 	type holder struct {
 		Secret httpkey.Secret
@@ -96,14 +105,19 @@ func TestNothingPrintsSecrets(t *testing.T) {
 		"Token":       token,
 		"*Token":      &token,
 		"[]Token":     []httpkey.Token{token},
-		"Created":     httpkey.Created{Token: token, Secret: secret},
-		"struct":      holder{secret, token.Digest, &token, token, &holder{Any: opts, Nested: redactedJSON{&httpkey.Created{Token: token, Secret: secret}}}},
-		"Options":     opts,
-		"Guard":       guard,
-		"Store":       store,
-		"context":     inside,
-		"Event":       httpkey.Event{Token: token},
-		"Entry":       httpkey.NewEntry(token),
+		"Created":     created,
+		"*Created":    &created,
+		"Admission":   admission,
+		"*Admission":  *admission,
+		"struct": holder{secret, token.Digest, &token, token,
+			&holder{Any: opts, Nested: redactedJSON{&httpkey.Created{Token: token, Secret: secret}}}},
+		"Options":      opts,
+		"Guard":        guard,
+		"Store":        store,
+		"context":      inside,
+		"test context": httpkey.NewContext(t.Context(), token),
+		"Event":        httpkey.Event{Token: token, Request: request},
+		"*Event":       &httpkey.Event{Token: token, Request: request},
 	} {
 		show := func(how, text string) {
 			t.Helper()
@@ -125,7 +139,7 @@ func TestNothingPrintsSecrets(t *testing.T) {
 			slog.New(handler(&buf)).Info("message", "value", value, slog.Group("group", "value", value))
 			show(how, buf.String())
 		}
-		if _, creating := value.(httpkey.Created); creating {
+		if name == "Created" || name == "*Created" {
 			continue // the one JSON that is to show it
 		}
 		if _, isMap := value.(map[httpkey.Digest]int); !isMap {
@@ -140,11 +154,9 @@ func TestNothingPrintsSecrets(t *testing.T) {
 func TestOnlyTheCreatingAnswerHasTheSecret(t *testing.T) {
 	t.Parallel()
 	guard := newGuard(nil)
-	secret, token, err := guard.Issue(t.Context(), httpkey.Token{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := json.Marshal(httpkey.Created{Token: token, Secret: secret})
+	created := httpkeytest.Issue(t, guard, httpkey.Token{})
+	secret, token := created.Secret, created.Token
+	text, err := json.Marshal(created)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,14 +177,11 @@ func TestOnlyTheCreatingAnswerHasTheSecret(t *testing.T) {
 func TestRequestsLeaveNoTraces(t *testing.T) {
 	var output lockedBuffer
 	handler := slog.NewTextHandler(&output, &slog.HandlerOptions{Level: slog.LevelDebug})
-	store := newSpyStore()
+	store := httpkeytest.NewStore(memstore.New())
 	var seen events
 	both := observers{httpkey.SlogObserver(slog.New(handler)), &seen}
 	guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: both})
-	secret, token, err := guard.Issue(t.Context(), httpkey.Token{User: "u-1", Limit: httpkey.PerMinute(4)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	key, token := issue(t, guard, httpkey.Token{User: "u-1", Limits: limits(httpkey.PerMinute(4))})
 	var dump []byte
 	server := httptest.NewUnstartedServer(guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -199,19 +208,18 @@ func TestRequestsLeaveNoTraces(t *testing.T) {
 		_ = response.Write(&output)
 		_ = response.Body.Close()
 	}
-	key := secret.Reveal()
 	send("/dump", key)
 	send("/panic", key)
 	send("/", key)
 	send("/", key)
 	send("/", key) // throttled
 	send("/", key+"x")
-	store.failWith(func(string, int) error { return errors.New("down") })
+	store.Before(httpkeytest.Fail(errors.New("down")))
 	send("/", key)
-	_, err = guard.Verify(t.Context(), key)
+	_, err := guard.Verify(t.Context(), key)
 	fmt.Fprintf(&output, "%v %+v %#v\n", err, err, err)
-	store.failWith(nil)
-	if err := guard.Revoke(t.Context(), token.ID); err != nil {
+	store.Before(nil)
+	if err := guard.Revoke(t.Context(), token.ID, ""); err != nil {
 		t.Fatal(err)
 	}
 	_, err = guard.Verify(t.Context(), key)
@@ -219,7 +227,8 @@ func TestRequestsLeaveNoTraces(t *testing.T) {
 	server.Close()
 	_ = guard.Close(t.Context())
 
-	for _, want := range []string{"panic serving", "429 Too Many", "reason=inactive", "reason=store", "token=" + token.ID} {
+	for _, want := range []string{"panic serving", "429 Too Many", "reason=inactive", "reason=store",
+		"token=" + token.ID} {
 		if !strings.Contains(output.String(), want) {
 			t.Errorf("the way that prints %q was not taken:\n%s", want, output.String())
 		}
@@ -234,6 +243,34 @@ func TestRequestsLeaveNoTraces(t *testing.T) {
 			t.Errorf("a %s event has a digest", e.Type)
 		}
 		assertNoTraces(t, "an event", fmt.Sprintf("%#v", e), key, token.Digest)
+	}
+}
+
+// An event has the request, key and all; the observer of slog writes nothing of it.
+func TestSlogObserverDoesNotLogTheRequest(t *testing.T) {
+	t.Parallel()
+	_, key := httpkeytest.New(t, nil)
+	request := httpkeytest.Request(http.MethodGet, "/?api_key="+key, key)
+	for name, handler := range map[string]func(io.Writer, *slog.HandlerOptions) slog.Handler{
+		"text": func(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewTextHandler(w, o) },
+		"JSON": func(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewJSONHandler(w, o) },
+	} {
+		var buf bytes.Buffer
+		observer := httpkey.SlogObserver(slog.New(handler(&buf, &slog.HandlerOptions{Level: slog.LevelDebug})))
+		types := []httpkey.EventType{
+			httpkey.EventAdmitted, httpkey.EventRefused, httpkey.EventIssued, httpkey.EventRotated,
+			httpkey.EventRevoked, httpkey.EventLimiterDown, httpkey.EventLimiterUp, httpkey.EventFlushFailed,
+		}
+		for _, event := range types {
+			observer.Observe(t.Context(), &httpkey.Event{Type: event, Reason: httpkey.ReasonScope,
+				Token: httpkey.Token{ID: "t-1"}, Request: request, Err: errDown})
+		}
+		if lines := strings.Count(buf.String(), "\n"); lines != len(types) {
+			t.Errorf("%s: %d lines of %d events", name, lines, len(types))
+		}
+		if strings.Contains(buf.String(), key[5:32]) {
+			t.Errorf("%s: the log shows the key: %s", name, buf.String())
+		}
 	}
 }
 
@@ -258,13 +295,14 @@ func (b *lockedBuffer) String() string {
 // A handler of logs that looks at the kind of a value sees a plain string.
 func TestSecretIsResolvedForLogs(t *testing.T) {
 	t.Parallel()
-	if value := slog.AnyValue(httpkey.Secret("hunter2")).Resolve(); value.Kind() != slog.KindString || value.String() != "[REDACTED]" {
+	if value := slog.AnyValue(httpkey.Secret("hunter2")).Resolve(); value.Kind() != slog.KindString ||
+		value.String() != "[REDACTED]" {
 		t.Errorf("resolved to %v", value)
 	}
 }
 
-// Who copies a Guard into an unexported field, which no method protects, does
-// not find the pepper there.
+// A Guard that is copied into an unexported field, which no method protects, does
+// not show the pepper there.
 func TestGuardDoesNotKeepThePepper(t *testing.T) {
 	t.Parallel()
 	pepper := httpkey.Secret(strings.Repeat("pepper", 6))
@@ -291,7 +329,7 @@ func TestPanicDoesNotPrintSecrets(t *testing.T) {
 // observers tells several.
 type observers []httpkey.Observer
 
-func (all observers) Observe(ctx context.Context, e httpkey.Event) {
+func (all observers) Observe(ctx context.Context, e *httpkey.Event) {
 	for _, o := range all {
 		o.Observe(ctx, e)
 	}
@@ -302,17 +340,15 @@ func TestStoreAndLimiterNeverSeeTheSecret(t *testing.T) {
 	t.Parallel()
 	var bucket string
 	store := memstore.New()
-	guard := httpkey.New(store, limiterFunc(func(key string, _ httpkey.Limit, _ int) (httpkey.Result, error) {
-		bucket = key
+	guard := httpkey.New(store, limiterFunc(func(_ context.Context, c *httpkey.Charge) (httpkey.Result, error) {
+		bucket = c.Bucket
 		return httpkey.Result{Allowed: true}, nil
 	}), nil)
-	secret, token, err := guard.Issue(t.Context(), httpkey.Token{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	get(guard.Handler(ok), secret.Reveal())
-	if bucket != token.ID {
-		t.Errorf("the limiter's key is %q, want the token's ID", bucket)
+	created := httpkeytest.Issue(t, guard, httpkey.Token{})
+	secret, token := created.Secret, created.Token
+	httpkeytest.Get(guard.Handler(ok), secret.Reveal())
+	if bucket != "token:"+token.ID {
+		t.Errorf("the limiter's bucket is %q, want that of the token's ID", bucket)
 	}
 	kept, err := store.Get(t.Context(), token.ID)
 	if err != nil {

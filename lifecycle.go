@@ -1,155 +1,269 @@
 package httpkey
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
 	"time"
+
+	"github.com/httpkey/httpkey/internal/name"
 )
 
-// ErrInactive says that a token is revoked or expired, so that it cannot be
-// rotated: issue a new one.
+// ErrInactive says that a token is revoked or expired. It can neither be rotated nor be
+// made valid again: issue a new one.
 var ErrInactive = errors.New("httpkey: the token is revoked or expired")
 
-// Issue creates a token with the properties of t and returns its secret, which
-// nobody can show again, and the token as it is stored.
+// Issue creates a token with the properties of t and returns the stored token with its
+// secret. The secret cannot be recovered later.
 //
-// An empty ID is filled with a new one, and an empty Kind means APIKey. Digest,
-// Hint, IsActive, LastUsed, CreatedAt and RotatedFrom are Issue's to set; what t
-// has there is not used. ExpiredAt must be zero or in the future. Errors wrap
-// [ErrInvalidToken], which names the field, [ErrConflict], or the store's.
-func (g *Guard) Issue(ctx context.Context, t Token) (Secret, Token, error) {
-	t.CreatedAt, t.RotatedFrom = time.Time{}, ""
-	secret := g.format.generate(t.Kind)
-	t, err := g.create(ctx, secret, t, EventIssued)
+// An empty ID gets a new one, and an empty Kind means APIKey. Issue sets Digest, Hint,
+// IsActive, LastUsed, CreatedAt and the fields of rotation and revocation itself.
+// ExpiredAt must be zero or in the future. An error comes without a secret. It wraps
+// [ErrInvalidToken] and names the field, or wraps [ErrConflict] or the store's error.
+func (g *Guard) Issue(ctx context.Context, t Token) (Created, error) {
+	t.IsActive, t.CreatedAt, t.LastUsed, t.RotatedFrom, t.rest = true, time.Time{}, time.Time{}, "", rest{}
+	secret := g.newSecret(t.Kind)
+	t, err := g.create(ctx, secret, t)
 	if err != nil {
-		return "", Token{}, fmt.Errorf("httpkey: issue: %w", err)
+		return Created{}, fmt.Errorf("httpkey: issue: %w", err)
 	}
-	return secret, t, nil
+	g.observe(ctx, &Event{Type: EventIssued, Token: t})
+	return Created{Token: t, Secret: secret}, nil
 }
 
+func (g *Guard) newSecret(kind Kind) Secret { return Secret(g.format.Generate(kind == ServiceToken)) }
+
 // Import stores a token for a secret that was issued elsewhere, so that its
-// holder need not change it. [Options.ImportedMinLength] must allow its shape,
-// unless that is our own. The rest is as with [Guard.Issue], but that CreatedAt
-// is kept if it is set.
+// holder need not change it. [Options.ImportedMinLength] must allow the secret's shape,
+// unless Issue makes secrets of that shape. Import keeps t's IsActive, LastUsed and
+// CreatedAt: set IsActive for a key that is to work. Otherwise it behaves as [Guard.Issue].
 //
-// Where only the SHA-256 of the keys is known, create tokens with that as
-// their Digest in the store; with a pepper, put an empty one among
-// [Options.PreviousPeppers].
+// If only the SHA-256 of a key is known, create a token with that Digest in the
+// store. If there is a pepper, add an empty one to [Options.PreviousPeppers].
 func (g *Guard) Import(ctx context.Context, secret Secret, t Token) (Token, error) {
-	if !g.format.accepts(secret.Reveal()) {
-		return Token{}, fmt.Errorf("httpkey: import: %w: Options.ImportedMinLength does not allow a secret of this shape", ErrInvalidToken)
+	if !g.format.Accepts(secret.Reveal()) {
+		return Token{}, fmt.Errorf("httpkey: import: %w: Options.ImportedMinLength does not allow a secret of this shape",
+			ErrInvalidToken)
 	}
-	t.RotatedFrom = ""
-	t, err := g.create(ctx, secret, t, EventIssued)
+	t.RotatedFrom, t.rest = "", rest{}
+	t, err := g.create(ctx, secret, t)
 	if err != nil {
 		return Token{}, fmt.Errorf("httpkey: import: %w", err)
 	}
+	g.observe(ctx, &Event{Type: EventIssued, Token: t})
 	return t, nil
 }
 
-// Rotate creates a successor of the token of this ID and lets the old key live
-// for the grace period, 0 for not at all, but never beyond its own expiry. The
-// successor has the same kind, label, description, user, workspace, scopes,
-// limit and expiry, and the old ID as RotatedFrom.
-//
-// There is a valid key at every moment. If the successor is stored and then
-// the old key's end cannot be, Rotate returns the successor and its secret
-// together with the error: both keys are valid until you rotate or revoke
-// the old one. Rotating a key once more, after a lost answer, say, makes another
-// successor with the expiry that the first one got; if that was deleted, the
-// expiry is the end of the old key's grace.
-//
-// A store has no conditional Update, so that a change to the old token that
-// others make in the same instant, a revocation even, can be overwritten. Revoke
-// a key that has leaked, rather than rotating it.
-//
-// Errors wrap [ErrNotFound], [ErrInactive], [ErrInvalidToken] if the store has what no
-// Guard would put there, or the store's.
-func (g *Guard) Rotate(ctx context.Context, id string, grace time.Duration) (Secret, Token, error) {
-	if grace < 0 {
-		return "", Token{}, fmt.Errorf("httpkey: rotate: the grace is %v, it must not be negative", grace)
+// create stores t as the token of secret.
+func (g *Guard) create(ctx context.Context, secret Secret, t Token) (Token, error) {
+	now := time.Now()
+	if t.ID == "" {
+		t.ID = name.NewID(now)
 	}
-	old, err := g.store.Get(ctx, id)
-	if err == nil && (!old.IsActive || old.Expired(time.Now())) {
-		err = ErrInactive
+	if t.Kind == "" {
+		t.Kind = APIKey
 	}
-	if err != nil {
-		return "", Token{}, fmt.Errorf("httpkey: rotate: %w", err)
+	if t.CreatedAt.IsZero() {
+		t.CreatedAt = now
 	}
-	expiry, err := g.intendedExpiry(ctx, old)
-	if err == nil && (Token{ExpiredAt: expiry}).Expired(time.Now()) {
-		err = ErrInactive
+	t.RotatedTo, t.RevokedAt, t.RevokedFor = "", time.Time{}, ""
+	t.CreatedAt, t.ExpiredAt, t.LastUsed = stored(t.CreatedAt), stored(t.ExpiredAt), stored(t.LastUsed)
+	t.Digest = g.digesters[0](secret.Reveal())
+	t.Hint = secret.hint()
+	t = t.Clone()
+	if err := t.Validate(); err != nil {
+		return Token{}, err
 	}
-	if err != nil {
-		return "", Token{}, fmt.Errorf("httpkey: rotate: %w", err)
+	if t.Expired(now) {
+		return Token{}, fmt.Errorf("%w: ExpiredAt is %v, it must be in the future", ErrInvalidToken, t.ExpiredAt)
 	}
-	secret := g.format.generate(old.Kind)
-	successor, err := g.create(ctx, secret, Token{
-		Kind:        old.Kind,
-		Label:       old.Label,
-		Description: old.Description,
-		User:        old.User,
-		Workspace:   old.Workspace,
-		Scopes:      old.Scopes,
-		Limit:       old.Limit,
-		ExpiredAt:   expiry,
-		RotatedFrom: old.ID,
-	}, EventRotated)
-	if err != nil {
-		return "", Token{}, fmt.Errorf("httpkey: rotate: %w", err)
-	}
-	if err := g.retire(ctx, old.ID, time.Now().Add(grace)); err != nil {
-		return secret, successor, fmt.Errorf("httpkey: rotate: %s has its successor %s but is itself not ended: %w", old.ID, successor.ID, err)
-	}
-	return secret, successor, nil
+	return g.store.Create(ctx, t)
 }
 
-// Revoke makes the token of this ID inactive and keeps it for audit;
-// [TokenStore.Delete] removes one. Revoking twice is no error. Errors wrap
-// [ErrNotFound] or the store's.
-func (g *Guard) Revoke(ctx context.Context, id string) error {
-	t, err := g.store.Get(ctx, id)
+// Rotate creates a successor of the token with this ID. The old key stays valid for the
+// grace period, but never beyond its own expiry; a grace of 0 ends it at once. The
+// successor has the same kind, label, description, user, workspace, scopes, limits,
+// networks, metadata and expiry. It has the old ID as RotatedFrom, and pays from the same
+// bucket. The old token has the successor's ID as RotatedTo.
+//
+// An error comes without a secret, and says whether the old key's expiry has changed.
+// After an error, or a lost response, call Rotate again with the same ID, even if the
+// rotation has ended the old key. That creates another successor with the original expiry.
+//
+// Errors wrap [ErrNotFound], [ErrInactive], [ErrConflict] if another rotation of the token
+// came in between, [ErrInvalidToken] if the stored token is invalid, or the store's error.
+func (g *Guard) Rotate(ctx context.Context, id string, grace time.Duration) (Created, error) {
+	created, err := g.rotate(ctx, id, grace)
 	if err != nil {
-		return fmt.Errorf("httpkey: revoke: %w", err)
+		return Created{}, fmt.Errorf("httpkey: rotate: %w", err)
 	}
-	if !t.IsActive {
+	return created, nil
+}
+
+func (g *Guard) rotate(ctx context.Context, id string, grace time.Duration) (Created, error) {
+	if grace < 0 {
+		return Created{}, fmt.Errorf("the grace is %v, it must not be negative", grace)
+	}
+	old, err := g.store.Get(ctx, id)
+	if err != nil {
+		return Created{}, err
+	}
+	expiry, err := old.plannedExpiry()
+	if err != nil {
+		return Created{}, err
+	}
+	secret := g.newSecret(old.Kind)
+	successor, err := g.succeed(ctx, old, expiry, secret)
+	if err != nil {
+		return Created{}, fmt.Errorf("the old key is as it was: %w", err)
+	}
+	if err := g.retire(ctx, old, successor.ID, time.Now().Add(grace)); err != nil {
+		return Created{}, errors.Join(err, g.discard(ctx, successor.ID))
+	}
+	g.observe(ctx, &Event{Type: EventRotated, Token: successor})
+	return Created{Token: successor, Secret: secret}, nil
+}
+
+// plannedExpiry returns the expiry for a successor of t: the one that t had before a
+// rotation cut it short. The error is ErrInactive if t was revoked or that expiry is past.
+func (t Token) plannedExpiry() (time.Time, error) {
+	expiry := t.ExpiredAt
+	if t.rest.planned != nil {
+		expiry = *t.rest.planned
+	}
+	if !t.IsActive || (Token{ExpiredAt: expiry}).Expired(time.Now()) {
+		return time.Time{}, ErrInactive
+	}
+	return expiry, nil
+}
+
+// succeed stores a successor of old. After an error it checks whether the store has the
+// successor all the same: the answer may have been lost.
+func (g *Guard) succeed(ctx context.Context, old Token, expiry time.Time, secret Secret) (Token, error) {
+	next := old.Clone()
+	next.ID = name.NewID(time.Now())
+	next.CreatedAt, next.LastUsed, next.ExpiredAt = time.Time{}, time.Time{}, expiry
+	next.RotatedFrom = old.ID
+	next.rest = rest{payer: cmp.Or(old.rest.payer, old.ID), unknown: old.rest.unknown}
+	stored, err := g.create(ctx, secret, next)
+	if err == nil || errors.Is(err, ErrInvalidToken) {
+		return stored, err
+	}
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	if found, getErr := g.store.Get(ctx, next.ID); getErr == nil {
+		return found, nil
+	}
+	return Token{}, err
+}
+
+// retire makes old expire at a moment, unless it expires earlier, and names its successor.
+// It fails if old got another successor since it was read. After an error it checks whether
+// the store made the change all the same: the answer may have been lost.
+func (g *Guard) retire(ctx context.Context, old Token, successor string, at time.Time) error {
+	_, err := g.store.Update(ctx, old.ID, func(t *Token) error {
+		if !t.IsActive {
+			return ErrInactive
+		}
+		if t.RotatedTo != old.RotatedTo && t.RotatedTo != successor {
+			return fmt.Errorf("another rotation came first, to %s: %w", t.RotatedTo, ErrConflict)
+		}
+		if t.rest.planned == nil {
+			planned := stored(t.ExpiredAt)
+			t.rest.planned = &planned
+		}
+		if isLater(t.ExpiredAt, at) {
+			t.ExpiredAt = at
+		}
+		t.RotatedTo = successor
+		return nil
+	})
+	if err == nil || errors.Is(err, ErrNotFound) { // a deleted key has ended too
 		return nil
 	}
-	t.IsActive = false
-	if err := g.store.Update(ctx, t); err != nil {
-		return fmt.Errorf("httpkey: revoke: %w", err)
+	switch {
+	case errors.Is(err, ErrInactive):
+		return fmt.Errorf("the old key was revoked meanwhile: %w", err)
+	case errors.Is(err, ErrConflict):
+		return err
 	}
-	g.observe(ctx, Event{Type: EventRevoked, Token: t})
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	switch t, getErr := g.store.Get(ctx, old.ID); {
+	case getErr != nil:
+		return fmt.Errorf("it is not known whether the end of the old key has changed: %w", errors.Join(err, getErr))
+	case t.RotatedTo == successor:
+		return nil
+	}
+	return fmt.Errorf("the old key is as it was: %w", err)
+}
+
+// detached returns a context of a second for what is to be done also if ctx has ended: that is
+// why most rotations fail.
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+}
+
+// discard deletes a successor whose secret nobody will see.
+func (g *Guard) discard(ctx context.Context, id string) error {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	if err := g.store.Delete(ctx, id); err != nil {
+		return fmt.Errorf("its successor %s is left, without an owner: %w", id, err)
+	}
 	return nil
 }
 
-// Masked returns what may be shown of t's secret, by which people recognize it: the
-// beginning that all of its kind have, and its Hint, as in hk_k_…a1B2. Where
-// [Options.ImportedMinLength] lets in keys of other shapes, the beginning is not known
-// and left out.
+// Revoke makes the token with this ID inactive for good, and records the time and the
+// reason. The token stays for audit; [TokenStore.Delete] removes it. The reason is for
+// people, at most 255 characters; it may be empty. A second Revoke is no error and changes
+// nothing. Errors wrap [ErrNotFound], [ErrInvalidToken] or the store's error.
+func (g *Guard) Revoke(ctx context.Context, id, reason string) error {
+	revoked := false
+	t, err := g.store.Update(ctx, id, func(t *Token) error {
+		if revoked = t.IsActive; !revoked {
+			return errNothingToDo
+		}
+		t.IsActive, t.RevokedAt, t.RevokedFor = false, time.Now(), reason
+		return nil
+	})
+	switch {
+	case errors.Is(err, errNothingToDo):
+		return nil
+	case err != nil:
+		return fmt.Errorf("httpkey: revoke: %w", err)
+	}
+	g.observe(ctx, &Event{Type: EventRevoked, Token: t})
+	return nil
+}
+
+var errNothingToDo = errors.New("httpkey: the token is so already")
+
+// Masked returns the public part of t's secret, by which people recognize it: the
+// beginning that all keys of its kind share, and its Hint, as in hk_k_…a1B2. If
+// [Options.ImportedMinLength] admits keys of other shapes, Masked leaves the beginning out.
 func (g *Guard) Masked(t Token) string {
-	if g.format.importedMinLength > 0 {
+	if g.format.MinImported > 0 {
 		return "…" + t.Hint
 	}
-	return g.format.beginning(t.Kind) + "…" + t.Hint
+	return g.format.Beginning(t.Kind == ServiceToken) + "…" + t.Hint
 }
 
 // ninetyDays is the customary age at which a key is replaced, or given up if unused.
 const ninetyDays = 90 * 24 * time.Hour
 
-// Due yields the valid tokens among those that f selects that are at least
-// this old, newest first: they are due for rotation. An age of 0 or less means
-// 90 days. It reads pages of f.Limit tokens as the loop goes on; an error of the
-// store is yielded last.
+// Due yields the tokens that are due for rotation: those that f selects, that are valid
+// and at least this old, newest first. An age of 0 or less means 90 days. It reads a page
+// of f.Limit tokens at a time; it yields an error of the store last.
 func (g *Guard) Due(ctx context.Context, f Filter, age time.Duration) iter.Seq2[Token, error] {
 	return g.validSince(ctx, f, age, func(t Token) time.Time { return t.CreatedAt })
 }
 
-// Unused yields the valid tokens among those that f selects that nobody has used
-// for this long, or at all since they were created that long ago. For the rest
-// it is as [Guard.Due].
+// Unused yields the tokens that f selects, that are valid and were not used for at least
+// this long. A token that was never used counts from its creation. Otherwise Unused
+// behaves as [Guard.Due].
 func (g *Guard) Unused(ctx context.Context, f Filter, idle time.Duration) iter.Seq2[Token, error] {
 	return g.validSince(ctx, f, idle, func(t Token) time.Time {
 		if t.LastUsed.After(t.CreatedAt) {
@@ -159,8 +273,10 @@ func (g *Guard) Unused(ctx context.Context, f Filter, idle time.Duration) iter.S
 	})
 }
 
-// validSince yields the valid tokens whose moment lies at least age back.
-func (g *Guard) validSince(ctx context.Context, f Filter, age time.Duration, moment func(Token) time.Time) iter.Seq2[Token, error] {
+// validSince yields the valid tokens whose moment is at least age ago.
+func (g *Guard) validSince(
+	ctx context.Context, f Filter, age time.Duration, moment func(Token) time.Time,
+) iter.Seq2[Token, error] {
 	if age <= 0 {
 		age = ninetyDays
 	}
@@ -183,79 +299,4 @@ func (g *Guard) validSince(ctx context.Context, f Filter, age time.Duration, mom
 			f.After = page[len(page)-1].Cursor()
 		}
 	}
-}
-
-// create stores t as the token of secret.
-func (g *Guard) create(ctx context.Context, secret Secret, t Token, event EventType) (Token, error) {
-	now := time.Now()
-	if t.ID == "" {
-		t.ID = newID(now)
-	}
-	if t.Kind == "" {
-		t.Kind = APIKey
-	}
-	if t.CreatedAt.IsZero() {
-		t.CreatedAt = now
-	}
-	t.CreatedAt = stored(t.CreatedAt)
-	t.ExpiredAt = stored(t.ExpiredAt)
-	t.LastUsed = time.Time{}
-	t.IsActive = true
-	t.Digest = g.digesters[0](secret.Reveal())
-	t.Hint = secret.hint()
-	t = t.clone()
-	if err := t.Validate(); err != nil {
-		return Token{}, err
-	}
-	if t.Expired(now) {
-		return Token{}, fmt.Errorf("%w: ExpiredAt is %v, it must be in the future", ErrInvalidToken, t.ExpiredAt)
-	}
-	if err := g.store.Create(ctx, t); err != nil {
-		return Token{}, err
-	}
-	g.observe(ctx, Event{Type: event, Token: t})
-	return t, nil
-}
-
-// stored returns t as every store can keep it: to the microsecond, in UTC.
-func stored(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
-
-// maxRotations is how far intendedExpiry follows the successors of a token:
-// weekly rotation for nineteen years. A store that holds a circle must not hold us.
-const maxRotations = 1000
-
-// intendedExpiry returns the expiry that a successor of t gets. That is t's
-// own, unless t was rotated before: then its own was cut short, and the one
-// meant is with its latest successor.
-func (g *Guard) intendedExpiry(ctx context.Context, t Token) (time.Time, error) {
-	for range maxRotations {
-		successors, err := g.store.List(ctx, Filter{RotatedFrom: t.ID, Limit: 1})
-		if err != nil {
-			return time.Time{}, err
-		}
-		if len(successors) == 0 {
-			return t.ExpiredAt, nil
-		}
-		t = successors[0]
-	}
-	return time.Time{}, fmt.Errorf("%w: RotatedFrom goes on for more than %d tokens", ErrInvalidToken, maxRotations)
-}
-
-// retire ends the token of this ID at a moment, if it does not end before. It
-// reads the token anew, right before it writes: since Rotate began, it may have
-// been revoked.
-func (g *Guard) retire(ctx context.Context, id string, at time.Time) error {
-	t, err := g.store.Get(ctx, id)
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	at = stored(at)
-	if !t.IsActive || t.Expired(at) {
-		return nil
-	}
-	t.ExpiredAt = at
-	return g.store.Update(ctx, t)
 }

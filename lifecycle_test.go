@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
 
@@ -21,13 +23,14 @@ func TestIssueFillsWhatIsItsToSet(t *testing.T) {
 	guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Prefix: "acme_live"})
 	before := time.Now()
 	scopes := []string{"profile:read"}
-	secret, token, err := guard.Issue(t.Context(), httpkey.Token{
+	created, err := guard.Issue(t.Context(), httpkey.Token{
 		Label: "ci", User: "u-1", Workspace: "w-1", Scopes: scopes, ExpiredAt: before.Add(time.Hour),
 		Hint: "mine", LastUsed: before, CreatedAt: before.Add(-time.Hour), Digest: httpkey.Digest{1},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	secret, token := created.Secret, created.Token
 	if !strings.HasPrefix(secret.Reveal(), "acme_live_k_") || token.Hint != secret.Reveal()[len(secret)-4:] {
 		t.Errorf("the secret does not begin with the prefix, or not end with the hint")
 	}
@@ -69,40 +72,52 @@ func TestIssueRefusesBadTokens(t *testing.T) {
 		"Scopes    ":   {Scopes: []string{`a"b`}},
 		"Scopes     ":  {Scopes: []string{`a\b`}},
 		"Scopes      ": {Scopes: []string{"a\x7f"}},
-		"Limit":        {Limit: httpkey.Limit{Rate: -1, Period: time.Second}},
-		"Rate":         {Limit: httpkey.Limit{Burst: 5}},
+		"Limits":       {Limits: limits(httpkey.Limit{Rate: -1, Period: time.Second})},
+		"Period":       {Limits: limits(httpkey.Limit{Rate: 5})},
+		"Limits ":      {Limits: limits(httpkey.PerMinute(5), httpkey.PerMinute(6))}, // one bucket
+		"Limits  ":     {Limits: slices.Repeat(limits(httpkey.PerMinute(5)), 9)},
+		"Networks":     {Networks: []netip.Prefix{{}}},
+		"Networks ":    {Networks: []netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104")}},
+		"Networks  ":   {Networks: slices.Repeat([]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, 101)},
+		"Metadata":     {Metadata: map[string]string{"a": "\x00"}},
+		"Metadata ":    {Metadata: map[string]string{"a\xff": ""}},
+		"Metadata  ":   {Metadata: map[string]string{"a": strings.Repeat("x", 4096)}},
+		"CreatedBy":    {CreatedBy: long},
 		"ExpiredAt":    {ExpiredAt: time.Now().Add(-time.Second)},
 		"ExpiredAt ":   {ExpiredAt: time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)}, // JSON could not write it
 	} {
-		store := newSpyStore()
+		store := httpkeytest.NewStore(memstore.New())
 		guard := httpkey.New(store, memstore.NewLimiter(), nil)
-		secret, _, err := guard.Issue(t.Context(), token)
-		if !errors.Is(err, httpkey.ErrInvalidToken) || !strings.Contains(err.Error(), strings.TrimSpace(field)) || secret != "" {
-			t.Errorf("%s: Issue returned %q and %v", field, secret.Reveal(), err)
+		created, err := guard.Issue(t.Context(), token)
+		if !errors.Is(err, httpkey.ErrInvalidToken) || !strings.Contains(err.Error(), strings.TrimSpace(field)) ||
+			created.Secret != "" {
+			t.Errorf("%s: Issue returned %q and %v", field, created.Secret.Reveal(), err)
 		}
-		if store.count("Create") > 0 {
+		if store.Calls("Create") > 0 {
 			t.Errorf("%s: the store was asked to create it", field)
 		}
 	}
 	guard := newGuard(nil)
-	issue(t, guard, httpkey.Token{Label: strings.Repeat("👩", 255), Description: strings.Repeat("é", 4096), Scopes: slices.Repeat([]string{"s"}, 100),
-		ID: long[:255], User: long[:255], Workspace: long[:255]})
+	issue(t, guard, httpkey.Token{Label: strings.Repeat("👩", 255), Description: strings.Repeat("é", 4096),
+		Scopes: slices.Repeat([]string{"s"}, 100),
+		ID:     long[:255], User: long[:255], Workspace: long[:255]})
 	issue(t, guard, httpkey.Token{Scopes: []string{long[:255], "!#[]~"}})
 }
 
-// Every store can keep what Issue gives it: microseconds, in UTC.
+// Issue passes times in microseconds and UTC, which every store can keep.
 func TestTimesAreStoredToTheMicrosecond(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		if _, _, err := newGuard(nil).Issue(t.Context(), httpkey.Token{ExpiredAt: time.Now()}); !errors.Is(err, httpkey.ErrInvalidToken) {
+		if _, err := newGuard(nil).Issue(t.Context(), httpkey.Token{ExpiredAt: time.Now()}); !errors.Is(err,
+			httpkey.ErrInvalidToken) {
 			t.Errorf("a token that expires now: %v", err)
 		}
-		elapse(1500) // nanoseconds: no whole microsecond
+		httpkeytest.Elapse(1500) // nanoseconds: no whole microsecond
 		store := memstore.New()
 		guard := httpkey.New(store, memstore.NewLimiter(), nil)
 		expiry := time.Now().Add(time.Hour).In(time.FixedZone("", 3600))
 		_, token := issue(t, guard, httpkey.Token{ExpiredAt: expiry})
-		if _, _, err := guard.Rotate(t.Context(), token.ID, time.Minute); err != nil {
+		if _, err := guard.Rotate(t.Context(), token.ID, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		retired, err := store.Get(t.Context(), token.ID)
@@ -117,7 +132,8 @@ func TestTimesAreStoredToTheMicrosecond(t *testing.T) {
 		if !token.ExpiredAt.Equal(expiry.Truncate(time.Microsecond)) {
 			t.Errorf("expires at %v, asked for %v", token.ExpiredAt, expiry)
 		}
-		if _, _, err := guard.Issue(t.Context(), httpkey.Token{ExpiredAt: time.Now()}); !errors.Is(err, httpkey.ErrInvalidToken) {
+		if _, err := guard.Issue(t.Context(), httpkey.Token{ExpiredAt: time.Now()}); !errors.Is(err,
+			httpkey.ErrInvalidToken) {
 			t.Errorf("a token that expires now: %v", err)
 		}
 	})
@@ -151,9 +167,9 @@ func TestIssueReportsTheStore(t *testing.T) {
 	t.Parallel()
 	guard := newGuard(nil)
 	issue(t, guard, httpkey.Token{ID: "taken"})
-	secret, token, err := guard.Issue(t.Context(), httpkey.Token{ID: "taken"})
-	if !errors.Is(err, httpkey.ErrConflict) || secret != "" || token.ID != "" {
-		t.Errorf("Issue returned %v, %v", token, err)
+	created, err := guard.Issue(t.Context(), httpkey.Token{ID: "taken"})
+	if !errors.Is(err, httpkey.ErrConflict) || created.Secret != "" || created.Token.ID != "" {
+		t.Errorf("Issue returned %v, %v", created, err)
 	}
 }
 
@@ -162,33 +178,53 @@ func TestImport(t *testing.T) {
 	guard := newGuard(&httpkey.Options{ImportedMinLength: 20})
 	foreign := "plane_api_4f0c0a4b9f2b4f4e"
 	born := time.Date(2020, 1, 2, 3, 4, 5, 6789, time.UTC)
-	token, err := guard.Import(t.Context(), httpkey.Secret(foreign), httpkey.Token{User: "u-1", CreatedAt: born, RotatedFrom: "x"})
+	token, err := guard.Import(t.Context(), httpkey.Secret(foreign), httpkey.Token{
+		User: "u-1", IsActive: true, CreatedAt: born, LastUsed: born.Add(time.Hour), CreatedBy: "migration",
+		RotatedFrom: "x", RotatedTo: "y", RevokedFor: "z",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if token.RotatedFrom != "" {
-		t.Errorf("Import took RotatedFrom from its caller: %q", token.RotatedFrom)
+	if token.RotatedFrom+token.RotatedTo+token.RevokedFor != "" {
+		t.Errorf("Import took rotation and revocation from its caller: %+v", token)
 	}
-	if !token.CreatedAt.Equal(born.Truncate(time.Microsecond)) || token.Hint != "4f4e" {
+	created := born.Truncate(time.Microsecond)
+	if !token.CreatedAt.Equal(created) || !token.LastUsed.Equal(created.Add(time.Hour)) || token.Hint != "4f4e" ||
+		token.CreatedBy != "migration" {
 		t.Errorf("imported %+v", token)
 	}
-	if w := get(guard.Handler(ok), foreign); w.Code != http.StatusOK {
+	if w := httpkeytest.Get(guard.Handler(ok), foreign); w.Code != http.StatusOK {
 		t.Errorf("the imported key got %d", w.Code)
 	}
-	if w := get(guard.Handler(ok), "plane_api_4f0c0a4b9f2b4f4f"); w.Code != http.StatusUnauthorized {
+	if w := httpkeytest.Get(guard.Handler(ok), "plane_api_4f0c0a4b9f2b4f4f"); w.Code != http.StatusUnauthorized {
 		t.Errorf("another foreign key got %d", w.Code)
 	}
 	own, _ := issue(t, guard, httpkey.Token{})
-	if w := get(guard.Handler(ok), own); w.Code != http.StatusOK {
+	if w := httpkeytest.Get(guard.Handler(ok), own); w.Code != http.StatusOK {
 		t.Errorf("a key of our own got %d", w.Code)
 	}
 	for _, bad := range []string{"", "short", strings.Repeat("x", 256), "has blanks has blanks has blanks"} {
-		if _, err := guard.Import(t.Context(), httpkey.Secret(bad), httpkey.Token{}); !errors.Is(err, httpkey.ErrInvalidToken) {
+		if _, err := guard.Import(t.Context(), httpkey.Secret(bad), httpkey.Token{}); !errors.Is(err,
+			httpkey.ErrInvalidToken) {
 			t.Errorf("Import(%q) returned %v", bad, err)
 		}
 	}
-	if _, err := newGuard(nil).Import(t.Context(), httpkey.Secret(foreign), httpkey.Token{}); err == nil || !strings.Contains(err.Error(), "ImportedMinLength") {
+	if _, err := newGuard(nil).Import(t.Context(), httpkey.Secret(foreign), httpkey.Token{}); err == nil ||
+		!strings.Contains(err.Error(), "ImportedMinLength") {
 		t.Errorf("without the option, Import returned %v", err)
+	}
+}
+
+// A key that was revoked in its former table stays so.
+func TestImportOfAnInactiveKey(t *testing.T) {
+	t.Parallel()
+	guard := newGuard(&httpkey.Options{ImportedMinLength: 20})
+	key := "plane_api_4f0c0a4b9f2b4f4e"
+	if _, err := guard.Import(t.Context(), httpkey.Secret(key), httpkey.Token{}); err != nil {
+		t.Fatal(err)
+	}
+	if w := httpkeytest.Get(guard.Handler(ok), key); w.Code != http.StatusUnauthorized {
+		t.Errorf("status %d", w.Code)
 	}
 }
 
@@ -215,316 +251,21 @@ func TestPeppers(t *testing.T) {
 		{"none", guardWith(""), 200, 401, 401},
 	} {
 		for key, want := range map[string]int{plain: tt.plain, old: tt.old, current: tt.current} {
-			if got := get(tt.guard.Handler(ok), key).Code; got != want {
+			if got := httpkeytest.Get(tt.guard.Handler(ok), key).Code; got != want {
 				t.Errorf("%s: status %d, want %d", tt.name, got, want)
 			}
 		}
 	}
 }
 
-func TestRotate(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
-		guard := httpkey.New(store, memstore.NewLimiter(), nil)
-		oldKey, old := issue(t, guard, httpkey.Token{
-			Kind: httpkey.ServiceToken, Label: "deploy", Description: "from CI", User: "u-1", Workspace: "w-1",
-			Scopes: []string{"a", "b"}, Limit: httpkey.PerSecond(5), ExpiredAt: time.Now().Add(90 * 24 * time.Hour),
-		})
-		elapse(time.Hour)
-		secret, successor, err := guard.Rotate(t.Context(), old.ID, time.Hour)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := old
-		want.ID, want.Digest, want.Hint, want.CreatedAt, want.RotatedFrom = successor.ID, successor.Digest, successor.Hint, time.Now().UTC(), old.ID
-		if fmt.Sprint(successor) != fmt.Sprint(want) || successor.ID == old.ID || successor.Digest == old.Digest {
-			t.Errorf("the successor is\n%+v, want\n%+v", successor, want)
-		}
-		status := func(key string) int { return get(guard.Handler(ok), key).Code }
-		if status(oldKey) != 200 || status(secret.Reveal()) != 200 {
-			t.Error("during the grace, both keys must be valid")
-		}
-		elapse(time.Hour - time.Microsecond)
-		if status(oldKey) != 200 {
-			t.Error("the old key ended before its grace")
-		}
-		elapse(time.Microsecond)
-		if status(oldKey) != 401 || status(secret.Reveal()) != 200 {
-			t.Error("after the grace, only the successor must be valid")
-		}
-	})
-}
-
-func TestRotateGrace(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		name            string
-		lifetime, grace time.Duration // lifetime 0: for ever
-		want            time.Duration // that the old key lives on
-	}{
-		{"none", time.Hour, 0, 0},
-		{"within the expiry", time.Hour, time.Minute, time.Minute},
-		{"beyond the expiry", time.Hour, 2 * time.Hour, time.Hour},
-		{"of a key without expiry", 0, time.Minute, time.Minute},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				store := memstore.New()
-				guard := httpkey.New(store, memstore.NewLimiter(), nil)
-				token := httpkey.Token{}
-				if tt.lifetime > 0 {
-					token.ExpiredAt = time.Now().Add(tt.lifetime)
-				}
-				_, old := issue(t, guard, token)
-				if _, _, err := guard.Rotate(t.Context(), old.ID, tt.grace); err != nil {
-					t.Fatal(err)
-				}
-				got, err := store.Get(t.Context(), old.ID)
-				if err != nil || !got.ExpiredAt.Equal(time.Now().Add(tt.want)) {
-					t.Errorf("the old key lives on for %v (%v), want %v", time.Until(got.ExpiredAt), err, tt.want)
-				}
-			})
-		})
-	}
-	guard := newGuard(nil)
-	_, token := issue(t, guard, httpkey.Token{})
-	if _, _, err := guard.Rotate(t.Context(), token.ID, -1); err == nil || !strings.Contains(err.Error(), "grace") {
-		t.Errorf("a negative grace returned %v", err)
-	}
-}
-
-func TestRotateRefusesWhatIsOver(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		guard := newGuard(nil)
-		_, revoked := issue(t, guard, httpkey.Token{})
-		_, expired := issue(t, guard, httpkey.Token{ExpiredAt: time.Now().Add(time.Second)})
-		if err := guard.Revoke(t.Context(), revoked.ID); err != nil {
-			t.Fatal(err)
-		}
-		elapse(time.Second)
-		for id, want := range map[string]error{revoked.ID: httpkey.ErrInactive, expired.ID: httpkey.ErrInactive, "none": httpkey.ErrNotFound} {
-			if secret, _, err := guard.Rotate(t.Context(), id, 0); !errors.Is(err, want) || secret != "" {
-				t.Errorf("Rotate returned %v, want %v", err, want)
-			}
-		}
-	})
-}
-
-// A job that lost the answer and rotates again must not get a key that ends
-// with the grace of the first attempt.
-func TestRotatingAgainKeepsTheExpiry(t *testing.T) {
-	t.Parallel()
-	for name, lifetime := range map[string]time.Duration{"with expiry": 1000 * time.Hour, "without": 0} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			guard := newGuard(nil)
-			token := httpkey.Token{}
-			if lifetime > 0 {
-				token.ExpiredAt = time.Now().Add(lifetime)
-			}
-			_, old := issue(t, guard, token)
-			_, second, err := guard.Rotate(t.Context(), old.ID, time.Hour)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, _, err := guard.Rotate(t.Context(), second.ID, time.Hour); err != nil {
-				t.Fatal(err)
-			}
-			_, again, err := guard.Rotate(t.Context(), old.ID, time.Hour)
-			if err != nil || !again.ExpiredAt.Equal(old.ExpiredAt) {
-				t.Errorf("the successor expires at %v (%v), want %v", again.ExpiredAt, err, old.ExpiredAt)
-			}
-		})
-	}
-}
-
-// Of several successors, the newest tells the expiry that is meant.
-func TestRotateFollowsTheNewestSuccessor(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		store := memstore.New()
-		guard := httpkey.New(store, memstore.NewLimiter(), nil)
-		_, old := issue(t, guard, httpkey.Token{})
-		want := time.Now().Add(10 * time.Hour).UTC()
-		for range 2 {
-			_, successor, err := guard.Rotate(t.Context(), old.ID, time.Hour)
-			if err != nil {
-				t.Fatal(err)
-			}
-			want = want.Add(time.Hour)
-			successor.ExpiredAt = want
-			if err := store.Update(t.Context(), successor); err != nil {
-				t.Fatal(err)
-			}
-			elapse(time.Minute)
-		}
-		if _, last, err := guard.Rotate(t.Context(), old.ID, 0); err != nil || !last.ExpiredAt.Equal(want) {
-			t.Errorf("the last successor expires at %v (%v), want %v", last.ExpiredAt, err, want)
-		}
-	})
-}
-
-// A token that is deleted while it is being rotated has no end to be given.
-func TestRotateOfATokenThatIsDeletedMeanwhile(t *testing.T) {
-	t.Parallel()
-	store := newSpyStore()
-	guard := httpkey.New(store, memstore.NewLimiter(), nil)
-	_, old := issue(t, guard, httpkey.Token{})
-	store.failWith(func(method string, _ int) error {
-		if method == "Create" {
-			return store.Delete(t.Context(), old.ID)
-		}
-		return nil
-	})
-	if secret, _, err := guard.Rotate(t.Context(), old.ID, 0); err != nil || secret == "" {
-		t.Errorf("Rotate returned %v", err)
-	}
-}
-
-// A store may hold a circle of successors, by whatever mistake.
-func TestRotateInACircleEnds(t *testing.T) {
-	t.Parallel()
-	store := memstore.New()
-	guard := httpkey.New(store, memstore.NewLimiter(), nil)
-	_, token := issue(t, guard, httpkey.Token{ID: "a", RotatedFrom: "a"})
-	if token.RotatedFrom != "" {
-		t.Errorf("Issue took RotatedFrom from its caller: %q", token.RotatedFrom)
-	}
-	token.RotatedFrom = token.ID
-	if err := store.Update(t.Context(), token); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := guard.Rotate(t.Context(), token.ID, 0); !errors.Is(err, httpkey.ErrInvalidToken) {
-		t.Errorf("Rotate returned %v", err)
-	}
-}
-
-// A key whose successor has expired is past rotating, though its grace goes on.
-func TestRotateAfterAnExpiredSuccessor(t *testing.T) {
-	t.Parallel()
-	store := memstore.New()
-	guard := httpkey.New(store, memstore.NewLimiter(), nil)
-	_, old := issue(t, guard, httpkey.Token{})
-	_, successor, err := guard.Rotate(t.Context(), old.ID, time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	successor.ExpiredAt = time.Now()
-	if err := store.Update(t.Context(), successor); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := guard.Rotate(t.Context(), old.ID, 0); !errors.Is(err, httpkey.ErrInactive) {
-		t.Errorf("Rotate returned %v", err)
-	}
-}
-
-// A store that fails at any step, before or after it has done the step, never
-// leaves the holder without a valid key.
-func TestRotateWithAFailingStore(t *testing.T) {
-	t.Parallel()
-	down := errors.New("down")
-	for _, step := range []string{"Get 1", "List 1", "Create 1", "Get 2", "Update 1", "Create done", "Update done"} {
-		t.Run(step, func(t *testing.T) {
-			t.Parallel()
-			store := newSpyStore()
-			guard := httpkey.New(store, memstore.NewLimiter(), nil)
-			oldKey, old := issue(t, guard, httpkey.Token{})
-			clear(store.calls)
-			failAt := func(at string) error {
-				if at == step {
-					return down
-				}
-				return nil
-			}
-			store.failWith(func(method string, call int) error { return failAt(fmt.Sprint(method, " ", call)) })
-			store.lose = func(method string) error { return failAt(method + " done") } // the deed is done, the answer lost
-			secret, successor, err := guard.Rotate(t.Context(), old.ID, 0)
-			if !errors.Is(err, down) {
-				t.Fatalf("Rotate returned %v", err)
-			}
-			store.failWith(nil)
-			var valid []string
-			for name, key := range map[string]string{"old": oldKey, "successor": secret.Reveal()} {
-				if key != "" && get(guard.Handler(ok), key).Code == http.StatusOK {
-					valid = append(valid, name)
-				}
-			}
-			if len(valid) == 0 {
-				t.Error("no key is valid any more")
-			}
-			if (secret == "") != (successor.ID == "") {
-				t.Error("a secret came without its token, or a token without its secret")
-			}
-		})
-	}
-}
-
-// A key that is revoked while it is being rotated stays revoked.
-func TestRotateDoesNotResurrect(t *testing.T) {
-	t.Parallel()
-	store := newSpyStore()
-	guard := httpkey.New(store, memstore.NewLimiter(), nil)
-	key, old := issue(t, guard, httpkey.Token{})
-	clear(store.calls)
-	store.failWith(func(method string, call int) error {
-		if method == "Create" {
-			revoked := old
-			revoked.IsActive = false
-			return store.Store.Update(t.Context(), revoked)
-		}
-		return nil
-	})
-	if _, _, err := guard.Rotate(t.Context(), old.ID, time.Hour); err != nil {
-		t.Fatal(err)
-	}
-	if got := get(guard.Handler(ok), key).Code; got != http.StatusUnauthorized {
-		t.Errorf("the revoked key got %d", got)
-	}
-}
-
-func TestRevoke(t *testing.T) {
-	t.Parallel()
-	store := newSpyStore()
-	guard := httpkey.New(store, memstore.NewLimiter(), nil)
-	key, token := issue(t, guard, httpkey.Token{Label: "ci"})
-	for range 2 {
-		if err := guard.Revoke(t.Context(), token.ID); err != nil {
-			t.Fatal(err)
-		}
-		if got := get(guard.Handler(ok), key).Code; got != http.StatusUnauthorized {
-			t.Errorf("status %d", got)
-		}
-	}
-	kept, err := store.Get(t.Context(), token.ID)
-	if err != nil || kept.Label != "ci" || kept.IsActive || store.count("Update") != 1 {
-		t.Errorf("kept %+v (%v) in %d writes", kept, err, store.count("Update"))
-	}
-	down := errors.New("down")
-	_, other := issue(t, guard, httpkey.Token{})
-	store.failWith(func(method string, _ int) error {
-		if method == "Update" {
-			return down
-		}
-		return nil
-	})
-	if err := guard.Revoke(t.Context(), other.ID); !errors.Is(err, down) {
-		t.Errorf("with a store that fails, Revoke returned %v", err)
-	}
-	if err := guard.Revoke(t.Context(), "none"); !errors.Is(err, httpkey.ErrNotFound) {
-		t.Errorf("revoking nothing returned %v", err)
-	}
-}
-
 // Clocks differ: a token may have been used before it was created.
 func TestNewTokensAreNotUnused(t *testing.T) {
 	t.Parallel()
-	store := newSpyStore()
+	store := httpkeytest.NewStore(memstore.New())
 	guard := httpkey.New(store, memstore.NewLimiter(), nil)
 	born := time.Now()
-	err := store.Create(t.Context(), httpkey.Token{ID: "odd", IsActive: true, CreatedAt: born, LastUsed: born.Add(-time.Hour)})
+	_, err := store.Create(t.Context(), httpkey.Token{ID: "odd", IsActive: true, CreatedAt: born,
+		LastUsed: born.Add(-time.Hour)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -535,7 +276,7 @@ func TestNewTokensAreNotUnused(t *testing.T) {
 
 func TestDueReadsNoPageTooMany(t *testing.T) {
 	t.Parallel()
-	store := newSpyStore()
+	store := httpkeytest.NewStore(memstore.New())
 	guard := httpkey.New(store, memstore.NewLimiter(), nil)
 	for range 5 {
 		issue(t, guard, httpkey.Token{})
@@ -545,7 +286,7 @@ func TestDueReadsNoPageTooMany(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := store.count("List"); n != 3 {
+	if n := store.Calls("List"); n != 3 {
 		t.Errorf("%d pages of 2 were read for 5 tokens, want 3", n)
 	}
 }
@@ -554,19 +295,19 @@ func TestDueAndUnused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const day = 24 * time.Hour
-		store := newSpyStore()
+		store := httpkeytest.NewStore(memstore.New())
 		guard := httpkey.New(store, memstore.NewLimiter(), nil)
 		old, _ := issue(t, guard, httpkey.Token{ID: "old", User: "ann"})
 		issue(t, guard, httpkey.Token{ID: "old and unused", User: "ann"})
 		issue(t, guard, httpkey.Token{ID: "of another", User: "bob"})
 		issue(t, guard, httpkey.Token{ID: "revoked", User: "ann"})
 		issue(t, guard, httpkey.Token{ID: "expired", User: "ann", ExpiredAt: time.Now().Add(day)})
-		if err := guard.Revoke(t.Context(), "revoked"); err != nil {
+		if err := guard.Revoke(t.Context(), "revoked", ""); err != nil {
 			t.Fatal(err)
 		}
-		elapse(30 * day)
+		httpkeytest.Elapse(30 * day)
 		issue(t, guard, httpkey.Token{ID: "younger", User: "ann"})
-		elapse(60*day - time.Microsecond)
+		httpkeytest.Elapse(60*day - time.Microsecond)
 
 		list := func(f func() ([]string, error)) string {
 			ids, err := f()
@@ -601,8 +342,8 @@ func TestDueAndUnused(t *testing.T) {
 		if got := list(due(ann, 0)); got != "" {
 			t.Errorf("a microsecond before 90 days, due are %s", got)
 		}
-		elapse(time.Microsecond)
-		get(guard.Handler(ok), old)
+		httpkeytest.Elapse(time.Microsecond)
+		httpkeytest.Get(guard.Handler(ok), old)
 		if err := guard.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -641,7 +382,7 @@ func TestDueAndUnused(t *testing.T) {
 			break // must not go on
 		}
 		down := errors.New("down")
-		store.failWith(func(string, int) error { return down })
+		store.Before(httpkeytest.Fail(down))
 		if _, err := due(ann, 0)(); !errors.Is(err, down) || !strings.HasPrefix(err.Error(), "httpkey: ") {
 			t.Errorf("with the store down, Due yields %v", err)
 		}

@@ -7,24 +7,37 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
-	"sync/atomic"
 	"time"
+
+	"github.com/httpkey/httpkey/internal/failover"
+	"github.com/httpkey/httpkey/internal/gcra"
+	"github.com/httpkey/httpkey/internal/name"
 )
 
-// ErrInvalidLimit is wrapped by every error about a [Limit] or a cost that no
+// ErrInvalidLimit is wrapped by every error about a [Limit] or a [Charge] that no
 // limiter could apply. The message names the field.
 var ErrInvalidLimit = errors.New("httpkey: invalid limit")
 
-// Limit is how many requests pass in a period, and how many of them at once.
+// Limit is the number of requests that pass in a period, and the number that pass at once.
+// With a Calendar it is the number of requests that pass in a day or a month.
 //
-// The zero Limit is no limit of its own: a [Token] that has it gets its kind's
-// limit. To a [Limiter] it is invalid; nothing in this package reads it as
-// "unlimited".
+// A Rate of 0 admits nothing: PerMinute(0) says "no access". The zero Limit is invalid.
 type Limit struct {
-	Rate   int           // requests per Period, at least 1
-	Burst  int           // requests that may come at once; 0 means Rate
-	Period time.Duration // a positive whole number of microseconds
+	Name     string        // tells limits apart, in headers and buckets: up to 64 characters of a scope; may be empty
+	Rate     int           // requests per Period, or in a day or month of the Calendar
+	Burst    int           // requests that may come at once; 0 means Rate; always 0 with a Calendar
+	Period   time.Duration // rounded up to a microsecond; always 0 with a Calendar
+	Calendar Calendar      // empty: the limit refills steadily
 }
+
+// Calendar makes a [Limit] a quota, which resets at 00:00 UTC: "day" on each day, "month"
+// on the first day of each month.
+type Calendar string
+
+const (
+	daily   Calendar = "day"
+	monthly Calendar = "month"
+)
 
 // PerSecond returns the limit of rate requests a second, all of them at once if need be.
 func PerSecond(rate int) Limit { return Limit{Rate: rate, Period: time.Second} }
@@ -35,75 +48,136 @@ func PerMinute(rate int) Limit { return Limit{Rate: rate, Period: time.Minute} }
 // PerHour returns the limit of rate requests an hour, all of them at once if need be.
 func PerHour(rate int) Limit { return Limit{Rate: rate, Period: time.Hour} }
 
-// maxDebt bounds Burst × Period in request-microseconds, so that a limiter can
-// count what is owed in an int64, add to it and still not overflow.
-const maxDebt = 1 << 62
+// PerDay returns the quota of n requests in each day, which begins at 00:00 UTC.
+func PerDay(n int) Limit { return Limit{Rate: n, Calendar: daily} }
+
+// PerMonth returns the quota of n requests in each month, which begins at 00:00 UTC of its first day.
+func PerMonth(n int) Limit { return Limit{Rate: n, Calendar: monthly} }
+
+const (
+	maxLimitName = 64
+	// maxDebt bounds Burst × Period in request-microseconds. A forced charge may owe twice
+	// as much, and an int64 must hold that and a sum with it.
+	maxDebt = 1 << 61
+)
 
 // Validate reports why no limiter could apply l: an error that wraps
 // [ErrInvalidLimit] and names the field.
 //
-// Besides the signs, it asks that Burst × Period stays within 2^62
-// request-microseconds (a million requests a day is 2 percent of that), and
-// that an empty bucket fills within the 292 years that a [time.Duration] holds.
+// Burst × Period must stay within 2^61 request-microseconds; a million requests a day is 4
+// percent of that. An empty bucket must fill within 146 years.
 func (l Limit) Validate() error {
+	l = l.Resolve()
 	switch {
-	case l.Rate < 1:
-		return fmt.Errorf("%w: Rate is %d, it must be at least 1", ErrInvalidLimit, l.Rate)
-	case l.Burst < 0:
-		return fmt.Errorf("%w: Burst is %d, it must not be negative (0 means Rate)", ErrInvalidLimit, l.Burst)
-	case l.Period <= 0:
+	case l.Name != "" && !name.IsScope(l.Name, maxLimitName):
+		return fmt.Errorf("%w: Name is %q, it must be up to %d characters of a scope", ErrInvalidLimit, l.Name, maxLimitName)
+	case l.Rate < 0 || l.Rate > math.MaxInt32:
+		return fmt.Errorf("%w: Rate is %d, it must be from 0 to %d", ErrInvalidLimit, l.Rate, math.MaxInt32)
+	case l.Burst < 0 || l.Burst > math.MaxInt32:
+		return fmt.Errorf("%w: Burst is %d, it must be from 0 to %d (0 means Rate)", ErrInvalidLimit, l.Burst, math.MaxInt32)
+	case l.Calendar != "" && l.Calendar != daily && l.Calendar != monthly:
+		return fmt.Errorf("%w: Calendar is %q, it must be empty, %q or %q", ErrInvalidLimit, l.Calendar, daily, monthly)
+	case l.Calendar != "" && (l.Period != 0 || l.Burst != l.Rate):
+		return fmt.Errorf("%w: Period is %v and Burst is %d, a quota of a %s has neither",
+			ErrInvalidLimit, l.Period, l.Burst, l.Calendar)
+	case l.Calendar == "" && l.Period <= 0:
 		return fmt.Errorf("%w: Period is %v, it must be positive", ErrInvalidLimit, l.Period)
-	case l.Period%time.Microsecond != 0:
-		return fmt.Errorf("%w: Period is %v, it must be a whole number of microseconds", ErrInvalidLimit, l.Period)
 	}
-	high, debt := bits.Mul64(uint64(l.burst()), uint64(l.Period.Microseconds()))
-	if high != 0 || debt > maxDebt || (debt-1)/uint64(l.Rate)+1 > math.MaxInt64/uint64(time.Microsecond) {
-		return fmt.Errorf("%w: Burst is %d, too large to be counted with a Period of %v", ErrInvalidLimit, l.burst(), l.Period)
+	high, debt := bits.Mul64(uint64(l.Burst), uint64(l.Period.Microseconds()))
+	if high != 0 || debt > maxDebt || l.Rate > 0 && debt/uint64(l.Rate) >= math.MaxInt64/2/uint64(time.Microsecond) {
+		return fmt.Errorf("%w: Burst is %d, too large to be counted with a Period of %v", ErrInvalidLimit, l.Burst, l.Period)
 	}
 	return nil
 }
 
-// Resolve returns l with Burst filled in. It is the first step of every
-// [Limiter]: the error, which wraps [ErrInvalidLimit], says that l is invalid,
-// that n is negative, or that n is more than Burst, so that it could never pass.
-func (l Limit) Resolve(n int) (Limit, error) {
-	if err := l.Validate(); err != nil {
-		return Limit{}, err
+// validateLimits validates limits that apply together.
+func validateLimits(limits []Limit) error {
+	if len(limits) > maxLimits {
+		return fmt.Errorf("%w: there are %d, at most %d apply together", ErrInvalidLimit, len(limits), maxLimits)
 	}
-	l.Burst = l.burst()
-	switch {
-	case n < 0:
-		return Limit{}, fmt.Errorf("%w: the cost is %d, it must not be negative", ErrInvalidLimit, n)
-	case n > l.Burst:
-		return Limit{}, fmt.Errorf("%w: the cost is %d, more than the Burst of %d: it could never pass", ErrInvalidLimit, n, l.Burst)
+	for i, l := range limits {
+		if err := l.Validate(); err != nil {
+			return err
+		}
+		for _, other := range limits[:i] {
+			if l.Name == other.Name && l.Calendar == other.Calendar && l.Window() == other.Window() {
+				return fmt.Errorf("%w: two limits have the Name %q and one window, so that they share a bucket: name one of them",
+					ErrInvalidLimit, l.Name)
+			}
+		}
 	}
-	return l, nil
+	return nil
 }
 
-func (l Limit) burst() int {
-	if l.Burst == 0 {
-		return l.Rate
+// Resolve returns l as limiters apply it: with Burst filled in, and Period rounded up to a
+// microsecond. It does not validate l.
+func (l Limit) Resolve() Limit {
+	if rest := l.Period % time.Microsecond; rest > 0 && l.Period < math.MaxInt64-time.Microsecond {
+		l.Period += time.Microsecond - rest
 	}
-	return l.Burst
+	if l.Burst == 0 || l.Rate == 0 {
+		l.Burst = l.Rate
+	}
+	return l
 }
 
-// limitJSON is a Limit on the wire.
+// Window returns the time in which an empty bucket of l fills, rounded up to a
+// microsecond. The payer, the Name and the window name the bucket, so limits of one
+// window share it. The window of a quota is 24 hours or 31 days.
+func (l Limit) Window() time.Duration {
+	switch l.Calendar {
+	case daily:
+		return 24 * time.Hour
+	case monthly:
+		return 31 * 24 * time.Hour
+	}
+	if l = l.Resolve(); l.Rate <= 0 {
+		return l.Period
+	}
+	return time.Duration(l.terms().Window()) * time.Microsecond
+}
+
+// terms returns l for the arithmetic of package gcra; l is resolved, valid and no quota.
+func (l Limit) terms() gcra.Terms {
+	return gcra.Terms{Rate: int64(l.Rate), Burst: int64(l.Burst), Period: l.Period.Microseconds()}
+}
+
+// Span returns the day or the month of now in UTC: it begins at start and ends just before
+// end. The empty Calendar returns zero times.
+func (c Calendar) Span(now time.Time) (start, end time.Time) {
+	year, month, day := now.UTC().Date()
+	switch c {
+	case daily:
+		start = time.Date(year, month, day, 0, 0, 0, 0, time.UTC)
+		return start, start.AddDate(0, 0, 1)
+	case monthly:
+		start = time.Date(year, month, 1, 0, 0, 0, 0, time.UTC)
+		return start, start.AddDate(0, 1, 0)
+	}
+	return time.Time{}, time.Time{}
+}
+
+// limitJSON is the JSON form of a Limit.
 type limitJSON struct {
-	Rate   int     `json:"rate"`
-	Burst  int     `json:"burst"`
-	Period float64 `json:"period"` // seconds
+	Name     string   `json:"name,omitempty"`
+	Rate     int      `json:"rate"`
+	Burst    int      `json:"burst,omitempty"`
+	Period   float64  `json:"period,omitempty"` // seconds
+	Calendar Calendar `json:"calendar,omitempty"`
 }
 
-// MarshalJSON writes {"rate": 60, "burst": 60, "period": 60}, the period in
-// seconds, and null for the zero Limit.
+// MarshalJSON writes {"rate": 60, "burst": 60, "period": 60} with the period in seconds, or
+// {"rate": 5000, "calendar": "month"}. It adds the name if there is one.
 func (l Limit) MarshalJSON() ([]byte, error) {
-	if l == (Limit{}) {
-		return []byte("null"), nil
+	wire := limitJSON{Name: l.Name, Rate: l.Rate, Calendar: l.Calendar}
+	if l.Calendar == "" {
+		l = l.Resolve()
+		wire.Burst, wire.Period = l.Burst, l.Period.Seconds()
 	}
-	return json.Marshal(limitJSON{Rate: l.Rate, Burst: l.burst(), Period: l.Period.Seconds()})
+	return json.Marshal(wire)
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote; null is the zero Limit.
+// UnmarshalJSON reads the output of MarshalJSON.
 func (l *Limit) UnmarshalJSON(text []byte) error {
 	var wire limitJSON
 	if err := json.Unmarshal(text, &wire); err != nil {
@@ -113,105 +187,163 @@ func (l *Limit) UnmarshalJSON(text []byte) error {
 		return fmt.Errorf("httpkey: read a limit: the period is %v seconds, it must be less than 292 years", wire.Period)
 	}
 	period := time.Duration(math.Round(wire.Period*1e6)) * time.Microsecond
-	*l = Limit{Rate: wire.Rate, Burst: wire.Burst, Period: period}
+	*l = Limit{Name: wire.Name, Rate: wire.Rate, Burst: wire.Burst, Period: period, Calendar: wire.Calendar}
 	return nil
 }
 
-// Limiter decides whether a bucket has room for a request.
+// Charge is the price of a request. A limiter takes Cost from the payer's bucket of each
+// of Limits, or takes nothing.
+type Charge struct {
+	// Bucket names the payer. The beginnings "token:", "user:", "workspace:" and
+	// "anonymous:" mean tokens, users, workspaces and requests without a key. Payers of
+	// your own need another beginning.
+	Bucket string
+
+	// Limits apply together; there are at most 8. Limits with the same Name must have
+	// different windows. A charge without limits is always admitted.
+	Limits []Limit
+
+	// Cost is the number of requests to take. A cost of 0 takes nothing and is admitted
+	// unless a limit has a Rate of 0. Only a refund, which is Forced, has a negative Cost.
+	Cost int
+
+	// Forced takes Cost even without room, down to one Burst below empty. A negative Cost
+	// gives back, up to full. A limiter always admits a forced charge.
+	Forced bool
+}
+
+// Validate reports why no limiter could apply c: an error that wraps [ErrInvalidLimit].
+// Every [Limiter] calls it first. A Cost above Burst is no error: see [Result.RetryAfter].
+func (c *Charge) Validate() error {
+	if c.Cost < 0 && !c.Forced {
+		return fmt.Errorf("%w: Cost is %d, it must not be negative unless the charge is Forced", ErrInvalidLimit, c.Cost)
+	}
+	if c.Cost < -math.MaxInt32 || c.Cost > math.MaxInt32 {
+		return fmt.Errorf("%w: Cost is %d, it must be within %d", ErrInvalidLimit, c.Cost, math.MaxInt32)
+	}
+	return validateLimits(c.Limits)
+}
+
+// Limiter decides whether a payer has room for a request.
 //
-// A bucket is named by key and limit together: the same key under another
-// limit is another bucket, which starts full. So a limit that is raised or
-// lowered locks nobody out, and two limits on one key do not disturb each
-// other. A bucket that was never used, or is full again, is the same as none:
-// an implementation may forget it, and must bound what it remembers.
+// A payer has a bucket for each Name and [Limit.Window]. A bucket keeps the part of its
+// window that is owed, so a raised or lowered limit keeps the use in proportion. A strict
+// window and a quota keep the number of admitted requests instead. A bucket that was never
+// used, or is full again, is the same as none: an implementation may forget it, and must
+// bound its memory.
 //
-// Allow takes n from the bucket, or nothing at all. It MUST
+// Allow takes c.Cost from the buckets of all of c.Limits, or from none. It MUST
 //
-//   - answer a limit or an n that [Limit.Resolve] refuses with its error, and change nothing;
-//   - admit exactly as many as the limit has room for, however many callers there are;
-//   - take nothing when it does not admit, so that asking again is free;
-//   - admit an n of 0 always, which shows the bucket and takes nothing;
-//   - keep buckets of keys that differ in any byte apart.
+//   - return the error of [Charge.Validate], if there is one, and then change nothing;
+//   - admit exactly as many requests as every limit has room for, under any concurrency;
+//   - take nothing when it denies, so that a retry is free;
+//   - keep payers apart, and Names, that differ in any byte;
+//   - neither change c nor keep it after the return.
 //
-// An error means that there was no decision: it is neither yes nor no. After several
-// a Guard tries it in a goroutine of its own, on a bucket that is no token's (the key of
-// one, 1,009 a second), until there is none.
+// A bucket that lies ahead of the limiter's clock by more than twice its window counts as
+// empty from now. That happens when the clock is set back.
+//
+// An error means that the limiter made no decision. After three in a row a Guard probes the
+// limiter in the background, on a bucket of the payer "probe", until a probe succeeds.
+//
+// A limiter that can fail may also have the method Fallback() Limiter. It returns a new
+// limiter in memory, of the same kind, which decides while the limiter is down.
 //
 // Implementations are safe for concurrent use. The package storetest proves
 // these rules for an implementation of your own.
 type Limiter interface {
-	// Allow takes n from the bucket of key and limit, if it has that much.
-	Allow(ctx context.Context, key string, limit Limit, n int) (Result, error)
+	// Allow decides on a charge, as described above.
+	Allow(ctx context.Context, c *Charge) (Result, error)
 }
 
-// SlotLimiter is what a [Limiter] may be besides, if its buckets are in the memory
-// of this process: it looks a token's bucket up once, and from then on finds it
-// in the token's [Slot].
-type SlotLimiter interface {
-	Limiter
-
-	// AllowSlot is Allow for one who has a place to remember the bucket in. It
-	// MUST answer as Allow would, whatever the slot holds: that may be the bucket
-	// of another key or limit, or another limiter's. now is the present time, with
-	// its monotonic reading.
-	AllowSlot(slot *Slot, key string, limit Limit, n int, now time.Time) (Result, error)
-
-	// Self returns the limiter itself. A Guard uses AllowSlot only if that is the
-	// limiter that it was given; see [EntryStore].
-	Self() Limiter
-}
-
-// FallbackLimiter is what a [Limiter] may be besides, if it can fail: it brings
-// the one that stands in for it.
-type FallbackLimiter interface {
-	Limiter
-
-	// Fallback returns a new limiter in memory, of the same kind.
-	Fallback() Limiter
-}
-
-// Slot is where a [SlotLimiter] remembers the bucket of a token between its
-// requests. The zero Slot is empty. It is safe for concurrent use.
-type Slot struct{ value atomic.Pointer[any] }
-
-// Load returns the value that was stored last, nil at first.
-func (s *Slot) Load() any {
-	if value := s.value.Load(); value != nil {
-		return *value
-	}
-	return nil
-}
-
-// Store keeps the value that v points to, which must not change. Let v point into
-// what the value points to: a Load then reaches into one object instead of two.
-func (s *Slot) Store(v *any) { s.value.Store(v) }
-
-// Result is a limiter's decision and what is left.
+// Result is the decision of a limiter and the state of the bucket after it.
 type Result struct {
-	Allowed    bool          // whether n was taken
-	Limit      Limit         // what was applied, with Burst filled in; the zero Limit where none was
-	Remaining  int           // how many could be taken now; never negative
-	ResetAfter time.Duration // until all of Burst is there again; 0 if it is
-	RetryAfter time.Duration // until this n would pass, if nobody else asks; 0 if it passed
+	Allowed   bool  // whether the cost was taken
+	Limit     Limit // the limit that binds, resolved; the zero Limit where there is none
+	Remaining int   // the cost that would pass now; never negative
+
+	// ResetAfter is the time until the bucket is full; 0 if it is full.
+	ResetAfter time.Duration
+	// RetryAfter is the time until this cost would pass if no other request came; 0 if it
+	// passed. It is also 0 if the cost can never pass, because the Rate is 0 or the cost is
+	// above Burst.
+	RetryAfter time.Duration
+
+	Each []Result // one for each of several limits; Allowed there says that this limit had room
 }
 
-// Unlimited is the Limiter that always admits. It says aloud that there is no
-// limit: [New] refuses a nil Limiter. Its results carry the zero Limit, so
-// responses have no rate-limit headers.
+// never reports whether r denies a cost that can never pass.
+func (r *Result) never() bool { return !r.Allowed && r.RetryAfter == 0 }
+
+// Join returns the decision on c from the results of its limits, in their order. It admits
+// c if all limits have room. The numbers are those of the limit that binds: one that can
+// never admit c, else the one with the longest RetryAfter, else the one with the smallest
+// part left. Join keeps each.
+func (c *Charge) Join(each []Result) Result {
+	switch len(each) {
+	case 0:
+		return Result{Allowed: true}
+	case 1:
+		return each[0]
+	}
+	binding := 0
+	for i := range each {
+		if each[i].binds(&each[binding]) {
+			binding = i
+		}
+	}
+	joined := each[binding]
+	joined.Each = each
+	return joined
+}
+
+// binds reports whether r is more restrictive than other.
+func (r *Result) binds(other *Result) bool {
+	switch {
+	case r.Allowed != other.Allowed:
+		return other.Allowed
+	case !r.Allowed && r.never() != other.never():
+		return r.never()
+	case !r.Allowed:
+		return r.RetryAfter > other.RetryAfter
+	}
+	return int64(r.Remaining)*int64(other.Limit.Burst) < int64(other.Remaining)*int64(r.Limit.Burst)
+}
+
+// Unlimited is the Limiter that always admits. A program names it explicitly, because
+// [New] refuses a nil Limiter. Its results carry the zero Limit, so responses have no
+// rate-limit headers.
 var Unlimited Limiter = unlimited{}
 
 type unlimited struct{}
 
-func (unlimited) Allow(context.Context, string, Limit, int) (Result, error) {
-	return Result{Allowed: true}, nil
-}
+func (unlimited) Allow(context.Context, *Charge) (Result, error) { return Result{Allowed: true}, nil }
 
-// FailClosed is the Limiter that never decides, as [Options.Fallback] for those
-// who would rather answer 503 than let more pass than the limit.
+// FailClosed is the Limiter that always returns [ErrUnavailable]. Set it as
+// [Options.Fallback] in a program that must answer 503 rather than exceed a limit.
 var FailClosed Limiter = failClosed{}
 
 type failClosed struct{}
 
-func (failClosed) Allow(context.Context, string, Limit, int) (Result, error) {
-	return Result{}, ErrUnavailable
+func (failClosed) Allow(context.Context, *Charge) (Result, error) { return Result{}, ErrUnavailable }
+
+// newFailover returns a Limiter around a limiter that can fail. It calls report with an
+// error when the limiter goes down, and with nil when it is back.
+func newFailover(limiter, fallback Limiter, timeout time.Duration, report func(error)) Limiter {
+	if fallback == nil {
+		fallback = FailClosed
+		if own, ok := limiter.(interface{ Fallback() Limiter }); ok {
+			fallback = own.Fallback()
+		}
+	}
+	return failover.New(limiter, fallback, failover.Options[*Charge, Result]{
+		// The probe is a charge, because a limiter that can be read but not written is still
+		// down. The limit has room for the probes of many processes.
+		Probe:    &Charge{Bucket: "probe", Limits: []Limit{PerSecond(1009)}, Cost: 1},
+		IsCharge: func(c *Charge, r Result) bool { return c.Cost > 0 && r.Allowed },
+		IsFinal:  func(err error) bool { return errors.Is(err, ErrInvalidLimit) },
+		IsAlone:  func(err error) bool { return errors.Is(err, gcra.ErrDamaged) },
+		Timeout:  timeout,
+		Report:   report,
+	})
 }

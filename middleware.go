@@ -1,81 +1,31 @@
 package httpkey
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/httpkey/httpkey/internal/budget"
+	"github.com/httpkey/httpkey/internal/clock"
+	"github.com/httpkey/httpkey/internal/keyformat"
+	"github.com/httpkey/httpkey/internal/ram"
 )
 
-// Guard lets requests with a valid key pass, within the key's limit. Make one
-// with [New]; it is safe for concurrent use. Close it after the server has shut
-// down, so that no use is lost.
-type Guard struct {
-	store   TokenStore
-	entries EntryStore // store, if it is one
-	limiter Limiter
-	slots   SlotLimiter // limiter, if it is one
-	waits   bool        // the limiter may let a request wait
-	options Options     // without open defaults, and without peppers
-
-	format    secretFormat
-	digesters []digester // the current one first
-	lastUsed  *lastUsed
-	clock     *clock
-	headers   rateLimitHeaders
-}
-
-// New returns a Guard over a store and a limiter; nil options mean the
-// defaults. It panics if store or limiter is nil, and with the error of
-// [Options.Validate]: a program that is configured wrongly must not start.
-// [Unlimited] is the limiter for no limit. New does no I/O and starts no goroutine.
-func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
-	if store == nil {
-		panic("httpkey: New needs a TokenStore, as memstore.New() makes one")
-	}
-	if limiter == nil {
-		panic("httpkey: New needs a Limiter, as memstore.NewLimiter() makes one, or httpkey.Unlimited")
-	}
-	if err := opts.Validate(); err != nil {
-		panic(err.Error())
-	}
-	o := opts.withDefaults()
-	g := &Guard{
-		store:     store,
-		limiter:   limiter,
-		format:    secretFormat{prefix: o.Prefix, importedMinLength: o.ImportedMinLength},
-		digesters: []digester{newDigester(o.Pepper)},
-		clock:     newClock(),
-	}
-	if entries, ok := store.(EntryStore); ok && entries.Self() == store {
-		g.entries = entries
-	}
-	if slots, ok := limiter.(SlotLimiter); ok && slots.Self() == limiter {
-		g.slots = slots
-	} else if limiter != Unlimited {
-		g.waits = true
-		g.limiter = newFailover(limiter, o.Fallback, o.Timeout, func(e Event) { g.observe(context.Background(), e) })
-	}
-	for _, pepper := range o.PreviousPeppers {
-		g.digesters = append(g.digesters, newDigester(pepper))
-	}
-	o.Pepper, o.PreviousPeppers = "", nil
-	g.options = o
-	g.lastUsed = newLastUsed(o.LastUsedInterval, store.Touch, func(err error) {
-		g.observe(context.Background(), Event{Type: EventFlushFailed, Err: err})
-	})
-	return g
-}
-
-// Handler returns the middleware: it calls next for a request that passes, and
-// answers the others itself. It wraps neither the ResponseWriter nor the body.
-// A response to a request that passed carries the rate-limit headers, whatever
-// next answers.
+// Handler returns the middleware. It calls next for a request that it admits, and
+// answers every other request itself. It wraps neither the ResponseWriter nor the body.
+// The response to an admitted request carries the rate-limit headers, whatever next
+// answers.
 //
-// A request with a valid key costs quota whatever its method; put a handler of
-// CORS preflights, which carry no key, around this one. One Guard inside another
-// takes from both, and the inner one's token is the request's.
+// A request with a valid key costs quota, whatever its method. Put a handler of CORS
+// preflights, which carry no key, around this one. If one Guard stands inside another,
+// both charge the request, and the context has the token of the inner one.
 func (g *Guard) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r, ok := g.Check(w, r); ok {
@@ -84,330 +34,604 @@ func (g *Guard) Handler(next http.Handler) http.Handler {
 	})
 }
 
-// Check is [Guard.Handler] for frameworks with handlers of their own, such as
-// gin and echo. If it returns true, go on with the request that it returns,
-// which has the token in its context. If it returns false, the response is
-// written: stop.
+// Check is [Guard.Handler] for frameworks with their own handler types, such as
+// gin and echo. If Check returns true, continue with the returned request, which has
+// the token in its context. If it returns false, it has written the response: stop.
 func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bool) {
-	// Each step fills in why it refuses: to hand that up by value costs 60 ns.
-	var refusal Error
-	entry := g.admit(w, r, &refusal)
-	if refusal.isRefusal() {
-		g.refuse(w, r, entry, &refusal)
+	key, reason := g.extract(r.Header)
+	d := decision{reason: reason}
+	if reason == "" {
+		d = g.decide(r.Context(), r, key, 1)
+	}
+	g.setHeaders(w.Header(), &d)
+	if d.reason != "" {
+		g.refuse(w, r, &d)
 		return r, false
 	}
-	return r.WithContext(&admission{r.Context(), g, entry}), true
+	return r.WithContext(g.admit(r.Context(), r, &d)), true
 }
 
-// Verify returns the token of a secret that came by another way than a request
-// header, over gRPC, say. It takes no quota; it does count as a use, and waits for the
-// store for [Options.Timeout] at most. The error is an [Error] that matches
-// [ErrMissingKey], [ErrInvalidKey] or [ErrUnavailable].
+// Admit decides on a secret that did not come in a request header, but over gRPC, say. It
+// takes cost from the limits and notes a use of the token. A cost of 0 does neither, but
+// still asks the limiter. Admit waits for the store and the limiter for [Options.Timeout]
+// at most.
+//
+// The error is an [Error]. Admit knows no address, so it refuses a token with Networks.
+func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission, error) {
+	if cost < 0 {
+		return nil, Error{reason: ReasonLimiter, cause: errNegativeCost}
+	}
+	d, err := g.check(ctx, secret, cost)
+	if err != nil {
+		return nil, err
+	}
+	return g.admit(ctx, nil, &d).admission(), nil
+}
+
+var errNegativeCost = fmt.Errorf("%w: the cost of an Admit must not be negative", ErrInvalidLimit)
+
+// Verify returns the token of a secret that did not come in a request header. It calls no
+// limiter, but notes a use of the token. Otherwise it behaves as [Guard.Admit].
 func (g *Guard) Verify(ctx context.Context, secret string) (Token, error) {
-	var (
-		refusal Error
-		entry   *Entry
-		now     instant
-	)
+	d, err := g.check(ctx, secret, noCharge)
+	if err != nil {
+		return Token{}, err
+	}
+	g.use(d.token, d.at)
+	g.tell(ctx, nil, &d)
+	return g.copyOf(d.token), nil
+}
+
+// check decides without a request, and reports a refusal to the Observer.
+func (g *Guard) check(ctx context.Context, secret string, cost int) (decision, error) {
+	d := decision{reason: g.shape(secret)}
+	if d.reason == "" {
+		d = g.decide(ctx, nil, secret, cost)
+	}
+	if d.reason != "" {
+		g.tell(ctx, nil, &d)
+		return d, d.error()
+	}
+	return d, nil
+}
+
+// decision is the state of a request, which each step extends.
+type decision struct {
+	token  *entry        // nil: no token is known
+	at     clock.Instant // when the store or the limiter answered, whichever came last
+	result Result        // the zero Result until the limiter has answered
+	payer  string        // whose buckets the limiter was asked for
+	reason Reason        // why the request is refused; empty: it is not
+	cause  error         // the error of the store or the limiter
+}
+
+// entry is a token in the memory of its store, or of this request alone.
+type entry = ram.Entry[Token]
+
+// noCharge is the cost in a Verify, which calls no limiter.
+const noCharge = -1
+
+// decide takes a key through every step. r is nil in Admit and Verify.
+func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost int) decision {
+	token, known := g.recall(key)
+	if token == nil && !g.format.Accepts(key) { // a key that is in memory needs no checksum
+		return decision{reason: ReasonMalformed}
+	}
+	var err error
 	switch {
-	case secret == "":
-		refusal.reason = ReasonMissing
-	case !g.format.accepts(secret):
-		refusal.reason = ReasonMalformed
+	case !known:
+		l := &lookup{}
+		l.Begin(ctx, g.options.Timeout)
+		defer l.End()
+		ctx = &l.Budget
+		token, err = g.lookup(l, key)
+	case g.waits:
+		b := budget.New(ctx, g.options.Timeout)
+		defer b.End()
+		ctx = b
+	}
+	d := decision{token: token, at: g.clock.Now(), cause: err}
+	own, reason := g.judge(ctx, r, &d)
+	if d.reason = reason; reason != "" || cost == noCharge {
+		return d
+	}
+	d.result, d.payer, d.cause = g.charge(ctx, r, &d, own, cost)
+	if g.waits {
+		d.at = g.clock.Now()
+	}
+	switch {
+	case d.cause != nil:
+		d.reason = blame(ctx, ReasonLimiter)
+		return d
+	case d.result.Allowed:
+	case d.result.never():
+		d.reason = ReasonLimit
 	default:
-		entry, now = g.authenticate(ctx, secret, &refusal)
+		d.reason = ReasonThrottled
 	}
-	if refusal.isRefusal() {
-		g.observe(ctx, Event{Type: EventRefused, Reason: refusal.reason, Token: tokenOf(entry), Err: refusal.cause})
-		return Token{}, refusal
+	if cost != 0 {
+		g.use(token, d.at)
 	}
-	g.use(entry, now)
-	token := entry.Token()
-	g.observe(ctx, Event{Type: EventVerified, Token: token})
-	return token, nil
+	return d
 }
 
-// Close writes the uses that are not in the store yet, and ends the background
-// work. Call it when the server has shut down. A Guard goes on answering after
-// it; calling Close again writes what came in between. The error is the
-// store's, or that of ctx if it ends first: a write that is under way then ends
-// when the store lets it. It also tells of uses that were lost before.
-func (g *Guard) Close(ctx context.Context) error { return g.lastUsed.close(ctx) }
-
-// Format keeps the store, and what it may hold, out of a printed Guard.
-func (g *Guard) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "httpkey.Guard") }
-
-// admit takes a request through every step. With a refusal it returns the token
-// as well, if there is one, for the observer.
-func (g *Guard) admit(w http.ResponseWriter, r *http.Request, refusal *Error) *Entry {
-	key := g.extract(r.Header, refusal)
-	if refusal.isRefusal() {
-		return nil
-	}
-	ctx := r.Context()
-	if g.waits { // else the store alone does, where it has to be asked
-		budget := newBudget(ctx, g.options.Timeout)
-		defer budget.end()
-		ctx = budget
-	}
-	entry, now := g.authenticate(ctx, key, refusal)
-	if !refusal.isRefusal() {
-		g.spend(ctx, w, r, entry, now, refusal)
-	}
-	return entry
-}
-
-// extract returns the one key in h, if it has the shape of one. It looks at no
-// other header, and never at the URL.
-func (g *Guard) extract(h http.Header, refusal *Error) string {
+// extract returns the only key in h, or the reason why h has none of the right shape. It
+// looks at no other header, and never at the URL.
+func (g *Guard) extract(h http.Header) (key string, reason Reason) {
 	lines := h[g.options.Header]
 	if len(lines) > 1 {
-		refusal.reason = ReasonRepeated
-		return ""
+		return "", ReasonMalformed
 	}
-	key := ""
 	if len(lines) == 1 {
-		key = trimBlanks(lines[0])
+		key = keyformat.TrimBlanks(lines[0])
 	}
+	return key, g.shape(key)
+}
+
+func (g *Guard) shape(key string) Reason {
 	switch {
 	case key == "":
-		refusal.reason = ReasonMissing
-	case !g.format.accepts(key):
-		refusal.reason = ReasonMalformed
+		return ReasonMissing
+	case !g.format.Resembles(key):
+		return ReasonMalformed
 	}
-	return key
+	return ""
 }
 
-// trimBlanks is strings.Trim for blanks and tabs; that one makes a set of them, which takes 9 ns.
-func trimBlanks(s string) string {
-	for s != "" && isBlank(s[0]) {
-		s = s[1:]
-	}
-	for s != "" && isBlank(s[len(s)-1]) {
-		s = s[:len(s)-1]
-	}
-	return s
-}
-
-func isBlank(c byte) bool { return c == ' ' || c == '\t' }
-
-// authenticate finds the valid token of key, and when it did.
-func (g *Guard) authenticate(ctx context.Context, key string, refusal *Error) (*Entry, instant) {
-	entry, known := g.recall(key)
-	var err error
-	if !known {
-		entry, err = g.lookup(ctx, key)
-	}
-	now := g.clock.now()
-	switch {
-	case err != nil:
-		*refusal = failure(ctx, ReasonStore, err)
-	case entry == nil:
-		refusal.reason = ReasonUnknown
-	case !entry.isActive():
-		refusal.reason = ReasonInactive
-	case entry.expired(now.unixMicro()):
-		refusal.reason = ReasonExpired
-	}
-	return entry, now
-}
-
-// recall finds the token of key under the current pepper or a previous one, nil if there
-// is none, in memory; if it is not known there, the store has to be asked.
-func (g *Guard) recall(key string) (entry *Entry, known bool) {
-	if g.entries == nil {
+// recall finds the token of a key in memory, under the current pepper or a previous one. If
+// known is false, only a Lookup in the store can tell.
+func (g *Guard) recall(key string) (token *entry, known bool) {
+	if g.memory == nil {
 		return nil, false
 	}
 	for _, digest := range g.digesters {
-		d := digest(key)
-		entry, known := g.entries.Find(d)
-		if !known || entry != nil && entry.digest.equal(&d) {
-			return entry, known
+		token, known := g.memory.Find(digest(key))
+		if token != nil || !known {
+			return token, known
 		}
 	}
 	return nil, true
 }
 
-// lookup finds it in the store, within the timeout.
-func (g *Guard) lookup(ctx context.Context, key string) (*Entry, error) {
-	if _, isBounded := ctx.(*budget); !isBounded {
-		budget := newBudget(ctx, g.options.Timeout)
-		defer budget.end()
-		ctx = budget
-	}
+// lookup holds the budget of a Lookup and the token that it finds in one object, to save
+// an allocation.
+type lookup struct {
+	budget.Budget
+	found ram.Whole[Token]
+}
+
+// lookup finds the token of a key in the store; it returns nil if there is none.
+func (g *Guard) lookup(l *lookup, key string) (*entry, error) {
 	for _, digest := range g.digesters {
-		d := digest(key)
-		token, err := g.store.Lookup(ctx, d)
+		d := Digest(digest(key))
+		token, err := g.store.Lookup(&l.Budget, d)
 		switch {
 		case errors.Is(err, ErrNotFound):
 		case err != nil:
 			return nil, err
-		// A store that folds case or compares prefixes must not let a wrong key in.
+		// A store that folds case or compares prefixes must not admit a wrong key.
 		case token.Digest.equal(&d):
-			return NewCopy(token), nil
+			return fill(&l.found, token), nil
 		}
 	}
 	return nil, nil
 }
 
-// spend takes the request's cost from its bucket, notes the use, and sets the
-// rate-limit headers.
-func (g *Guard) spend(ctx context.Context, w http.ResponseWriter, r *http.Request, entry *Entry, now instant, refusal *Error) {
-	result, err := g.allow(ctx, r, entry, &now)
-	if err != nil {
-		*refusal = failure(ctx, ReasonLimiter, err)
-		return
-	}
-	g.use(entry, now)
-	if result.Limit != (Limit{}) {
-		g.headers.set(w.Header(), &result, now)
-		if g.options.IETFHeaders {
-			setIETFHeaders(w.Header(), &result)
-		}
-	}
-	if !result.Allowed {
-		refusal.reason, refusal.result = ReasonThrottled, result
-		return
-	}
-	if g.options.Observer != nil {
-		g.observe(r.Context(), Event{Type: EventAdmitted, Token: entry.Token(), Result: result})
-	}
+func fill(whole *ram.Whole[Token], t Token) *entry {
+	isSpecial := len(t.Limits) > 0 || len(t.Networks) > 0
+	return whole.Fill(t.Digest, ram.Micros(t.LastUsed), t.Payer(), ram.Body[Token]{
+		ExpiredAt: ram.Micros(t.ExpiredAt),
+		State:     ram.StateOf(t.IsActive, t.Kind == ServiceToken, isSpecial),
+	}, t)
 }
 
-// allow asks the limiter, and sets now to when it answered, if that took time.
-func (g *Guard) allow(ctx context.Context, r *http.Request, entry *Entry, now *instant) (Result, error) {
-	bucket, limit, cost := g.bucket(entry), g.limit(r, entry), g.cost(r, entry)
-	if g.slots != nil {
-		return g.slots.AllowSlot(&entry.slot, bucket, limit, cost, now.monotonic)
+// judge returns why the key of d is not valid where the request comes from, and else the
+// limits of its own that the token has.
+func (g *Guard) judge(ctx context.Context, r *http.Request, d *decision) (own []Limit, why Reason) {
+	token, at := d.token, d.at.UnixMicro()
+	switch {
+	case d.cause != nil:
+		return nil, blame(ctx, ReasonStore)
+	case token == nil:
+		return nil, ReasonUnknown
 	}
-	result, err := g.limiter.Allow(ctx, bucket, limit, cost)
-	*now = g.clock.now()
-	return result, err
+	state := token.State() // before the expiry: see ram.Entry.Replace
+	expired := token.Expired(at)
+	special := &noToken
+	if state&ram.Special != 0 { // one update may revoke a token and take its networks and limits away
+		body := token.Body()
+		state, expired, special = body.State, body.Expired(at), peek(body)
+	}
+	switch {
+	case state&ram.Active == 0:
+		return nil, ReasonInactive
+	case expired:
+		return nil, ReasonExpired
+	case !g.isInNetworks(r, special.Networks):
+		return nil, ReasonNetwork
+	}
+	return special.Limits, ""
 }
 
-// use notes that a token was used.
-func (g *Guard) use(entry *Entry, now instant) {
-	if entry.IsCopy() {
-		g.lastUsed.record(entry.ID(), now.unixMicro())
-		return
-	}
-	entry.touchCoarsely(now.unixMicro())
-}
-
-func (g *Guard) bucket(e *Entry) string {
-	if g.options.Bucket == PerUser {
-		if user := e.string(textUser); user != "" {
-			return "user:" + user
-		}
-	}
-	if g.options.Bucket == PerWorkspace {
-		if workspace := e.string(textWorkspace); workspace != "" {
-			return "workspace:" + workspace
-		}
-	}
-	return e.ID()
-}
-
-func (g *Guard) limit(r *http.Request, e *Entry) Limit {
-	if g.options.Limit != nil {
-		if limit := g.options.Limit(r, e.Token()); limit != (Limit{}) {
-			return limit
-		}
-	}
-	if limit := e.limit(); limit != (Limit{}) {
-		return limit
-	}
-	if e.state&stateService != 0 {
-		return g.options.ServiceTokenLimit
-	}
-	return g.options.APIKeyLimit
-}
-
-func (g *Guard) cost(r *http.Request, e *Entry) int {
-	if g.options.Cost == nil {
-		return 1
-	}
-	return g.options.Cost(r, e.Token())
-}
-
-// refuse reports a refusal and answers it.
-func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, entry *Entry, e *Error) {
-	if g.options.Observer != nil { // looked at here too: to make an Event for nobody costs 25 ns
-		g.observe(r.Context(), Event{Type: EventRefused, Reason: e.reason, Token: tokenOf(entry), Result: e.result, Err: e.cause})
-	}
-	if status := e.class().status; status == http.StatusUnauthorized || status == http.StatusServiceUnavailable {
-		clearRateLimitHeaders(w.Header())
-	}
-	setRefusalHeaders(w.Header(), e)
-	if g.options.ErrorHandler != nil {
-		g.options.ErrorHandler(w, r, *e)
-		return
-	}
-	writeDetail(w, r, e)
-}
-
-func (g *Guard) observe(ctx context.Context, e Event) {
-	if g.options.Observer == nil {
-		return
-	}
-	e.Token = e.Token.clone()
-	e.Token.Digest = Digest{}
-	g.options.Observer.Observe(ctx, e)
-}
-
-// failure is the refusal for want of an answer. A caller who went away is no
-// failure of the part that was asked.
-func failure(ctx context.Context, reason Reason, err error) Error {
+// blame returns the reason for a missing answer: asked, unless the caller went away, which
+// is no failure of the store or the limiter.
+func blame(ctx context.Context, asked Reason) Reason {
 	if errors.Is(ctx.Err(), context.Canceled) {
-		reason = ReasonCanceled
+		return ReasonCanceled
 	}
-	return Error{reason: reason, cause: err}
+	return asked
 }
 
-// FromContext returns the token of the request that ctx belongs to, and false
-// where no Guard has let it in. It is a copy: a handler may do with it as it likes.
-//
-// In gin, pass c.Request.Context(): a *gin.Context is a context too, but does not
-// ask the request's unless the engine is told so.
-func FromContext(ctx context.Context) (Token, bool) {
-	in := admissionOf(ctx)
-	if in == nil {
-		return Token{}, false
+func (g *Guard) isInNetworks(r *http.Request, networks []netip.Prefix) bool {
+	if len(networks) == 0 {
+		return true
 	}
-	return in.entry.Token(), true
+	if r == nil {
+		return false
+	}
+	addr := g.options.ClientAddr(r).Unmap().WithZone("")
+	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
 }
 
-// admission is the context of a request that was let in. Being the context
-// itself, it saves the allocation of a value beside it.
-type admission struct {
-	context.Context
-	guard *Guard
-	entry *Entry
+// peek returns the token of the body of an entry that was Special, to be read only.
+func peek(b *ram.Body[Token]) *Token {
+	if b.Full != nil {
+		return b.Full
+	}
+	return &noToken // it has become another meanwhile
 }
 
-type admissionKey struct{}
+var noToken Token
 
-func tokenOf(e *Entry) Token {
+// copyOf returns a copy of a token, as it is now; the zero Token of nil.
+func (g *Guard) copyOf(e *entry) Token {
 	if e == nil {
 		return Token{}
 	}
-	return e.Token()
+	full := e.Body().Full
+	if full == nil {
+		return g.memory.Token(e)
+	}
+	t := full.Clone()
+	t.LastUsed = ram.Time(e.LastUsed())
+	return t
 }
 
-func admissionOf(ctx context.Context) *admission {
-	in, _ := ctx.Value(admissionKey{}).(*admission)
+// use notes a use of a token.
+func (g *Guard) use(e *entry, at clock.Instant) {
+	if !e.IsCopy() {
+		e.TouchCoarsely(at.UnixMicro())
+		return
+	}
+	if full := e.Body().Full; full != nil {
+		g.lastUsed.Record(full.ID, at.UnixMicro())
+		return
+	}
+	g.lastUsed.Record(g.memory.ID(e), at.UnixMicro())
+}
+
+// terms are the limits of a kind. If they are one steady limit, first and inMemory hold it
+// for a limiter in memory.
+type terms struct {
+	limits   []Limit // not resolved: if Options.Charge changes a Rate, an open Burst follows it
+	first    Limit   // resolved
+	inMemory ram.Limit
+}
+
+func newTerms(limits []Limit) terms {
+	t := terms{limits: limits}
+	if isSingle(limits) {
+		t.first, t.inMemory = limits[0].Resolve(), limits[0].inMemory()
+	}
+	return t
+}
+
+// isSingle reports whether limits are one steady limit, so that the bucket beside the token
+// serves them.
+func isSingle(limits []Limit) bool {
+	return len(limits) == 1 && limits[0].Calendar == "" && limits[0].Rate > 0
+}
+
+// inMemory returns l, which is valid and single, in the form of a limiter in memory.
+func (l Limit) inMemory() ram.Limit {
+	t := l.Resolve().terms()
+	return ram.Limit{Term: ram.Term{Name: l.Name, Window: t.Window()}, Terms: t}
+}
+
+func (g *Guard) termsOf(e *entry) *terms {
+	if e.State()&ram.Service != 0 {
+		return &g.services
+	}
+	return &g.apiKeys
+}
+
+// charge takes the cost of a request from the buckets of its payer, under the token's own
+// limits or those of its kind, and returns who has paid.
+func (g *Guard) charge(
+	ctx context.Context, r *http.Request, d *decision, own []Limit, cost int,
+) (result Result, payer string, err error) {
+	e, of, limits := d.token, g.termsOf(d.token), own
+	if len(own) == 0 {
+		limits = of.limits
+		if g.buckets != nil && g.options.Charge == nil && isSingle(limits) {
+			return g.takeInMemory(e, e.Payer(), of.first, of.inMemory, cost, d.at), e.Payer(), nil
+		}
+	}
+	c := charges.Get().(*pooledCharge)
+	defer c.release()
+	c.Charge = Charge{Bucket: e.Payer(), Limits: append(c.limits[:0], limits...), Cost: cost}
+	if g.options.Charge != nil {
+		c.token = g.copyOf(e)
+		g.options.Charge(r, &c.token, &c.Charge)
+		if cost == 0 { // Admit only looks
+			c.Cost = 0
+		}
+	}
+	result, err = g.ask(ctx, e, &c.Charge, d.at)
+	return result, c.Bucket, err
+}
+
+// ask validates a charge, since a store or Options.Charge may have made it invalid, and
+// calls the limiter.
+func (g *Guard) ask(ctx context.Context, e *entry, c *Charge, at clock.Instant) (Result, error) {
+	if len(c.Limits) == 0 {
+		return Result{Allowed: true}, nil
+	}
+	if err := c.Validate(); err != nil || c.Forced {
+		return Result{}, cmp.Or(err, errForced)
+	}
+	if g.buckets != nil && isSingle(c.Limits) {
+		return g.takeInMemory(e, c.Bucket, c.Limits[0].Resolve(), c.Limits[0].inMemory(), c.Cost, at), nil
+	}
+	return g.limiter.Allow(ctx, c)
+}
+
+var errForced = fmt.Errorf("%w: Forced is for Admission.Charge, Options.Charge must not set it", ErrInvalidLimit)
+
+// takeInMemory takes from the bucket beside the token.
+func (g *Guard) takeInMemory(e *entry, payer string, l Limit, in ram.Limit, cost int, at clock.Instant) Result {
+	r := g.buckets.TakeIn(e.Slot(), payer, in, int64(cost), at.Elapsed)
+	l.Burst = int(r.Burst)
+	return Result{
+		Allowed:    r.Allowed,
+		Limit:      l,
+		Remaining:  int(r.Remaining),
+		ResetAfter: time.Duration(r.ResetAfter) * time.Microsecond,
+		RetryAfter: time.Duration(r.RetryAfter) * time.Microsecond,
+	}
+}
+
+// charges are reused, since a limiter's argument escapes to the heap.
+var charges = sync.Pool{New: func() any { return new(pooledCharge) }}
+
+type pooledCharge struct {
+	Charge
+	limits [maxLimits]Limit
+	token  Token
+}
+
+func (c *pooledCharge) release() {
+	c.token, c.Charge = Token{}, Charge{}
+	charges.Put(c)
+}
+
+// setHeaders writes the rate-limit headers, if there is a limit.
+func (g *Guard) setHeaders(h http.Header, d *decision) {
+	if d.result.Limit == (Limit{}) {
+		return
+	}
+	g.headers.set(h, &d.result, d.at)
+	if g.options.IETFHeaders {
+		setIETFHeaders(h, &d.result)
+	}
+}
+
+// refuse reports a refusal and answers it.
+func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, d *decision) {
+	g.tell(r.Context(), r, d)
+	e := d.error()
+	if status := e.class().status; status == http.StatusUnauthorized || status == http.StatusServiceUnavailable {
+		clearRateLimitHeaders(w.Header())
+	}
+	setRefusalHeaders(w.Header(), &e)
+	if g.options.ErrorHandler != nil {
+		g.options.ErrorHandler(w, r, e)
+		return
+	}
+	writeDetail(w, r, &e)
+}
+
+func (d *decision) error() Error { return Error{reason: d.reason, result: d.result, cause: d.cause} }
+
+// tell reports a decision to the Observer, if that wants such events.
+func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
+	event := EventAdmitted
+	if d.reason != "" {
+		event = EventRefused
+	}
+	if g.observes(ctx, event) {
+		token := g.copyOf(d.token)
+		g.observe(ctx, &Event{Type: event, Reason: d.reason, Token: token, Result: d.result, Request: r, Err: d.cause})
+	}
+}
+
+// admit reports the admission and returns the context of the admitted request.
+func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) *admitted {
+	g.tell(ctx, r, d)
+	return &admitted{ctx, g, d.token, d.payer, d.result}
+}
+
+// admitted is the context of an admitted request. A context of its own type
+// saves the allocation of a value beside it.
+type admitted struct {
+	context.Context
+	guard  *Guard // nil: NewContext made the context
+	token  *entry
+	payer  string
+	result Result
+}
+
+type admittedKey struct{}
+
+func admittedIn(ctx context.Context) *admitted {
+	in, _ := ctx.Value(admittedKey{}).(*admitted)
 	return in
 }
 
-// Value answers for the admission, and for all else as the context within.
-func (a *admission) Value(key any) any {
-	if key == (admissionKey{}) {
+// Value returns a for admittedKey, and asks the parent context for every other key.
+func (a *admitted) Value(key any) any {
+	if key == (admittedKey{}) {
 		return a
 	}
 	return a.Context.Value(key)
 }
 
 // Format keeps the token's digest out of a printed context.
-func (a *admission) Format(f fmt.State, _ rune) {
-	_, _ = io.WriteString(f, "httpkey.Guard request of "+a.entry.ID())
+func (a *admitted) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "httpkey.Guard request of "+a.guard.copyOf(a.token).ID)
+}
+
+func (a *admitted) admission() *Admission {
+	result := a.result
+	result.Each = slices.Clone(result.Each)
+	return &Admission{a.guard.copyOf(a.token), result, a.guard, a.payer, result.limits()}
+}
+
+// limits returns those that r is about.
+func (r *Result) limits() (limits []Limit) {
+	for _, one := range r.Each {
+		limits = append(limits, one.Limit)
+	}
+	if len(limits) == 0 && r.Limit != (Limit{}) {
+		limits = []Limit{r.Limit}
+	}
+	return limits
+}
+
+// FromContext returns the token of the request that ctx belongs to, and false
+// if no Guard has admitted it. The token is a copy, which a handler may change. If the
+// store holds its tokens in memory, the copy shows the present state of the token, not the
+// state at admission.
+//
+// In gin, pass c.Request.Context(). A *gin.Context is a context too, but does not consult
+// the request's context unless the engine is configured so.
+func FromContext(ctx context.Context) (Token, bool) {
+	in := admittedIn(ctx)
+	if in == nil {
+		return Token{}, false
+	}
+	return in.guard.copyOf(in.token), true
+}
+
+// NewContext returns a context in which FromContext finds t, and on which the Require
+// functions decide as behind a Guard. It is for tests of handlers.
+func NewContext(ctx context.Context, t Token) context.Context {
+	return &admitted{Context: ctx, token: fill(new(ram.Whole[Token]), t.Clone())}
+}
+
+// Admission is a request that a Guard has admitted.
+type Admission struct {
+	Token  Token  // a copy
+	Result Result // what the limiter decided; the zero Result where there is no limit
+
+	guard  *Guard
+	payer  string
+	limits []Limit // that were charged
+}
+
+// AdmissionFrom returns the admission of the request that ctx belongs to, and false if no
+// Guard has admitted it.
+func AdmissionFrom(ctx context.Context) (*Admission, bool) {
+	in := admittedIn(ctx)
+	if in == nil {
+		return nil, false
+	}
+	return in.admission(), true
+}
+
+// Charge takes n more from the buckets that paid for the request, even without room, down
+// to one Burst below empty. It serves costs that are known only after the response. A
+// negative n gives back, never above full. Charge waits for the limiter for
+// [Options.Timeout] at most. The error is the limiter's.
+func (a *Admission) Charge(ctx context.Context, n int) error {
+	if a.guard == nil || len(a.limits) == 0 {
+		return nil
+	}
+	b := budget.New(ctx, a.guard.options.Timeout)
+	defer b.End()
+	c := Charge{Bucket: a.payer, Limits: a.limits, Cost: n, Forced: true}
+	if _, err := a.guard.limiter.Allow(b, &c); err != nil {
+		return fmt.Errorf("httpkey: charge %d: %w", n, err)
+	}
+	return nil
+}
+
+// RequireScope returns a middleware that passes a request if its token has every one
+// of the scopes. It stands behind [Guard.Handler]. It answers 403 to other requests,
+// and 401 to requests that no Guard has admitted. RequireScope panics without a scope,
+// because the middleware would protect nothing.
+func RequireScope(scopes ...string) func(http.Handler) http.Handler {
+	if len(scopes) == 0 {
+		panic("httpkey: RequireScope needs at least one scope")
+	}
+	scopes = slices.Clone(scopes)
+	return require(ReasonScope, func(_ *http.Request, t Token) bool {
+		for _, scope := range scopes {
+			if !slices.Contains(t.Scopes, scope) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// RequireKind returns a middleware that passes a request if its token is of
+// one of the kinds. Otherwise it behaves as [RequireScope].
+func RequireKind(kinds ...Kind) func(http.Handler) http.Handler {
+	if len(kinds) == 0 {
+		panic("httpkey: RequireKind needs at least one kind")
+	}
+	kinds = slices.Clone(kinds)
+	return require(ReasonKind, func(_ *http.Request, t Token) bool { return slices.Contains(kinds, t.Kind) })
+}
+
+// RequireWorkspace returns a middleware that passes a request if its token belongs to the
+// workspace of the request. The function of returns that workspace, often from the path.
+// A token without a workspace does not pass. Otherwise it behaves as [RequireScope]; it
+// panics if of is nil.
+func RequireWorkspace(of func(*http.Request) string) func(http.Handler) http.Handler {
+	if of == nil {
+		panic("httpkey: RequireWorkspace needs a function that tells the workspace of a request")
+	}
+	return require(ReasonWorkspace, func(r *http.Request, t Token) bool {
+		return t.Workspace != "" && t.Workspace == of(r)
+	})
+}
+
+func require(reason Reason, passes func(*http.Request, Token) bool) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			in := admittedIn(r.Context())
+			switch {
+			case in == nil:
+				WriteError(w, r, Error{reason: ReasonMissing})
+			case passes(r, in.guard.copyOf(in.token)):
+				next.ServeHTTP(w, r)
+			case in.guard == nil:
+				WriteError(w, r, Error{reason: reason})
+			default:
+				in.guard.refuse(w, r, &decision{token: in.token, reason: reason})
+			}
+		})
+	}
+}
+
+// Passes runs a middleware of net/http in a framework with its own handler types, such as
+// gin and echo. If it returns true, continue with the returned request. If it returns
+// false, the middleware has answered: stop. Passes drops a ResponseWriter that the
+// middleware wraps around w.
+func Passes(middleware func(http.Handler) http.Handler, w http.ResponseWriter, r *http.Request) (*http.Request, bool) {
+	passed, ok := r, false
+	middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { passed, ok = r, true })).ServeHTTP(w, r)
+	return passed, ok
 }

@@ -2,18 +2,24 @@ package httpkey
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"net/http"
 )
 
-// Observer is told of everything a Guard does: every request's outcome and its
-// reason, every change of a token, every failure in the background.
+// Observer receives the events of a Guard: the outcome of every request and its
+// reason, every change of a token, and every failure in the background.
+//
+// An Observer may also have the method Enabled(context.Context, EventType) bool, like
+// [slog.Handler]. A Guard does not make events for which Enabled returns false.
 //
 // A request that a Guard admits and a Require function then refuses makes two events.
 type Observer interface {
 	// Observe is told of one event. It runs on the path of the request: it must
-	// be quick, must not panic, and is called from many goroutines at once. No
-	// event holds a secret or a digest. ctx is the request's; it may be canceled.
-	Observe(ctx context.Context, e Event)
+	// be quick, must not panic, and is called from many goroutines at once. No event holds
+	// a digest, nor a secret beside the header of its Request. ctx is the request's; it may
+	// be canceled. The Event is the Observer's own.
+	Observe(ctx context.Context, e *Event)
 }
 
 // EventType says what happened.
@@ -21,39 +27,80 @@ type EventType string
 
 // The types of events, with the fields that they have.
 const (
-	EventAdmitted    EventType = "admitted"     // a request passed; Token, Result
-	EventVerified    EventType = "verified"     // Verify accepted a key; Token
-	EventRefused     EventType = "refused"      // Reason; Token and Result as far as known, Err if something failed
+	EventAdmitted    EventType = "admitted"     // a Guard admitted a request or a key; Token, Result, Request
+	EventRefused     EventType = "refused"      // Reason; Token, Result and Request as far as known; Err of a failure
 	EventIssued      EventType = "issued"       // a token was created or imported; Token
 	EventRotated     EventType = "rotated"      // Token is the successor
 	EventRevoked     EventType = "revoked"      // Token
 	EventLimiterDown EventType = "limiter_down" // from now on the fallback decides; Err
 	EventLimiterUp   EventType = "limiter_up"   // the limiter decides again
-	EventFlushFailed EventType = "flush_failed" // last_used could not be written and is kept for the next time, or lost; Err
+	EventFlushFailed EventType = "flush_failed" // uses were not written, and stay pending or are lost; Err
 )
 
-// Event is what an [Observer] is told. Fields that do not apply are zero.
+// Event is one event for an [Observer]. Fields that do not apply are zero.
 type Event struct {
-	Type   EventType // what happened
-	Reason Reason    // why, if Type is EventRefused
-	Token  Token     // without its digest; the zero Token where none is known
-	Result Result    // the limiter's decision
-	Err    error     // the store's or the limiter's error
+	Type    EventType     // what happened
+	Reason  Reason        // why, if Type is EventRefused
+	Token   Token         // without its digest; the zero Token if none is known
+	Result  Result        // the limiter's decision
+	Request *http.Request // the client's, with the key in its header; nil without HTTP
+	Err     error         // the store's or the limiter's error
 }
 
-// SlogObserver returns an Observer that writes to logger: failures as errors,
-// refusals and changes of tokens as information, and what passed as debug
-// messages. It names tokens by their ID.
+// Format prints e's fields without the Request, because some verbs would show its header.
+func (e Event) Format(f fmt.State, verb rune) {
+	type fields Event
+	e.Request = nil
+	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), fields(e))
+}
+
+// observedBy returns a function that reports whether the observer wants an event.
+func observedBy(o Observer) func(context.Context, EventType) bool {
+	if o == nil {
+		return func(context.Context, EventType) bool { return false }
+	}
+	if choosy, ok := o.(interface {
+		Enabled(context.Context, EventType) bool
+	}); ok {
+		return choosy.Enabled
+	}
+	return func(context.Context, EventType) bool { return true }
+}
+
+func (g *Guard) observe(ctx context.Context, e *Event) {
+	if !g.observes(ctx, e.Type) {
+		return
+	}
+	e.Token = e.Token.Clone()
+	e.Token.Digest = Digest{}
+	g.options.Observer.Observe(ctx, e)
+}
+
+// SlogObserver returns an Observer that writes to logger: failures at level Error,
+// refusals and changes of tokens at Info, and admissions at Debug. It identifies a
+// token by its ID.
 func SlogObserver(logger *slog.Logger) Observer { return slogObserver{logger} }
 
 type slogObserver struct{ logger *slog.Logger }
 
-func (o slogObserver) Observe(ctx context.Context, e Event) {
+// Enabled reports whether the logger writes at the highest level that the event may have.
+func (o slogObserver) Enabled(ctx context.Context, t EventType) bool {
+	level := slog.LevelError // other events may be failures; Observe checks the level again
+	switch t {
+	case EventAdmitted:
+		level = slog.LevelDebug
+	case EventIssued, EventRotated, EventRevoked, EventLimiterUp:
+		level = slog.LevelInfo
+	}
+	return o.logger.Enabled(ctx, level)
+}
+
+func (o slogObserver) Observe(ctx context.Context, e *Event) {
 	level := slog.LevelInfo
 	switch {
 	case e.Err != nil && e.Reason != ReasonCanceled:
 		level = slog.LevelError
-	case e.Type == EventAdmitted || e.Type == EventVerified:
+	case e.Type == EventAdmitted:
 		level = slog.LevelDebug
 	}
 	if !o.logger.Enabled(ctx, level) {
@@ -72,6 +119,9 @@ func (o slogObserver) Observe(ctx context.Context, e Event) {
 	}
 	if e.Type == EventRotated {
 		attrs = append(attrs, slog.String("rotated_from", e.Token.RotatedFrom))
+	}
+	if e.Type == EventRevoked && e.Token.RevokedFor != "" {
+		attrs = append(attrs, slog.String("revoked_for", e.Token.RevokedFor))
 	}
 	if e.Reason == ReasonThrottled {
 		attrs = append(attrs, slog.Duration("retry_after", e.Result.RetryAfter))

@@ -2,16 +2,21 @@ package httpkey_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
 
@@ -19,24 +24,27 @@ import (
 func TestEveryOutcomeIsObserved(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := newSpyStore()
+		store := httpkeytest.NewStore(memstore.New())
 		var seen events
 		guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: &seen})
 		handler := guard.Handler(ok)
 		want := func(what string, event httpkey.EventType, reason httpkey.Reason, id string) {
 			t.Helper()
-			if e := seen.last(t); e.Type != event || e.Reason != reason || e.Token.ID != id || (e.Err != nil) != (reason == httpkey.ReasonStore) {
-				t.Errorf("%s: observed %s %q of %q (%v), want %s %q of %q", what, e.Type, e.Reason, e.Token.ID, e.Err, event, reason, id)
+			if e := seen.last(t); e.Type != event || e.Reason != reason || e.Token.ID != id ||
+				(e.Err != nil) != (reason == httpkey.ReasonStore) {
+				t.Errorf("%s: observed %s %q of %q (%v), want %s %q of %q", what, e.Type, e.Reason, e.Token.ID, e.Err, event,
+					reason, id)
 			}
 		}
-		key, token := issue(t, guard, httpkey.Token{Limit: httpkey.PerHour(1), ExpiredAt: time.Now().Add(time.Minute)})
+		key, token := issue(t, guard, httpkey.Token{Limits: limits(httpkey.PerHour(1)),
+			ExpiredAt: time.Now().Add(time.Minute)})
 		want("Issue", httpkey.EventIssued, "", token.ID)
-		get(handler, key)
+		httpkeytest.Get(handler, key)
 		want("a request", httpkey.EventAdmitted, "", token.ID)
 		if got := seen.last(t).Result; !got.Allowed || got.Limit != (httpkey.Limit{Rate: 1, Burst: 1, Period: time.Hour}) {
 			t.Errorf("the result observed is %+v", got)
 		}
-		get(handler, key)
+		httpkeytest.Get(handler, key)
 		want("a second request", httpkey.EventRefused, httpkey.ReasonThrottled, token.ID)
 		if got := seen.last(t).Result; got.Allowed || got.RetryAfter != time.Hour {
 			t.Errorf("the result observed is %+v", got)
@@ -44,25 +52,25 @@ func TestEveryOutcomeIsObserved(t *testing.T) {
 		if _, err := guard.Verify(t.Context(), key); err != nil {
 			t.Fatal(err)
 		}
-		want("Verify", httpkey.EventVerified, "", token.ID)
-		get(handler, "")
+		want("Verify", httpkey.EventAdmitted, "", token.ID)
+		httpkeytest.Get(handler, "")
 		want("no key", httpkey.EventRefused, httpkey.ReasonMissing, "")
-		get(handler, "nonsense")
+		httpkeytest.Get(handler, "nonsense")
 		want("nonsense", httpkey.EventRefused, httpkey.ReasonMalformed, "")
-		_, successor, err := guard.Rotate(t.Context(), token.ID, time.Hour)
+		rotated, err := guard.Rotate(t.Context(), token.ID, time.Hour)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want("Rotate", httpkey.EventRotated, "", successor.ID)
-		elapse(time.Minute)
-		get(handler, key)
+		want("Rotate", httpkey.EventRotated, "", rotated.Token.ID)
+		httpkeytest.Elapse(time.Minute)
+		httpkeytest.Get(handler, key)
 		want("expired", httpkey.EventRefused, httpkey.ReasonExpired, token.ID)
 		key, token = issue(t, guard, httpkey.Token{})
-		if err := guard.Revoke(t.Context(), token.ID); err != nil {
+		if err := guard.Revoke(t.Context(), token.ID, ""); err != nil {
 			t.Fatal(err)
 		}
 		want("Revoke", httpkey.EventRevoked, "", token.ID)
-		get(handler, key)
+		httpkeytest.Get(handler, key)
 		want("revoked", httpkey.EventRefused, httpkey.ReasonInactive, token.ID)
 		if shown, err := guard.Verify(t.Context(), key); err == nil || shown.ID != "" {
 			t.Errorf("Verify of a revoked key returned %+v, %v", shown, err)
@@ -71,21 +79,21 @@ func TestEveryOutcomeIsObserved(t *testing.T) {
 		if err := store.Delete(t.Context(), token.ID); err != nil {
 			t.Fatal(err)
 		}
-		get(handler, key)
+		httpkeytest.Get(handler, key)
 		want("deleted", httpkey.EventRefused, httpkey.ReasonUnknown, "")
-		store.failWith(func(string, int) error { return errors.New("down") })
-		get(handler, key)
+		store.Before(httpkeytest.Fail(errors.New("down")))
+		httpkeytest.Get(handler, key)
 		want("an outage", httpkey.EventRefused, httpkey.ReasonStore, "")
 		_, _ = guard.Verify(t.Context(), key)
 		want("Verify in an outage", httpkey.EventRefused, httpkey.ReasonStore, "")
 		r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
 		r.Header["X-Api-Key"] = []string{key, key}
 		_, _ = guard.Check(discard{}, r)
-		want("two lines", httpkey.EventRefused, httpkey.ReasonRepeated, "")
+		want("two lines", httpkey.EventRefused, httpkey.ReasonMalformed, "")
 	})
 }
 
-// discard is a response that nobody reads.
+// discard is a response without a reader.
 type discard struct{}
 
 func (discard) Header() http.Header         { return http.Header{} }
@@ -99,11 +107,11 @@ func TestRevokedComesBeforeExpired(t *testing.T) {
 		var seen events
 		guard := newGuard(&httpkey.Options{Observer: &seen})
 		key, token := issue(t, guard, httpkey.Token{ExpiredAt: time.Now().Add(time.Minute)})
-		if err := guard.Revoke(t.Context(), token.ID); err != nil {
+		if err := guard.Revoke(t.Context(), token.ID, ""); err != nil {
 			t.Fatal(err)
 		}
-		elapse(time.Minute)
-		get(guard.Handler(ok), key)
+		httpkeytest.Elapse(time.Minute)
+		httpkeytest.Get(guard.Handler(ok), key)
 		if e := seen.last(t); e.Reason != httpkey.ReasonInactive {
 			t.Errorf("observed %q", e.Reason)
 		}
@@ -116,12 +124,128 @@ func TestEventsAreCopies(t *testing.T) {
 	var seen events
 	guard := newGuard(&httpkey.Options{Observer: &seen})
 	key, _ := issue(t, guard, httpkey.Token{Scopes: []string{"read"}})
-	get(guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	httpkeytest.Get(guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		seen.last(t).Token.Scopes[0] = "write"
 		if token, _ := httpkey.FromContext(r.Context()); token.Scopes[0] != "read" {
 			t.Error("the observer changed the token of the request")
 		}
 	})), key)
+}
+
+// choosy wants events of some types alone.
+type choosy struct {
+	events
+	wants []httpkey.EventType
+}
+
+func (c *choosy) Enabled(_ context.Context, t httpkey.EventType) bool {
+	return slices.Contains(c.wants, t)
+}
+
+// An observer that has Enabled is told of nothing else.
+func TestObserverIsToldOfWhatItWants(t *testing.T) {
+	t.Parallel()
+	for _, wants := range [][]httpkey.EventType{
+		nil, {httpkey.EventAdmitted}, {httpkey.EventRefused}, {httpkey.EventIssued, httpkey.EventRotated,
+			httpkey.EventRevoked},
+		{httpkey.EventLimiterDown}, {httpkey.EventFlushFailed},
+	} {
+		seen := &choosy{wants: wants}
+		store, limiter := httpkeytest.NewStore(memstore.New()), newRemoteLimiter()
+		guard := httpkey.New(store, limiter, &httpkey.Options{Observer: seen})
+		key, token := issue(t, guard, httpkey.Token{})
+		rotated, err := guard.Rotate(t.Context(), token.ID, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := guard.Revoke(t.Context(), rotated.Token.ID, ""); err != nil {
+			t.Fatal(err)
+		}
+		httpkeytest.Get(guard.Handler(ok), key)
+		httpkeytest.Get(guard.Handler(ok), "")
+		limiter.Before(refused)
+		for range 3 {
+			httpkeytest.Get(guard.Handler(ok), key)
+		}
+		store.Before(httpkeytest.Fail(errDown, "Touch"))
+		_ = guard.Close(t.Context()) // which returns its failure, and does not tell it
+		told := make(map[httpkey.EventType]bool)
+		for _, event := range seen.types() {
+			told[event] = true
+			if !slices.Contains(wants, event) {
+				t.Errorf("one that wants %v is told of %s", wants, event)
+			}
+		}
+		for _, event := range wants {
+			if !told[event] && event != httpkey.EventFlushFailed {
+				t.Errorf("one that wants %v is not told of %s", wants, event)
+			}
+		}
+	}
+}
+
+// Events of requests have the request, and others have none.
+func TestEventsHaveTheRequest(t *testing.T) {
+	t.Parallel()
+	var seen events
+	guard := newGuard(&httpkey.Options{Observer: &seen})
+	key, _ := issue(t, guard, httpkey.Token{Limits: limits(httpkey.PerHour(2))})
+	for path, key := range map[string]string{"/admitted": key, "/missing": "", "/malformed": "nonsense"} {
+		r := httpkeytest.Request(http.MethodGet, path, key)
+		guard.Handler(ok).ServeHTTP(httptest.NewRecorder(), r)
+		if e := seen.last(t); e.Request != r {
+			t.Errorf("%s: a %s event has the request %v", path, e.Type, e.Request)
+		}
+	}
+	r := httpkeytest.Request(http.MethodGet, "/scope", key)
+	guard.Handler(httpkey.RequireScope("a")(ok)).ServeHTTP(httptest.NewRecorder(), r)
+	if e := seen.last(t); e.Reason != httpkey.ReasonScope || e.Request.URL.Path != "/scope" {
+		t.Errorf("a refusal by RequireScope has the request %v", e.Request)
+	}
+	_, _ = guard.Verify(t.Context(), key)
+	if e := seen.last(t); e.Request != nil {
+		t.Errorf("Verify has the request %v", e.Request)
+	}
+	_, _ = guard.Admit(t.Context(), key, 1)
+	if e := seen.last(t); e.Request != nil {
+		t.Errorf("Admit has the request %v", e.Request)
+	}
+}
+
+// A Guard makes only those events that the logger of a SlogObserver writes.
+func TestSlogObserverIsEnabledByItsLogger(t *testing.T) {
+	t.Parallel()
+	for level, want := range map[slog.Level][]httpkey.EventType{
+		slog.LevelDebug: {httpkey.EventAdmitted, httpkey.EventRefused, httpkey.EventIssued, httpkey.EventLimiterDown,
+			httpkey.EventLimiterUp},
+		slog.LevelInfo:      {httpkey.EventRefused, httpkey.EventIssued, httpkey.EventLimiterDown, httpkey.EventLimiterUp},
+		slog.LevelError:     {httpkey.EventRefused, httpkey.EventLimiterDown},
+		slog.LevelError + 1: {},
+	} {
+		observer := httpkey.SlogObserver(slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: level})))
+		choosy := observer.(interface {
+			Enabled(context.Context, httpkey.EventType) bool
+		})
+		for _, event := range []httpkey.EventType{httpkey.EventAdmitted, httpkey.EventRefused, httpkey.EventIssued,
+			httpkey.EventLimiterDown, httpkey.EventLimiterUp} {
+			if got := choosy.Enabled(t.Context(), event); got != slices.Contains(want, event) {
+				t.Errorf("at level %v, %s is enabled: %v", level, event, got)
+			}
+		}
+	}
+}
+
+// A refusal that is no failure is not written above the level of information.
+func TestSlogObserverAboveItsLevel(t *testing.T) {
+	t.Parallel()
+	var buf bytes.Buffer
+	guard := newGuard(&httpkey.Options{
+		Observer: httpkey.SlogObserver(slog.New(slog.NewTextHandler(&buf, &slog.HandlerOptions{Level: slog.LevelError}))),
+	})
+	httpkeytest.Get(guard.Handler(ok), "nonsense")
+	if buf.Len() > 0 {
+		t.Errorf("logged %s", buf.String())
+	}
 }
 
 func TestSlogObserver(t *testing.T) {
@@ -135,7 +259,8 @@ func TestSlogObserver(t *testing.T) {
 			`level=DEBUG msg="httpkey: admitted" token=t-1 kind=api_key user=u-1 workspace=""`},
 		{httpkey.Event{Type: httpkey.EventRefused, Reason: httpkey.ReasonUnknown},
 			`level=INFO msg="httpkey: refused" reason=unknown`},
-		{httpkey.Event{Type: httpkey.EventRefused, Reason: httpkey.ReasonThrottled, Token: token, Result: httpkey.Result{RetryAfter: time.Second}},
+		{httpkey.Event{Type: httpkey.EventRefused, Reason: httpkey.ReasonThrottled, Token: token,
+			Result: httpkey.Result{RetryAfter: time.Second}},
 			`level=INFO msg="httpkey: refused" reason=throttled token=t-1 kind=api_key user=u-1 workspace="" retry_after=1s`},
 		{httpkey.Event{Type: httpkey.EventRefused, Reason: httpkey.ReasonStore, Err: errors.New("down")},
 			`level=ERROR msg="httpkey: refused" reason=store error=down`},
@@ -143,6 +268,12 @@ func TestSlogObserver(t *testing.T) {
 			`level=INFO msg="httpkey: refused" reason=canceled error=gone`},
 		{httpkey.Event{Type: httpkey.EventRotated, Token: token},
 			`level=INFO msg="httpkey: rotated" token=t-1 kind=api_key user=u-1 workspace="" rotated_from=t-0`},
+		{httpkey.Event{Type: httpkey.EventRevoked, Token: httpkey.Token{ID: "t-1", Kind: httpkey.APIKey,
+			RevokedFor: "leaked"}},
+			`level=INFO msg="httpkey: revoked" token=t-1 kind=api_key user="" workspace="" revoked_for=leaked`},
+		{httpkey.Event{Type: httpkey.EventLimiterUp}, `level=INFO msg="httpkey: limiter_up"`},
+		{httpkey.Event{Type: httpkey.EventLimiterDown, Err: errors.New("down")},
+			`level=ERROR msg="httpkey: limiter_down" error=down`},
 		{httpkey.Event{Type: httpkey.EventFlushFailed, Err: errors.New("down")},
 			`level=ERROR msg="httpkey: flush_failed" error=down`},
 	} {
@@ -156,7 +287,7 @@ func TestSlogObserver(t *testing.T) {
 				return a
 			},
 		})))
-		observer.Observe(t.Context(), tt.event)
+		observer.Observe(t.Context(), &tt.event)
 		if got := strings.TrimSpace(buf.String()); got != tt.want {
 			t.Errorf("logged\n%s, want\n%s", got, tt.want)
 		}
@@ -165,16 +296,17 @@ func TestSlogObserver(t *testing.T) {
 
 func TestErrorTellsItsClassReasonAndCause(t *testing.T) {
 	t.Parallel()
-	store := newSpyStore()
+	store := httpkeytest.NewStore(memstore.New())
 	guard := httpkey.New(store, memstore.NewLimiter(), nil)
 	key, _ := issue(t, guard, httpkey.Token{})
-	store.failWith(func(string, int) error { return errors.New("connection refused") })
+	store.Before(httpkeytest.Fail(errors.New("connection refused")))
 	_, err := guard.Verify(t.Context(), key)
 	want := "httpkey: no decision could be made yet: store: connection refused"
 	if fmt.Sprint(err) != want {
 		t.Errorf("%v, want %s", err, want)
 	}
-	for _, class := range []error{httpkey.ErrMissingKey, httpkey.ErrInvalidKey, httpkey.ErrThrottled, httpkey.ErrForbidden} {
+	for _, class := range []error{httpkey.ErrMissingKey, httpkey.ErrInvalidKey, httpkey.ErrThrottled,
+		httpkey.ErrForbidden} {
 		if errors.Is(err, class) {
 			t.Errorf("%v matches %v as well", err, class)
 		}
@@ -184,10 +316,10 @@ func TestErrorTellsItsClassReasonAndCause(t *testing.T) {
 // A cause that cannot be compared is no reason to panic.
 func TestErrorsWithAnyCauseCanBeMatched(t *testing.T) {
 	t.Parallel()
-	store := newSpyStore()
+	store := httpkeytest.NewStore(memstore.New())
 	guard := httpkey.New(store, memstore.NewLimiter(), nil)
 	key, _ := issue(t, guard, httpkey.Token{})
-	store.failWith(func(string, int) error { return causes{errors.New("down")} })
+	store.Before(httpkeytest.Fail(causes{errors.New("down")}))
 	_, err := guard.Verify(t.Context(), key)
 	if !errors.Is(err, httpkey.ErrUnavailable) || errors.Is(err, httpkey.Error{}) || errors.Is(err, err) {
 		t.Errorf("Verify returned %v", err)

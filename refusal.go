@@ -3,24 +3,27 @@ package httpkey
 import (
 	"errors"
 	"net/http"
-	"strconv"
-	"sync/atomic"
 	"time"
+
+	"github.com/httpkey/httpkey/internal/answer"
+	"github.com/httpkey/httpkey/internal/clock"
+	"github.com/httpkey/httpkey/internal/ietf"
 )
 
-// Reason says why a request was refused. It is for observers and logs: a client
-// learns the status and one of five sentences, never the reason.
+// Reason says why a Guard refused a request. It is for observers and logs: a client
+// sees the status and one of five sentences, never the reason.
 type Reason string
 
 // The reasons, in the order in which a request meets them.
 const (
 	ReasonMissing   Reason = "missing"   // no key, or a blank one
-	ReasonRepeated  Reason = "repeated"  // more than one header line
-	ReasonMalformed Reason = "malformed" // not the shape of a key; no store was asked
+	ReasonMalformed Reason = "malformed" // more than one key, or none of the right shape; there was no store call
 	ReasonUnknown   Reason = "unknown"   // no token has this key
 	ReasonInactive  Reason = "inactive"  // the token is revoked
-	ReasonExpired   Reason = "expired"   // the token's time is over
-	ReasonThrottled Reason = "throttled" // over the limit
+	ReasonExpired   Reason = "expired"   // the token has expired
+	ReasonNetwork   Reason = "network"   // the request comes from an address outside the token's Networks
+	ReasonLimit     Reason = "limit"     // no limit can ever admit it: the Rate is 0, or the cost above Burst
+	ReasonThrottled Reason = "throttled" // over a limit
 	ReasonScope     Reason = "scope"     // RequireScope: the token lacks a scope
 	ReasonKind      Reason = "kind"      // RequireKind: the token is of another kind
 	ReasonWorkspace Reason = "workspace" // RequireWorkspace: the token is of another workspace
@@ -39,14 +42,13 @@ var (
 	ErrUnavailable = errors.New("httpkey: no decision could be made yet") // 503
 )
 
-// Error is the refusal of a request: what an [Options.ErrorHandler] answers,
-// and what [Guard.Verify] returns.
+// Error is the refusal of a request. An [Options.ErrorHandler] answers it, and
+// [Guard.Admit] and [Guard.Verify] return it.
 //
 // It is an immutable value. Its text holds the reason and the cause, so it
-// belongs in a log and not in a response; [WriteError] knows what a client may
-// read.
+// belongs in a log and not in a response. [WriteError] writes only the public part.
 type Error struct {
-	_      [0]func() // not comparable with ==: the cause may not be, and errors.Is would panic
+	_      [0]func() // forbids ==: errors.Is would panic on a cause that is not comparable
 	reason Reason
 	result Result
 	cause  error
@@ -65,7 +67,7 @@ func (e Error) Error() string {
 // [ErrThrottled], [ErrForbidden] or [ErrUnavailable].
 func (e Error) Is(target error) bool { return target == e.class().err }
 
-// Unwrap returns the error of the store or the limiter, if that was the cause.
+// Unwrap returns the error of the store or the limiter that caused the refusal, or nil.
 func (e Error) Unwrap() error { return e.cause }
 
 // Reason returns why the request was refused.
@@ -74,37 +76,23 @@ func (e Error) Reason() Reason { return e.reason }
 // Status returns the HTTP status of the refusal: 401, 403, 429 or 503.
 func (e Error) Status() int { return e.class().status }
 
-// Result returns the limiter's decision on a throttled request, and the zero
-// Result otherwise.
+// Result returns the limiter's decision if a limit caused the refusal, and otherwise the
+// zero Result.
 func (e Error) Result() Result { return e.result }
-
-func (e *Error) isRefusal() bool { return e.reason != "" }
 
 // class is one row of the HTTP contract.
 type class struct {
 	err    error
 	status int
-	answer *answer // nil: it depends on the Result
-}
-
-// answer is a body with its Content-Length. Answers are made once and shared: a
-// refusal allocates nothing.
-type answer struct {
-	body   []byte
-	length []string
-}
-
-func newAnswer(detail string) *answer {
-	body := []byte(`{"detail":"` + detail + `"}`)
-	return &answer{body, []string{strconv.Itoa(len(body))}}
+	answer *answer.Answer // nil: the answer depends on the Result
 }
 
 var (
-	missingKey  = class{ErrMissingKey, http.StatusUnauthorized, newAnswer("Authentication credentials were not provided.")}
-	invalidKey  = class{ErrInvalidKey, http.StatusUnauthorized, newAnswer("Given API token is not valid")}
-	throttled   = class{ErrThrottled, http.StatusTooManyRequests, nil}
-	forbidden   = class{ErrForbidden, http.StatusForbidden, newAnswer("You do not have permission to perform this action.")}
-	unavailable = class{ErrUnavailable, http.StatusServiceUnavailable, newAnswer("Authentication is temporarily unavailable.")}
+	missingKey  = class{ErrMissingKey, 401, answer.New("Authentication credentials were not provided.")}
+	invalidKey  = class{ErrInvalidKey, 401, answer.New("Given API token is not valid")}
+	throttled   = class{ErrThrottled, 429, nil}
+	forbidden   = class{ErrForbidden, 403, answer.New("You do not have permission to perform this action.")}
+	unavailable = class{ErrUnavailable, 503, answer.New("Authentication is temporarily unavailable.")}
 )
 
 func (e *Error) class() *class {
@@ -113,7 +101,7 @@ func (e *Error) class() *class {
 		return &missingKey
 	case ReasonThrottled:
 		return &throttled
-	case ReasonScope, ReasonKind, ReasonWorkspace:
+	case ReasonScope, ReasonKind, ReasonWorkspace, ReasonLimit:
 		return &forbidden
 	case ReasonStore, ReasonLimiter, ReasonCanceled:
 		return &unavailable
@@ -123,11 +111,11 @@ func (e *Error) class() *class {
 }
 
 // WriteError is the default [Options.ErrorHandler]. It answers as the Plane API
-// documents it: the status, a one-line JSON body {"detail": …}, Content-Type,
-// Content-Length, Cache-Control: no-store, and WWW-Authenticate (RFC 9110,
-// section 11.6.1) or Retry-After (section 10.2.3) where they belong; the last
-// three unless they are set already. HEAD gets the same without the body.
-// Nothing of the reason or the cause is in the response.
+// documents it, with the status, a one-line JSON body {"detail": …}, Content-Type and
+// Content-Length. It adds Cache-Control: no-store, and WWW-Authenticate (RFC 9110,
+// section 11.6.1) for a 401 or Retry-After (section 10.2.3) for a 429 or 503, unless
+// they are set already. The answer to HEAD has no body. The response reveals neither
+// the reason nor the cause.
 func WriteError(w http.ResponseWriter, r *http.Request, e Error) {
 	h, defaults := w.Header(), make(http.Header)
 	setRefusalHeaders(defaults, &e)
@@ -139,61 +127,40 @@ func WriteError(w http.ResponseWriter, r *http.Request, e Error) {
 	writeDetail(w, r, &e)
 }
 
-// The header values of refusals; shared, so nobody may change them in place.
+// The header values of refusals. All responses share them, so they must not be changed
+// in place.
 var (
 	noStore     = []string{"no-store"}
 	challenge   = []string{`ApiKey realm="api"`}
 	jsonContent = []string{"application/json"}
-	retries     decimals
+	retries     answer.Decimals
 )
 
-// setRefusalHeaders sets what every refusal of e's class carries, whoever writes the body.
+// setRefusalHeaders sets the headers of every refusal of e's class. An ErrorHandler gets
+// them too.
 func setRefusalHeaders(h http.Header, e *Error) {
 	h["Cache-Control"] = noStore
 	switch e.class().status {
 	case http.StatusUnauthorized:
 		h["Www-Authenticate"] = challenge
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		h["Retry-After"] = retries.header(retrySeconds(&e.result))
+		h["Retry-After"] = retries.Header(retrySeconds(&e.result))
 	}
 }
 
 func writeDetail(w http.ResponseWriter, r *http.Request, e *Error) {
 	class := e.class()
-	answer := class.answer
-	if answer == nil {
-		answer = throttledFor(retrySeconds(&e.result))
+	answered := class.answer
+	if answered == nil {
+		answered = answer.Throttled(retrySeconds(&e.result))
 	}
 	h := w.Header()
 	h["Content-Type"] = jsonContent
-	h["Content-Length"] = answer.length
+	h["Content-Length"] = answered.Length
 	w.WriteHeader(class.status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(answer.body) // the client may be gone; there is nobody else to tell
+		_, _ = w.Write(answered.Body) // an error means that the client has gone
 	}
-}
-
-// throttledAnswers has a slot for each number of seconds modulo its length.
-var throttledAnswers [256]atomic.Pointer[throttledAnswer]
-
-type throttledAnswer struct {
-	seconds int64
-	answer
-}
-
-func throttledFor(seconds int64) *answer {
-	slot := &throttledAnswers[seconds%int64(len(throttledAnswers))]
-	known := slot.Load()
-	if known == nil || known.seconds != seconds {
-		unit := " seconds."
-		if seconds == 1 {
-			unit = " second."
-		}
-		detail := "Request was throttled. Expected available in " + strconv.FormatInt(seconds, 10) + unit
-		known = &throttledAnswer{seconds, *newAnswer(detail)}
-		slot.Store(known)
-	}
-	return &known.answer
 }
 
 // retrySeconds returns RetryAfter in whole seconds, rounded up, at least 1.
@@ -207,4 +174,50 @@ func ceilSeconds(d time.Duration) int64 {
 		seconds++
 	}
 	return seconds
+}
+
+// rateLimitHeaders writes the three X-RateLimit headers.
+type rateLimitHeaders struct {
+	limits, remainings, resets answer.Decimals
+}
+
+// set writes the headers of a result at a moment. Reset is rounded up, so that a client
+// that waits for it is never early.
+func (c *rateLimitHeaders) set(h http.Header, result *Result, at clock.Instant) {
+	h["X-Ratelimit-Limit"] = c.limits.Header(int64(result.Limit.Burst))
+	h["X-Ratelimit-Remaining"] = c.remainings.Header(int64(max(0, result.Remaining)))
+	h["X-Ratelimit-Reset"] = c.resets.Header(at.CeilUnix(result.ResetAfter))
+}
+
+// clearRateLimitHeaders removes the headers that a Guard around this one may have
+// written: a refused caller must not see a quota.
+func clearRateLimitHeaders(h http.Header) {
+	if h["X-Ratelimit-Limit"] == nil {
+		return
+	}
+	for _, name := range []string{
+		"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset", "Ratelimit-Policy", "Ratelimit",
+	} {
+		delete(h, name)
+	}
+}
+
+// setIETFHeaders writes RateLimit-Policy and RateLimit.
+func setIETFHeaders(h http.Header, result *Result) {
+	each := result.Each
+	if len(each) == 0 {
+		each = []Result{*result}
+	}
+	policies := make([]ietf.Policy, len(each))
+	for i, r := range each {
+		policies[i] = ietf.Policy{
+			Name: r.Limit.Name, Quota: r.Limit.Burst, Window: r.Limit.Window(), Calendar: string(r.Limit.Calendar),
+			Remaining: max(0, r.Remaining), ResetAfter: r.ResetAfter, RetryAfter: r.RetryAfter,
+		}
+		if r.Limit.Rate > 0 {
+			policies[i].Unit = r.Limit.Period / time.Duration(r.Limit.Rate)
+		}
+	}
+	policy, limit := ietf.Fields(policies)
+	h["Ratelimit-Policy"], h["Ratelimit"] = []string{policy}, []string{limit}
 }

@@ -3,125 +3,36 @@ package httpkey_test
 import (
 	"bufio"
 	"context"
-	"errors"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// spyStore is a memstore that counts calls and fails on demand.
-type spyStore struct {
-	*memstore.Store
-	mu    sync.Mutex
-	calls map[string]int
-	fail  func(method string, call int) error // call counts from 1
-	lose  func(method string) error           // the answer to what was done
-	touch func(context.Context, map[string]time.Time) error
-}
-
-func newSpyStore() *spyStore {
-	return &spyStore{Store: memstore.New(), calls: make(map[string]int)}
-}
-
-func (s *spyStore) failWith(fail func(method string, call int) error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.fail = fail
-}
-
-func (s *spyStore) enter(method string) error {
-	s.mu.Lock()
-	s.calls[method]++
-	fail, call := s.fail, s.calls[method]
-	s.mu.Unlock()
-	if fail != nil {
-		return fail(method, call)
-	}
-	return nil
-}
-
-func (s *spyStore) lost(method string) error {
-	if s.lose == nil {
-		return nil
-	}
-	return s.lose(method)
-}
-
-func (s *spyStore) count(method string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.calls[method]
-}
-
-func (s *spyStore) Create(ctx context.Context, t httpkey.Token) error {
-	if err := s.enter("Create"); err != nil {
-		return err
-	}
-	return errors.Join(s.Store.Create(ctx, t), s.lost("Create"))
-}
-
-func (s *spyStore) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
-	if err := s.enter("Lookup"); err != nil {
-		return httpkey.Token{}, err
-	}
-	return s.Store.Lookup(ctx, d)
-}
-
-func (s *spyStore) Get(ctx context.Context, id string) (httpkey.Token, error) {
-	if err := s.enter("Get"); err != nil {
-		return httpkey.Token{}, err
-	}
-	return s.Store.Get(ctx, id)
-}
-
-func (s *spyStore) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, error) {
-	if err := s.enter("List"); err != nil {
-		return nil, err
-	}
-	return s.Store.List(ctx, f)
-}
-
-func (s *spyStore) Update(ctx context.Context, t httpkey.Token) error {
-	if err := s.enter("Update"); err != nil {
-		return err
-	}
-	return errors.Join(s.Store.Update(ctx, t), s.lost("Update"))
-}
-
-func (s *spyStore) Touch(ctx context.Context, used map[string]time.Time) error {
-	if err := s.enter("Touch"); err != nil {
-		return err
-	}
-	if s.touch != nil {
-		return s.touch(ctx, used)
-	}
-	return s.Store.Touch(ctx, used)
-}
-
 // limiterFunc is a limiter made of a function.
-type limiterFunc func(key string, limit httpkey.Limit, n int) (httpkey.Result, error)
+type limiterFunc func(context.Context, *httpkey.Charge) (httpkey.Result, error)
 
-func (f limiterFunc) Allow(_ context.Context, key string, limit httpkey.Limit, n int) (httpkey.Result, error) {
-	return f(key, limit, n)
+func (f limiterFunc) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Result, error) {
+	return f(ctx, c)
 }
 
-// events collects what an observer is told.
+// events is an Observer that collects its events.
 type events struct {
 	mu  sync.Mutex
 	all []httpkey.Event
 }
 
-func (e *events) Observe(_ context.Context, event httpkey.Event) {
+func (e *events) Observe(_ context.Context, event *httpkey.Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.all = append(e.all, event)
+	e.all = append(e.all, *event)
 }
 
 // last returns the latest event.
@@ -135,32 +46,47 @@ func (e *events) last(t *testing.T) httpkey.Event {
 	return e.all[len(e.all)-1]
 }
 
+// types returns the types of all events, or of those that are of some types.
+func (e *events) types(of ...httpkey.EventType) (types []httpkey.EventType) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, event := range e.all {
+		if len(of) == 0 || slices.Contains(of, event.Type) {
+			types = append(types, event.Type)
+		}
+	}
+	return types
+}
+
 func newGuard(opts *httpkey.Options) *httpkey.Guard {
 	return httpkey.New(memstore.New(), memstore.NewLimiter(), opts)
 }
 
-func issue(t *testing.T, g *httpkey.Guard, token httpkey.Token) (string, httpkey.Token) {
+// issue returns a new key and its token.
+func issue(t testing.TB, g *httpkey.Guard, token httpkey.Token) (string, httpkey.Token) {
 	t.Helper()
-	secret, token, err := g.Issue(t.Context(), token)
+	created := httpkeytest.Issue(t, g, token)
+	return created.Secret.Reveal(), created.Token
+}
+
+// update changes a stored token.
+func update(t *testing.T, store httpkey.TokenStore, id string, change func(*httpkey.Token)) httpkey.Token {
+	t.Helper()
+	token, err := store.Update(t.Context(), id, func(token *httpkey.Token) error {
+		change(token)
+		return nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return secret.Reveal(), token
+	return token
 }
 
-// get sends a request with a key through handler, in memory.
-func get(handler http.Handler, key string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	if key != "" {
-		r.Header.Set("X-Api-Key", key)
-	}
-	w := httptest.NewRecorder()
-	handler.ServeHTTP(w, r)
-	return w
-}
+// limits are those of a token that has its own.
+func limits(l ...httpkey.Limit) []httpkey.Limit { return l }
 
 // ok is the handler behind the guard.
-var ok = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+var ok = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write([]byte("ok"))
 })
 
@@ -186,6 +112,3 @@ func sendRaw(t *testing.T, address, request string) int {
 	_ = response.Body.Close()
 	return response.StatusCode
 }
-
-// elapse lets d of a bubble's time elapse, which takes none: every caller is in [synctest.Test].
-func elapse(d time.Duration) { time.Sleep(d) }

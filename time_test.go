@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 )
 
 func TestExpiryIsExactToTheMicrosecond(t *testing.T) {
@@ -23,8 +24,8 @@ func TestExpiryIsExactToTheMicrosecond(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				guard := newGuard(nil)
 				key, _ := issue(t, guard, httpkey.Token{ExpiredAt: time.Now().Add(time.Hour)})
-				elapse(time.Hour + offset)
-				if got := get(guard.Handler(ok), key).Code; got != want {
+				httpkeytest.Elapse(time.Hour + offset)
+				if got := httpkeytest.Get(guard.Handler(ok), key).Code; got != want {
 					t.Errorf("%v from the expiry: status %d, want %d", offset, got, want)
 				}
 			})
@@ -41,16 +42,17 @@ func TestDefaultLimits(t *testing.T) {
 				guard := newGuard(nil)
 				key, _ := issue(t, guard, httpkey.Token{Kind: kind})
 				for n := 1; n <= limit; n++ {
-					if w := get(guard.Handler(ok), key); w.Code != http.StatusOK {
+					if w := httpkeytest.Get(guard.Handler(ok), key); w.Code != http.StatusOK {
 						t.Fatalf("request %d: status %d", n, w.Code)
 					}
 				}
-				w := get(guard.Handler(ok), key)
+				w := httpkeytest.Get(guard.Handler(ok), key)
 				if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != "1" {
 					t.Errorf("request %d: status %d, Retry-After %s", limit+1, w.Code, w.Header().Get("Retry-After"))
 				}
-				elapse(time.Minute)
-				if got := get(guard.Handler(ok), key).Header().Get("X-RateLimit-Remaining"); got != fmt.Sprint(limit-1) {
+				httpkeytest.Elapse(time.Minute)
+				h := httpkeytest.Get(guard.Handler(ok), key).Header()
+				if got := h.Get("X-RateLimit-Remaining"); got != fmt.Sprint(limit-1) {
 					t.Errorf("a minute later, Remaining is %s", got)
 				}
 			})
@@ -70,10 +72,10 @@ func TestRetryAfterIsRoundedUp(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			guard := newGuard(nil)
-			key, _ := issue(t, guard, httpkey.Token{Limit: httpkey.Limit{Rate: 1, Period: 10 * time.Second}})
-			get(guard.Handler(ok), key)
-			elapse(passed)
-			w := get(guard.Handler(ok), key)
+			key, _ := issue(t, guard, httpkey.Token{Limits: limits(httpkey.Limit{Rate: 1, Period: 10 * time.Second})})
+			httpkeytest.Get(guard.Handler(ok), key)
+			httpkeytest.Elapse(passed)
+			w := httpkeytest.Get(guard.Handler(ok), key)
 			number, _, _ := strings.Cut(want, " ")
 			if w.Header().Get("Retry-After") != number || !strings.Contains(w.Body.String(), " "+want+".") {
 				t.Errorf("after %v: Retry-After %s, %s", passed, w.Header().Get("Retry-After"), w.Body)
@@ -89,24 +91,27 @@ func TestResetIsNeverEarly(t *testing.T) {
 	for _, start := range []time.Duration{0, time.Microsecond, 500 * time.Millisecond, 999_999 * time.Microsecond} {
 		for _, limit := range []httpkey.Limit{httpkey.PerMinute(60), httpkey.PerMinute(7), httpkey.PerSecond(3)} {
 			synctest.Test(t, func(t *testing.T) {
-				elapse(start)
+				httpkeytest.Elapse(start)
 				guard := newGuard(nil)
-				key, _ := issue(t, guard, httpkey.Token{Limit: limit})
-				get(guard.Handler(ok), key)
+				key, _ := issue(t, guard, httpkey.Token{Limits: limits(limit)})
+				httpkeytest.Get(guard.Handler(ok), key)
 				var reset int64
-				if _, err := fmt.Sscan(get(guard.Handler(ok), key).Header().Get("X-RateLimit-Reset"), &reset); err != nil {
+				if _, err := fmt.Sscan(httpkeytest.Get(guard.Handler(ok), key).Header().Get("X-RateLimit-Reset"),
+					&reset); err != nil {
 					t.Fatal(err)
 				}
 				wait := time.Until(time.Unix(reset, 0))
 				owed := 2 * limit.Period / time.Duration(limit.Rate)
-				if exact := start == 0 && time.Second%(limit.Period/time.Duration(limit.Rate)) == 0 && owed%time.Second == 0; exact && wait != owed {
+				if exact := start == 0 && time.Second%(limit.Period/time.Duration(limit.Rate)) == 0 &&
+					owed%time.Second == 0; exact && wait != owed {
 					t.Errorf("%+v: Reset is %v away, the quota exactly %v", limit, wait, owed)
 				}
 				if wait < owed || wait >= owed+time.Second+time.Microsecond {
 					t.Errorf("%+v from %v: Reset is %v away, the quota %v", limit, start, wait, owed)
 				}
-				elapse(wait)
-				if got := get(guard.Handler(ok), key).Header().Get("X-RateLimit-Remaining"); got != fmt.Sprint(limit.Rate-1) {
+				httpkeytest.Elapse(wait)
+				h := httpkeytest.Get(guard.Handler(ok), key).Header()
+				if got := h.Get("X-RateLimit-Remaining"); got != fmt.Sprint(limit.Rate-1) {
 					t.Errorf("%+v from %v: after Reset, Remaining is %s", limit, start, got)
 				}
 			})

@@ -1,24 +1,27 @@
 package httpkey
 
 import (
-	"crypto/rand"
-	"encoding/hex"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net/netip"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/httpkey/httpkey/internal/name"
+	"github.com/httpkey/httpkey/internal/properties"
 )
 
 // ErrInvalidToken is wrapped by every error about a [Token] that cannot be
 // stored. The message names the field.
 var ErrInvalidToken = errors.New("httpkey: invalid token")
 
-// Kind says what a token is for; each kind has its default limit. There are two:
-// Issue refuses others, and one that a store brings all the same has the limit of APIKey.
+// Kind says what a token is for; each kind has its default limit. Issue refuses other
+// kinds than the two. A token of another kind from a store has the limit of APIKey.
 type Kind string
 
 // The two kinds.
@@ -27,26 +30,58 @@ const (
 	ServiceToken Kind = "service_token" // a program's key; 300 requests a minute unless configured
 )
 
-// Token is all that is known of a key but its secret. A zero time means null,
-// a zero Limit the limit of the kind.
+// Token describes a key without its secret. A zero time means null, and no Limits mean
+// the limits of the kind.
 //
-// Tokens are plain values. Copies share Scopes: treat the slice as read-only.
+// Tokens are plain values. Copies share their slices and Metadata: treat these as
+// read-only, or [Token.Clone] them. A store keeps the fields from ID to RotatedFrom one by
+// one, and the other fields as [Token.More] writes them.
 type Token struct {
-	ID          string    // a UUID of version 7 (RFC 9562) unless you chose it; at most 255 bytes
-	Digest      Digest    // of the secret; the only trace of it that is kept
-	Hint        string    // the secret's last 4 characters, by which people recognize it
-	Kind        Kind      // APIKey or ServiceToken
-	Label       string    // at most 255 characters
-	Description string    // at most 4,096 characters
-	User        string    // whose it is; opaque to this package, at most 255 bytes
-	Workspace   string    // where it is valid; opaque to this package, at most 255 bytes; empty: null
-	Scopes      []string  // what it may do; see RequireScope
-	Limit       Limit     // its own limit; zero: that of its Kind
-	IsActive    bool      // false once revoked
-	ExpiredAt   time.Time // from this moment on it is expired; zero: never
-	LastUsed    time.Time // to within the flush interval; zero: never
-	CreatedAt   time.Time // when it was issued, to the microsecond
-	RotatedFrom string    // the ID of the token that it succeeds; empty: none
+	// A UUID of version 7 (RFC 9562), unless the caller or the store chooses it; at most 255 bytes.
+	ID string `json:"id"`
+	// The digest of the secret, by which a store finds the token.
+	Digest Digest `json:"-"`
+	// The secret's last 4 characters, by which people recognize it.
+	Hint string `json:"hint"`
+	// APIKey or ServiceToken.
+	Kind Kind `json:"kind"`
+	// At most 255 characters.
+	Label string `json:"label"`
+	// At most 4,096 characters.
+	Description string `json:"description"`
+	// The owner; opaque to this package, at most 255 bytes.
+	User string `json:"user"`
+	// Where it is valid; opaque to this package, at most 255 bytes; empty: null.
+	Workspace string `json:"workspace"`
+	// What it may do, as scope-tokens of RFC 6749; at most 100; see RequireScope.
+	Scopes []string `json:"scopes"`
+	// False once it is revoked.
+	IsActive bool `json:"is_active"`
+	// It is expired from this moment on; zero: never.
+	ExpiredAt time.Time `json:"expired_at"`
+	// The last use, to within Options.LastUsedInterval; zero: never.
+	LastUsed time.Time `json:"last_used"`
+	// When it was issued, to the microsecond.
+	CreatedAt time.Time `json:"created_at"`
+	// The ID of the token that it succeeds; empty: none.
+	RotatedFrom string `json:"rotated_from"`
+
+	// Its own limits, which apply together; none: those of its Kind.
+	Limits []Limit `json:"rate_limits"`
+	// The networks of the clients that may use it, at most 100; none: any.
+	Networks []netip.Prefix `json:"networks"`
+	// The program's own attributes, at most 4,096 bytes. JSON leaves them out.
+	Metadata map[string]string `json:"-"`
+	// The creator, if that is not User; at most 255 bytes.
+	CreatedBy string `json:"created_by"`
+	// When it was revoked; zero: never, or by a version that did not record it.
+	RevokedAt time.Time `json:"revoked_at"`
+	// Why it was revoked, for people; at most 255 characters.
+	RevokedFor string `json:"revoked_for"`
+	// The ID of its successor; empty: none.
+	RotatedTo string `json:"rotated_to"`
+
+	rest rest // further properties of More
 }
 
 // Expired reports whether t has expired at now. Expiring exactly now is expired.
@@ -54,13 +89,25 @@ func (t Token) Expired(now time.Time) bool {
 	return !t.ExpiredAt.IsZero() && !t.ExpiredAt.After(now)
 }
 
-// What a token may hold. The bounds fit the columns of any SQL database and
-// keep a token small enough to be cached by the hundred thousand.
+// Payer returns the payer of t unless [Options.Charge] names another. It is the first
+// token of t's rotations, or t itself.
+func (t Token) Payer() string {
+	if t.rest.payer != "" {
+		return "token:" + t.rest.payer
+	}
+	return "token:" + t.ID
+}
+
+// The bounds of a token's fields. They fit the columns of any SQL database, and keep a
+// cache of a hundred thousand tokens small.
 const (
 	maxNameBytes        = 255
 	maxLabelRunes       = 255
 	maxDescriptionRunes = 4096
 	maxScopes           = 100
+	maxLimits           = 8
+	maxNetworks         = 100
+	maxMetadataBytes    = 4096
 )
 
 // Validate reports why no store should hold t: an error that wraps
@@ -80,20 +127,23 @@ func (t Token) Validate() error {
 		{"User", t.User, len(t.User) > maxNameBytes},
 		{"Workspace", t.Workspace, len(t.Workspace) > maxNameBytes},
 		{"RotatedFrom", t.RotatedFrom, len(t.RotatedFrom) > maxNameBytes},
+		{"RotatedTo", t.RotatedTo, len(t.RotatedTo) > maxNameBytes},
+		{"CreatedBy", t.CreatedBy, len(t.CreatedBy) > maxNameBytes},
+		{"RevokedFor", t.RevokedFor, utf8.RuneCountInString(t.RevokedFor) > maxLabelRunes},
 		{"Label", t.Label, utf8.RuneCountInString(t.Label) > maxLabelRunes},
 		{"Description", t.Description, utf8.RuneCountInString(t.Description) > maxDescriptionRunes},
 	} {
 		if text.tooLong {
 			return fmt.Errorf("%w: %s is too long", ErrInvalidToken, text.field)
 		}
-		if !utf8.ValidString(text.value) || strings.ContainsRune(text.value, 0) {
+		if !name.IsText(text.value) {
 			return fmt.Errorf("%w: %s is not UTF-8 text, or holds a NUL", ErrInvalidToken, text.field)
 		}
 	}
 	for _, moment := range []struct {
 		field string
 		at    time.Time
-	}{{"ExpiredAt", t.ExpiredAt}, {"LastUsed", t.LastUsed}, {"CreatedAt", t.CreatedAt}} {
+	}{{"ExpiredAt", t.ExpiredAt}, {"LastUsed", t.LastUsed}, {"CreatedAt", t.CreatedAt}, {"RevokedAt", t.RevokedAt}} {
 		if year := moment.at.UTC().Year(); year < 1 || year > 9999 { // RFC 3339 has four digits
 			return fmt.Errorf("%w: %s is in the year %d", ErrInvalidToken, moment.field, year)
 		}
@@ -102,54 +152,112 @@ func (t Token) Validate() error {
 		return fmt.Errorf("%w: Scopes has more than %d entries", ErrInvalidToken, maxScopes)
 	}
 	for _, scope := range t.Scopes {
-		if !isScope(scope) {
+		if !name.IsScope(scope, maxNameBytes) {
 			return fmt.Errorf("%w: Scopes holds %q, which is not a scope-token of RFC 6749", ErrInvalidToken, scope)
 		}
 	}
-	if t.Limit != (Limit{}) {
-		if err := t.Limit.Validate(); err != nil {
-			return fmt.Errorf("%w: Limit: %w", ErrInvalidToken, err)
+	if t.IsActive && !t.RevokedAt.IsZero() {
+		return fmt.Errorf("%w: RevokedAt is set, so IsActive must be false", ErrInvalidToken)
+	}
+	if err := validateLimits(t.Limits); err != nil {
+		return fmt.Errorf("%w: Limits: %w", ErrInvalidToken, err)
+	}
+	return t.validateAttributes()
+}
+
+// validateAttributes validates Networks and Metadata.
+func (t Token) validateAttributes() error {
+	if len(t.Networks) > maxNetworks {
+		return fmt.Errorf("%w: Networks has more than %d entries", ErrInvalidToken, maxNetworks)
+	}
+	for _, network := range t.Networks {
+		if !network.IsValid() || network.Addr().Is4In6() {
+			return fmt.Errorf("%w: Networks holds %v, it must be a prefix of IPv4 or of IPv6", ErrInvalidToken, network)
+		}
+	}
+	size := 0
+	for key, value := range t.Metadata {
+		if size += len(key) + len(value); size > maxMetadataBytes {
+			return fmt.Errorf("%w: Metadata has more than %d bytes", ErrInvalidToken, maxMetadataBytes)
+		}
+		if !name.IsText(key) || !name.IsText(value) {
+			return fmt.Errorf("%w: Metadata is not UTF-8 text, or holds a NUL", ErrInvalidToken)
 		}
 	}
 	return nil
 }
 
-// isScope reports whether s is a scope-token of RFC 6749, section 3.3, of at most 255 bytes.
-func isScope(s string) bool {
-	if s == "" || len(s) > maxNameBytes {
-		return false
-	}
-	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c >= 0x7f || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
-}
-
-// Format prints t's fields, the digest redacted. Without it, some verbs print
-// what a *Token points to without asking the digest.
+// Format prints t's fields with the digest redacted. Without Format, some verbs would
+// print the digest of a *Token.
 func (t Token) Format(f fmt.State, verb rune) {
 	type fields Token
 	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), fields(t))
 }
 
-// clone returns t with memory of its own.
-func (t Token) clone() Token {
+// Clone returns a copy of t that shares no slice and no map with t.
+func (t Token) Clone() Token {
 	t.Scopes = slices.Clone(t.Scopes)
+	t.Limits = slices.Clone(t.Limits)
+	t.Networks = slices.Clone(t.Networks)
+	t.Metadata = maps.Clone(t.Metadata)
 	return t
 }
 
-// Created is a token together with its secret. Its JSON is the answer to the
-// request that created the token, the one time that the secret is shown: encode
-// it into that response and into nothing else. fmt, and slog where it is an
-// attribute of its own, show it redacted.
+// Apply returns t after a change, as [TokenStore.Update] stores it. Every store calls it
+// on the stored token. The error is that of change. It wraps [ErrInvalidToken] if the
+// change makes a valid t invalid, and [ErrInactive] if the change would revive a token that
+// is revoked or expired.
+//
+// ID, Digest and LastUsed stay as they are. A token that becomes inactive gets a
+// RevokedAt if it has none.
+func (t Token) Apply(change func(*Token) error) (Token, error) {
+	next := t.Clone()
+	if err := change(&next); err != nil {
+		return Token{}, err
+	}
+	now := time.Now()
+	hasEnded := !t.IsActive || t.Expired(now)
+	if !t.IsActive && next.IsActive || hasEnded && isLater(next.ExpiredAt, t.ExpiredAt) {
+		return Token{}, fmt.Errorf("%w: it cannot be made valid again", ErrInactive)
+	}
+	next.ID, next.Digest, next.LastUsed, next.rest = t.ID, t.Digest, t.LastUsed, next.rest.after(t.rest)
+	switch {
+	case !t.IsActive:
+		next.RevokedAt, next.RevokedFor = t.RevokedAt, t.RevokedFor
+	case !next.IsActive && next.RevokedAt.IsZero():
+		next.RevokedAt = now
+	}
+	next.CreatedAt, next.ExpiredAt, next.RevokedAt = stored(next.CreatedAt), stored(next.ExpiredAt), stored(next.RevokedAt)
+	if err := next.Validate(); err != nil && t.Validate() == nil { // an invalid token can still be revoked
+		return Token{}, err
+	}
+	return next.Clone(), nil // change may have put in slices that its caller still holds
+}
+
+// isLater reports whether an expiry comes after another. A zero expiry is the latest.
+func isLater(expiry, other time.Time) bool {
+	return !other.IsZero() && (expiry.IsZero() || expiry.After(other))
+}
+
+// stored returns t as every store can keep it: to the microsecond, in UTC. No time becomes
+// the zero one, by which what has expired would never expire.
+func stored(t time.Time) time.Time {
+	at := t.UTC().Truncate(time.Microsecond)
+	if at.IsZero() && !t.IsZero() {
+		return at.Add(time.Microsecond)
+	}
+	return at
+}
+
+// Created is a token together with its secret. Its JSON shows the secret: encode it
+// into the response that creates the token, and into nothing else. fmt redacts the
+// secret, and so does slog if the Created is an attribute of its own.
 type Created struct {
-	Token  Token  // as it is stored
+	Token  Token  // the stored token
 	Secret Secret // its key
 }
 
-// Format prints c's fields, digest and secret redacted.
+// Format prints c's fields with digest and secret redacted.
 func (c Created) Format(f fmt.State, verb rune) {
 	type fields Created
 	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), fields(c))
@@ -159,118 +267,138 @@ func (c Created) Format(f fmt.State, verb rune) {
 func (c Created) LogValue() slog.Value { return slog.AnyValue(c.Token) }
 
 // MarshalJSON writes the token's JSON with the secret, revealed, as "token".
-func (c Created) MarshalJSON() ([]byte, error) {
-	wire := c.Token.wire()
-	wire.Token = c.Secret.Reveal()
-	return json.Marshal(wire)
-}
+func (c Created) MarshalJSON() ([]byte, error) { return c.Token.marshal(c.Secret.Reveal()) }
 
-// UnmarshalJSON reads what MarshalJSON wrote, for clients of an API that answers it.
+// UnmarshalJSON reads the output of MarshalJSON, for clients of an API that returns it.
 func (c *Created) UnmarshalJSON(text []byte) error {
-	var wire tokenJSON
-	if err := json.Unmarshal(text, &wire); err != nil {
+	var secret struct {
+		Token string `json:"token"`
+	}
+	if err := json.Unmarshal(text, &secret); err != nil {
 		return fmt.Errorf("httpkey: read a token: %w", err)
 	}
-	*c = Created{Token: wire.token(), Secret: Secret(wire.Token)}
-	return nil
+	c.Secret = Secret(secret.Token)
+	return c.Token.UnmarshalJSON(text)
 }
 
-// MarshalJSON writes t with the property names of the Plane API and ours. The
-// digest is left out.
-func (t Token) MarshalJSON() ([]byte, error) { return json.Marshal(t.wire()) }
+// MarshalJSON writes t with the property names of the Plane API, and more of this package.
+// It leaves out the digest and the Metadata.
+func (t Token) MarshalJSON() ([]byte, error) { return t.marshal("") }
 
-// UnmarshalJSON reads what MarshalJSON wrote. The digest stays zero.
+// UnmarshalJSON reads the output of MarshalJSON. Digest and Metadata stay zero.
 func (t *Token) UnmarshalJSON(text []byte) error {
-	var created Created
-	if err := created.UnmarshalJSON(text); err != nil {
-		return err
+	type fields Token
+	var read fields
+	if err := json.Unmarshal(text, &read); err != nil {
+		return fmt.Errorf("httpkey: read a token: %w", err)
 	}
-	*t = created.Token
+	*t = Token(read)
 	return nil
 }
 
-// tokenJSON is a Token on the wire; a nil pointer is null.
-type tokenJSON struct {
-	ID          string     `json:"id"`
-	Token       string     `json:"token,omitempty"`
-	Label       string     `json:"label"`
-	Description string     `json:"description"`
-	User        string     `json:"user"`
-	Workspace   *string    `json:"workspace"`
-	IsActive    bool       `json:"is_active"`
-	ExpiredAt   *time.Time `json:"expired_at"`
-	LastUsed    *time.Time `json:"last_used"`
-	CreatedAt   time.Time  `json:"created_at"`
-	Kind        Kind       `json:"kind"`
-	Scopes      []string   `json:"scopes"`
-	RateLimit   Limit      `json:"rate_limit"`
-	Hint        string     `json:"hint"`
-	RotatedFrom *string    `json:"rotated_from"`
+// marshal writes null for a zero value of a nullable field, and [] for a nil slice.
+func (t Token) marshal(secret string) ([]byte, error) {
+	type fields Token
+	t.Scopes = append([]string{}, t.Scopes...)
+	t.Limits = append([]Limit{}, t.Limits...)
+	t.Networks = append([]netip.Prefix{}, t.Networks...)
+	return json.Marshal(struct {
+		Secret string `json:"token,omitempty"`
+		fields
+		Workspace   *string    `json:"workspace"`
+		ExpiredAt   *time.Time `json:"expired_at"`
+		LastUsed    *time.Time `json:"last_used"`
+		RotatedFrom *string    `json:"rotated_from"`
+		CreatedBy   *string    `json:"created_by"`
+		RevokedAt   *time.Time `json:"revoked_at"`
+		RevokedFor  *string    `json:"revoked_for"`
+		RotatedTo   *string    `json:"rotated_to"`
+	}{
+		secret, fields(t), orNull(t.Workspace), orNull(t.ExpiredAt.UTC()), orNull(t.LastUsed.UTC()), orNull(t.RotatedFrom),
+		orNull(t.CreatedBy), orNull(t.RevokedAt.UTC()), orNull(t.RevokedFor), orNull(t.RotatedTo),
+	})
 }
 
-func (t Token) wire() tokenJSON {
-	return tokenJSON{
-		ID:          t.ID,
-		Label:       t.Label,
-		Description: t.Description,
-		User:        t.User,
-		Workspace:   nullable(t.Workspace, t.Workspace == ""),
-		IsActive:    t.IsActive,
-		ExpiredAt:   nullable(t.ExpiredAt, t.ExpiredAt.IsZero()),
-		LastUsed:    nullable(t.LastUsed, t.LastUsed.IsZero()),
-		CreatedAt:   t.CreatedAt,
-		Kind:        t.Kind,
-		Scopes:      append([]string{}, t.Scopes...), // [] where nil would be null
-		RateLimit:   t.Limit,
-		Hint:        t.Hint,
-		RotatedFrom: nullable(t.RotatedFrom, t.RotatedFrom == ""),
-	}
-}
-
-func (w tokenJSON) token() Token {
-	return Token{
-		ID:          w.ID,
-		Hint:        w.Hint,
-		Kind:        w.Kind,
-		Label:       w.Label,
-		Description: w.Description,
-		User:        w.User,
-		Workspace:   orZero(w.Workspace),
-		Scopes:      w.Scopes,
-		Limit:       w.RateLimit,
-		IsActive:    w.IsActive,
-		ExpiredAt:   orZero(w.ExpiredAt),
-		LastUsed:    orZero(w.LastUsed),
-		CreatedAt:   w.CreatedAt,
-		RotatedFrom: orZero(w.RotatedFrom),
-	}
-}
-
-func orZero[T any](value *T) (zero T) {
-	if value == nil {
-		return zero
-	}
-	return *value
-}
-
-func nullable[T any](value T, null bool) *T {
-	if null {
+func orNull[T comparable](value T) *T {
+	var zero T
+	if value == zero {
 		return nil
 	}
 	return &value
 }
 
-// newID returns a UUID of version 7 (RFC 9562, section 5.7): later ones sort
-// after earlier ones, which keeps the indexes of a database compact.
-func newID(now time.Time) string {
-	var id [16]byte
-	_, _ = rand.Read(id[6:]) // crypto/rand.Read never fails: it ends the program instead
-	millis := uint64(now.UnixMilli())
-	for i := range 6 {
-		id[i] = byte(millis >> (40 - 8*i))
+// rest holds the properties of More that have no exported field.
+type rest struct {
+	payer   string     // the ID of the first token of the rotations, which pays; empty: the token itself
+	planned *time.Time // the expiry before a rotation cut it short; nil: there was no rotation
+	unknown string     // the properties of More that this version does not know
+}
+
+// after returns r with the properties of before that a change has lost.
+func (r rest) after(before rest) rest {
+	return rest{cmp.Or(r.payer, before.payer), cmp.Or(r.planned, before.planned), cmp.Or(r.unknown, before.unknown)}
+}
+
+// more returns the fields that [Token.More] writes.
+func (t *Token) more() properties.Fields {
+	return properties.Fields{
+		"limits": (*exactLimits)(&t.Limits), "networks": &t.Networks, "metadata": &t.Metadata, "created_by": &t.CreatedBy,
+		"revoked_at": &t.RevokedAt, "revoked_for": &t.RevokedFor, "rotated_to": &t.RotatedTo,
+		"payer": &t.rest.payer, "planned_expiry": &t.rest.planned,
 	}
-	id[6] = id[6]&0x0f | 0x70
-	id[8] = id[8]&0x3f | 0x80
-	x := hex.EncodeToString(id[:])
-	return x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
+}
+
+// exactLimits are limits in a JSON form for stores, which keeps a Period to the nanosecond.
+type exactLimits []Limit
+
+type exactLimit struct {
+	Name     string        `json:"name,omitempty"`
+	Rate     int           `json:"rate"`
+	Burst    int           `json:"burst,omitempty"`
+	Period   time.Duration `json:"period,omitempty"` // nanoseconds
+	Calendar Calendar      `json:"calendar,omitempty"`
+}
+
+func (l exactLimits) MarshalJSON() ([]byte, error) {
+	exact := make([]exactLimit, len(l))
+	for i := range l {
+		exact[i] = exactLimit(l[i])
+	}
+	return json.Marshal(exact)
+}
+
+func (l *exactLimits) UnmarshalJSON(text []byte) error {
+	var exact []exactLimit
+	err := json.Unmarshal(text, &exact)
+	for _, limit := range exact {
+		*l = append(*l, Limit(limit))
+	}
+	return err
+}
+
+// More returns a JSON object of Limits, Networks, Metadata, CreatedBy, RevokedAt,
+// RevokedFor and RotatedTo, and of the properties that later versions add. A store keeps
+// it byte by byte and passes it to [Token.SetMore], so a new field needs no new column.
+// More is empty if none of the fields is set.
+func (t Token) More() string {
+	t.RevokedAt = stored(t.RevokedAt)
+	text, err := t.more().Write(t.rest.unknown)
+	if err != nil { // a prefix or a time that Validate refuses
+		return t.rest.unknown
+	}
+	return text
+}
+
+// SetMore sets the fields that [Token.More] wrote, and keeps unknown properties. It changes
+// nothing if it returns an error.
+func (t *Token) SetMore(text string) error {
+	var read Token
+	unknown, err := read.more().Read(text)
+	if err != nil {
+		return fmt.Errorf("httpkey: read the further fields of a token: %w", err)
+	}
+	t.Limits, t.Networks, t.Metadata, t.CreatedBy = read.Limits, read.Networks, read.Metadata, read.CreatedBy
+	t.RevokedAt, t.RevokedFor, t.RotatedTo = read.RevokedAt, read.RevokedFor, read.RotatedTo
+	t.rest = rest{read.rest.payer, read.rest.planned, unknown}
+	return nil
 }

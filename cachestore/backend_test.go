@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
 
@@ -19,21 +19,16 @@ var (
 	errBroken = errors.New("the feed is broken")
 )
 
-// backend is a store whose Lookups are counted and can be held up or made to
-// fail, and which tells of changes to whoever follows it, before it
+// backend is a store that fails on demand, and tells its followers of changes before it
 // acknowledges them.
 type backend struct {
-	*memstore.Store
-	lookups atomic.Int64
-	// before runs before a Lookup reads, after when it has read. Their errors are
-	// the answer. They are set before the store is in use, or between uses.
-	before, after func(ctx context.Context, d httpkey.Digest) error
-	touchIsChange bool // so that the conformance suite sees LastUsed through a cache
+	*httpkeytest.Store
+	silent *memstore.Store // behind it: no follower is told of a change there
 
 	mu        sync.Mutex
 	followers map[*follower]bool
 	calls     int   // of Changes
-	refuse    error // what Changes returns at once
+	refuse    error // that Changes returns at once
 }
 
 type follower struct {
@@ -42,33 +37,20 @@ type follower struct {
 }
 
 func newBackend() *backend {
-	return &backend{Store: memstore.New(), followers: make(map[*follower]bool)}
+	silent := memstore.New()
+	return &backend{Store: httpkeytest.NewStore(silent), silent: silent, followers: make(map[*follower]bool)}
 }
 
-func (b *backend) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
-	b.lookups.Add(1)
-	if b.before != nil {
-		if err := b.before(ctx, d); err != nil {
-			return httpkey.Token{}, err
-		}
-	}
-	t, err := b.Store.Lookup(ctx, d)
-	if b.after != nil {
-		if err := b.after(ctx, d); err != nil {
-			return httpkey.Token{}, err
-		}
-	}
-	return t, err
-}
-
-func (b *backend) Create(ctx context.Context, t httpkey.Token) error {
+func (b *backend) Create(ctx context.Context, t httpkey.Token) (httpkey.Token, error) {
 	defer b.tell(t.Digest)
 	return b.Store.Create(ctx, t)
 }
 
-func (b *backend) Update(ctx context.Context, t httpkey.Token) error {
-	defer b.tellOf(ctx, t.ID)()
-	return b.Store.Update(ctx, t)
+func (b *backend) Update(
+	ctx context.Context, id string, change func(*httpkey.Token) error,
+) (httpkey.Token, error) {
+	defer b.tellOf(ctx, id)()
+	return b.Store.Update(ctx, id, change)
 }
 
 func (b *backend) Delete(ctx context.Context, id string) error {
@@ -76,17 +58,9 @@ func (b *backend) Delete(ctx context.Context, id string) error {
 	return b.Store.Delete(ctx, id)
 }
 
-func (b *backend) Touch(ctx context.Context, used map[string]time.Time) error {
-	if b.touchIsChange {
-		for id := range used {
-			defer b.tellOf(ctx, id)()
-		}
-	}
-	return b.Store.Touch(ctx, used)
-}
-
+// tellOf returns a function that reports a change of the token with this ID.
 func (b *backend) tellOf(ctx context.Context, id string) func() {
-	t, err := b.Get(ctx, id)
+	t, err := b.silent.Get(ctx, id)
 	if err != nil {
 		return func() {}
 	}
@@ -124,7 +98,7 @@ func (b *backend) Changes(ctx context.Context, ready func(), changed func(httpke
 	}
 }
 
-// cut breaks the feed of all who follow it; refuse is what Changes answers from now on.
+// cut breaks the feed for all followers. Changes returns refuse from now on, if it is not nil.
 func (b *backend) cut(refuse error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -141,41 +115,35 @@ func (b *backend) followedBy() int {
 	return len(b.followers)
 }
 
+// follow has s follow b until the test ends, and returns when it does.
+func follow(t *testing.T, s *Store, b *backend) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	before := b.followedBy()
+	go func() { ended <- s.Run(ctx) }()
+	for deadline := time.Now().Add(10 * time.Second); b.followedBy() == before; {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody follows the feed")
+		}
+		time.Sleep(time.Millisecond) // between two looks, outside of a bubble
+	}
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run returned %v", err)
+		}
+	})
+}
+
 func digest(n int) (d httpkey.Digest) {
 	d[0], d[1], d[2], d[31] = byte(n), byte(n>>8), byte(n>>16), 1
 	return d
 }
 
 func token(n int) httpkey.Token {
-	return httpkey.Token{ID: fmt.Sprint("token-", n), Digest: digest(n), Scopes: []string{"read"}, IsActive: true}
-}
-
-// create puts tokens into a store behind the cache's back.
-func create(t testing.TB, s httpkey.TokenStore, tokens ...httpkey.Token) {
-	t.Helper()
-	for _, token := range tokens {
-		if err := s.Create(t.Context(), token); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// lookup returns the label of the token under d, or the error.
-func lookup(ctx context.Context, s httpkey.TokenStore, d httpkey.Digest) (string, error) {
-	t, err := s.Lookup(ctx, d)
-	return t.Label, err
-}
-
-// expect checks what a Lookup answers, and how many Lookups in the store that took.
-func expect(t *testing.T, s *Store, b *backend, d httpkey.Digest, label string, want error, lookups int64) {
-	t.Helper()
-	before := b.lookups.Load()
-	got, err := lookup(t.Context(), s, d)
-	if got != label || !errors.Is(err, want) {
-		t.Errorf("Lookup: %q and %v, want %q and %v", got, err, label, want)
-	}
-	if n := b.lookups.Load() - before; n != lookups {
-		t.Errorf("that took %d Lookups in the store, want %d", n, lookups)
+	return httpkey.Token{
+		ID: fmt.Sprint("token-", n), Digest: digest(n), Kind: httpkey.APIKey, Scopes: []string{"read"}, IsActive: true,
 	}
 }
 
@@ -184,13 +152,51 @@ func labeled(t httpkey.Token, label string) httpkey.Token {
 	return t
 }
 
-// events collects what an observer is told.
+// create puts tokens into a store.
+func create(t testing.TB, s httpkey.TokenStore, tokens ...httpkey.Token) {
+	t.Helper()
+	for _, token := range tokens {
+		if _, err := s.Create(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// relabel changes the label of the token that token(n) makes.
+func relabel(ctx context.Context, s httpkey.TokenStore, n int, label string) error {
+	_, err := s.Update(ctx, token(n).ID, func(t *httpkey.Token) error {
+		t.Label = label
+		return nil
+	})
+	return err
+}
+
+// lookup returns the label of the token under d, or the error.
+func lookup(ctx context.Context, s httpkey.TokenStore, d httpkey.Digest) (string, error) {
+	t, err := s.Lookup(ctx, d)
+	return t.Label, err
+}
+
+// expect checks the answer of a Lookup, and how many Lookups in the store that took.
+func expect(t *testing.T, s *Store, b *backend, d httpkey.Digest, label string, want error, lookups int) {
+	t.Helper()
+	before := b.Calls("Lookup")
+	got, err := lookup(t.Context(), s, d)
+	if got != label || !errors.Is(err, want) {
+		t.Errorf("Lookup: %q and %v, want %q and %v", got, err, label, want)
+	}
+	if n := b.Calls("Lookup") - before; n != lookups {
+		t.Errorf("that took %d Lookups in the store, want %d", n, lookups)
+	}
+}
+
+// events collects the events that an observer is told of.
 type events struct {
 	mu  sync.Mutex
 	all []string
 }
 
-func (e *events) Observe(_ context.Context, event httpkey.Event) {
+func (e *events) Observe(_ context.Context, event *httpkey.Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	text := string(event.Type)
@@ -200,7 +206,7 @@ func (e *events) Observe(_ context.Context, event httpkey.Event) {
 	e.all = append(e.all, text)
 }
 
-// take returns what was told since it was last called.
+// take returns the events since it was last called.
 func (e *events) take() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -208,6 +214,3 @@ func (e *events) take() string {
 	e.all = nil
 	return text
 }
-
-// elapse lets d of a bubble's time elapse, which takes none: every caller is in [synctest.Test].
-func elapse(d time.Duration) { time.Sleep(d) }

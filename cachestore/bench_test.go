@@ -20,10 +20,7 @@ func BenchmarkLookup(b *testing.B) {
 			digests := make([]httpkey.Digest, tokens)
 			for i := range digests {
 				binary.LittleEndian.PutUint64(digests[i][:], uint64(i)*0x9e3779b97f4a7c15)
-				t := httpkey.Token{ID: fmt.Sprintf("%036d", i), Digest: digests[i], Scopes: scopes}
-				if err := backend.Create(b.Context(), t); err != nil {
-					b.Fatal(err)
-				}
+				create(b, backend, httpkey.Token{ID: fmt.Sprintf("%036d", i), Digest: digests[i], Scopes: scopes})
 				if _, err := cache.Lookup(b.Context(), digests[i]); err != nil {
 					b.Fatal(err)
 				}
@@ -44,7 +41,7 @@ func BenchmarkLookup(b *testing.B) {
 	}
 }
 
-// BenchmarkMemory fills a cache and says what a token takes, beside its text.
+// BenchmarkMemory fills a cache and reports the bytes of a token, without its text.
 func BenchmarkMemory(b *testing.B) {
 	const tokens = 100_000
 	for b.Loop() {

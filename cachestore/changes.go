@@ -8,22 +8,21 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// changes tells what was read before a change from what was read after it. It
-// numbers the changes, and keeps for each ID and each digest the number of its
-// last one. Whoever reads the store notes the count first; what it read is good
-// as long as no later change is known of.
+// changes numbers the changes of tokens, and keeps the number of the last change for each
+// ID and each digest. Before the cache reads the store, it notes the count. The answer is
+// good until a later change is known.
 //
-// So a change needs to know neither what is in memory nor what is being loaded,
-// a Delete by ID needs no digest, and a load that began before cannot bring the old back.
+// So a change need not find the tokens in memory or the loads in progress, and a Delete by
+// ID needs no digest. A load that began before a change cannot bring the old token back.
 //
-// To be of fixed size it keeps slots that several names share: a change also
-// outdates the few others in its slot, which are then read once more.
+// Several names share a slot, so that the size is fixed. A change also outdates the other
+// tokens of its slot, which the cache then reads once more.
 type changes struct {
 	seed  maphash.Seed
 	count atomic.Uint64
-	mu    sync.Mutex // held by whoever counts, so that no slot goes backwards
+	mu    sync.Mutex // held while a change is counted, so that no slot goes backwards
 	slots [1 << 12]slot
-	byID  slot // of every change that is known by its ID; of which digest it is, only the store knows
+	byID  slot // of all changes by ID, since only the store knows their digests
 }
 
 // slot holds the number of the last change of the names that share it.
@@ -39,11 +38,11 @@ func (c *changes) ofID(id string) *slot {
 	return &c.slots[maphash.String(c.seed, id)%uint64(len(c.slots))]
 }
 
-// noteID counts a change of the token of an ID. Call this and the others when the
-// change is made: what is read from then on is good.
+// noteID counts a change of the token with an ID. Call this and the other note methods after
+// the change, so that later answers of the store are good.
 func (c *changes) noteID(id string) { c.note(c.ofID(id), &c.byID) }
 
-// noteDigest counts a change of the token of a digest.
+// noteDigest counts a change of the token with a digest.
 func (c *changes) noteDigest(d httpkey.Digest) { c.note(c.ofDigest(d)) }
 
 func (c *changes) note(changed ...*slot) {
@@ -55,7 +54,7 @@ func (c *changes) note(changed ...*slot) {
 	}
 }
 
-// noteAll counts a change that may have been of anything.
+// noteAll counts a change that may concern any token.
 func (c *changes) noteAll() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -65,5 +64,5 @@ func (c *changes) noteAll() {
 	}
 }
 
-// follows reports whether r was made after all that is known to have changed in s.
+// follows reports whether r came after all changes in s.
 func (r reading) follows(s *slot) bool { return s.last.Load() <= r.changes }

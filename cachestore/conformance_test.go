@@ -2,75 +2,63 @@ package cachestore
 
 import (
 	"context"
-	"errors"
 	"testing"
-	"time"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/memstore"
 	"github.com/httpkey/httpkey/storetest"
 )
 
-// touching drops what was touched: the suite wants to see LastUsed at once,
-// which is the one rule that a cache bends.
-type touching struct{ *Store }
+// claims name the one rule that a cache bends.
+var claims = storetest.Claims{LateUses: true}
 
-func (s touching) Touch(ctx context.Context, used map[string]time.Time) error {
-	for id := range used {
-		defer s.changes.noteID(id)
+// finder is a Store that is asked as a Guard asks it: by its source wherever that knows.
+type finder struct{ *Store }
+
+func (f finder) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
+	memory := source(f)
+	e, known := memory.Find(d)
+	switch {
+	case !known:
+		return f.Store.Lookup(ctx, d)
+	case e == nil:
+		return httpkey.Token{}, httpkey.ErrNotFound
 	}
-	return s.Store.Touch(ctx, used)
+	return memory.Token(e), nil
 }
 
+// A cache conforms, one that holds next to nothing too, and also where a Guard reads the
+// tokens in its memory.
 func TestConforms(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(*testing.T) func() httpkey.TokenStore {
-		s := New(memstore.New(), nil)
-		return func() httpkey.TokenStore { return touching{s} }
-	})
-}
-
-// A cache that holds next to nothing conforms too.
-func TestConformsWithoutRoom(t *testing.T) {
-	t.Parallel()
-	storetest.Run(t, func(*testing.T) func() httpkey.TokenStore {
-		s := New(memstore.New(), &Options{Size: 1})
-		return func() httpkey.TokenStore { return touching{s} }
-	})
+	for name, opts := range map[string]*Options{"default": nil, "without room": {Size: 1}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			claims.Run(t, func(*testing.T) func() httpkey.TokenStore {
+				s := New(memstore.New(), opts)
+				return func() httpkey.TokenStore { return s }
+			})
+		})
+		t.Run(name+", by its source", func(t *testing.T) {
+			t.Parallel()
+			claims.Run(t, func(*testing.T) func() httpkey.TokenStore {
+				s := New(memstore.New(), opts)
+				return func() httpkey.TokenStore { return finder{s} }
+			})
+		})
+	}
 }
 
 // Several caches in front of one store, as in several processes, show each
 // other's changes through its feed alone.
 func TestConformsThroughFeed(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) func() httpkey.TokenStore {
+	claims.Run(t, func(t *testing.T) func() httpkey.TokenStore {
 		b := newBackend()
-		b.touchIsChange = true
 		return func() httpkey.TokenStore {
 			s := New(b, nil)
 			follow(t, s, b)
-			return s
-		}
-	})
-}
-
-// follow has s follow b until the test ends, and returns when it does.
-func follow(t *testing.T, s *Store, b *backend) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	before := b.followedBy()
-	go func() { ended <- s.Run(ctx) }()
-	for deadline := time.Now().Add(10 * time.Second); b.followedBy() == before; {
-		if time.Now().After(deadline) {
-			t.Fatal("nobody follows the feed")
-		}
-		time.Sleep(time.Millisecond) // between two looks, outside of a bubble
-	}
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; !errors.Is(err, context.Canceled) {
-			t.Errorf("Run returned %v", err)
+			return finder{s}
 		}
 	})
 }

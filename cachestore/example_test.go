@@ -25,17 +25,17 @@ func Example() {
 	ctx := context.Background()
 	cache := cachestore.New(remote{memstore.New()}, nil)
 	guard := httpkey.New(cache, memstore.NewLimiter(), nil)
-	secret, token, err := guard.Issue(ctx, httpkey.Token{User: "ann"})
+	created, err := guard.Issue(ctx, httpkey.Token{User: "ann"})
 	if err != nil {
 		log.Fatal(err)
 	}
 	verify := func() {
-		token, err := guard.Verify(ctx, secret.Reveal())
+		token, err := guard.Verify(ctx, created.Secret.Reveal())
 		fmt.Printf("%q %v\n", token.User, errors.Is(err, httpkey.ErrInvalidKey))
 	}
 	verify()
 	verify()
-	if err := guard.Revoke(ctx, token.ID); err != nil {
+	if err := guard.Revoke(ctx, created.Token.ID, "leaked"); err != nil {
 		log.Fatal(err)
 	}
 	verify()
@@ -47,11 +47,11 @@ func Example() {
 	// "" true
 }
 
-// Where several processes share a store that tells of changes, each runs its
-// cache, so that what one revokes the others refuse within moments.
+// Several processes share a store that tells of changes. Each runs its cache, so that all
+// refuse a key within moments once one has revoked it.
 func ExampleStore_Run() {
 	ctx, cancel := context.WithCancel(context.Background())
-	var store httpkey.TokenStore = memstore.New() // redisstore, say: this one tells nobody
+	var store httpkey.TokenStore = memstore.New() // redisstore, say: memstore has no feed
 	cache := cachestore.New(store, &cachestore.Options{
 		Observer: httpkey.SlogObserver(slog.Default()), // the Guard's, say
 	})

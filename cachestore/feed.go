@@ -10,20 +10,21 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// How long Run waits before it follows a broken feed again.
+// The pauses before Run follows a broken feed again.
 const (
 	minFeedPause = 100 * time.Millisecond
 	maxFeedPause = 5 * time.Second
 )
 
-// Run follows the store's [httpkey.ChangeFeed], so that changes that are made
-// elsewhere show soon, and returns the error of ctx when that ends. A feed that breaks is
-// taken up again after a pause, of 50 to 100 ms at first and of up to 5 s if
-// it does not come back; all that is in memory is outdated when it does. Meanwhile,
-// and where nobody calls Run, changes show after the TTL.
+// Run follows the store's [httpkey.ChangeFeed], so that changes of other processes show
+// soon. It returns the error of ctx when ctx ends.
 //
-// If the store has no feed, Run returns an error that matches
-// [errors.ErrUnsupported], at once.
+// If the feed breaks, Run follows it again after a pause: of 50 to 100 ms at first, and of
+// up to 5 s while it stays broken. When the feed is back, Run outdates all tokens in memory.
+// Meanwhile, and without Run, changes show after the TTL.
+//
+// If the store has no feed, Run at once returns an error that matches
+// [errors.ErrUnsupported].
 func (s *Store) Run(ctx context.Context) error {
 	feed, ok := s.store.(httpkey.ChangeFeed)
 	if !ok {
@@ -49,7 +50,7 @@ func (s *Store) Run(ctx context.Context) error {
 			s.observe(EventFeedDown, err)
 		}
 		select {
-		// Not all at once: every process loses the feed at the same moment.
+		// The pause is random, because all processes lose the feed at the same moment.
 		case <-time.After(pause/2 + rand.N(pause/2)):
 		case <-ctx.Done():
 			return ctx.Err()

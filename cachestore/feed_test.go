@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
 
@@ -18,9 +19,10 @@ func TestRunWithoutFeed(t *testing.T) {
 	}
 }
 
-// A change elsewhere shows as soon as the feed tells of it. A broken feed is taken
-// up again after pauses that grow, and flushes what was missed; until then the TTL
-// holds. That it is down and that it is up again is told once, and nothing is left when ctx ends.
+// A change elsewhere shows as soon as the feed tells of it. Run follows a broken feed again
+// after pauses that grow, and then all tokens are outdated. Until then the TTL holds. The
+// observer is told once that the feed is down, and once that it is up again. Nothing is
+// left when ctx ends.
 func TestFeed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -34,7 +36,7 @@ func TestFeed(t *testing.T) {
 		synctest.Wait()
 		expect(t, s, b, digest(1), "0", nil, 1)
 		update := func(label string) {
-			if err := b.Update(t.Context(), labeled(token(1), label)); err != nil {
+			if err := relabel(t.Context(), b, 1, label); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -44,8 +46,8 @@ func TestFeed(t *testing.T) {
 		b.cut(nil)
 		synctest.Wait()
 		update("2")
-		expect(t, s, b, digest(1), "1", nil, 0) // nobody told
-		elapse(minFeedPause)
+		expect(t, s, b, digest(1), "1", nil, 0) // the feed has not reported it
+		httpkeytest.Elapse(minFeedPause)
 		synctest.Wait()
 		expect(t, s, b, digest(1), "2", nil, 1)
 		if got := seen.take(); got != "feed_down: the feed is broken, feed_up" {
@@ -57,16 +59,17 @@ func TestFeed(t *testing.T) {
 		synctest.Wait()
 		update("3")
 		start := time.Now()
-		elapse(30*time.Second - minFeedPause - 1)
+		httpkeytest.Elapse(30*time.Second - minFeedPause - 1)
 		expect(t, s, b, digest(1), "2", nil, 0)
-		elapse(minFeedPause + 1)
+		httpkeytest.Elapse(minFeedPause + 1)
 		expect(t, s, b, digest(1), "3", nil, 1) // by the TTL
-		elapse(10*time.Minute - time.Since(start))
+		httpkeytest.Elapse(10*time.Minute - time.Since(start))
 		synctest.Wait()
 		b.mu.Lock()
 		calls := b.calls
 		b.mu.Unlock()
-		if least, most := int(10*time.Minute/maxFeedPause), 2*int(10*time.Minute/maxFeedPause)+10; calls < least || calls > most {
+		least := int(10 * time.Minute / maxFeedPause)
+		if most := 2*least + 10; calls < least || calls > most {
 			t.Errorf("%d attempts in 10 minutes, want from %d to %d", calls, least, most)
 		}
 		if got := seen.take(); got != "feed_down: the feed is broken" {
@@ -76,14 +79,14 @@ func TestFeed(t *testing.T) {
 		expect(t, s, b, digest(1), "3", nil, 1)
 		update("4")
 		b.cut(nil)
-		elapse(maxFeedPause)
+		httpkeytest.Elapse(maxFeedPause)
 		synctest.Wait()
 		expect(t, s, b, digest(1), "4", nil, 1)
 		if got := seen.take(); got != "feed_up" {
 			t.Errorf("observed %q", got)
 		}
 		b.cut(nil)
-		elapse(minFeedPause) // short again after one that worked
+		httpkeytest.Elapse(minFeedPause) // the pause is short again after a feed that worked
 		synctest.Wait()
 		if b.followedBy() != 1 {
 			t.Error("the pause did not become short again")
@@ -125,22 +128,22 @@ func TestChangeOfOneLeavesTheOthers(t *testing.T) {
 	s := New(b, nil)
 	follow(t, s, b)
 	for n := range tokens {
-		create(t, b.Store, token(n))
+		create(t, b.silent, token(n))
 		expect(t, s, b, digest(n), "", nil, 1)
 	}
-	if err := b.Update(t.Context(), token(0)); err != nil { // the feed tells
+	if err := relabel(t.Context(), b, 0, "new"); err != nil { // the feed tells
 		t.Fatal(err)
 	}
-	if err := s.Update(t.Context(), token(1)); err != nil { // and so it does here
+	if err := relabel(t.Context(), s, 1, "new"); err != nil { // the change goes through this store
 		t.Fatal(err)
 	}
-	b.lookups.Store(0)
+	before := b.Calls("Lookup")
 	for n := range tokens {
 		if _, err := s.Lookup(t.Context(), digest(n)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := b.lookups.Load(); n < 2 || n > 20 { // of 3 slots in 4096, 1,000 tokens have 1.5
+	if n := b.Calls("Lookup") - before; n < 2 || n > 20 { // of 3 slots in 4096, 1,000 tokens have 1.5
 		t.Errorf("%d tokens of %d were loaded anew", n, tokens)
 	}
 }

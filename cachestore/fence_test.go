@@ -9,59 +9,62 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 )
 
-// changesTo are all the ways in which the cache learns of a change, and what
-// the token of digest(1), "old" or absent before, is afterwards.
+// changesTo are all the ways in which the cache learns of a change. The token of digest(1)
+// is labeled "old", or absent, before it. After it the answer is label, or err.
 var changesTo = []struct {
 	name   string
 	exists bool // before
-	feed   bool // whether the feed is what tells
+	feed   bool // whether the feed reports it
 	change func(ctx context.Context, s *Store, b *backend) error
 	label  string
 	err    error
 }{
 	{"Update", true, false, func(ctx context.Context, s *Store, _ *backend) error {
-		t := labeled(token(1), "new")
-		t.Digest = digest(99) // which is not to be looked at
-		return s.Update(ctx, t)
+		return relabel(ctx, s, 1, "new")
 	}, "new", nil},
 	{"Delete", true, false, func(ctx context.Context, s *Store, _ *backend) error {
 		return s.Delete(ctx, token(1).ID)
 	}, "", httpkey.ErrNotFound},
 	{"Create", false, false, func(ctx context.Context, s *Store, _ *backend) error {
-		return s.Create(ctx, labeled(token(1), "new"))
+		_, err := s.Create(ctx, labeled(token(1), "new"))
+		return err
 	}, "new", nil},
 	{"Create under another digest", true, false, func(ctx context.Context, s *Store, b *backend) error {
-		if err := b.Store.Delete(ctx, token(1).ID); err != nil { // elsewhere, and unheard of
+		if err := b.silent.Delete(ctx, token(1).ID); err != nil { // elsewhere, and unheard of
 			return err
 		}
 		t := token(1)
 		t.Digest = digest(2)
-		return s.Create(ctx, t)
+		_, err := s.Create(ctx, t)
+		return err
 	}, "", httpkey.ErrNotFound},
 	{"feed: update", true, true, func(ctx context.Context, _ *Store, b *backend) error {
-		return b.Update(ctx, labeled(token(1), "new"))
+		return relabel(ctx, b, 1, "new")
 	}, "new", nil},
 	{"feed: delete", true, true, func(ctx context.Context, _ *Store, b *backend) error {
 		return b.Delete(ctx, token(1).ID)
 	}, "", httpkey.ErrNotFound},
 	{"feed: create", false, true, func(ctx context.Context, _ *Store, b *backend) error {
-		return b.Create(ctx, labeled(token(1), "new"))
+		_, err := b.Create(ctx, labeled(token(1), "new"))
+		return err
 	}, "new", nil},
 	{"flush", true, true, func(ctx context.Context, _ *Store, b *backend) error {
 		b.cut(nil)
-		defer elapse(minFeedPause)
-		return b.Update(ctx, labeled(token(1), "new"))
+		defer httpkeytest.Elapse(minFeedPause)
+		return relabel(ctx, b, 1, "new")
 	}, "new", nil},
 	{"flush of what was absent", false, true, func(ctx context.Context, _ *Store, b *backend) error {
 		b.cut(nil)
-		defer elapse(minFeedPause)
-		return b.Create(ctx, labeled(token(1), "new"))
+		defer httpkeytest.Elapse(minFeedPause)
+		_, err := b.Create(ctx, labeled(token(1), "new"))
+		return err
 	}, "new", nil},
 	{"Update whose answer is lost", true, false, func(ctx context.Context, s *Store, b *backend) error {
-		s.store = lossy{b}
-		if err := s.Update(ctx, labeled(token(1), "new")); !errors.Is(err, errDown) {
+		b.After(httpkeytest.Fail(errDown, "Update"))
+		if err := relabel(ctx, s, 1, "new"); !errors.Is(err, errDown) {
 			return errors.New("nothing was lost")
 		}
 		return nil
@@ -75,15 +78,8 @@ func followIf(t *testing.T, s *Store, b *backend, feed bool) {
 	}
 }
 
-// lossy does what it is told to, and says that it failed.
-type lossy struct{ *backend }
-
-func (l lossy) Update(ctx context.Context, t httpkey.Token) error {
-	return errors.Join(errDown, l.Store.Update(ctx, t))
-}
-
-// A change shows at the next Lookup, and a load that began before it does not
-// bring back what was, in either cache; nor does a Lookup after it wait for that load.
+// A change shows at the next Lookup. A load that began before it does not bring the old
+// token back, nor its absence. A Lookup after it does not wait for that load.
 func TestChangesShowAtOnce(t *testing.T) {
 	t.Parallel()
 	for _, test := range changesTo {
@@ -94,7 +90,7 @@ func TestChangesShowAtOnce(t *testing.T) {
 				s := New(b, nil)
 				followIf(t, s, b, test.feed)
 				if test.exists {
-					create(t, b.Store, labeled(token(1), "old"))
+					create(t, b.silent, labeled(token(1), "old"))
 				}
 				// Into memory.
 				before, errBefore := lookup(t.Context(), s, digest(1))
@@ -113,11 +109,12 @@ func TestChangesShowAtOnce(t *testing.T) {
 				s := New(b, nil)
 				followIf(t, s, b, test.feed)
 				if test.exists {
-					create(t, b.Store, labeled(token(1), "old"))
+					create(t, b.silent, labeled(token(1), "old"))
 				}
 				var wg sync.WaitGroup
 				wg.Go(func() { // began before the change, so it may see either
-					if label, err := lookup(t.Context(), s, digest(1)); label != "old" && !errors.Is(err, httpkey.ErrNotFound) {
+					label, err := lookup(t.Context(), s, digest(1))
+					if label != "old" && !errors.Is(err, httpkey.ErrNotFound) {
 						t.Errorf("%q, %v", label, err)
 					}
 				})
@@ -126,7 +123,8 @@ func TestChangesShowAtOnce(t *testing.T) {
 					t.Fatal(err)
 				}
 				wg.Go(func() { // begins while the old load is under way
-					if label, err := lookup(t.Context(), s, digest(1)); label != test.label || !errors.Is(err, test.err) {
+					label, err := lookup(t.Context(), s, digest(1))
+					if label != test.label || !errors.Is(err, test.err) {
 						t.Errorf("during the old load: %q and %v, want %q and %v", label, err, test.label, test.err)
 					}
 				})
@@ -143,7 +141,7 @@ func TestChangesShowAtOnce(t *testing.T) {
 				s := New(b, nil)
 				followIf(t, s, b, test.feed)
 				if test.exists {
-					create(t, b.Store, labeled(token(1), "old"))
+					create(t, b.silent, labeled(token(1), "old"))
 				}
 				go func() { _, _ = s.Lookup(t.Context(), digest(1)) }()
 				synctest.Wait()
@@ -158,28 +156,7 @@ func TestChangesShowAtOnce(t *testing.T) {
 	}
 }
 
-// during calls something while a write is under way, before it is made.
-type during struct {
-	*backend
-	write func()
-}
-
-func (d during) Create(ctx context.Context, t httpkey.Token) error {
-	d.write()
-	return d.backend.Create(ctx, t)
-}
-
-func (d during) Update(ctx context.Context, t httpkey.Token) error {
-	d.write()
-	return d.backend.Update(ctx, t)
-}
-
-func (d during) Delete(ctx context.Context, id string) error {
-	d.write()
-	return d.backend.Delete(ctx, id)
-}
-
-// What is read while a write is under way is outdated when that is acknowledged.
+// A token that was read while a write was under way is outdated when that is acknowledged.
 func TestReadDuringWrite(t *testing.T) {
 	t.Parallel()
 	for _, test := range changesTo[:3] {
@@ -187,10 +164,15 @@ func TestReadDuringWrite(t *testing.T) {
 			t.Parallel()
 			b := newBackend()
 			s := New(b, nil)
-			s.store = during{b, func() { _, _ = s.Lookup(t.Context(), digest(1)) }}
 			if test.exists {
-				create(t, b, labeled(token(1), "old"))
+				create(t, b.silent, labeled(token(1), "old"))
 			}
+			b.Before(func(ctx context.Context, method string) error {
+				if method != "Lookup" { // the write
+					_, _ = s.Lookup(ctx, digest(1))
+				}
+				return nil
+			})
 			if err := test.change(t.Context(), s, b); err != nil {
 				t.Fatal(err)
 			}
@@ -208,8 +190,8 @@ func TestOvertakenLoad(t *testing.T) {
 		create(t, b, labeled(token(1), "old"))
 		go func() { _, _ = s.Lookup(t.Context(), digest(1)) }()
 		synctest.Wait()
-		b.after = nil
-		if err := s.Update(t.Context(), labeled(token(1), "new")); err != nil {
+		b.After(nil)
+		if err := relabel(t.Context(), s, 1, "new"); err != nil {
 			t.Fatal(err)
 		}
 		expect(t, s, b, digest(1), "new", nil, 1)
@@ -219,7 +201,7 @@ func TestOvertakenLoad(t *testing.T) {
 	})
 }
 
-// What changed is not served in an outage either.
+// A token that changed is not served in an outage either.
 func TestChangedTokenIsNeverStale(t *testing.T) {
 	t.Parallel()
 	for _, test := range changesTo {
@@ -232,19 +214,19 @@ func TestChangedTokenIsNeverStale(t *testing.T) {
 				b := newBackend()
 				s := New(b, nil)
 				followIf(t, s, b, test.feed)
-				create(t, b.Store, labeled(token(1), "old"))
+				create(t, b.silent, labeled(token(1), "old"))
 				expect(t, s, b, digest(1), "old", nil, 1)
 				if err := test.change(t.Context(), s, b); err != nil {
 					t.Fatal(err)
 				}
-				b.before = func(context.Context, httpkey.Digest) error { return errDown }
+				b.Before(httpkeytest.Fail(errDown))
 				expect(t, s, b, digest(1), "", errDown, 1)
 			})
 		})
 	}
 }
 
-// Of the changes that come together, each outdates what was read before it. The
+// Each of the changes that come together outdates the tokens that were read before it. The
 // race detector watches.
 func TestStormOfChanges(t *testing.T) {
 	t.Parallel()
@@ -264,9 +246,9 @@ func TestStormOfChanges(t *testing.T) {
 				case round%50 == 0:
 					b.cut(nil)
 				case w%2 == 0:
-					_ = s.Update(t.Context(), labeled(token(n), "+"))
+					_ = relabel(t.Context(), s, n, "+")
 				default:
-					_ = b.Update(t.Context(), labeled(token(n), "+"))
+					_ = relabel(t.Context(), b, n, "+")
 				}
 				if label, err := lookup(t.Context(), s, digest(n)); label != "+" || err != nil {
 					t.Errorf("%q, %v", label, err)

@@ -3,29 +3,29 @@ package cachestore
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/pack"
 )
 
-// load is one Lookup in the store, which any number of callers wait for. It is
-// nobody's in particular: its goroutine ends when the store answers, which the
-// store has to do when Options.Timeout is over, whoever still waits.
+// load is one Lookup in the store, for which any number of callers wait. Its goroutine ends
+// when the store answers, even if all callers have left. The store must answer by the end of
+// Options.Timeout.
 type load struct {
 	reading reading
 	done    chan struct{} // closed once the fields below are set
 
 	token    httpkey.Token
 	err      error
-	panicked any // what the store panicked with
+	panicked any // the value of the store's panic
 }
 
-// load returns what the store, or a load that was made meanwhile, says of d.
+// load returns the store's answer for d, from a load of its own or one in progress.
 func (s *Store) load(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
 	if s.isAbsent(d) {
 		return httpkey.Token{}, httpkey.ErrNotFound
 	}
-	if errors.Is(ctx.Err(), context.Canceled) { // one that is only late still wants a token renewed
+	if errors.Is(ctx.Err(), context.Canceled) { // a caller past its deadline still renews its token
 		return httpkey.Token{}, ctx.Err()
 	}
 	l := s.join(ctx, d)
@@ -36,32 +36,25 @@ func (s *Store) load(ctx context.Context, d httpkey.Digest) (httpkey.Token, erro
 	}
 	switch {
 	case l.panicked != nil:
-		panic(l.panicked) // where it would be without a cache between: in a goroutine of the store's caller
+		panic(l.panicked) // in the goroutine of the caller, as without a cache
 	case l.err != nil:
 		return httpkey.Token{}, l.err
 	}
-	return l.detached(), nil
+	return l.token.Clone(), nil // other callers get the same load
 }
 
-// detached returns a copy that shares no memory with l.
-func (l *load) detached() httpkey.Token {
-	t := l.token
-	t.Scopes = slices.Clone(t.Scopes)
-	return t
-}
-
-// join returns the load of d that is under way, or starts one.
+// join returns the load of d in progress, or starts one.
 func (s *Store) join(ctx context.Context, d httpkey.Digest) *load {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// Whoever looked before the mutex was its own may find the answer now.
+	// The answer may have come since the caller looked without holding the mutex.
 	if e, ok := s.tokens.GetIfPresent(d); ok && s.isFresh(e) {
-		return answered(e.token.Token(), nil)
+		return answered(pack.Token(e.token), nil)
 	}
 	if s.isAbsent(d) {
 		return answered(httpkey.Token{}, httpkey.ErrNotFound)
 	}
-	// One that began before a change may bring what was before.
+	// A load that began before a change may bring the token as it was.
 	if l := s.loads[d]; l != nil && l.reading.follows(s.changes.ofDigest(d)) && l.reading.follows(&s.changes.byID) {
 		return l
 	}
@@ -75,7 +68,7 @@ func (s *Store) join(ctx context.Context, d httpkey.Digest) *load {
 	return l
 }
 
-// answered returns a load that is done.
+// answered returns a finished load.
 func answered(t httpkey.Token, err error) *load {
 	l := &load{token: t, err: err, done: make(chan struct{})}
 	close(l.done)
@@ -84,12 +77,12 @@ func answered(t httpkey.Token, err error) *load {
 
 var errNoAnswer = errors.New("httpkey: the store's Lookup ended its goroutine")
 
-// run asks the store, keeps the answer and hands it to those who wait.
+// run asks the store, keeps the answer and passes it to the waiting callers.
 func (s *Store) run(ctx context.Context, d httpkey.Digest, l *load) {
 	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()
 	l.err = errNoAnswer
-	defer func() { // even if the store panics, or calls runtime.Goexit
+	defer func() { // deferred, since the store may panic or call runtime.Goexit
 		l.panicked = recover()
 		change := s.keep(d, l)
 		close(l.done)
@@ -103,8 +96,8 @@ func (s *Store) run(ctx context.Context, d httpkey.Digest, l *load) {
 	l.token, l.err = s.store.Lookup(ctx, d)
 }
 
-// keep puts what l found into memory, unless a later load has taken its place. It
-// returns what changed for the store.
+// keep puts the answer of l into memory, unless a later load has taken its place. If the
+// answer begins or ends an outage of the store, keep returns the event.
 func (s *Store) keep(d httpkey.Digest, l *load) (change httpkey.EventType) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,11 +110,11 @@ func (s *Store) keep(d httpkey.Digest, l *load) (change httpkey.EventType) {
 	switch {
 	case !isAnswer:
 	case l.err != nil:
-		s.tokens.Invalidate(d) // or it would come back in the next outage
+		s.tokens.Invalidate(d) // otherwise the next outage would bring it back
 		s.absent.Set(d, absence{reading: l.reading, digest: s.changes.ofDigest(d)})
 	default:
 		s.tokens.Set(d, &entry{
-			token:   httpkey.NewCopy(l.token),
+			token:   pack.Copy(l.token),
 			reading: l.reading,
 			id:      s.changes.ofID(l.token.ID),
 			digest:  s.changes.ofDigest(d),
@@ -130,9 +123,9 @@ func (s *Store) keep(d httpkey.Digest, l *load) (change httpkey.EventType) {
 	return change
 }
 
-// observe tells the Observer of a change.
+// observe reports a change to the Observer.
 func (s *Store) observe(change httpkey.EventType, err error) {
 	if s.options.Observer != nil {
-		s.options.Observer.Observe(context.Background(), httpkey.Event{Type: change, Err: err})
+		s.options.Observer.Observe(context.Background(), &httpkey.Event{Type: change, Err: err})
 	}
 }

@@ -4,25 +4,30 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 )
 
 // held returns a backend whose Lookups wait, once they have read, until release is closed.
 func held() (b *backend, release chan struct{}) {
 	b, release = newBackend(), make(chan struct{})
-	b.after = func(ctx context.Context, _ httpkey.Digest) error {
+	b.After(func(ctx context.Context, method string) error {
+		if method != "Lookup" {
+			return nil
+		}
 		select {
 		case <-release:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-	}
+	})
 	return b, release
 }
 
@@ -37,7 +42,7 @@ func TestHerdMakesOneLookup(t *testing.T) {
 					create(t, b, token(1))
 				}
 				if errors.Is(want, errDown) {
-					b.before = func(context.Context, httpkey.Digest) error { elapse(time.Millisecond); return errDown }
+					b.Before(func(context.Context, string) error { httpkeytest.Elapse(time.Millisecond); return errDown })
 				}
 				s := New(b, nil)
 				var wg sync.WaitGroup
@@ -57,7 +62,7 @@ func TestHerdMakesOneLookup(t *testing.T) {
 				synctest.Wait()
 				close(release)
 				wg.Wait()
-				if n := b.lookups.Load(); n != 1 {
+				if n := b.Calls("Lookup"); n != 1 {
 					t.Errorf("%d Lookups, want 1", n)
 				}
 				for _, scope := range scopes {
@@ -70,8 +75,8 @@ func TestHerdMakesOneLookup(t *testing.T) {
 	}
 }
 
-// Who finds nothing in memory, and comes to load it when another just has, loads nothing.
-func TestWhoComesTooLateToLoad(t *testing.T) {
+// A caller that found nothing in memory loads nothing if another just has.
+func TestLoadAfterAnotherLoad(t *testing.T) {
 	t.Parallel()
 	b := newBackend()
 	s := New(b, nil)
@@ -80,8 +85,12 @@ func TestWhoComesTooLateToLoad(t *testing.T) {
 		n := i + 1
 		expect(t, s, b, digest(n), "", want, 1)
 		l := s.join(t.Context(), digest(n))
-		if <-l.done; !errors.Is(l.err, want) || l.token.Digest != digest(n) && want == nil || b.lookups.Load() != int64(n) {
-			t.Errorf("%v after %d Lookups", l.err, b.lookups.Load())
+		<-l.done
+		if !errors.Is(l.err, want) || want == nil && l.token.Digest != digest(n) {
+			t.Errorf("%v, %v", l.token, l.err)
+		}
+		if calls := b.Calls("Lookup"); calls != n {
+			t.Errorf("%d Lookups, want %d", calls, n)
 		}
 	}
 }
@@ -100,13 +109,13 @@ func TestHerdWithoutBubble(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := b.lookups.Load(); n != 1 {
+	if n := b.Calls("Lookup"); n != 1 {
 		t.Errorf("%d Lookups, want 1", n)
 	}
 }
 
-// Each caller's end is its own: it is heeded at once, and neither ends the load
-// nor fails another caller, even if the one who left was the first.
+// A caller whose context ends gets its answer at once. That neither ends the load nor fails
+// another caller, even if the one that left was the first.
 func TestCallersLeave(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -131,23 +140,23 @@ func TestCallersLeave(t *testing.T) {
 		late, cancelLate := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancelLate()
 		first, second, patient := ask(canceled), ask(late), ask(t.Context())
-		elapse(50 * time.Millisecond)
+		httpkeytest.Elapse(50 * time.Millisecond)
 		cancel()
 		if got := <-first; got != (answer{"", context.Canceled, 50 * time.Millisecond}) {
-			t.Errorf("who canceled got %+v", got)
+			t.Errorf("the caller that canceled got %+v", got)
 		}
 		if got := <-second; got != (answer{"", context.DeadlineExceeded, 100 * time.Millisecond}) {
-			t.Errorf("who was late got %+v", got)
+			t.Errorf("the caller that was late got %+v", got)
 		}
 		close(release)
 		if got := <-patient; got != (answer{"here", nil, 100 * time.Millisecond}) {
-			t.Errorf("who waited got %+v", got)
+			t.Errorf("the caller that waited got %+v", got)
 		}
-		if n := b.lookups.Load(); n != 1 {
+		if n := b.Calls("Lookup"); n != 1 {
 			t.Errorf("%d Lookups, want 1", n)
 		}
 		if got := <-ask(canceled); got.label != "here" || got.err != nil {
-			t.Errorf("what is in memory is answered %+v to one who has left", got)
+			t.Errorf("a caller that has left got %+v for a token in memory", got)
 		}
 		if err := s.Delete(t.Context(), token(1).ID); err != nil {
 			t.Fatal(err)
@@ -156,15 +165,15 @@ func TestCallersLeave(t *testing.T) {
 			t.Errorf("a deleted token: %+v", got)
 		}
 		if got := <-ask(canceled); !errors.Is(got.err, httpkey.ErrNotFound) {
-			t.Errorf("that there is none is answered %+v to one who has left", got)
+			t.Errorf("a caller that has left got %+v for an absence in memory", got)
 		}
-		if _, err := s.Lookup(canceled, digest(2)); !errors.Is(err, context.Canceled) || b.lookups.Load() != 2 {
-			t.Errorf("one who has left still made a load: %v", err)
+		if _, err := s.Lookup(canceled, digest(2)); !errors.Is(err, context.Canceled) || b.Calls("Lookup") != 2 {
+			t.Errorf("a caller that has left still made a load: %v", err)
 		}
 	})
 }
 
-// A load that everybody has left ends by its timeout, and leaves nothing behind.
+// A load that all callers have left ends by its timeout, and leaves nothing behind.
 func TestAbandonedLoadEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -176,8 +185,8 @@ func TestAbandonedLoadEnds(t *testing.T) {
 		if _, err := s.Lookup(ctx, digest(1)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
-		if _, err := s.Lookup(t.Context(), digest(1)); !errors.Is(err, context.DeadlineExceeded) || b.lookups.Load() != 1 {
-			t.Errorf("%v after %d Lookups", err, b.lookups.Load())
+		if _, err := s.Lookup(t.Context(), digest(1)); !errors.Is(err, context.DeadlineExceeded) || b.Calls("Lookup") != 1 {
+			t.Errorf("%v after %d Lookups", err, b.Calls("Lookup"))
 		}
 		if took := time.Since(start); took != 300*time.Millisecond {
 			t.Errorf("the load took %v", took)
@@ -188,28 +197,47 @@ func TestAbandonedLoadEnds(t *testing.T) {
 	}) // which fails if a goroutine is left
 }
 
+// A token is the same from memory as from the store, also where no Guard would have issued
+// it: "read write" as one scope does not become two.
+func TestTokenInMemoryIsTheOneInTheStore(t *testing.T) {
+	t.Parallel()
+	for i, scopes := range [][]string{nil, {"read"}, {"read", "write"}, {"read write"}, {"", "read"}, {""}} {
+		b := newBackend()
+		s := New(b, nil)
+		stored := token(i)
+		stored.Scopes = scopes
+		create(t, b, stored)
+		for range 2 {
+			got, err := s.Lookup(t.Context(), digest(i))
+			if err != nil || !slices.Equal(got.Scopes, scopes) {
+				t.Errorf("%q and %v, want %q", got.Scopes, err, scopes)
+			}
+		}
+	}
+}
+
 // The values of the caller's context reach the store: traces do.
 func TestLoadHasValuesOfItsFirstCaller(t *testing.T) {
 	t.Parallel()
 	type key struct{}
 	b := newBackend()
-	b.before = func(ctx context.Context, _ httpkey.Digest) error {
+	b.Before(func(ctx context.Context, _ string) error {
 		if _, ok := ctx.Deadline(); !ok || ctx.Value(key{}) != "trace" {
 			t.Error("the context has no deadline, or lost its values")
 		}
 		return nil
-	}
+	})
 	_, _ = New(b, nil).Lookup(context.WithValue(t.Context(), key{}, "trace"), digest(1))
 }
 
-// A store that panics does so for its callers, as it would without a cache, and
-// one that ends the goroutine leaves nobody waiting.
+// A store that panics does so for its callers, as it would without a cache. A store that
+// ends its goroutine leaves no caller waiting.
 func TestStoreThatDoesNotReturn(t *testing.T) {
 	t.Parallel()
 	b := newBackend()
 	s := New(b, nil)
 	for range 2 {
-		b.before = func(context.Context, httpkey.Digest) error { panic("at the store") }
+		b.Before(func(context.Context, string) error { panic("at the store") })
 		func() {
 			defer func() {
 				if got := recover(); got != "at the store" {
@@ -219,12 +247,12 @@ func TestStoreThatDoesNotReturn(t *testing.T) {
 			_, err := s.Lookup(t.Context(), digest(1))
 			t.Errorf("returned %v", err)
 		}()
-		b.before = func(context.Context, httpkey.Digest) error { runtime.Goexit(); return nil }
+		b.Before(func(context.Context, string) error { runtime.Goexit(); return nil })
 		if _, err := s.Lookup(t.Context(), digest(1)); !errors.Is(err, errNoAnswer) {
 			t.Error(err)
 		}
 	}
-	b.before = nil
+	b.Before(nil)
 	create(t, b, token(1))
 	if _, err := s.Lookup(t.Context(), digest(1)); err != nil {
 		t.Error(err)

@@ -9,50 +9,50 @@ import (
 
 // Options configure a [Store]. The zero value, and nil, are the defaults.
 type Options struct {
-	// Size is how many tokens are kept in memory; beyond it the ones that are least
-	// used go. A token takes some 450 bytes and its text. A tenth of it more are kept
-	// of the keys that do not exist, apart. 0: 100,000.
+	// Size is the number of tokens in memory. Beyond it, the cache evicts the least used
+	// tokens. A token takes some 450 bytes and its text. The cache also remembers up to a
+	// tenth of Size keys that do not exist. 0: 100,000.
 	Size int
 
-	// TTL is how long a token is used without asking the store again, counted
-	// from when the store was asked. It is the longest that a revocation elsewhere can
-	// take to show when no feed tells of it; the price is one store Lookup for each
-	// token in use in each TTL. 0: 30 seconds.
+	// TTL is the time for which the cache uses a token without another Lookup, counted from
+	// the beginning of the Lookup. Without a feed, a revocation elsewhere shows after the TTL
+	// at the latest. Each token in use costs one Lookup in the store in each TTL. 0: 30
+	// seconds.
 	TTL time.Duration
 
-	// StaleFor is for how long after its TTL a token is still used if the store
-	// fails. Revocations that no feed told of show that much later then. 0: a
-	// minute; negative: not at all.
+	// StaleFor is the time after its TTL for which the cache still uses a token if the
+	// store fails. Revocations that no feed reported show that much later. 0: a minute;
+	// negative: not at all.
 	StaleFor time.Duration
 
-	// Timeout is how long the store may take for a Lookup before that counts as a
-	// failure. A caller who has less time, as a Guard's request has, does not wait for
-	// it; so a key that a slow store made a Guard answer 503 is known when it comes
-	// again. 0: a second.
+	// Timeout is the time after which a Lookup in the store counts as failed. The Lookup
+	// continues when its caller, such as a Guard's request, has less time and leaves. So if a
+	// slow store makes a Guard answer 503, the cache knows the key by the next request. 0: a
+	// second.
 	Timeout time.Duration
 
-	// Observer is told, once for each change, that the store or its feed is down or up
-	// again: see [EventStoreDown]. It may be the Guard's. Nil: nobody is told.
+	// Observer gets an event when the store or its feed goes down, and when it is up
+	// again; see [EventStoreDown]. It may be the Guard's Observer. Nil: none.
 	Observer httpkey.Observer
 }
 
-// The types of events that a [Store] tells its Observer of, with their fields.
+// The types of events that a [Store] sends to its Observer, with their fields.
 const (
-	EventStoreDown httpkey.EventType = "store_down" // until it answers it is asked twice a second at most; Err
-	EventStoreUp   httpkey.EventType = "store_up"   // it answers again
-	EventFeedDown  httpkey.EventType = "feed_down"  // changes that are made elsewhere show after the TTL; Err
-	EventFeedUp    httpkey.EventType = "feed_up"    // they show at once again
+	EventStoreDown httpkey.EventType = "store_down" // the cache asks the store twice a second at most; Err
+	EventStoreUp   httpkey.EventType = "store_up"   // the store answers again
+	EventFeedDown  httpkey.EventType = "feed_down"  // changes of other processes show after the TTL; Err
+	EventFeedUp    httpkey.EventType = "feed_up"    // changes of other processes show at once again
 )
 
 const (
-	// absentTTL is short, since keys that exist soon after they did not are new
-	// ones that somebody waits for. At most the TTL.
+	// absentTTL is the TTL of keys that do not exist, at most the TTL. It is short, because a
+	// key may be used before another process has stored it.
 	absentTTL = 5 * time.Second
-	// retryAfter is how long a store that failed is left alone.
+	// retryAfter is the pause before a failed store is asked again.
 	retryAfter = 500 * time.Millisecond
 )
 
-// withDefaults returns a copy of o in which no default is left open. It panics if o is invalid.
+// withDefaults returns a copy of o with the defaults filled in. It panics if o is invalid.
 func (o *Options) withDefaults() Options {
 	if o == nil {
 		o = &Options{}

@@ -53,7 +53,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// Printing a Store shows no digest, whatever the verb.
+// A printed Store shows no digest, for any verb.
 func TestPrintingShowsNoDigest(t *testing.T) {
 	t.Parallel()
 	s := New(memstore.New(), nil)

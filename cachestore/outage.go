@@ -7,35 +7,35 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// outageAfter is how many loads in a row have to fail until the store is taken
-// to be down. Where a part of it is down, one shard of a cluster, say, others
-// succeed between.
+// outageAfter is the number of failed loads in a row after which the store counts as down. If
+// only a part of it is down, such as one shard of a cluster, other loads succeed in between.
 const outageAfter = 8
 
-// outage keeps a store that is down from being asked, and waited for, by each
-// request: one load in each retryAfter finds out whether it is back.
+// outage lets no request wait for a store that is down, except for one load in each
+// retryAfter, which checks whether the store is back.
 type outage struct {
 	failures int
-	last     httpkey.Digest // what failed last: one broken record, however often it is asked for, is no outage
+	last     httpkey.Digest // the last that failed: repeated loads of one broken record are no outage
 	err      error
 	retryAt  time.Duration
 }
 
 func (o *outage) isOn() bool { return o.failures >= outageAfter }
 
-// refuse returns why the store is not to be asked, or nil.
+// refuse returns an error if the cache must not ask the store now.
 func (o *outage) refuse(now time.Duration) error {
 	if !o.isOn() {
 		return nil
 	}
 	if now < o.retryAt {
-		return fmt.Errorf("httpkey: the store is not asked for a moment, since it has failed %d times in a row: %w", o.failures, o.err)
+		return fmt.Errorf("httpkey: the store is not asked for a moment, since it has failed %d times in a row: %w",
+			o.failures, o.err)
 	}
 	o.retryAt = now + retryAfter
 	return nil
 }
 
-// note takes in how a load ended, and returns the event if the outage began or ended by it.
+// note records the end of a load. If it begins or ends an outage, note returns the event.
 func (o *outage) note(d httpkey.Digest, isAnswer bool, err error, now time.Duration) httpkey.EventType {
 	was := o.isOn()
 	if isAnswer {

@@ -8,15 +8,8 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 )
-
-func down(context.Context, httpkey.Digest) error { return errDown }
-
-// stalled waits for as long as it may.
-func stalled(ctx context.Context, _ httpkey.Digest) error {
-	<-ctx.Done()
-	return ctx.Err()
-}
 
 // A token is used without a look at the store until its TTL is over, counted from
 // when the store was asked, and reads do not lengthen that.
@@ -24,26 +17,25 @@ func TestTTL(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBackend()
-		b.after = func(context.Context, httpkey.Digest) error { elapse(200 * time.Millisecond); return nil }
+		b.After(httpkeytest.Lag(200*time.Millisecond, "Lookup"))
 		s := New(b, nil)
 		create(t, b, labeled(token(1), "old"))
 		expect(t, s, b, digest(1), "old", nil, 1)
-		if err := b.Update(t.Context(), labeled(token(1), "new")); err != nil { // and nobody tells
+		if err := relabel(t.Context(), b, 1, "new"); err != nil { // the feed does not report it
 			t.Fatal(err)
 		}
 		for range 297 {
-			elapse(100 * time.Millisecond)
+			httpkeytest.Elapse(100 * time.Millisecond)
 			expect(t, s, b, digest(1), "old", nil, 0)
 		}
-		elapse(100*time.Millisecond - 1)
+		httpkeytest.Elapse(100*time.Millisecond - 1)
 		expect(t, s, b, digest(1), "old", nil, 0)
-		elapse(time.Nanosecond)
+		httpkeytest.Elapse(time.Nanosecond)
 		expect(t, s, b, digest(1), "new", nil, 1)
 	})
 }
 
-// That there is no such token is believed for a shorter time, and never for
-// longer than the TTL.
+// An absence is believed for a shorter time than a token, and never for longer than the TTL.
 func TestAbsenceTTL(t *testing.T) {
 	t.Parallel()
 	for ttl, want := range map[time.Duration]time.Duration{0: 5 * time.Second, 2 * time.Second: 2 * time.Second} {
@@ -52,46 +44,48 @@ func TestAbsenceTTL(t *testing.T) {
 			s := New(b, &Options{TTL: ttl})
 			expect(t, s, b, digest(1), "", httpkey.ErrNotFound, 1)
 			create(t, b, labeled(token(1), "new"))
-			elapse(want - 1)
+			httpkeytest.Elapse(want - 1)
 			expect(t, s, b, digest(1), "", httpkey.ErrNotFound, 0)
-			elapse(time.Nanosecond)
+			httpkeytest.Elapse(time.Nanosecond)
 			expect(t, s, b, digest(1), "new", nil, 1)
 		})
 	}
 }
 
-// In an outage a token is used until StaleFor is over, to the nanosecond; the
-// store is asked for it once in a while, and what it answers counts at once.
+// In an outage a token is used until StaleFor is over, to the nanosecond. The store is asked
+// for it once in a while, and its answer counts at once.
 func TestStaleIfError(t *testing.T) {
 	t.Parallel()
-	for staleFor, want := range map[time.Duration]time.Duration{0: time.Minute, 10 * time.Second: 10 * time.Second, -1: 0} {
+	for staleFor, want := range map[time.Duration]time.Duration{
+		0: time.Minute, 10 * time.Second: 10 * time.Second, -1: 0,
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			b := newBackend()
 			s := New(b, &Options{StaleFor: staleFor})
 			create(t, b, labeled(token(1), "old"))
 			expect(t, s, b, digest(1), "old", nil, 1)
-			b.before = down
+			b.Before(httpkeytest.Fail(errDown))
 			end := time.Now().Add(30*time.Second + want)
-			elapse(30 * time.Second)
+			httpkeytest.Elapse(30 * time.Second)
 			for time.Until(end) > retryAfter {
 				expect(t, s, b, digest(1), "old", nil, 1)
 				expect(t, s, b, digest(1), "old", nil, 0) // it has just failed
-				elapse(retryAfter - 1)
+				httpkeytest.Elapse(retryAfter - 1)
 				expect(t, s, b, digest(1), "old", nil, 0)
-				elapse(time.Nanosecond)
+				httpkeytest.Elapse(time.Nanosecond)
 			}
-			if elapse(time.Until(end) - 1); want > 0 {
+			if httpkeytest.Elapse(time.Until(end) - 1); want > 0 {
 				expect(t, s, b, digest(1), "old", nil, 1)
 			}
-			elapse(time.Nanosecond)
+			httpkeytest.Elapse(time.Nanosecond)
 			expect(t, s, b, digest(1), "", errDown, 1)
-			b.before = nil
+			b.Before(nil)
 			expect(t, s, b, digest(1), "old", nil, 1)
 		})
 	}
 }
 
-// A token that the store has since said to be gone does not come back in an outage.
+// A token that is gone, as the store has said since, does not come back in an outage.
 func TestGoneTokenIsNotStale(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -102,15 +96,15 @@ func TestGoneTokenIsNotStale(t *testing.T) {
 		if err := b.Delete(t.Context(), token(1).ID); err != nil {
 			t.Fatal(err)
 		}
-		elapse(30 * time.Second)
+		httpkeytest.Elapse(30 * time.Second)
 		expect(t, s, b, digest(1), "", httpkey.ErrNotFound, 1)
-		elapse(absentTTL)
-		b.before = down
+		httpkeytest.Elapse(absentTTL)
+		b.Before(httpkeytest.Fail(errDown))
 		expect(t, s, b, digest(1), "", errDown, 1)
 	})
 }
 
-// When the store is back, what it says counts within retryAfter.
+// When the store is back, its answers count within retryAfter.
 func TestRecovery(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -118,21 +112,21 @@ func TestRecovery(t *testing.T) {
 		s := New(b, nil)
 		create(t, b, labeled(token(1), "old"))
 		expect(t, s, b, digest(1), "old", nil, 1)
-		elapse(30 * time.Second)
-		b.before = down
+		httpkeytest.Elapse(30 * time.Second)
+		b.Before(httpkeytest.Fail(errDown))
 		expect(t, s, b, digest(1), "old", nil, 1)
-		b.before = nil
-		if err := b.Update(t.Context(), labeled(token(1), "new")); err != nil {
+		b.Before(nil)
+		if err := relabel(t.Context(), b, 1, "new"); err != nil {
 			t.Fatal(err)
 		}
 		expect(t, s, b, digest(1), "old", nil, 0)
-		elapse(retryAfter)
+		httpkeytest.Elapse(retryAfter)
 		expect(t, s, b, digest(1), "new", nil, 1)
 	})
 }
 
 // A caller with a deadline gets a stale token when that passes, and the next one
-// need not wait; one that cancels gets neither.
+// need not wait. A caller that cancels gets neither.
 func TestStaleAtDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -140,8 +134,8 @@ func TestStaleAtDeadline(t *testing.T) {
 		s := New(b, nil)
 		create(t, b, token(1))
 		expect(t, s, b, digest(1), "", nil, 1)
-		elapse(30 * time.Second)
-		b.before = stalled
+		httpkeytest.Elapse(30 * time.Second)
+		b.Before(httpkeytest.Stall())
 		ask := func(after time.Duration, cancel bool) (time.Duration, error) {
 			ctx, stop := context.WithTimeout(t.Context(), after)
 			defer stop()
@@ -153,18 +147,19 @@ func TestStaleAtDeadline(t *testing.T) {
 			_, err := s.Lookup(ctx, digest(1))
 			return time.Since(start), err
 		}
-		if took, err := ask(10*time.Millisecond, true); !errors.Is(err, context.Canceled) || took != 10*time.Millisecond {
-			t.Errorf("who canceled got %v after %v", err, took)
+		took, err := ask(10*time.Millisecond, true)
+		if !errors.Is(err, context.Canceled) || took != 10*time.Millisecond {
+			t.Errorf("the caller that canceled got %v after %v", err, took)
 		}
 		if took, err := ask(100*time.Millisecond, false); err != nil || took != 100*time.Millisecond {
-			t.Errorf("who was late got %v after %v", err, took)
+			t.Errorf("the caller that was late got %v after %v", err, took)
 		}
 		for range 100 {
 			if took, err := ask(100*time.Millisecond, false); err != nil || took != 0 {
 				t.Errorf("the next got %v after %v", err, took)
 			}
 		}
-		elapse(5 * time.Second)
+		httpkeytest.Elapse(5 * time.Second)
 		if took, err := ask(time.Minute, false); err != nil || took != time.Second {
 			t.Errorf("the store's failure: %v after %v", err, took)
 		}
@@ -172,7 +167,7 @@ func TestStaleAtDeadline(t *testing.T) {
 }
 
 // A store that is slow but answers is waited for: a token is not used past its
-// TTL because of that, and a caller who comes too late still has it renewed.
+// TTL because of that, and a caller that comes too late still has it renewed.
 func TestSlowStoreIsNoOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -180,15 +175,15 @@ func TestSlowStoreIsNoOutage(t *testing.T) {
 		s := New(b, nil)
 		create(t, b, labeled(token(1), "old"))
 		expect(t, s, b, digest(1), "old", nil, 1)
-		if err := b.Update(t.Context(), labeled(token(1), "new")); err != nil {
+		if err := relabel(t.Context(), b, 1, "new"); err != nil {
 			t.Fatal(err)
 		}
-		b.after = func(context.Context, httpkey.Digest) error { elapse(200 * time.Millisecond); return nil }
-		elapse(30 * time.Second)
+		b.After(httpkeytest.Lag(200*time.Millisecond, "Lookup"))
+		httpkeytest.Elapse(30 * time.Second)
 		expect(t, s, b, digest(1), "new", nil, 1)
 
-		elapse(30 * time.Second)
-		if err := b.Update(t.Context(), labeled(token(1), "newer")); err != nil {
+		httpkeytest.Elapse(30 * time.Second)
+		if err := relabel(t.Context(), b, 1, "newer"); err != nil {
 			t.Fatal(err)
 		}
 		late, cancel := context.WithDeadline(t.Context(), time.Now())
@@ -196,14 +191,14 @@ func TestSlowStoreIsNoOutage(t *testing.T) {
 		if _, err := s.Lookup(late, digest(1)); err != nil {
 			t.Errorf("a late caller: %v", err)
 		}
-		elapse(200 * time.Millisecond)
+		httpkeytest.Elapse(200 * time.Millisecond)
 		synctest.Wait()
 		expect(t, s, b, digest(1), "newer", nil, 0)
 	})
 }
 
-// Once the store is taken to be down nobody waits for it, with a token in memory
-// or without, but one in each retryAfter, who finds out that it is back.
+// Once the store is taken to be down, one caller in each retryAfter waits for it and finds
+// out whether it is back. No other does, with a token in memory or without.
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -216,45 +211,47 @@ func TestOutage(t *testing.T) {
 			create(t, b, token(n))
 			expect(t, s, b, digest(n), "", nil, 1)
 		}
-		elapse(30 * time.Second)
-		b.before = stalled
-		b.lookups.Store(0)
-		start := time.Now()
+		httpkeytest.Elapse(30 * time.Second)
+		b.Before(httpkeytest.Stall())
+		lookups := func(since int) int { return b.Calls("Lookup") - since }
+		before, start := b.Calls("Lookup"), time.Now()
 		for n := range known {
 			if _, err := s.Lookup(t.Context(), digest(n)); err != nil {
 				t.Errorf("a known key: %v", err)
 			}
 		}
-		if took, n := time.Since(start), b.lookups.Load(); took != outageAfter*timeout || n != outageAfter {
+		if took, n := time.Since(start), lookups(before); took != outageAfter*timeout || n != outageAfter {
 			t.Errorf("%d known keys took %v and %d Lookups", known, took, n)
 		}
 		for n := range known {
-			if _, err := s.Lookup(t.Context(), digest(known+n)); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, httpkey.ErrNotFound) {
+			_, err := s.Lookup(t.Context(), digest(known+n))
+			if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, httpkey.ErrNotFound) {
 				t.Errorf("an unknown key: %v", err)
 			}
 		}
-		if took, n := time.Since(start), b.lookups.Load(); took != outageAfter*timeout || n != outageAfter {
+		if took, n := time.Since(start), lookups(before); took != outageAfter*timeout || n != outageAfter {
 			t.Errorf("with %d unknown keys it took %v and %d Lookups", known, took, n)
 		}
 		for range 10 {
-			elapse(retryAfter)
-			b.lookups.Store(0)
+			httpkeytest.Elapse(retryAfter)
+			before := b.Calls("Lookup")
 			go func() { _, _ = s.Lookup(t.Context(), digest(2*known)) }()
 			synctest.Wait()
 			start := time.Now()
-			if _, err := s.Lookup(t.Context(), digest(2*known+1)); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 0 {
-				t.Errorf("while one finds out, another got %v after %v", err, time.Since(start))
+			_, err := s.Lookup(t.Context(), digest(2*known+1))
+			if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took != 0 {
+				t.Errorf("while one finds out, another got %v after %v", err, took)
 			}
-			elapse(timeout)
-			if n := b.lookups.Load(); n != 1 {
+			httpkeytest.Elapse(timeout)
+			if n := lookups(before); n != 1 {
 				t.Errorf("%d find out", n)
 			}
 		}
 		if got := seen.take(); got != "store_down: context deadline exceeded" {
 			t.Errorf("observed %q", got)
 		}
-		b.before = nil
-		elapse(retryAfter)
+		b.Before(nil)
+		httpkeytest.Elapse(retryAfter)
 		for n := range known {
 			expect(t, s, b, digest(10*known+n), "", httpkey.ErrNotFound, 1)
 		}
@@ -265,26 +262,26 @@ func TestOutage(t *testing.T) {
 	})
 }
 
-// One record that cannot be read is no outage, however often it is asked for;
-// nor are failures between which others succeed.
+// One record that cannot be read is no outage, however often it is asked for. Failures
+// between which other loads succeed are none either.
 func TestPartOfTheStoreIsNoOutage(t *testing.T) {
 	t.Parallel()
 	b := newBackend()
 	var seen events
 	s := New(b, &Options{Observer: &seen})
 	create(t, b, token(1), token(2))
-	b.before = func(_ context.Context, d httpkey.Digest) error {
-		if d == digest(1) || d[1] != 0 {
-			return errDown
-		}
-		return nil
+	fails := func(d httpkey.Digest) {
+		t.Helper()
+		b.Before(httpkeytest.Fail(errDown))
+		defer b.Before(nil)
+		expect(t, s, b, d, "", errDown, 1)
 	}
 	for range 100 {
-		expect(t, s, b, digest(1), "", errDown, 1)
+		fails(digest(1))
 	}
 	expect(t, s, b, digest(2), "", nil, 1)
 	for n := range 100 {
-		expect(t, s, b, digest(n<<8+1<<8), "", errDown, 1)
+		fails(digest(n<<8 + 1<<8))
 		if n%(outageAfter-1) == 0 {
 			expect(t, s, b, digest(3+n), "", httpkey.ErrNotFound, 1)
 		}

@@ -5,10 +5,13 @@
 //	go cache.Run(ctx) // where the store tells of changes: redisstore does
 //	guard := httpkey.New(cache, limiter, nil)
 //
-// What it trades for speed is bounded. A change that is made through a [Store] shows
-// in it at once. A change that is made elsewhere shows as soon as the store's
-// [httpkey.ChangeFeed] tells of it, and without a feed after [Options.TTL]. Only
-// while the store fails is a token used for longer, by [Options.StaleFor].
+// A change through a [Store] shows in it at once. A change elsewhere shows when the
+// underlying store's [httpkey.ChangeFeed] reports it, or without a feed after
+// [Options.TTL]. While the underlying store fails, the cache uses a token for longer, by
+// [Options.StaleFor].
+//
+// A Store relaxes one rule of [httpkey.TokenStore]: Lookup may return a LastUsed that is as
+// old as the TTL. Get and List return the present one.
 package cachestore
 
 import (
@@ -23,18 +26,24 @@ import (
 	"github.com/maypok86/otter/v2"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/pack"
+	"github.com/httpkey/httpkey/internal/ram"
 )
 
-// Store is an [httpkey.TokenStore] that answers Lookup from memory where it
-// can. Make one with [New], and one only for each store in a process: a change
-// shows at once in the Store that it is made through. It is safe for concurrent use.
+// Store is an [httpkey.TokenStore] that answers Lookup from memory if it can. Make one
+// with [New], and only one for each underlying store in a process, because a change shows
+// at once only in the Store that made it. It is safe for concurrent use.
+//
+// A Guard reads the tokens in place in memory, and writes their uses by Touch.
 type Store struct {
+	holder
+
 	store   httpkey.TokenStore
 	options Options
-	epoch   time.Time // moments are counted from here, on the monotonic clock
+	epoch   time.Time // the zero of all moments, on the monotonic clock
 
 	tokens  *otter.Cache[httpkey.Digest, *entry]
-	absent  *otter.Cache[httpkey.Digest, absence] // apart, so that made-up keys evict no token
+	absent  *otter.Cache[httpkey.Digest, absence] // separate, so that made-up keys evict no token
 	changes *changes
 
 	mu     sync.Mutex // guards the fields below, and every insertion into the caches
@@ -42,40 +51,45 @@ type Store struct {
 	outage outage
 }
 
+type holder = ram.Holder[httpkey.Token]
+
 // New returns a Store in front of store. It panics if store is nil or opts are
-// invalid. Nil opts mean the defaults.
+// invalid. Nil opts mean the defaults. New does no I/O and starts no goroutine.
 func New(store httpkey.TokenStore, opts *Options) *Store {
 	if store == nil {
 		panic("httpkey: cachestore.New needs a store")
 	}
 	o := opts.withDefaults()
-	return &Store{
+	s := &Store{
 		store:   store,
 		options: o,
 		epoch:   time.Now(),
-		// Neither has an expiry of its own: that would start a goroutine, and
-		// make a token that is past its TTL but of use in an outage disappear.
+		// Neither cache has an expiry: it would start a goroutine, and drop tokens that are past
+		// their TTL but needed in an outage.
 		tokens:  otter.Must(&otter.Options[httpkey.Digest, *entry]{MaximumSize: o.Size}),
 		absent:  otter.Must(&otter.Options[httpkey.Digest, absence]{MaximumSize: max(1, o.Size/10)}),
 		changes: newChanges(),
 		loads:   make(map[httpkey.Digest]*load),
 	}
+	s.holder = ram.Hold(s, source{s})
+	return s
 }
 
-// Lookup implements [httpkey.TokenStore]. It asks the store only for what is not
-// in memory, or no longer good, and for one digest once at a time, however many
-// wait for it. An answer that is in memory is given whatever the state of ctx.
+// Lookup implements [httpkey.TokenStore]. It asks the store only for a token that is
+// missing or outdated in memory. All callers that wait for one digest share one call. An
+// answer from memory does not depend on the state of ctx.
 //
-// If the deadline of ctx passes while Lookup waits, that counts as a failure of
-// the store: a token within StaleFor is the answer. A ctx that is canceled gets its error.
+// If the deadline of ctx passes while Lookup waits, that counts as a failure of the store:
+// Lookup then returns a token within StaleFor. If ctx is canceled, Lookup returns the error
+// of ctx.
 //
-// LastUsed may be as old as the TTL: Get and List know better.
+// LastUsed may be as old as the TTL.
 func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
 	if e, ok := s.tokens.GetIfPresent(d); ok && s.isFresh(e) {
-		return e.token.Token(), nil
+		return pack.Token(e.token), nil
 	}
 	if e := s.stale(d); e != nil && s.now() < time.Duration(e.retryAt.Load()) {
-		return e.token.Token(), nil
+		return pack.Token(e.token), nil
 	}
 	token, err := s.load(ctx, d)
 	if err == nil || errors.Is(err, httpkey.ErrNotFound) || errors.Is(ctx.Err(), context.Canceled) {
@@ -83,21 +97,10 @@ func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, er
 	}
 	if e := s.stale(d); e != nil {
 		e.retryAt.Store(int64(s.now() + retryAfter))
-		return e.token.Token(), nil
+		return pack.Token(e.token), nil
 	}
 	return httpkey.Token{}, err
 }
-
-// Find implements [httpkey.EntryStore]: it knows what Lookup would answer at once.
-func (s *Store) Find(d httpkey.Digest) (*httpkey.Entry, bool) {
-	if e, ok := s.tokens.GetIfPresent(d); ok && s.isFresh(e) {
-		return e.token, true
-	}
-	return nil, s.isAbsent(d)
-}
-
-// Self implements [httpkey.EntryStore].
-func (s *Store) Self() httpkey.TokenStore { return s }
 
 // Get implements [httpkey.TokenStore]. It always asks the store.
 func (s *Store) Get(ctx context.Context, id string) (httpkey.Token, error) {
@@ -109,18 +112,23 @@ func (s *Store) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, er
 	return s.store.List(ctx, f)
 }
 
-// Create implements [httpkey.TokenStore]. The token's key is good at once, even
-// if it was asked for before.
-func (s *Store) Create(ctx context.Context, t httpkey.Token) error {
-	defer s.changes.noteDigest(t.Digest) // also if it fails, here and below: the store may have done it all the same
+// Create implements [httpkey.TokenStore]. The token's key is valid at once, even if a Lookup
+// found it missing before.
+func (s *Store) Create(ctx context.Context, t httpkey.Token) (httpkey.Token, error) {
+	// This also follows an error, here and below, since the store may have made the change.
+	defer s.changes.noteDigest(t.Digest)
 	defer s.changes.noteID(t.ID)
-	return s.store.Create(ctx, t)
+	created, err := s.store.Create(ctx, t)
+	if created.ID != t.ID { // the store chose another ID
+		s.changes.noteID(created.ID)
+	}
+	return created, err
 }
 
 // Update implements [httpkey.TokenStore]. The next Lookup sees it.
-func (s *Store) Update(ctx context.Context, t httpkey.Token) error {
-	defer s.changes.noteID(t.ID) // not t.Digest, which the store does not look at
-	return s.store.Update(ctx, t)
+func (s *Store) Update(ctx context.Context, id string, change func(*httpkey.Token) error) (httpkey.Token, error) {
+	defer s.changes.noteID(id)
+	return s.store.Update(ctx, id, change)
 }
 
 // Delete implements [httpkey.TokenStore]. The next Lookup sees it.
@@ -129,8 +137,8 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	return s.store.Delete(ctx, id)
 }
 
-// Touch implements [httpkey.TokenStore]. What is in memory keeps its LastUsed:
-// to drop every token that is in use each second would leave nothing of the cache.
+// Touch implements [httpkey.TokenStore]. A token in memory stays with its old LastUsed. If
+// Touch dropped it, no token in use would stay in memory for more than a second.
 func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
 	return s.store.Touch(ctx, used)
 }
@@ -138,25 +146,41 @@ func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
 // Format keeps the digests out of a printed Store.
 func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "cachestore.Store") }
 
+// source lets a Guard read the tokens in memory. It has the answers for which Lookup need not
+// ask the store.
+type source struct{ *Store }
+
+func (s source) Find(d [32]byte) (*ram.Entry[httpkey.Token], bool) {
+	e, ok := s.tokens.GetIfPresent(d)
+	// A store that folds case may have answered with the token of another digest.
+	if ok && s.isFresh(e) && e.token.Has(&d) {
+		return e.token, true
+	}
+	return nil, s.isAbsent(d)
+}
+
+func (source) Token(e *ram.Entry[httpkey.Token]) httpkey.Token { return pack.Token(e) }
+func (source) ID(e *ram.Entry[httpkey.Token]) string           { return pack.ID(e) }
+
 // entry is a token in memory.
 type entry struct {
 	reading reading
 	id      *slot        // of the token's ID
 	digest  *slot        // of the digest that it was found under
-	retryAt atomic.Int64 // a moment: until then it is served without asking the store, which has just failed
-	token   *httpkey.Entry
+	retryAt atomic.Int64 // the moment until which the token is used stale, since the store has just failed
+	token   *ram.Entry[httpkey.Token]
 }
 
-// absence is the knowledge that the store holds no token of a digest.
+// absence records that the store holds no token with a digest.
 type absence struct {
 	reading reading
 	digest  *slot
 }
 
-// reading is a moment at which the store was asked. The answer may be as old as that.
+// reading is the beginning of a call to the store. The answer may be as old as that.
 type reading struct {
 	at      time.Duration // since the epoch
-	changes uint64        // that had been counted by then
+	changes uint64        // the count of changes at that moment
 }
 
 func (s *Store) now() time.Duration { return time.Since(s.epoch) }
@@ -171,7 +195,7 @@ func (e *entry) isCurrent() bool {
 	return e.reading.follows(e.id) && e.reading.follows(e.digest)
 }
 
-// stale returns the token that may stand in for an answer of the store's, or nil.
+// stale returns the token that may replace an answer of the store, or nil.
 func (s *Store) stale(d httpkey.Digest) *entry {
 	e, ok := s.tokens.GetIfPresent(d)
 	if !ok || !e.isCurrent() || s.now()-e.reading.at-s.options.TTL >= s.options.StaleFor {
@@ -180,7 +204,7 @@ func (s *Store) stale(d httpkey.Digest) *entry {
 	return e
 }
 
-// isAbsent reports whether the store is known to hold no token of d.
+// isAbsent reports whether the store is known to hold no token with d.
 func (s *Store) isAbsent(d httpkey.Digest) bool {
 	a, ok := s.absent.GetIfPresent(d)
 	return ok && a.reading.follows(a.digest) && s.now()-a.reading.at < min(absentTTL, s.options.TTL)

@@ -13,7 +13,7 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// request is one way to use a route. What it answers to those who may is ok.
+// request is one way to use a route. A person who may use it is answered ok.
 type request struct {
 	pattern string // as in routes
 	method  string
@@ -22,7 +22,7 @@ type request struct {
 	ok      int
 }
 
-// requests are every route in every way.
+// requests have every route in every way.
 var requests = []request{
 	{"/{$}", "GET", false, "", 200},
 	{"/{$}", "POST", false, `{"label":"new"}`, 201},
@@ -68,14 +68,14 @@ func (q request) aboutToken() bool { return strings.HasPrefix(q.pattern, "/{id}/
 func (q request) send(s *site, login, id string, headers ...string) *httptest.ResponseRecorder {
 	path := strings.NewReplacer("{$}", "", "{id}", url.PathEscape(id)).Replace(q.pattern)
 	if q.page {
-		headers = append(headers, "Accept", browserAccept, "Content-Type", "application/x-www-form-urlencoded")
+		headers = append(headers, "Accept", browserAccept, "Content-Type", formType)
 	} else {
 		headers = append(headers, "Content-Type", "application/json")
 	}
 	return s.send(login, q.method, path, q.body, headers...)
 }
 
-// The table that the others go through has every route.
+// The table of the other tests has every route.
 func TestEveryRouteIsInTheTable(t *testing.T) {
 	t.Parallel()
 	want := make(map[string]bool)
@@ -132,7 +132,8 @@ func TestWhoMayDoWhat(t *testing.T) {
 					want = http.StatusUnauthorized
 				case !tt.manages && q.aboutToken():
 					want = http.StatusNotFound
-				case strings.Contains(q.pattern, "rotate") && q.ok != 307 && tt.token.Kind != httpkey.ServiceToken && people[tt.login].User != tt.token.User:
+				case strings.Contains(q.pattern, "rotate") && q.ok != 307 && tt.token.Kind != httpkey.ServiceToken &&
+					people[tt.login].User != tt.token.User:
 					want = http.StatusForbidden // it would show them a key that acts for its owner
 				}
 				if w.Code != want {
@@ -151,8 +152,10 @@ func TestWhoMayDoWhat(t *testing.T) {
 				if want != http.StatusNotFound {
 					return
 				}
-				if missing := q.send(s, tt.login, "no"); missing.Body.String() != w.Body.String() || !reflect.DeepEqual(missing.Header(), w.Header()) {
-					t.Errorf("a token of others differs from one that does not exist:\n%v %s\n%v %s", w.Header(), w.Body, missing.Header(), missing.Body)
+				missing := q.send(s, tt.login, "no")
+				if missing.Body.String() != w.Body.String() || !reflect.DeepEqual(missing.Header(), w.Header()) {
+					t.Errorf("a token of others differs from one that does not exist:\n%v %s\n%v %s",
+						w.Header(), w.Body, missing.Header(), missing.Body)
 				}
 			})
 		}
@@ -165,10 +168,12 @@ func TestLoginIsDown(t *testing.T) {
 	s := newSite(t, Options{})
 	s.issue(httpkey.Token{ID: "id", Label: "treasure", User: "ada"})
 	for i, w := range []*httptest.ResponseRecorder{s.api("down", "GET", "/id/", ""), s.page("down", "/id/")} {
-		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || strings.Contains(w.Body.String(), "treasure") || strings.Contains(w.Body.String(), "sessions") {
+		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" ||
+			strings.Contains(w.Body.String(), "treasure") || strings.Contains(w.Body.String(), "sessions") {
 			t.Errorf("answered %d %v %s", w.Code, w.Header(), w.Body)
 		}
-		if told := s.told(); len(told) != 2 || !errors.Is(told[i].Err, httpkey.ErrUnavailable) || told[i].Principal.User != "" {
+		if told := s.told(); len(told) != 2 || !errors.Is(told[i].Err, httpkey.ErrUnavailable) ||
+			told[i].Principal.User != "" {
 			t.Errorf("told %+v", told)
 		}
 	}
@@ -222,7 +227,8 @@ func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 	}
 	for name, w := range answers {
 		for header, want := range map[string]string{
-			"Content-Security-Policy":      "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+			"Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; " +
+				"form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
 			"X-Content-Type-Options":       "nosniff",
 			"Cross-Origin-Resource-Policy": "same-origin",
 			"Referrer-Policy":              "same-origin",
@@ -233,7 +239,8 @@ func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 				t.Errorf("%s: %s is %q, want %q", name, header, got, want)
 			}
 		}
-		if strings.Contains(w.Body.String(), " style=") || strings.Contains(w.Body.String(), "<script>") || strings.Contains(w.Body.String(), " onclick") {
+		if strings.Contains(w.Body.String(), " style=") || strings.Contains(w.Body.String(), "<script>") ||
+			strings.Contains(w.Body.String(), " onclick") {
 			t.Errorf("%s has an inline script or style: %s", name, w.Body)
 		}
 	}
@@ -248,7 +255,8 @@ func TestRefusals(t *testing.T) {
 		status              int
 		body, header, value string
 	}{
-		{"", "GET", "/", 401, `{"detail":"Authentication credentials were not provided."}`, "Www-Authenticate", `Session realm="api"`},
+		{"", "GET", "/", 401, `{"detail":"Authentication credentials were not provided."}`,
+			"Www-Authenticate", `Session realm="api"`},
 		{"ada", "GET", "/no/", 404, `{"detail":"Not found."}`, "Content-Type", "application/json"},
 		{"ada", "GET", "/a/b/c/", 404, `{"detail":"Not found."}`, "", ""},
 		{"ada", "GET", "/id/revoke/", 404, `{"detail":"Not found."}`, "", ""},
@@ -271,7 +279,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// Who would rather have a page gets it, all others JSON.
+// A request that prefers a page gets it, any other gets JSON.
 func TestRepresentation(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
@@ -365,16 +373,14 @@ func TestLinksWorkWhereverItIsMounted(t *testing.T) {
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
 	t.Parallel()
-	store := memstore.New()
-	guard := httpkey.New(store, httpkey.Unlimited, nil)
+	guard := httpkey.New(memstore.New(), httpkey.Unlimited, nil)
 	login := func(*http.Request) (Principal, error) { return Principal{}, nil }
 	for want, build := range map[string]func(){
-		"needs a Guard":           func() { New(nil, store, &Options{Principal: login}) },
-		"needs a TokenStore":      func() { New(guard, nil, &Options{Principal: login}) },
-		"Principal is nil":        func() { New(guard, store, nil) },
-		"options: Principal":      func() { New(guard, store, &Options{}) },
-		"MaxLifetime is -1ns":     func() { New(guard, store, &Options{Principal: login, MaxLifetime: -1}) },
-		"Limit is of no use: htt": func() { New(guard, store, &Options{Principal: login, Limit: httpkey.Limit{Rate: -1}}) },
+		"needs a Guard":           func() { New(nil, &Options{Principal: login}) },
+		"Principal is nil":        func() { New(guard, nil) },
+		"options: Principal":      func() { New(guard, &Options{}) },
+		"MaxLifetime is -1ns":     func() { New(guard, &Options{Principal: login, MaxLifetime: -1}) },
+		"Limit is of no use: htt": func() { New(guard, &Options{Principal: login, Limit: httpkey.Limit{Rate: -1}}) },
 	} {
 		func() {
 			defer func() {

@@ -9,8 +9,8 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// tokenList is a page of tokens on the wire. The names are those with which the
-// Plane documentation pages through a list: an array has no place for the cursor.
+// tokenList is a page of tokens on the wire, with the names of the Plane documentation.
+// It is an object because an array has no place for the cursor.
 type tokenList struct {
 	Results         []httpkey.Token `json:"results"`
 	NextCursor      string          `json:"next_cursor"`
@@ -84,11 +84,15 @@ func (c *console) apiUpdate(w http.ResponseWriter, r *http.Request, p Principal)
 		ch.expiredAt = pointer(body.expiry("expired_at"))
 	}
 	body.refuseRest()
-	t, err := c.update(r.Context(), p, r.PathValue("id"), ch, body.wrong)
+	t, err := c.find(r.Context(), p, r.PathValue("id"))
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, t)
+	updated, err := c.update(r.Context(), p, t, ch, body.wrong)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, updated)
 	return nil
 }
 
@@ -122,13 +126,13 @@ func (c *console) apiRotate(w http.ResponseWriter, r *http.Request, p Principal)
 	return nil
 }
 
-// writeCreated writes the one answer with the secret.
+// writeCreated writes the only answer that has the secret.
 func writeCreated(w http.ResponseWriter, root string, created httpkey.Created) {
 	w.Header().Set("Location", root+url.PathEscape(created.Token.ID)+"/")
 	writeJSON(w, http.StatusCreated, created)
 }
 
-// writeFailure is the handler of failures for programs.
+// writeFailure answers a program with a failure.
 func writeFailure(w http.ResponseWriter, _ *http.Request, _ Principal, f *failure) {
 	f.setHeaders(w.Header())
 	writeJSON(w, f.status, f)
@@ -137,12 +141,12 @@ func writeFailure(w http.ResponseWriter, _ *http.Request, _ Principal, f *failur
 func writeJSON(w http.ResponseWriter, status int, value any) {
 	text, err := json.Marshal(value)
 	if err != nil {
-		panic(err) // a year of five digits, which no Token that was validated has
+		panic(err) // a year of five digits, which Validate refuses
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(status)
-	_, _ = w.Write(text) // the client may be gone; there is nobody else to tell
+	_, _ = w.Write(text) // an error means that the client has gone
 }
 
 func pointer[T any](value T) *T { return &value }

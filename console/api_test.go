@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -15,13 +16,19 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
 
 // The properties of a token in the Plane documentation, and ours.
 var (
-	documented = []string{"created_at", "description", "expired_at", "id", "is_active", "label", "last_used", "user", "workspace"}
-	ours       = []string{"hint", "kind", "rate_limit", "rotated_from", "scopes"}
+	documented = []string{
+		"created_at", "description", "expired_at", "id", "is_active", "label", "last_used", "user", "workspace",
+	}
+	ours = []string{
+		"created_by", "hint", "kind", "networks", "rate_limits", "revoked_at", "revoked_for", "rotated_from",
+		"rotated_to", "scopes",
+	}
 )
 
 func TestJSONHasTheDocumentedProperties(t *testing.T) {
@@ -74,8 +81,10 @@ func TestCreate(t *testing.T) {
 	secret, token := s.created(s.api("manager", "POST", "/", `{"label":" bot ","description":"d","kind":"service_token",
 		"workspace":"acme","scopes":["write"],"expired_at":"2099-01-02T03:04:05.123456789+01:00"}`))
 	want := httpkey.Token{
-		ID: token.ID, Hint: secret[len(secret)-4:], Kind: httpkey.ServiceToken, Label: "bot", Description: "d", User: "mary", Workspace: "acme",
-		Scopes: []string{"write"}, IsActive: true, ExpiredAt: time.Date(2099, 1, 2, 2, 4, 5, 123456000, time.UTC), CreatedAt: token.CreatedAt,
+		ID: token.ID, Hint: secret[len(secret)-4:], Kind: httpkey.ServiceToken, Label: "bot", Description: "d",
+		User: "mary", Workspace: "acme", Scopes: []string{"write"}, IsActive: true,
+		ExpiredAt: time.Date(2099, 1, 2, 2, 4, 5, 123456000, time.UTC), CreatedAt: token.CreatedAt,
+		Limits: []httpkey.Limit{}, Networks: []netip.Prefix{}, // as the wire has them
 	}
 	if !reflect.DeepEqual(token, want) {
 		t.Errorf("created %+v, want %+v", token, want)
@@ -105,48 +114,77 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"POST", "/", `{"label":" ",` + tomorrow + `}`, 400, `{"label":["This field may not be blank."]}`},
 		{"POST", "/", `{"label":null,` + tomorrow + `}`, 400, `{"label":["This field may not be null."]}`},
 		{"POST", "/", `{"label":7,` + tomorrow + `}`, 400, `{"label":["Not a valid string."]}`},
-		{"POST", "/", `{"label":"` + strings.Repeat("é", 256) + `",` + tomorrow + `}`, 400, `{"label":["Ensure this field has no more than 255 characters."]}`},
+		{"POST", "/", `{"label":"` + strings.Repeat("é", 256) + `",` + tomorrow + `}`, 400,
+			`{"label":["Ensure this field has no more than 255 characters."]}`},
 		{"POST", "/", `{"label":"a\u0000",` + tomorrow + `}`, 400, `{"label":["Null characters are not allowed."]}`},
-		{"POST", "/", `{"label":"x","description":"` + strings.Repeat("x", 4097) + `",` + tomorrow + `}`, 400, `{"description":["Ensure this field has no more than 4096 characters."]}`},
+		{"POST", "/", `{"label":"x","description":"` + strings.Repeat("x", 4097) + `",` + tomorrow + `}`, 400,
+			`{"description":["Ensure this field has no more than 4096 characters."]}`},
 		{"POST", "/", `{"label":"x","colour":"red",` + tomorrow + `}`, 400, `{"colour":["Unknown field."]}`},
 		{"POST", "/", `{"label":"x","Label":"y",` + tomorrow + `}`, 400, `{"Label":["Unknown field."]}`},
-		{"POST", "/", `{"label":"x","user":"eve","rate_limit":null,` + tomorrow + `}`, 400, `{"rate_limit":["This field cannot be set."],"user":["This field cannot be set."]}`},
-		{"POST", "/", `{"label":"x","id":"1","is_active":true,"token":"t",` + tomorrow + `}`, 400, `"token":["This field cannot be set."]`},
-		{"POST", "/", `{"label":"x","kind":"master",` + tomorrow + `}`, 400, `{"kind":["\"master\" is not a valid choice."]}`},
-		{"POST", "/", `{"label":"x","scopes":["` + strings.Join(manyScopes(101), `","`) + `"],` + tomorrow + `}`, 400, `{"scopes":["Ensure this field has no more than 100 elements."]}`},
+		{"POST", "/", `{"label":"x","user":"eve","rate_limits":null,` + tomorrow + `}`, 400,
+			`{"rate_limits":["This field cannot be set."],"user":["This field cannot be set."]}`},
+		{"POST", "/", `{"label":"x","id":"1","is_active":true,"token":"t",` + tomorrow + `}`, 400,
+			`"token":["This field cannot be set."]`},
+		{"POST", "/", `{"label":"x","kind":"master",` + tomorrow + `}`, 400,
+			`{"kind":["\"master\" is not a valid choice."]}`},
+		{"POST", "/", `{"label":"x","scopes":["` + strings.Join(manyScopes(101), `","`) + `"],` + tomorrow + `}`, 400,
+			`{"scopes":["Ensure this field has no more than 100 elements."]}`},
 		{"POST", "/", `{"label":"x","scopes":"read",` + tomorrow + `}`, 400, `{"scopes":["Not a list of strings."]}`},
-		{"POST", "/", `{"label":"x","kind":"service_token",` + tomorrow + `}`, 403, `{"detail":"You may not create service tokens."}`},
-		{"POST", "/", `{"label":"x","workspace":"acme",` + tomorrow + `}`, 403, `{"detail":"You may not create tokens in this workspace."}`},
-		{"POST", "/", `{"label":"x","scopes":["read","admin"],` + tomorrow + `}`, 403, `{"detail":"You may not create tokens with scopes that you do not have."}`},
+		{"POST", "/", `{"label":"x","kind":"service_token",` + tomorrow + `}`, 403,
+			`{"detail":"You may not create service tokens."}`},
+		{"POST", "/", `{"label":"x","workspace":"acme",` + tomorrow + `}`, 403,
+			`{"detail":"You may not create tokens in this workspace."}`},
+		{"POST", "/", `{"label":"x","scopes":["read","admin"],` + tomorrow + `}`, 403,
+			`{"detail":"You may not create tokens with scopes that you do not have."}`},
 		{"POST", "/", `{"label":"x"}`, 400, `{"expired_at":["A token may not live for ever. Give a time no later than `},
 		{"POST", "/", `{"label":"x","expired_at":null}`, 400, `{"expired_at":["A token may not live for ever.`},
-		{"POST", "/", `{"label":"x","expired_at":"2001-01-01T00:00:00Z"}`, 400, `{"expired_at":["The expiry must be in the future."]}`},
-		{"POST", "/", `{"label":"x","expired_at":"0001-01-01T00:00:00Z"}`, 400, `{"expired_at":["The expiry must be in the future."]}`},
-		{"POST", "/", `{"label":"x","expired_at":"0001-01-01T00:00:00+01:00"}`, 400, `{"expired_at":["The expiry must be in the future."]}`},
-		{"POST", "/", `{"label":"x","expired_at":"0001-01-01T00:00:00.000000999Z"}`, 400, `{"expired_at":["The expiry must be in the future."]}`},
-		{"POST", "/", `{"label":"x","expired_at":"2099-01-01T00:00:00Z"}`, 400, `{"expired_at":["The expiry must be no later than `},
+		{"POST", "/", `{"label":"x","expired_at":"2001-01-01T00:00:00Z"}`, 400,
+			`{"expired_at":["The expiry must be in the future."]}`},
+		{"POST", "/", `{"label":"x","expired_at":"0001-01-01T00:00:00Z"}`, 400,
+			`{"expired_at":["The expiry must be in the future."]}`},
+		{"POST", "/", `{"label":"x","expired_at":"0001-01-01T00:00:00+01:00"}`, 400,
+			`{"expired_at":["The expiry must be in the future."]}`},
+		{"POST", "/", `{"label":"x","expired_at":"0001-01-01T00:00:00.000000999Z"}`, 400,
+			`{"expired_at":["The expiry must be in the future."]}`},
+		{"POST", "/", `{"label":"x","expired_at":"2099-01-01T00:00:00Z"}`, 400,
+			`{"expired_at":["The expiry must be no later than `},
 		{"POST", "/", `{"label":"x","expired_at":"tomorrow"}`, 400, `{"expired_at":["Datetime has wrong format.`},
-		{"POST", "/", `{"label":"x","expired_at":"9999-12-31T23:59:59-10:00"}`, 400, `{"expired_at":["Datetime has wrong format.`},
+		{"POST", "/", `{"label":"x","expired_at":"9999-12-31T23:59:59-10:00"}`, 400,
+			`{"expired_at":["Datetime has wrong format.`},
 		{"POST", "/", `{"label":"x","expired_at":1893456000}`, 400, `{"expired_at":["Datetime has wrong format.`},
 		{"POST", "/", `[]`, 400, `{"detail":"The request body is not a JSON object."}`},
 		{"POST", "/", `null`, 400, `{"detail":"The request body is not a JSON object."}`},
 		{"POST", "/", ``, 400, `{"detail":"The request body is not a JSON object."}`},
 		{"POST", "/", `{"label":"x"} {}`, 400, `{"detail":"The request body is not a JSON object."}`},
-		{"POST", "/", `{"label":"` + strings.Repeat("x", 64<<10) + `"}`, 413, `{"detail":"The request body is larger than 65536 bytes."}`},
+		{"POST", "/", `{"label":"` + strings.Repeat("x", 64<<10) + `"}`, 413,
+			`{"detail":"The request body is larger than 65536 bytes."}`},
 		{"PATCH", "/mine/", `{"label":"` + strings.Repeat("x", 64<<10) + `"}`, 413, `larger than 65536 bytes`},
 		{"PATCH", "/mine/", `{"kind":"service_token"}`, 400, `{"kind":["This field cannot be set."]}`},
-		{"PATCH", "/mine/", `{"rate_limit":{"rate":9000,"burst":9000,"period":1}}`, 400, `{"rate_limit":["This field cannot be set."]}`},
+		{"PATCH", "/mine/", `{"rate_limits":[{"rate":9000,"burst":9000,"period":1}]}`, 400,
+			`{"rate_limits":["This field cannot be set."]}`},
+		{"PATCH", "/mine/", `{"networks":["0.0.0.0/0"]}`, 400, `{"networks":["This field cannot be set."]}`},
+		{"PATCH", "/mine/", `{"created_by":"eve","revoked_at":null}`, 400,
+			`{"created_by":["This field cannot be set."],"revoked_at":["This field cannot be set."]}`},
+		{"PATCH", "/mine/", `{"revoked_for":"x","rotated_to":"beyond"}`, 400,
+			`{"revoked_for":["This field cannot be set."],"rotated_to":["This field cannot be set."]}`},
+		{"PATCH", "/mine/", `{"metadata":{"plan":"gold"}}`, 400, `{"metadata":["Unknown field."]}`},
 		{"PATCH", "/mine/", `{"scopes":["read","admin"]}`, 400, `{"scopes":["This field cannot be set."]}`},
-		{"PATCH", "/mine/", `{"user":"eve","workspace":"acme"}`, 400, `{"user":["This field cannot be set."],"workspace":["This field cannot be set."]}`},
-		{"PATCH", "/mine/", `{"last_used":null,"created_at":null,"hint":"x","rotated_from":"x"}`, 400, `"last_used":["This field cannot be set."]`},
+		{"PATCH", "/mine/", `{"user":"eve","workspace":"acme"}`, 400,
+			`{"user":["This field cannot be set."],"workspace":["This field cannot be set."]}`},
+		{"PATCH", "/mine/", `{"last_used":null,"created_at":null,"hint":"x","rotated_from":"x"}`, 400,
+			`"last_used":["This field cannot be set."]`},
 		{"PATCH", "/mine/", `{"colour":"red"}`, 400, `{"colour":["Unknown field."]}`},
 		{"PATCH", "/mine/", `{"is_active":"no"}`, 400, `{"is_active":["Must be a valid boolean."]}`},
 		{"PATCH", "/mine/", `{"is_active":null}`, 400, `{"is_active":["This field may not be null."]}`},
 		{"PATCH", "/mine/", `{"label":""}`, 400, `{"label":["This field may not be blank."]}`},
-		{"PATCH", "/mine/", `{"expired_at":"2001-01-01T00:00:00Z"}`, 400, `{"expired_at":["The expiry must be in the future."]}`},
-		{"PATCH", "/mine/", `{"expired_at":"0001-01-01T00:00:00Z"}`, 400, `{"expired_at":["The expiry must be in the future."]}`},
-		{"PATCH", "/mine/", `{"expired_at":"0000-12-31T00:00:00Z"}`, 400, `{"expired_at":["The expiry must be in the future."]}`},
-		{"PATCH", "/mine/", `{"expired_at":"2099-01-01T00:00:00Z"}`, 400, `{"expired_at":["The expiry must be no later than `},
+		{"PATCH", "/mine/", `{"expired_at":"2001-01-01T00:00:00Z"}`, 400,
+			`{"expired_at":["The expiry must be in the future."]}`},
+		{"PATCH", "/mine/", `{"expired_at":"0001-01-01T00:00:00Z"}`, 400,
+			`{"expired_at":["The expiry must be in the future."]}`},
+		{"PATCH", "/mine/", `{"expired_at":"0000-12-31T00:00:00Z"}`, 400,
+			`{"expired_at":["The expiry must be in the future."]}`},
+		{"PATCH", "/mine/", `{"expired_at":"2099-01-01T00:00:00Z"}`, 400,
+			`{"expired_at":["The expiry must be no later than `},
 		{"POST", "/mine/rotate/", `{}`, 400, `{"grace":["This field is required."]}`},
 		{"POST", "/mine/rotate/", `{"grace":-1}`, 400, `{"grace":["Ensure this value is from 0 to 604800 seconds."]}`},
 		{"POST", "/mine/rotate/", `{"grace":604801}`, 400, `{"grace":["Ensure this value is from 0 to 604800 seconds."]}`},
@@ -154,16 +192,19 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"POST", "/mine/rotate/", `{"grace":9223372036854775807}`, 400, `{"grace":["Ensure`},
 		{"POST", "/mine/rotate/", `{"grace":1e300}`, 400, `{"grace":["A valid integer`},
 		{"POST", "/mine/rotate/", `{"grace":1,"label":"x"}`, 400, `{"label":["Unknown field."]}`},
-		{"POST", "/beyond/rotate/", `{"grace":1}`, 403, `{"detail":"You may not rotate a token with scopes that you do not have."}`},
+		{"POST", "/beyond/rotate/", `{"grace":1}`, 403,
+			`{"detail":"You may not rotate a token with scopes that you do not have."}`},
 		{"GET", "/?order_by=hint", ``, 400, `{"order_by":["\"hint\" is not a valid choice."]}`},
-		{"GET", "/?status=x&kind=y", ``, 400, `{"kind":["\"y\" is not a valid choice."],"status":["\"x\" is not a valid choice."]}`},
+		{"GET", "/?status=x&kind=y", ``, 400,
+			`{"kind":["\"y\" is not a valid choice."],"status":["\"x\" is not a valid choice."]}`},
 		{"GET", "/?per_page=0", ``, 400, `{"per_page":["A whole number from 1 to 100 is required."]}`},
 		{"GET", "/?cursor=!", ``, 400, `{"cursor":["Invalid cursor."]}`},
 		{"GET", "/?cursor=e30", ``, 400, `{"cursor":["Invalid cursor."]}`},
 	} {
 		before, _ := s.store.List(t.Context(), httpkey.Filter{})
 		w := s.api("ada", tt.method, tt.path, tt.body)
-		if w.Code != tt.status || !strings.Contains(w.Body.String(), tt.want) || w.Header().Get("Content-Type") != "application/json" {
+		if w.Code != tt.status || !strings.Contains(w.Body.String(), tt.want) ||
+			w.Header().Get("Content-Type") != "application/json" {
 			t.Errorf("%s %s %.90s: %d %s, want %d and %s", tt.method, tt.path, tt.body, w.Code, w.Body, tt.status, tt.want)
 		}
 		if after, _ := s.store.List(t.Context(), httpkey.Filter{}); !reflect.DeepEqual(after, before) {
@@ -173,8 +214,9 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	if told := s.told(); len(told) != 0 {
 		t.Errorf("the audit has %v", told)
 	}
-	if again := s.api("ada", "GET", "/?cursor="+(query{Order: "label"}).cursor(httpkey.Token{ID: "x"}), ""); again.Code != 400 {
-		t.Errorf("the cursor of another order: %d", again.Code)
+	cursor := query{Order: "label"}.cursor(httpkey.Token{ID: "x"})
+	if w := s.api("ada", "GET", "/?cursor="+cursor, ""); w.Code != 400 {
+		t.Errorf("the cursor of another order: %d", w.Code)
 	}
 }
 
@@ -186,25 +228,27 @@ func manyScopes(n int) []string {
 	return scopes
 }
 
-// What a token cannot have is the sender's fault, and no failure to tell of.
-func TestWhatNoTokenCanHave(t *testing.T) {
+// A property that no token can have is the sender's fault: the audit does not hear of it.
+func TestPropertiesThatNoTokenCanHave(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
-	_, token := s.created(s.api("ada", "POST", "/", `{"label":"x","scopes":["write",`+strings.Repeat(`"read",`, 100)+`"write"]}`))
+	_, token := s.created(s.api("ada", "POST", "/",
+		`{"label":"x","scopes":["write",`+strings.Repeat(`"read",`, 100)+`"write"]}`))
 	if !slices.Equal(token.Scopes, []string{"write", "read"}) {
 		t.Errorf("the scopes are %q", token.Scopes)
 	}
 	s.want(400, s.api("odd", "POST", "/", `{"label":"x","scopes":["no scope"]}`))
 	s.want(400, s.submit("ada", "/", newForm("kind", "master")))
-	if w := s.want(400, s.submit("ada", "/", newForm("label", "\xff"))); !strings.Contains(w.Body.String(), "Not a valid string.") {
-		t.Errorf("of what is not UTF-8 the page says %s", w.Body)
+	w := s.want(400, s.submit("ada", "/", newForm("label", "\xff")))
+	if !strings.Contains(w.Body.String(), "Not a valid string.") {
+		t.Errorf("of text that is not UTF-8 the page says %s", w.Body)
 	}
 	if told := s.told(); len(told) != 1 {
 		t.Errorf("told %v", told)
 	}
 }
 
-// A change is not refused for what it leaves as it is.
+// A change is not refused for a field that it does not change.
 func TestTokenWithoutALabelCanBeChanged(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
@@ -237,7 +281,8 @@ func TestContentTypes(t *testing.T) {
 			body = newForm()
 		}
 		w := s.send("ada", "POST", "/", body, "Accept", tt.accept, "Content-Type", tt.contentType)
-		if w.Code != tt.status || tt.status == 415 && !strings.Contains(w.Body.String(), "The Content-Type must be application/") {
+		if w.Code != tt.status || tt.status == 415 &&
+			!strings.Contains(w.Body.String(), "The Content-Type must be application/") {
 			t.Errorf("%q: %d %.300s", tt.contentType, w.Code, w.Body)
 		}
 	}
@@ -252,16 +297,20 @@ func TestUpdate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, Options{MaxLifetime: 90 * day})
-		secret, before := s.issue(httpkey.Token{ID: "id", Label: "a", User: "ada", Workspace: "acme", Scopes: []string{"read"}, Limit: httpkey.PerHour(7), ExpiredAt: time.Now().Add(10 * day)})
-		elapse(5 * day)
+		secret, before := s.issue(httpkey.Token{
+			ID: "id", Label: "a", User: "ada", Workspace: "acme", Scopes: []string{"read"},
+			Limits: []httpkey.Limit{httpkey.PerHour(7)}, ExpiredAt: time.Now().Add(10 * day),
+		})
+		httpkeytest.Elapse(5 * day)
 		if _, err := s.guard.Verify(t.Context(), secret); err != nil {
 			t.Fatal(err)
 		}
 
-		// From its creation on, not from now.
+		// MaxLifetime counts from the creation, not from now.
 		last := before.CreatedAt.Add(90 * day)
 		s.want(400, s.api("ada", "PATCH", "/id/", `{"expired_at":"`+last.Add(time.Second).Format(time.RFC3339)+`"}`))
-		w := s.want(200, s.api("ada", "PATCH", "/id/", `{"label":" b ","description":"c","is_active":true,"expired_at":"`+last.Format(time.RFC3339Nano)+`"}`))
+		w := s.want(200, s.api("ada", "PATCH", "/id/",
+			`{"label":" b ","description":"c","is_active":true,"expired_at":"`+last.Format(time.RFC3339Nano)+`"}`))
 
 		want := before
 		want.Label, want.Description, want.ExpiredAt, want.LastUsed = "b", "c", last, time.Now().UTC()
@@ -270,7 +319,7 @@ func TestUpdate(t *testing.T) {
 		}
 		var answered httpkey.Token
 		decode(t, w, &answered)
-		want.Digest, want.Limit.Burst = httpkey.Digest{}, 7 // as the wire has it
+		want.Digest, want.Networks, want.Limits[0].Burst = httpkey.Digest{}, []netip.Prefix{}, 7 // as the wire has it
 		if !reflect.DeepEqual(answered, want) {
 			t.Errorf("answered %+v, want %+v", answered, want)
 		}
@@ -280,9 +329,16 @@ func TestUpdate(t *testing.T) {
 		if told := s.told(); len(told) != 1 || told[0].Action != ActionUpdate {
 			t.Errorf("told %v, want one update", told)
 		}
-		s.want(200, s.api("ada", "PATCH", "/id/", `{"is_active":false,"label":"c"}`))
-		if got := s.get("id"); got.IsActive || got.Label != "c" {
+		var revoked httpkey.Token
+		decode(t, s.want(200, s.api("ada", "PATCH", "/id/", `{"is_active":false,"label":"c"}`)), &revoked)
+		got := s.get("id")
+		if got.IsActive || got.Label != "c" || !got.RevokedAt.Equal(time.Now()) {
 			t.Errorf("the store has %+v", got)
+		}
+		told := s.told()
+		if last := told[len(told)-1]; last.Action != ActionRevoke || !last.Token.RevokedAt.Equal(got.RevokedAt) ||
+			revoked.IsActive || !revoked.RevokedAt.Equal(got.RevokedAt) {
+			t.Errorf("told %+v, answered %+v", last, revoked)
 		}
 		if _, err := s.guard.Verify(t.Context(), secret); !errors.Is(err, httpkey.ErrInvalidKey) {
 			t.Errorf("the revoked key: %v", err)
@@ -290,24 +346,28 @@ func TestUpdate(t *testing.T) {
 	})
 }
 
-// limiterFunc is a limiter in the time of which something else happens.
-type limiterFunc func()
-
-func (f limiterFunc) Allow(context.Context, string, httpkey.Limit, int) (httpkey.Result, error) {
-	f()
-	return httpkey.Result{Allowed: true}, nil
+// meanwhile is a limiter that lets others do something in the time that it takes.
+func meanwhile(others func()) httpkey.Limiter {
+	limiter := httpkeytest.NewLimiter(httpkey.Unlimited)
+	limiter.Before(func(context.Context, string) error { others(); return nil })
+	return limiter
 }
 
 // A change does not undo a revocation that comes while it is made.
 func TestChangesDoNotUndoARevocation(t *testing.T) {
 	t.Parallel()
 	var s *site
-	s = newSite(t, Options{MaxLifetime: day, Limiter: limiterFunc(func() {
-		if err := s.guard.Revoke(s.Context(), "id"); err != nil {
+	s = newSite(t, Options{MaxLifetime: day, Limiter: meanwhile(func() {
+		if err := s.guard.Revoke(s.Context(), "id", ""); err != nil {
 			s.Error(err)
 		}
 	})})
 	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+	var answered httpkey.Token
+	decode(t, s.want(200, s.api("ada", "PATCH", "/id/", `{"label":"x"}`)), &answered) // which changes nothing
+	if answered.IsActive {
+		t.Errorf("answered is the token as it was before: %+v", answered)
+	}
 	s.want(200, s.api("ada", "PATCH", "/id/", `{"label":"y"}`))
 	if got := s.get("id"); got.IsActive || got.Label != "y" {
 		t.Errorf("after a change the store has %+v", got)
@@ -322,7 +382,7 @@ func TestChangesDoNotUndoARevocation(t *testing.T) {
 	}
 }
 
-// What has ended stays ended.
+// An ended token stays ended.
 func TestNothingIsBroughtBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -330,10 +390,10 @@ func TestNothingIsBroughtBack(t *testing.T) {
 		s.issue(httpkey.Token{ID: "revoked", Label: "x", User: "ada"})
 		s.issue(httpkey.Token{ID: "expired", Label: "x", User: "ada", ExpiredAt: time.Now().Add(time.Hour)})
 		s.issue(httpkey.Token{ID: "rotated", Label: "x", User: "ada"})
-		if err := s.guard.Revoke(t.Context(), "revoked"); err != nil {
+		if err := s.guard.Revoke(t.Context(), "revoked", ""); err != nil {
 			t.Fatal(err)
 		}
-		elapse(time.Hour)
+		httpkeytest.Elapse(time.Hour)
 		s.want(201, s.api("ada", "POST", "/rotated/rotate/", `{"grace":3600}`))
 		grace := s.get("rotated").ExpiredAt
 		later := `{"expired_at":"` + time.Now().Add(2*time.Hour).Format(time.RFC3339) + `"}`
@@ -374,9 +434,12 @@ func TestRotate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, Options{})
-		old, before := s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada", Scopes: []string{"read"}, ExpiredAt: time.Now().Add(30 * day)})
+		old, before := s.issue(httpkey.Token{
+			ID: "id", Label: "x", User: "ada", Scopes: []string{"read"}, ExpiredAt: time.Now().Add(30 * day),
+		})
 		secret, successor := s.created(s.api("ada", "POST", "/id/rotate/", `{"grace":5}`))
-		if successor.RotatedFrom != "id" || !successor.ExpiredAt.Equal(before.ExpiredAt) || !slices.Equal(successor.Scopes, before.Scopes) {
+		if successor.RotatedFrom != "id" || !successor.ExpiredAt.Equal(before.ExpiredAt) ||
+			!slices.Equal(successor.Scopes, before.Scopes) {
 			t.Errorf("the successor is %+v", successor)
 		}
 		for step, want := range []map[string]bool{{old: true, secret: true}, {old: false, secret: true}} {
@@ -385,7 +448,7 @@ func TestRotate(t *testing.T) {
 					t.Errorf("step %d: valid is %v, want %v", step, err == nil, valid)
 				}
 			}
-			elapse(5 * time.Second)
+			httpkeytest.Elapse(5 * time.Second)
 		}
 	})
 }
@@ -393,60 +456,138 @@ func TestRotate(t *testing.T) {
 // A token from before there was a policy gets a successor that keeps to it.
 func TestRotationBringsIntoPolicy(t *testing.T) {
 	t.Parallel()
-	for name, expiry := range map[string]time.Duration{"never expires": 0, "expires too late": 365 * day, "is within": 10 * day} {
-		synctest.Test(t, func(t *testing.T) {
-			s := newSite(t, Options{MaxLifetime: 90 * day})
-			old := httpkey.Token{ID: "id", Label: "x", User: "ada"}
-			if expiry > 0 {
-				old.ExpiredAt = time.Now().Add(expiry)
-			}
-			s.issue(old)
-			elapse(day)
-			_, successor := s.created(s.api("ada", "POST", "/id/rotate/", `{"grace":0}`))
-			want := time.Now().Add(90 * day)
-			if expiry == 10*day {
-				want = old.ExpiredAt
-			}
-			if !successor.ExpiredAt.Equal(want) {
-				t.Errorf("%s: the successor expires %v, want %v", name, successor.ExpiredAt, want)
-			}
-			told := s.told()
-			if last := told[len(told)-1]; last.Action != ActionRotate || last.Token.ID != successor.ID {
-				t.Errorf("%s: told last %+v", name, last)
-			}
-			if brought := len(told) == 2 && told[0].Action == ActionUpdate && told[0].Token.ID == "id" && told[0].Token.ExpiredAt.Equal(want); brought != (expiry != 10*day) {
-				t.Errorf("%s: told %+v", name, told)
-			}
+	for name, tt := range map[string]struct {
+		expiry, want time.Duration // from the rotation on
+		rotated      bool          // before, by the program, and the successor is deleted
+	}{
+		"never expires":         {0, 90 * day, false},
+		"expires too late":      {365 * day, 90 * day, false},
+		"is within":             {10 * day, 10 * day, false},
+		"never, but was cut":    {0, 90 * day, true},
+		"is within, but is cut": {10 * day, 10 * day, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t, Options{MaxLifetime: 90 * day})
+				old := httpkey.Token{ID: "id", Label: "x", User: "ada"}
+				if tt.expiry > 0 {
+					old.ExpiredAt = time.Now().Add(day + tt.expiry)
+				}
+				s.issue(old)
+				httpkeytest.Elapse(day)
+				if tt.rotated {
+					first, err := s.guard.Rotate(t.Context(), "id", day)
+					if err != nil {
+						t.Fatal(err)
+					}
+					s.want(204, s.api("ada", "DELETE", "/"+first.Token.ID+"/", ""))
+				}
+				_, successor := s.created(s.api("ada", "POST", "/id/rotate/", `{"grace":0}`))
+				if want := time.Now().Add(tt.want); !successor.ExpiredAt.Equal(want) || !s.get(successor.ID).ExpiredAt.Equal(want) {
+					t.Errorf("the successor expires %v, want %v", successor.ExpiredAt, want)
+				}
+				told := s.told()
+				if last := told[len(told)-1]; last.Action != ActionRotate || last.Err != nil ||
+					!last.Token.ExpiredAt.Equal(successor.ExpiredAt) {
+					t.Errorf("told last %+v", last)
+				}
+			})
 		})
 	}
 }
 
-// If the old key cannot be ended, the new one is shown all the same.
-func TestHalfRotation(t *testing.T) {
+// A successor that could not be brought into the policy lives as long as the key that it
+// replaces. Its key is shown, and the audit hears of it.
+func TestRotationOutOfPolicyIsToldOf(t *testing.T) {
 	t.Parallel()
-	store := &storeWith{TokenStore: memstore.New(), update: func() error { return errors.New("down") }}
-	s := newSiteOn(t, store, Options{})
+	cause, updates := errors.New("down"), 0
+	store := httpkeytest.NewStore(memstore.New())
+	s := newSiteOn(t, store, Options{MaxLifetime: 90 * day})
 	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
-	s.issue(httpkey.Token{ID: "other", Label: "x", User: "ada"})
-	secret, _ := s.created(s.api("ada", "POST", "/id/rotate/", `{"grace":0}`))
-	if _, err := s.guard.Verify(t.Context(), secret); err != nil {
-		t.Errorf("the new key: %v", err)
+	store.Before(func(_ context.Context, method string) error {
+		if method != "Update" {
+			return nil
+		}
+		if updates++; updates == 2 {
+			return cause
+		}
+		return nil
+	})
+	secret, successor := s.created(s.api("ada", "POST", "/id/rotate/", `{"grace":0}`))
+	if _, err := s.guard.Verify(t.Context(), secret); err != nil || !successor.ExpiredAt.IsZero() {
+		t.Errorf("the new key: %v, until %v", err, successor.ExpiredAt)
 	}
-	told := s.told()
-	if len(told) != 1 || told[0].Err == nil || told[0].Token.RotatedFrom != "id" {
+	if told := s.told(); len(told) != 1 || !errors.Is(told[0].Err, cause) || told[0].Token.ID != successor.ID {
 		t.Errorf("told %+v", told)
-	}
-	w := s.want(201, s.submit("ada", "/other/rotate/", "grace=0"))
-	if !strings.Contains(w.Body.String(), "could not be ended") || !strings.Contains(w.Body.String(), `id="secret"`) {
-		t.Errorf("the page does not tell: %s", w.Body)
 	}
 }
 
-// A store that is down is told to the audit, and to the client only that.
+// A rotation that fails shows no key and leaves no successor. Repeated, it leads to a good key.
+func TestFailedRotationCanBeRepeated(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("secret detail of the store")
+	for name, fail := range map[string]func(*httpkeytest.Store){
+		"before the successor is stored": func(store *httpkeytest.Store) {
+			store.Before(httpkeytest.Fail(cause, "Create"))
+		},
+		"before the old key is ended": func(store *httpkeytest.Store) {
+			store.Before(httpkeytest.Fail(cause, "Update"))
+		},
+		"after the old key is ended": func(store *httpkeytest.Store) {
+			store.After(func(_ context.Context, method string) error {
+				if method != "Update" {
+					return nil
+				}
+				store.Before(httpkeytest.Fail(cause, "Get"))
+				return cause
+			})
+		},
+	} {
+		for way, rotate := range map[string]func(*site) *httptest.ResponseRecorder{
+			"api":  func(s *site) *httptest.ResponseRecorder { return s.api("ada", "POST", "/id/rotate/", `{"grace":0}`) },
+			"page": func(s *site) *httptest.ResponseRecorder { return s.submit("ada", "/id/rotate/", "grace=0") },
+		} {
+			t.Run(name+"/"+way, func(t *testing.T) {
+				t.Parallel()
+				store := httpkeytest.NewStore(memstore.New())
+				s := newSiteOn(t, store, Options{})
+				s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+				successors := func() int {
+					all, _ := store.List(t.Context(), httpkey.Filter{RotatedFrom: "id"})
+					return len(all)
+				}
+
+				fail(store)
+				body := s.want(503, rotate(s)).Body.String()
+				if shownSecret.MatchString(body) || strings.Contains(body, `"token"`) || strings.Contains(body, cause.Error()) {
+					t.Errorf("answered %s", body)
+				}
+				if told := s.told(); len(told) != 1 || told[0].Action != ActionRotate || !errors.Is(told[0].Err, cause) {
+					t.Errorf("told %+v", told)
+				}
+				if n := successors(); n != 0 {
+					t.Errorf("there are %d successors", n)
+				}
+
+				store.Before(nil)
+				store.After(nil)
+				s.want(201, rotate(s))
+				if n := successors(); n != 1 {
+					t.Errorf("after the repetition there are %d successors", n)
+				}
+				s.want(409, rotate(s))
+			})
+		}
+	}
+}
+
+// The audit hears why a store fails. The client hears only that it does.
 func TestStoreIsDown(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("secret detail of the store")
-	store := &storeWith{TokenStore: memstore.New(), update: func() error { return cause }, list: func() error { return cause }}
+	store := httpkeytest.NewStore(memstore.New())
+	store.Before(httpkeytest.Fail(cause, "Update", "List"))
 	s := newSiteOn(t, store, Options{})
 	s.issue(httpkey.Token{ID: "id", Label: "treasure", User: "ada"})
 	for i, w := range []*httptest.ResponseRecorder{
@@ -456,7 +597,8 @@ func TestStoreIsDown(t *testing.T) {
 		s.page("ada", "/"),
 		s.submit("ada", "/id/revoke/", "name=treasure"),
 	} {
-		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" || strings.Contains(fmt.Sprint(w.Header(), w.Body), cause.Error()) {
+		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" ||
+			strings.Contains(fmt.Sprint(w.Header(), w.Body), cause.Error()) {
 			t.Errorf("answer %d: %d %v %s", i, w.Code, w.Header(), w.Body)
 		}
 		if told := s.told(); len(told) < i+1 || !errors.Is(told[len(told)-1].Err, cause) {
@@ -471,7 +613,9 @@ func TestStoreIsDown(t *testing.T) {
 func TestChangesAreLimited(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		for name, limiter := range map[string]httpkey.Limiter{"own": nil, "given": memstore.NewLimiter(), "that fails": httpkey.FailClosed} {
+		for name, limiter := range map[string]httpkey.Limiter{
+			"own": nil, "given": memstore.NewLimiter(), "that fails": httpkey.FailClosed,
+		} {
 			s := newSite(t, Options{Limit: httpkey.PerMinute(5), Limiter: limiter})
 			s.issue(httpkey.Token{ID: "a", Label: "treasure", User: "ada"})
 			s.issue(httpkey.Token{ID: "b", Label: "treasure", User: "ada"})
@@ -494,10 +638,12 @@ func TestChangesAreLimited(t *testing.T) {
 					t.Errorf("limiter %s: %d, Retry-After %q", name, w.Code, w.Header().Get("Retry-After"))
 				}
 			}
-			if w := s.api("ada", "POST", "/", `{"label":"x"}`); w.Body.String() != `{"detail":"Request was throttled. Expected available in 12 seconds."}` {
+			const refusal = `{"detail":"Request was throttled. Expected available in 12 seconds."}`
+			if w := s.api("ada", "POST", "/", `{"label":"x"}`); w.Body.String() != refusal {
 				t.Errorf("limiter %s: %s", name, w.Body)
 			}
-			if w := s.submit("ada", "/", newForm("label", "typed with care")); !strings.Contains(w.Body.String(), `value="typed with care"`) {
+			body := s.submit("ada", "/", newForm("label", "typed with care")).Body.String()
+			if !strings.Contains(body, `value="typed with care"`) {
 				t.Errorf("limiter %s: the form is lost", name)
 			}
 			if got := s.get("b"); !got.IsActive {
@@ -505,10 +651,32 @@ func TestChangesAreLimited(t *testing.T) {
 			}
 			s.want(200, s.api("ada", "GET", "/", ""))
 			s.want(201, s.api("eve", "POST", "/", `{"label":"x"}`))
-			elapse(12 * time.Second)
+			httpkeytest.Elapse(12 * time.Second)
 			s.want(201, s.api("ada", "POST", "/", `{"label":"x"}`))
 		}
 	})
+}
+
+// chargeFunc is a limiter that admits all requests and shows each charge.
+type chargeFunc func(*httpkey.Charge)
+
+func (f chargeFunc) Allow(_ context.Context, c *httpkey.Charge) (httpkey.Result, error) {
+	f(c)
+	return httpkey.Result{Allowed: true}, nil
+}
+
+func TestLimiterIsAskedForTheUser(t *testing.T) {
+	t.Parallel()
+	var got []httpkey.Charge
+	s := newSite(t, Options{
+		Limiter: chargeFunc(func(c *httpkey.Charge) { got = append(got, *c) }),
+		Limit:   httpkey.PerHour(7),
+	})
+	s.want(201, s.api("manager", "POST", "/", `{"label":"x","workspace":"acme"}`))
+	want := []httpkey.Charge{{Bucket: "console:mary", Limits: []httpkey.Limit{httpkey.PerHour(7)}, Cost: 1}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("the limiter was asked %+v, want %+v", got, want)
+	}
 }
 
 func TestAudit(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// Action is what a person did.
+// Action names an act of a person.
 type Action string
 
 // The actions.
@@ -16,28 +16,30 @@ const (
 	ActionRotate Action = "rotate" // a successor was issued
 	ActionRevoke Action = "revoke" // it was made inactive
 	ActionDelete Action = "delete" // it was removed
-	ActionRead   Action = "read"   // it was looked at; told only where that failed
+	ActionRead   Action = "read"   // it was looked at; told only if that failed
 )
 
-// Event is what [Options.Audit] is told: who did what to which token. It holds
-// neither a secret nor a digest.
+// Event tells [Options.Audit] of an act: who did what to which token. It holds neither a
+// secret nor a digest.
 type Event struct {
-	Action    Action    // what
-	Principal Principal // who
+	Action    Action    // the act
+	Principal Principal // the person
 
-	// Token is what it was done to, as it is after it, or was before a failure.
-	// Of a rotation it is the successor, whose RotatedFrom is the old one. It is zero
-	// where none is known.
+	// Token is the token as it is after the act, or was before a failure. Of a rotation
+	// it is the successor, whose RotatedFrom names the old one. It is zero if none is
+	// known.
 	Token httpkey.Token
 
-	// Err is why it failed: an error of the login, the store, the limiter or a template. Nil:
-	// it was done. A rotation with an Err and a successor is done, but that the
-	// old key could not be ended. An Err of the limiter is told with the action that
-	// asked it, which goes on with the limiter in memory: what becomes of it is told after.
+	// Err is why the act failed: an error of the login, the store, the limiter or a
+	// template. Nil: it was done.
+	//
+	// A rotation that has both an Err and a successor was done, but the successor
+	// outlives [Options.MaxLifetime]. An Err of the limiter comes with the action that
+	// asked it. The limiter in memory then decides, and a further Event tells the outcome.
 	Err error
 }
 
-// audit tells of e.
+// audit tells Options.Audit of e.
 func (c *console) audit(ctx context.Context, e Event) {
 	e.Token.Digest = httpkey.Digest{}
 	c.options.Audit(ctx, e)

@@ -11,8 +11,7 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// The first page of 10,000 tokens of one user, in a store of 20,000; some are about
-// to end, and are asked for their successors.
+// The first page of 10,000 tokens of one user, in a store of 20,000.
 func BenchmarkFirstPage(b *testing.B) {
 	store := memstore.New()
 	s := newSiteOn(b, store, Options{})

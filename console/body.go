@@ -45,8 +45,8 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	return values, nil
 }
 
-// object is the body of a request in JSON. Each method takes a field out of it,
-// and notes what is wrong with it; a field that is not there is zero.
+// object is the body of a request in JSON. Each method takes a field out of it, and notes
+// a field that does not fit; a missing field is zero.
 type object struct {
 	fields map[string]json.RawMessage
 	wrong  problems
@@ -84,7 +84,7 @@ func (o *object) take(field string, place any, mismatch string) bool {
 	return true
 }
 
-// isNull takes a field that is null.
+// isNull takes a field if it is null, and reports whether it was.
 func (o *object) isNull(field string) bool {
 	if string(o.fields[field]) != "null" {
 		return false
@@ -121,7 +121,7 @@ func (o *object) kind(field string) httpkey.Kind {
 	return kind
 }
 
-// expiry reads RFC 3339, as JSON has it everywhere else, or null: zero, which is never.
+// expiry reads a time of RFC 3339, or null: zero, which is never.
 func (o *object) expiry(field string) (at time.Time) {
 	if o.isNull(field) {
 		return at
@@ -135,13 +135,13 @@ func (o *object) expiry(field string) (at time.Time) {
 	switch at = stored(at); {
 	case err != nil || at.Year() > 9999:
 		o.wrong.add(field, mismatch)
-	case at.IsZero(): // long past, and not never
+	case at.IsZero(): // the year 1, and not never
 		o.wrong.add(field, notInFuture)
 	}
 	return at
 }
 
-// grace reads whole seconds; it is required, so that nobody ends a key by leaving it out.
+// grace reads whole seconds. It is required, so that a request without it ends no key.
 func (o *object) grace(field string) time.Duration {
 	if !o.has(field) {
 		o.wrong.add(field, "This field is required.")
@@ -154,10 +154,13 @@ func (o *object) grace(field string) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// readOnly are the fields of a token that no request can set.
-var readOnly = []string{"id", "token", "user", "last_used", "created_at", "rate_limit", "hint", "rotated_from", "kind", "workspace", "scopes", "is_active"}
+// readOnly are the fields of a token that no request sets, and those that only some do.
+var readOnly = []string{
+	"id", "token", "user", "last_used", "created_at", "rate_limits", "networks", "hint", "created_by",
+	"revoked_at", "revoked_for", "rotated_from", "rotated_to", "kind", "workspace", "scopes", "is_active",
+}
 
-// refuseRest notes every field that nobody has taken.
+// refuseRest notes every field that no method has taken.
 func (o *object) refuseRest() {
 	for field := range o.fields {
 		sentence := "Unknown field."

@@ -10,30 +10,29 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// A list that finds little reads many tokens at a time, whatever the size of its pages.
+// A list that finds little reads many tokens at a time, even if its pages are small.
 func TestSearchesReadManyAtATime(t *testing.T) {
 	t.Parallel()
-	calls := 0
-	store := &storeWith{TokenStore: memstore.New()}
+	store := httpkeytest.NewStore(memstore.New())
 	s := newSiteOn(t, store, Options{})
 	for range 500 {
 		s.issue(httpkey.Token{Label: "x", User: "ada"})
 	}
-	store.list = func() error { calls++; return nil }
 	for _, parameters := range []string{"search=needle", "status=ended", "kind=service_token"} {
-		calls = 0
+		before := store.Calls("List")
 		s.want(200, s.api("ada", "GET", "/?per_page=1&"+parameters, ""))
-		if calls > 1 {
+		if calls := store.Calls("List") - before; calls > 1 {
 			t.Errorf("%s: %d calls of List", parameters, calls)
 		}
 	}
 }
 
-// A store is asked for the kind that is wanted, not for all, and for no more tokens
-// of all workspaces together than one request looks at, and a few.
+// A list asks the store for the kind that is wanted alone. Of all workspaces together it
+// asks for no more tokens than one request looks at.
 func TestListsAskForNoMoreThanIsLookedAt(t *testing.T) {
 	t.Parallel()
 	p := Principal{User: "u", ServiceTokens: true}
@@ -41,7 +40,7 @@ func TestListsAskForNoMoreThanIsLookedAt(t *testing.T) {
 		p.Workspaces = append(p.Workspaces, fmt.Sprint(n))
 	}
 	store := &asked{Store: memstore.New()}
-	c := New(httpkey.New(store, httpkey.Unlimited, nil), store, &Options{
+	c := New(httpkey.New(store, httpkey.Unlimited, nil), &Options{
 		Principal: func(*http.Request) (Principal, error) { return p, nil },
 	}).(*console)
 	if _, err := c.sorted(t.Context(), p, query{Order: "label", Kind: httpkey.ServiceToken, perPage: 10}); err != nil {
@@ -58,29 +57,32 @@ func TestListsAskForNoMoreThanIsLookedAt(t *testing.T) {
 	}
 }
 
-func TestWhatIsSearchedForIsBounded(t *testing.T) {
+func TestSearchesAreBounded(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
 	for search, want := range map[string]int{strings.Repeat("ä", maxSearch): 200, strings.Repeat("a", maxSearch+1): 400} {
-		if w := s.api("ada", "GET", "/?search="+url.QueryEscape(search), ""); w.Code != want || want == 400 && !strings.Contains(w.Body.String(), `"search"`) {
+		w := s.api("ada", "GET", "/?search="+url.QueryEscape(search), "")
+		if w.Code != want || want == 400 && !strings.Contains(w.Body.String(), `"search"`) {
 			t.Errorf("%d characters: %d %s", len([]rune(search)), w.Code, w.Body)
 		}
 	}
 }
 
-// Names are what a page shows, so they are what people search for.
+// People search for the names that a page shows.
 func TestNamesAreFound(t *testing.T) {
 	t.Parallel()
 	p := Principal{User: "u-1", Names: map[string]string{"u-2": "Grace Hopper", "w-1": "Harvard", "s-1": "Read issues"}}
 	token := httpkey.Token{User: "u-2", Workspace: "w-1", Scopes: []string{"s-1", "s-2"}, IsActive: true}
-	for search, want := range map[string]bool{"grace": true, "harvard": true, "w-1": true, "read issues": true, "s-1": true, "s-2": true, "ada": false} {
+	for search, want := range map[string]bool{
+		"grace": true, "harvard": true, "w-1": true, "read issues": true, "s-1": true, "s-2": true, "ada": false,
+	} {
 		if got := (query{search: search}).matches(p, token, time.Now()); got != want {
 			t.Errorf("%s is found: %v", search, got)
 		}
 	}
 }
 
-// A page does not say that a token is revoked which is not, whoever made the link.
+// A made-up link does not make a page say that an active token is revoked.
 func TestPagesSayWhatIsTrue(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
@@ -94,7 +96,7 @@ func TestPagesSayWhatIsTrue(t *testing.T) {
 	if body := s.page("ada", "/"+token.ID+"/?done=revoked").Body.String(); strings.Contains(body, sentence) {
 		t.Error("an active token is said to be revoked")
 	}
-	if err := s.guard.Revoke(t.Context(), token.ID); err != nil {
+	if err := s.guard.Revoke(t.Context(), token.ID, ""); err != nil {
 		t.Fatal(err)
 	}
 	if body := s.page("ada", "/"+token.ID+"/?done=revoked").Body.String(); !strings.Contains(body, sentence) {
@@ -102,19 +104,20 @@ func TestPagesSayWhatIsTrue(t *testing.T) {
 	}
 }
 
-// To save a form again changes nothing, and is no event.
+// A form that is saved again changes nothing, and is no event.
 func TestLineBreaksOfFormsAreThoseOfPrograms(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
 	_, token := s.issue(httpkey.Token{Label: "x", Description: "a\nb", User: "ada"})
-	s.want(303, s.submit("ada", "/"+token.ID+"/", url.Values{"label": {"x"}, "description": {"a\r\nb"}, "expiry": {"keep"}}.Encode()))
+	form := url.Values{"label": {"x"}, "description": {"a\r\nb"}, "expiry": {"keep"}}
+	s.want(303, s.submit("ada", "/"+token.ID+"/", form.Encode()))
 	if got := s.get(token.ID).Description; got != "a\nb" || len(s.told()) != 0 {
 		t.Errorf("%q, %v", got, s.told())
 	}
 }
 
-// What a handler around this one has set stays; an asset is only to be read; and nobody
-// has a long header parsed before they are logged in.
+// A header that a handler around the console has set stays. An asset can only be read. A
+// long header is not parsed.
 func TestHeadersAroundTheConsole(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
@@ -138,7 +141,7 @@ func TestHeadersAroundTheConsole(t *testing.T) {
 	}
 }
 
-// asked is a store that notes what it is asked for.
+// asked is a store that notes the filters of its lists.
 type asked struct {
 	*memstore.Store
 	filters []httpkey.Filter
@@ -149,8 +152,8 @@ func (a *asked) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, er
 	return a.Store.List(ctx, f)
 }
 
-// A page offers no rotation that would be refused.
-func TestRotationIsOfferedToWhoMay(t *testing.T) {
+// A page offers no rotation that the console would refuse.
+func TestRotationIsOfferedIfAllowed(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
 	for name, tt := range map[string]struct {

@@ -17,41 +17,35 @@ type console struct {
 	store   httpkey.TokenStore
 	options Options // without open defaults
 	standIn httpkey.Limiter
-	turns   *turns
 	look    look
 	mux     http.ServeMux
 	origins http.CrossOriginProtection
 }
 
-// New returns the page and its JSON API as one handler. guard issues the
-// secrets; store is the one that the guard has, so that a change is known to it
-// at once. New panics if guard or store is nil, and with the error of
-// [Options.Validate]: there is no console without Options.Principal. It does no
-// I/O but to read Options.Files, and starts no goroutine.
+// New returns the page and its JSON API as one handler, for the tokens in the store of
+// guard. It panics if guard is nil, and with the error of [Options.Validate]: there is no
+// console without Options.Principal. It reads Options.Files, does no other I/O, and starts
+// no goroutine.
 //
 // Mount it behind [http.StripPrefix], at a path that ends in a slash:
 //
 //	mux.Handle("/settings/api-tokens/", http.StripPrefix("/settings/api-tokens", tokens))
 //
 // Every link in it is relative. It is safe for concurrent use.
-func New(guard *httpkey.Guard, store httpkey.TokenStore, opts *Options) http.Handler {
+func New(guard *httpkey.Guard, opts *Options) http.Handler {
 	if guard == nil {
 		panic("httpkey: console.New needs a Guard, as httpkey.New makes one")
-	}
-	if store == nil {
-		panic("httpkey: console.New needs a TokenStore, the one that the Guard has")
 	}
 	if err := opts.Validate(); err != nil {
 		panic(err.Error())
 	}
 	c := &console{
 		guard:   guard,
-		store:   store,
+		store:   guard.Store(),
 		options: opts.withDefaults(),
 		standIn: memstore.NewLimiter(),
-		turns:   newTurns(),
 	}
-	c.look, _ = lookOf(opts.Files) // Validate has seen to the error
+	c.look, _ = lookOf(opts.Files) // Validate has returned the error
 	for pattern, route := range c.routes() {
 		c.mux.Handle(pattern, c.serve(route))
 	}
@@ -68,20 +62,20 @@ func (c *console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mux.ServeHTTP(w, r)
 }
 
-// route is one path: what it answers to a browser, and what to a program.
+// route is one path, with its answers to browsers and to programs.
 type route struct{ page, api methods }
 
 // methods are a route's handlers.
 type methods map[string]handler
 
-// handler answers a request of a person who is logged in. An error, which is a
-// *failure, is answered by who called it.
+// handler answers a request of a person who is logged in. Its error is a *failure, which
+// its caller answers.
 type handler func(w http.ResponseWriter, r *http.Request, p Principal) error
 
-// routes returns every path. Those of a token are there without their final slash, too,
-// and send on to the one that has it, as the redirect of [http.ServeMux] would not know
-// what [http.StripPrefix] has cut off. Paths beside /{id}/ have no final slash, so that
-// any ID is free.
+// routes returns every path. The paths of a token redirect without their final slash to
+// the same with it: [http.ServeMux] cannot, because it does not know the prefix that
+// [http.StripPrefix] has cut off. Paths beside /{id}/ have no final slash, so that any ID
+// is free.
 func (c *console) routes() map[string]route {
 	routes := map[string]route{
 		"/{$}": {
@@ -100,10 +94,16 @@ func (c *console) routes() map[string]route {
 			api:  methods{http.MethodPost: c.apiRotate},
 		},
 		"/{id}/revoke/{$}": {
-			page: methods{http.MethodGet: c.confirmPage("revoke"), http.MethodPost: c.submitConfirmed("revoke", c.revoke, "../?done=revoked")},
+			page: methods{
+				http.MethodGet:  c.confirmPage("revoke"),
+				http.MethodPost: c.submitConfirmed("revoke", c.revoke, "../?done=revoked"),
+			},
 		},
 		"/{id}/delete/{$}": {
-			page: methods{http.MethodGet: c.confirmPage("delete"), http.MethodPost: c.submitConfirmed("delete", c.remove, "../../?done=deleted")},
+			page: methods{
+				http.MethodGet:  c.confirmPage("delete"),
+				http.MethodPost: c.submitConfirmed("delete", c.remove, "../../?done=deleted"),
+			},
 		},
 		"/": {},
 	}
@@ -115,7 +115,7 @@ func (c *console) routes() map[string]route {
 	return routes
 }
 
-// withoutSlash are the same methods at the path without its final slash.
+// withoutSlash returns the same methods for the path without its final slash.
 func (m methods) withoutSlash() methods {
 	redirects := make(methods)
 	for method := range m {
@@ -124,8 +124,8 @@ func (m methods) withoutSlash() methods {
 	return redirects
 }
 
-// serve returns the handler of a route: whoever comes is refused, or logged in,
-// and then answered in the way that they asked for.
+// serve returns the handler of a route. It answers with a page or with JSON, as the
+// request prefers.
 func (c *console) serve(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		methods, fail := rt.api, writeFailure
@@ -142,7 +142,7 @@ func (c *console) serve(rt route) http.Handler {
 	})
 }
 
-// admit tells who sent r.
+// admit returns the sender of r.
 func (c *console) admit(r *http.Request) (Principal, error) {
 	if err := c.origins.Check(r); err != nil {
 		return Principal{}, errCrossOrigin
@@ -171,7 +171,7 @@ func (m methods) serve(w http.ResponseWriter, r *http.Request, p Principal) erro
 	return notAllowed(r.Method, m.names())
 }
 
-// names are the methods that m answers, as an Allow header lists them.
+// names returns the methods that m answers, as an Allow header lists them.
 func (m methods) names() []string {
 	names := slices.Collect(maps.Keys(m))
 	if m[http.MethodGet] != nil {

@@ -1,11 +1,11 @@
-// Package console is the "API tokens" page, on which people make, copy, watch,
-// rotate and revoke their keys, and the same as a JSON API: one handler to mount.
+// Package console is the "API tokens" page, on which people make, copy, watch, rotate and
+// revoke their keys, and a JSON API that does the same. It is one handler to mount.
 //
-//	tokens := console.New(guard, store, &console.Options{Principal: whoIsLoggedIn})
+//	tokens := console.New(guard, &console.Options{Principal: login})
 //	mux.Handle("/settings/api-tokens/", http.StripPrefix("/settings/api-tokens", tokens))
 //
-// Who prefers text/html gets pages, all others JSON. The pages work without
-// JavaScript, but for the buttons that copy and save a new key.
+// A request that prefers text/html gets a page, any other gets JSON. The pages work without
+// JavaScript, except for the buttons that copy and save a new key.
 //
 // # JSON API
 //
@@ -16,68 +16,75 @@
 //	DELETE /{id}/         delete; 204
 //	POST   /{id}/rotate/  rotate: grace, the whole seconds (0 to 604800) for which the old key goes on working
 //
-// Without its final slash, a path is answered 307, which sends on to the one with it.
-// Bodies are JSON objects of at most 64 KiB. A token has the properties that the
-// Plane API documents, and ours, as [httpkey.Token] writes them. "token", the secret,
-// is in the 201 of create and of rotate, and nowhere else.
+// A path without its final slash is answered 307, a redirect to the one with it. Bodies are
+// JSON objects of at most 64 KiB. [httpkey.Token] defines the properties of a token: those
+// of the Plane API, and ours. The console sets none of its rate_limits, networks and
+// metadata. "token", the secret, is in the 201 of create and of rotate, and nowhere else.
 //
-// A list is {"results": […], "next_cursor": "…", "next_page_results": true}, the names
-// with which the Plane API pages; pass next_cursor on as cursor. The other parameters are
-// per_page (1 to 100; 50 without it), search, kind, status (works; care: it works, and is
-// old, unused or about to expire; ended) and order_by (-created_at, created_at, label,
-// last_used, -last_used, expired_at). One request looks at 10,000 tokens at most. Where a
-// search finds nothing among them the page is empty, and its cursor leads on; an
-// order other than -created_at is that of the newest 10,000.
+// A list is {"results": […], "next_cursor": "…", "next_page_results": true}, with the names
+// of the Plane API. Pass next_cursor on as cursor. The other parameters are per_page (1 to
+// 100; 50 without it), search, kind, status (works; care: it works, and is old, unused or
+// about to expire; ended) and order_by (-created_at, created_at, label, last_used,
+// -last_used, expired_at).
+//
+// One request looks at 10,000 tokens at most. If a search finds nothing among them, the
+// page is empty, and its cursor leads on. An order other than -created_at is that of the
+// newest 10,000.
 //
 // Errors are {"detail": "…"}, or 400 with a list of sentences for each field:
 //
 //	400  a field that is unknown, cannot be set or does not fit; a body that is no JSON object
 //	401  no login
-//	403  a kind, a workspace or a scope that one may not give; a rotation of another person's key; a request of another site
-//	404  no such token, or somebody else's: the two cannot be told apart
+//	403  a kind, a workspace or a scope that the person may not give; a rotation of another
+//	     person's key; a request of another site
+//	404  no such token, or a token of another person, without a difference
 //	405, 413, 415
-//	409  the token has ended, or was rotated already
+//	409  the token has ended, was rotated already, or got another expiry meanwhile
 //	429  too many changes; Retry-After tells when to try again
 //	503  the store or the login does not answer
 //
-// No page of another origin can use the API: it sends no CORS headers, and a request that
-// changes something is refused if Sec-Fetch-Site or Origin tell that it comes from there
-// ([http.CrossOriginProtection]). There is no CSRF token to send.
+// No page of another origin can use the API. It sends no CORS headers, and it refuses a
+// change whose Sec-Fetch-Site or Origin names another site ([http.CrossOriginProtection]).
+// There is no CSRF token to send.
 //
 // # Rules
 //
-// Nothing limits how many tokens one user may have but [Options.Limit], which is how often
-// they may change some; a request to change or rotate a token counts even if it is then refused.
+// [Options.Limit] bounds how often a user changes tokens, and nothing else bounds how many
+// they have. A change that is refused afterwards counts.
 //
-// What has ended stays ended: a revoked token cannot be made active again, an expired one
-// not be prolonged, and one that was rotated cannot outlive its grace. A new expiry
-// is never later than [Options.MaxLifetime] after the token's creation. Who lacks a
-// scope of a token may not rotate it, as that would show them a key that has it; nor may
-// anybody rotate another person's API key, which acts for that person. One's own key may
-// be rotated in a workspace that one does not administer: that gives nothing new.
+// An ended token stays ended. Nothing makes a revoked token active, prolongs an expired
+// one, or lets a rotated one outlive its grace. A new expiry is never later than
+// [Options.MaxLifetime] after the token's creation.
 //
-// The answer that shows a secret is that of the POST itself: it is stored nowhere on
-// the way. A form that is sent again, by a reload, say, creates no second token.
-// Every answer but an asset is not to be stored by any cache.
+// A person who lacks a scope of a token may not rotate it, because they would see a key with
+// that scope. For the same reason no person may rotate another person's API key. A person may
+// rotate their own key in any workspace, because they gain nothing.
 //
-// Changes of one token are made one after the other in this process. Between processes
-// they are not, as a [httpkey.TokenStore] has no conditional Update: of two that are made in
-// the same instant one may be lost, and two rotations may make two successors. Revoke
-// what still works.
+// The store applies each change, with these rules, to the current token
+// ([httpkey.TokenStore].Update). So each concurrent change takes effect or is refused, and
+// none undoes a revocation, in any number of processes. Of two concurrent rotations, one is
+// refused, unless it begins at the moment at which the other ends. Then the token has two
+// successors, each with its own key.
+//
+// The response to the POST itself shows the secret, so that the secret is stored nowhere. A
+// form that is sent again, for example by a reload, creates no second token. A cache may
+// store only assets.
 //
 // # Texts and looks
 //
-// [Options.Files] has files of the names that the directory files of this package has.
-// What an HTML file there defines replaces the definition of the same name, and leaves
-// the others as they are: a texts.html with {{define "product"}}Access keys{{end}} renames
-// the page. One that is empty replaces nothing, a rule of [text/template]: what is to show
-// nothing holds {{""}}. A style.css follows ours; most of what there is to change are the
-// custom properties at its beginning:
+// [Options.Files] holds files with the names of those in the directory files of this
+// package. A definition in an HTML file there replaces the console's definition of the same
+// name, and keeps the others: a texts.html with {{define "product"}}Access keys{{end}}
+// renames the page. By a rule of [text/template], an empty definition replaces nothing: to
+// show nothing, define {{""}}.
+//
+// A style.css follows the console's own. Its most useful rules set the custom properties at
+// the beginning of that file:
 //
 //	:root { --accent: #6c2bd9; --font: "Inter", sans-serif; }
 //
-// An icon.svg or a script.js takes the place of ours.
+// An icon.svg or a script.js replaces the console's own.
 //
-// The Content-Security-Policy lets a page load files of its own origin only, and no
-// inline script or style.
+// The Content-Security-Policy lets a page load only files of its own origin, and no inline
+// script or style.
 package console

@@ -14,9 +14,8 @@ import (
 
 // The page stands among the settings of a site that has a login of its own.
 func Example() {
-	store := memstore.New()
-	guard := httpkey.New(store, memstore.NewLimiter(), nil)
-	tokens := console.New(guard, store, &console.Options{
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+	tokens := console.New(guard, &console.Options{
 		Principal: func(r *http.Request) (console.Principal, error) {
 			session, err := r.Cookie("session")
 			if err != nil {
@@ -31,7 +30,8 @@ func Example() {
 	mux := http.NewServeMux()
 	mux.Handle("/settings/api-tokens/", http.StripPrefix("/settings/api-tokens", tokens))
 
-	r := httptest.NewRequest(http.MethodPost, "/settings/api-tokens/", strings.NewReader(`{"label": "laptop", "scopes": ["issues:read"]}`))
+	body := strings.NewReader(`{"label": "laptop", "scopes": ["issues:read"]}`)
+	r := httptest.NewRequest(http.MethodPost, "/settings/api-tokens/", body)
 	r.Header.Set("Content-Type", "application/json")
 	r.AddCookie(&http.Cookie{Name: "session", Value: "ada"})
 	w := httptest.NewRecorder()

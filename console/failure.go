@@ -10,18 +10,18 @@ import (
 	"time"
 )
 
-// failure is the refusal of a request, as its sender may read it. Nothing of
-// what went wrong inside is in it.
+// failure is the refusal of a request, as its sender may read it. It tells nothing of the
+// inside.
 type failure struct {
 	status     int
-	allow      []string      // the methods that a 405 names
+	allow      []string      // of a 405: the methods that there are
 	retryAfter time.Duration // of a 429 and a 503
 	detail     string        // a sentence
-	fields     problems      // or what is wrong with each field, if status is 400
+	fields     problems      // the errors of fields, if status is 400
 	inTheWay   string        // the ID of the token that a conflict is with
 }
 
-// problems are sentences on what is wrong with each field.
+// problems has sentences for each field that does not fit.
 type problems map[string][]string
 
 func (p problems) add(field, format string, args ...any) {
@@ -39,13 +39,29 @@ func (p problems) asError() error {
 // Error returns the sentence.
 func (f *failure) Error() string { return f.detail }
 
-// The failures that depend on nothing.
+// These failures are the same for every request.
 var (
-	errNoLogin     = &failure{status: http.StatusUnauthorized, detail: "Authentication credentials were not provided."}
-	errCrossOrigin = &failure{status: http.StatusForbidden, detail: "The request comes from another site."}
-	errNotFound    = &failure{status: http.StatusNotFound, detail: "Not found."}
-	errTooLarge    = &failure{status: http.StatusRequestEntityTooLarge, detail: "The request body is larger than 65536 bytes."}
-	errUnavailable = &failure{status: http.StatusServiceUnavailable, detail: "API tokens are temporarily unavailable.", retryAfter: time.Second}
+	errNoLogin = &failure{
+		status: http.StatusUnauthorized,
+		detail: "Authentication credentials were not provided.",
+	}
+	errCrossOrigin = &failure{
+		status: http.StatusForbidden,
+		detail: "The request comes from another site.",
+	}
+	errNotFound = &failure{
+		status: http.StatusNotFound,
+		detail: "Not found.",
+	}
+	errTooLarge = &failure{
+		status: http.StatusRequestEntityTooLarge,
+		detail: "The request body is larger than 65536 bytes.",
+	}
+	errUnavailable = &failure{
+		status:     http.StatusServiceUnavailable,
+		detail:     "API tokens are temporarily unavailable.",
+		retryAfter: time.Second,
+	}
 )
 
 func malformed(detail string) error { return &failure{status: http.StatusBadRequest, detail: detail} }
@@ -74,7 +90,7 @@ func throttled(retryAfter time.Duration) error {
 	}
 }
 
-// asFailure returns err as what it is, and anything else as that nothing can be done.
+// asFailure returns the failure that err is, and errUnavailable for any other error.
 func asFailure(err error) *failure {
 	var f *failure
 	if errors.As(err, &f) {
@@ -83,8 +99,8 @@ func asFailure(err error) *failure {
 	return errUnavailable
 }
 
-// setHeaders sets what f's answer carries, whoever writes the body. The challenge is
-// there because RFC 9110, section 15.5.2, demands one; no browser acts on it.
+// setHeaders sets the headers of f's answer. The challenge is there because RFC 9110,
+// section 15.5.2, demands one; no browser acts on it.
 func (f *failure) setHeaders(h http.Header) {
 	switch f.status {
 	case http.StatusUnauthorized:

@@ -11,9 +11,9 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// form is what a page's form shows: what can be chosen, and what was.
+// form is a page's form: its choices, and the values that were chosen.
 type form struct {
-	Nonce       string // new: makes the ID, so that the form creates one token however often it is sent
+	Nonce       string // of a new token: it makes the ID, so that the form creates one token however often it is sent
 	Label       string
 	Description string
 	Kind        httpkey.Kind
@@ -22,9 +22,9 @@ type form struct {
 	Scopes      []string
 	Expiry      string // a Value of Expiries
 	Expiries    []expiryChoice
-	Date        string // what a custom expiry is, as 2006-01-02
-	Earliest    string // what it can be
-	Latest      string // empty: any
+	Date        string // of a custom expiry, as 2006-01-02
+	Earliest    string // the first Date that can be chosen
+	Latest      string // the last one; empty: any
 	Grace       string // a Value of Graces
 	Graces      []graceChoice
 }
@@ -32,8 +32,8 @@ type form struct {
 // Has reports whether a scope was chosen.
 func (f *form) Has(scope string) bool { return slices.Contains(f.Scopes, scope) }
 
-// expiryChoice is an expiry to choose: a number of days, or one of keep, longest,
-// custom and never.
+// expiryChoice is an expiry to choose. Its Value is a number of days, or one of keep,
+// longest, custom and never.
 type expiryChoice struct {
 	Value string
 	At    moment // never for custom and never
@@ -49,12 +49,12 @@ type graceChoice struct {
 
 const dateOnly = time.DateOnly
 
-// presets are the expiries that are offered, in days, and the one that is chosen at first.
+// presets are the expiries that a form offers, in days. defaultPreset is chosen at first.
 var presets = []int{7, 30, 90, 365}
 
 const defaultPreset = "90"
 
-// graces are those that are offered; the API takes any.
+// graces are those that a form offers; the API takes any.
 var graces = []time.Duration{0, time.Hour, day, maxGrace}
 
 // newForm returns the form for a new token of p.
@@ -68,7 +68,7 @@ func (c *console) newForm(p Principal, now time.Time) *form {
 	return f
 }
 
-// changeForm returns the form for what can be changed in t.
+// changeForm returns the form that changes t.
 func (c *console) changeForm(t httpkey.Token, now time.Time) *form {
 	f := &form{Label: t.Label, Description: t.Description}
 	c.offerExpiries(f, t.CreatedAt, now)
@@ -77,11 +77,15 @@ func (c *console) changeForm(t httpkey.Token, now time.Time) *form {
 	return f
 }
 
-// rotateForm returns the form for how long the old key goes on working.
+// rotateForm returns the form that rotates a token.
 func rotateForm(now time.Time) *form {
 	f := &form{Grace: strconv.Itoa(int(day / time.Second))}
 	for _, grace := range graces {
-		choice := graceChoice{Value: strconv.Itoa(int(grace / time.Second)), In: spanOf(grace), Until: moment{now.Add(grace), now}}
+		choice := graceChoice{
+			Value: strconv.Itoa(int(grace / time.Second)),
+			In:    spanOf(grace),
+			Until: moment{now.Add(grace), now},
+		}
 		if grace == day {
 			choice.In = span{24, "hour"}
 		}
@@ -90,12 +94,12 @@ func rotateForm(now time.Time) *form {
 	return f
 }
 
-// offerExpiries fills in what expiry a token may be given that was created at a moment.
+// offerExpiries fills in the expiries that a token may get if it was created at a moment.
 func (c *console) offerExpiries(f *form, created, now time.Time) {
 	lifetime := c.options.MaxLifetime
 	latest := created.Add(lifetime)
 	for _, days := range presets {
-		at := now.Add(time.Duration(days) * day) // not AddDate, whose days have 23 to 25 hours, as the clock here is put
+		at := now.Add(time.Duration(days) * day) // not AddDate, whose days have 23 to 25 hours where the clock is put
 		if lifetime == 0 || !at.After(latest) {
 			f.Expiries = append(f.Expiries, expiryChoice{strconv.Itoa(days), moment{at, now}, span{days, "day"}})
 		}
@@ -115,11 +119,11 @@ func (c *console) offerExpiries(f *form, created, now time.Time) {
 	}
 }
 
-// fill takes over what was sent, so that the form shows it again.
+// fill takes over the values that were sent, so that the form shows them again.
 func (f *form) fill(values url.Values) {
 	f.Nonce = values.Get("nonce")
 	f.Label = strings.TrimSpace(values.Get("label"))
-	// A form sends line breaks as CR LF, whatever they were.
+	// A form sends every line break as CR LF.
 	f.Description = strings.TrimSpace(strings.ReplaceAll(values.Get("description"), "\r\n", "\n"))
 	f.Kind = httpkey.Kind(values.Get("kind"))
 	f.Workspace = values.Get("workspace")
@@ -129,14 +133,14 @@ func (f *form) fill(values url.Values) {
 	f.Grace = values.Get("grace")
 }
 
-// expiry returns the moment that was chosen; zero is never. For "keep" it is in Expiries.
+// expiry returns the moment that was chosen; zero is never.
 func (f *form) expiry(wrong problems) time.Time {
 	if f.Expiry == "custom" {
 		at, err := time.Parse(dateOnly, f.Date)
 		switch {
 		case err != nil:
 			wrong.add("expired_at", "Choose the day on which the token expires.")
-		case at.IsZero(): // long past, and not never
+		case at.IsZero(): // the year 1, and not never
 			wrong.add("expired_at", notInFuture)
 		}
 		return at
@@ -150,7 +154,7 @@ func (f *form) expiry(wrong problems) time.Time {
 	return time.Time{}
 }
 
-// grace returns how long the old key is to go on working.
+// grace returns the time for which the old key goes on working.
 func (f *form) grace(wrong problems) time.Duration {
 	for _, choice := range f.Graces {
 		if choice.Value == f.Grace {

@@ -8,27 +8,28 @@ import (
 	"strings"
 )
 
-// contentSecurityPolicy lets a page load its own files, send its own forms and do
-// nothing else; nobody may frame it.
-const contentSecurityPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+// contentSecurityPolicy lets a page load its own files, send its own forms and do nothing
+// else. No other page may frame it.
+const contentSecurityPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; " +
+	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
-// setSecurityHeaders sets what every answer carries.
+// setSecurityHeaders sets the headers of every answer.
 func setSecurityHeaders(h http.Header) {
 	h.Set("Content-Security-Policy", contentSecurityPolicy)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	// Not no-referrer: with that, the Origin of our own forms would be null, and
-	// without Sec-Fetch-Site, as on plain HTTP, they would be refused.
+	// With no-referrer, the Origin of our own forms would be null. On plain HTTP, where
+	// there is no Sec-Fetch-Site, they would be refused.
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
 	h.Add("Vary", "Accept")
 }
 
-// maxAccept bounds what is parsed before anybody is logged in; browsers send some 150 bytes.
+// maxAccept bounds the header that is parsed before the login, in bytes. Browsers send
+// some 150.
 const maxAccept = 4096
 
-// prefersHTML reports whether the sender would rather have a page than JSON
-// (RFC 9110, section 12.5.1). Who does not care gets JSON.
+// prefersHTML reports whether a request prefers a page to JSON (RFC 9110, section 12.5.1).
 func prefersHTML(h http.Header) bool {
 	accept := strings.Join(h.Values("Accept"), ",")
 	if len(accept) > maxAccept {
@@ -37,8 +38,8 @@ func prefersHTML(h http.Header) bool {
 	return quality(accept, "text", "html") > quality(accept, "application", "json")
 }
 
-// quality returns the weight of a media type in an Accept header: that of the most
-// specific range that it falls into.
+// quality returns the weight of a media type in an Accept header: the weight of the most
+// specific range that has it.
 func quality(accept, major, minor string) (weight float64) {
 	best := 0
 	for mediaRange := range strings.SplitSeq(accept, ",") {
@@ -72,8 +73,8 @@ func addSlash(w http.ResponseWriter, r *http.Request, _ Principal) error {
 	return nil
 }
 
-// redirect sends to a relative reference, which [http.Redirect] would make an
-// absolute one, without the prefix that [http.StripPrefix] has cut off.
+// redirect sends a relative reference. [http.Redirect] would make it absolute, and lose
+// the prefix that [http.StripPrefix] has cut off.
 func redirect(w http.ResponseWriter, status int, location string) {
 	w.Header().Set("Location", location)
 	w.WriteHeader(status)

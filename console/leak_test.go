@@ -27,7 +27,7 @@ func TestSecretsAreShownOnceAndNowhereElse(t *testing.T) {
 			Observer: httpkey.SlogObserver(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
 		})
 	)
-	handler := New(guard, store, &Options{
+	handler := New(guard, &Options{
 		Principal: func(*http.Request) (Principal, error) { return people["root"], nil },
 		Audit: func(ctx context.Context, e Event) {
 			fmt.Fprintf(&log, "%v %+v %#v\n", e, e, e)
@@ -45,13 +45,12 @@ func TestSecretsAreShownOnceAndNowhereElse(t *testing.T) {
 		if w.Code >= 400 && w.Code != 409 {
 			t.Fatalf("%s %s: %d %s", method, path, w.Code, w.Body)
 		}
-		fmt.Fprintln(&log, method, path, w.Header()) // what a log of accesses might have
+		fmt.Fprintln(&log, method, path, w.Header()) // as an access log might
 		answers = append(answers, w.Body.String())
 		return w
 	}
-	const form = "application/x-www-form-urlencoded"
 	page := func(method, path, body string) string {
-		return send(method, path, body, browserAccept, form).Body.String()
+		return send(method, path, body, browserAccept, formType).Body.String()
 	}
 	api := func(method, path, body string) httpkey.Created {
 		t.Helper()
@@ -102,7 +101,10 @@ func TestSecretsAreShownOnceAndNowhereElse(t *testing.T) {
 		t.Fatalf("%d tokens, %v, log %s", len(tokens), err, log.String())
 	}
 	for _, token := range tokens {
-		for _, trace := range []string{hex.EncodeToString(token.Digest[:]), base64.StdEncoding.EncodeToString(token.Digest[:]), fmt.Sprint([32]byte(token.Digest))} {
+		digest := [32]byte(token.Digest)
+		for _, trace := range []string{
+			hex.EncodeToString(digest[:]), base64.StdEncoding.EncodeToString(digest[:]), fmt.Sprint(digest),
+		} {
 			if strings.Contains(all, trace) || strings.Contains(log.String(), trace) {
 				t.Errorf("the digest of %s is shown", token.ID)
 			}

@@ -21,17 +21,17 @@ const (
 	defaultPage = 50
 	maxPage     = 100
 
-	// maxScan bounds how many tokens one request looks at. A store can only list the
-	// newest first, so any other order is that of the newest ones that we looked at.
+	// maxScan bounds how many tokens one request looks at. A store lists the newest
+	// first, so any other order is that of the newest ones.
 	maxScan = 10_000
-	// scanPage is how many are read at a time where few of them may be asked for.
+	// scanPage is how many a search reads at a time: it may find few among them.
 	scanPage = 1000
 
 	maxSearch = 255 // characters
 )
 
-// query is what of p's tokens is asked for, and in which order. The zero values
-// select all, newest first.
+// query selects tokens of a Principal, and orders them. The zero values select all,
+// newest first.
 type query struct {
 	Status string // works, care or ended
 	Kind   httpkey.Kind
@@ -39,7 +39,7 @@ type query struct {
 	Order  string // a key of orders
 
 	search  string        // Search in lower case
-	after   httpkey.Token // the token that the page before ended with, as far as Order looks at it
+	after   httpkey.Token // the last token of the page before, as far as Order looks at it
 	perPage int
 }
 
@@ -47,13 +47,13 @@ type query struct {
 var (
 	statuses = []string{"", "works", "care", "ended"}
 	kinds    = []httpkey.Kind{"", httpkey.APIKey, httpkey.ServiceToken}
-	// orderNames stand in the order in which they are offered.
+	// orderNames stand in the order in which the page offers them.
 	orderNames = []string{"-created_at", "created_at", "label", "-last_used", "last_used", "expired_at"}
 )
 
 const newestFirst = "-created_at"
 
-// orders compare two tokens. Where they do not differ, the newer one is first.
+// orders compare two tokens. If they do not differ, the newer one is first.
 var orders = map[string]func(a, b httpkey.Token) int{
 	newestFirst:  func(a, b httpkey.Token) int { return a.Cursor().Compare(b.Cursor()) },
 	"created_at": func(a, b httpkey.Token) int { return b.Cursor().Compare(a.Cursor()) },
@@ -127,7 +127,7 @@ func parseQuery(values url.Values) (query, error) {
 	return q, wrong.asError()
 }
 
-// matches reports whether q asks for t, which is p's and of q's Kind.
+// matches reports whether q selects t, which is a token of p and of q's Kind.
 func (q query) matches(p Principal, t httpkey.Token, now time.Time) bool {
 	switch q.Status {
 	case "works":
@@ -157,7 +157,7 @@ func (q query) matches(p Principal, t httpkey.Token, now time.Time) bool {
 type listing struct {
 	tokens []httpkey.Token
 	next   string // the cursor of the page after it; empty: there is none
-	all    bool   // whether all of p's tokens were looked at, or as many as it took
+	all    bool   // no token was left out
 }
 
 // list returns a page of p's tokens.
@@ -173,12 +173,12 @@ func (c *console) list(ctx context.Context, p Principal, q query) (listing, erro
 	return page, nil
 }
 
-// newest lists in the order of the store, and reads no further than it must.
+// newest lists in the order of the store, and stops as soon as the page is full.
 func (c *console) newest(ctx context.Context, p Principal, q query) (listing, error) {
 	var (
 		now     = time.Now()
 		page    = listing{all: true}
-		last    httpkey.Token // that was looked at
+		last    httpkey.Token // the one before
 		scanned int
 		atATime = q.perPage + 1
 	)
@@ -204,7 +204,7 @@ func (c *console) newest(ctx context.Context, p Principal, q query) (listing, er
 	return page, nil
 }
 
-// sorted lists in another order: it looks at all, and keeps what comes first.
+// sorted lists in another order: it looks at all tokens, and keeps the first ones.
 func (c *console) sorted(ctx context.Context, p Principal, q query) (listing, error) {
 	var (
 		now     = time.Now()
@@ -242,10 +242,12 @@ func insert(page []httpkey.Token, t httpkey.Token, most int, compare func(a, b h
 	return slices.Insert(page, place, t)
 }
 
-// merged yields p's tokens of a kind, or of all, after a place, newest first, each
-// once. It reads so many at a time, or less: of many workspaces not more than it may
-// look at. An error of the store is yielded last.
-func (c *console) merged(ctx context.Context, p Principal, kind httpkey.Kind, after httpkey.Cursor, atATime int) iter.Seq2[httpkey.Token, error] {
+// merged yields the tokens of p after a place, newest first, each once; an empty kind
+// means all. It reads atATime from each list, or fewer, so that all lists together are
+// within maxScan. An error of the store is yielded last.
+func (c *console) merged(
+	ctx context.Context, p Principal, kind httpkey.Kind, after httpkey.Cursor, atATime int,
+) iter.Seq2[httpkey.Token, error] {
 	return func(yield func(httpkey.Token, error) bool) {
 		var sources []*source
 		filters := p.filters(kind)
@@ -284,11 +286,11 @@ func (c *console) merged(ctx context.Context, p Principal, kind httpkey.Kind, af
 // source is one list in a store, read page by page.
 type source struct {
 	filter httpkey.Filter
-	page   []httpkey.Token // what of it is left
+	page   []httpkey.Token // the rest of the page that was read last
 	ended  bool            // there is no page after it
 }
 
-// fill reads the next page if there is nothing left of this one.
+// fill reads the next page if nothing is left of this one.
 func (s *source) fill(ctx context.Context, store httpkey.TokenStore) error {
 	if len(s.page) > 0 || s.ended {
 		return nil
@@ -314,8 +316,7 @@ type position struct {
 	Ends  int64  `json:"e,omitempty"`
 }
 
-// cursor returns the place after t, as it is put into a URL. It stays good when t
-// is deleted.
+// cursor returns the place after t, for a URL. It stays good when t is deleted.
 func (q query) cursor(t httpkey.Token) string {
 	place := position{ID: t.ID, At: t.CreatedAt.UnixMicro(), Order: q.Order}
 	switch q.Order {

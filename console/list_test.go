@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
 
@@ -60,13 +61,13 @@ func populate(s *site, n int) {
 			}
 		}
 		if random.IntN(3) == 0 {
-			elapse(time.Hour)
+			httpkeytest.Elapse(time.Hour)
 		}
 	}
 }
 
-// Every list has exactly the tokens that its reader manages, each once, in order,
-// whatever the size of a page.
+// Every list has exactly the tokens that its reader manages, each once, in order, for any
+// size of a page.
 func TestListsAreMergedAndPaged(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -100,8 +101,7 @@ func TestListsAreMergedAndPaged(t *testing.T) {
 	})
 }
 
-// A list stays whole while tokens before the cursor come and go, the one at the
-// cursor too.
+// A list stays whole while tokens before the cursor come and go, and the one at it goes.
 func TestPagingIsStable(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -144,7 +144,7 @@ func TestOrders(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			elapse(time.Minute)
+			httpkeytest.Elapse(time.Minute)
 		}
 		for order, want := range map[string]string{
 			"":            "321",
@@ -169,7 +169,7 @@ func TestFilters(t *testing.T) {
 	s.issue(httpkey.Token{ID: "b", Label: "server", User: "ada", Kind: httpkey.ServiceToken, Scopes: []string{"export"}})
 	s.issue(httpkey.Token{ID: "c", Label: "phone", User: "eve", Workspace: "lab"})
 	s.issue(httpkey.Token{ID: "d", Label: "ÄRGER", User: "ada", ExpiredAt: time.Now().Add(day)})
-	if err := s.guard.Revoke(t.Context(), "c"); err != nil {
+	if err := s.guard.Revoke(t.Context(), "c", ""); err != nil {
 		t.Fatal(err)
 	}
 	for parameters, want := range map[string]string{
@@ -216,23 +216,27 @@ func TestFilters(t *testing.T) {
 	if w := s.page("root", "/?order_by=hint"); w.Code != 400 {
 		t.Errorf("an unknown order: %d", w.Code)
 	}
-	if body := s.page("root", "/?per_page=2&status=works&done=revoked").Body.String(); !strings.Contains(body, `href="./?cursor=`) || !strings.Contains(body, "per_page=2&amp;status=works") {
+	body := s.page("root", "/?per_page=2&status=works&done=revoked").Body.String()
+	if !strings.Contains(body, `href="./?cursor=`) || !strings.Contains(body, "per_page=2&amp;status=works") {
 		t.Errorf("the next page is not linked with the filter: %s", body)
 	}
 }
 
-// One request looks at so many tokens and no more, and says where to go on.
+// One request looks at maxScan tokens at most, and its cursor leads on.
 func TestScanIsBounded(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
 	base := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i := range maxScan + 10 {
-		token := httpkey.Token{ID: fmt.Sprintf("%05d", i), Label: "x", User: "ada", Kind: httpkey.APIKey, IsActive: true, CreatedAt: base.Add(time.Duration(i) * time.Second)}
+		token := httpkey.Token{
+			ID: fmt.Sprintf("%05d", i), Label: "x", User: "ada", Kind: httpkey.APIKey, IsActive: true,
+			CreatedAt: base.Add(time.Duration(i) * time.Second),
+		}
 		if i == 5 {
 			token.Label = "needle"
 		}
 		token.Digest[0], token.Digest[1], token.Digest[2] = byte(i), byte(i>>8), byte(i>>16)
-		if err := s.store.Create(t.Context(), token); err != nil {
+		if _, err := s.store.Create(t.Context(), token); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -254,29 +258,30 @@ func TestScanIsBounded(t *testing.T) {
 	}
 }
 
-// A list that needs no sorting reads one page of the store, however many there are.
+// A list that needs no sorting reads one page of the store.
 func TestListReadsNoMoreThanItMust(t *testing.T) {
 	t.Parallel()
-	calls := 0
-	store := &storeWith{TokenStore: memstore.New()}
+	store := httpkeytest.NewStore(memstore.New())
 	s := newSiteOn(t, store, Options{})
 	for range 300 {
 		s.issue(httpkey.Token{Label: "x", User: "ada", Workspace: "acme", ExpiredAt: time.Now().Add(90 * day)})
 	}
-	store.list = func() error { calls++; return nil }
-	for login, want := range map[string]int{"ada": 1, "root": 3} { // root: one for the user, one for each of two workspaces
-		calls = 0
+	// root has one list for the user, and one for each of two workspaces.
+	for login, want := range map[string]int{"ada": 1, "root": 3} {
+		before := store.Calls("List")
 		s.want(200, s.page(login, "/"))
-		if calls != want {
+		if calls := store.Calls("List") - before; calls != want {
 			t.Errorf("%s: %d calls of List, want %d", login, calls, want)
 		}
 	}
 }
 
-// The store is never asked for everybody's tokens.
+// No list asks the store for everybody's tokens.
 func TestListNeverAsksForAll(t *testing.T) {
 	t.Parallel()
-	for _, p := range []Principal{{}, {User: "u"}, {Workspaces: []string{"", "w", ""}}, {User: "u", Workspaces: []string{""}, ServiceTokens: true}} {
+	for _, p := range []Principal{
+		{}, {User: "u"}, {Workspaces: []string{"", "w", ""}}, {User: "u", Workspaces: []string{""}, ServiceTokens: true},
+	} {
 		for _, kind := range kinds {
 			for _, filter := range p.filters(kind) {
 				if filter.User == "" && filter.Workspace == "" || filter.Kind == "" && !p.ServiceTokens {
@@ -296,7 +301,8 @@ func FuzzCursor(f *testing.F) {
 			return
 		}
 		q := query{Order: order}
-		if again, err := parseCursor(q.cursor(token), order); err != nil || again.ID != token.ID || !again.CreatedAt.Equal(token.CreatedAt) {
+		if again, err := parseCursor(q.cursor(token), order); err != nil || again.ID != token.ID ||
+			!again.CreatedAt.Equal(token.CreatedAt) {
 			t.Errorf("%q becomes %+v, %v", text, again, err)
 		}
 	})

@@ -1,98 +1,269 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// storeMeanwhile is a store in which others do something, once, right before a call of Get.
-type storeMeanwhile struct {
-	httpkey.TokenStore
-	gets   int // the calls to go
-	others func(httpkey.TokenStore)
+// changes are those of the token "id" of Ada.
+var changes = map[string]struct {
+	send  func(*site) *httptest.ResponseRecorder
+	calls []string // of the store
+	ended int      // the status if others have ended the token
+}{
+	"label": {
+		func(s *site) *httptest.ResponseRecorder { return s.api("ada", "PATCH", "/id/", `{"label":"y"}`) },
+		[]string{"Get", "Update"}, 200,
+	},
+	"label and expiry": {
+		func(s *site) *httptest.ResponseRecorder {
+			return s.api("ada", "PATCH", "/id/", `{"label":"y","expired_at":"2000-03-01T00:00:00Z"}`)
+		},
+		[]string{"Get", "Update"}, 409,
+	},
+	"the page": {
+		func(s *site) *httptest.ResponseRecorder { return s.submit("ada", "/id/", "label=y&expiry=30") },
+		[]string{"Get", "Update"}, 409,
+	},
+	"rotate": {
+		func(s *site) *httptest.ResponseRecorder { return s.api("ada", "POST", "/id/rotate/", `{"grace":60}`) },
+		[]string{"Get", "List", "Get", "Create", "Update"}, 409,
+	},
 }
 
-func (s *storeMeanwhile) Get(ctx context.Context, id string) (httpkey.Token, error) {
-	if s.gets--; s.gets == 0 {
-		s.others(s.TokenStore)
-	}
-	return s.TokenStore.Get(ctx, id)
-}
-
-// Whenever another process ends a key while it is changed here, it stays ended.
+// A key that another process ends while it is changed here stays ended.
 func TestChangesDoNotProlongWhatOthersEnd(t *testing.T) {
 	t.Parallel()
-	for name, tt := range map[string]struct {
-		change func(*site) *httptest.ResponseRecorder
-		status []int // if it is ended while the limiter is asked, and before each Get
-	}{
-		"label": {func(s *site) *httptest.ResponseRecorder { return s.api("ada", "PATCH", "/id/", `{"label":"y"}`) }, []int{200, 200, 200}},
-		"label and expiry": {func(s *site) *httptest.ResponseRecorder {
-			return s.api("ada", "PATCH", "/id/", `{"label":"y","expired_at":"2000-03-01T00:00:00Z"}`)
-		}, []int{409, 409, 409}},
-		"the page": {func(s *site) *httptest.ResponseRecorder { return s.submit("ada", "/id/", "label=y&expiry=30") }, []int{409, 409, 409, 409}},
-		"rotate":   {func(s *site) *httptest.ResponseRecorder { return s.api("ada", "POST", "/id/rotate/", `{"grace":60}`) }, []int{409, 409, 409}},
+	for how, end := range map[string]func(context.Context, *httpkey.Guard) error{
+		"revoke": func(ctx context.Context, guard *httpkey.Guard) error { return guard.Revoke(ctx, "id", "") },
+		"rotate": func(ctx context.Context, guard *httpkey.Guard) error {
+			_, err := guard.Rotate(ctx, "id", 0)
+			return err
+		},
 	} {
-		for gets, status := range tt.status {
-			t.Run(fmt.Sprint(name, gets), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					store := &storeMeanwhile{TokenStore: memstore.New()}
-					end := func(store httpkey.TokenStore) {
-						if _, _, err := httpkey.New(store, httpkey.Unlimited, nil).Rotate(t.Context(), "id", 0); err != nil {
-							t.Error(err)
+		for what, change := range changes {
+			for i := range len(change.calls) + 1 { // right before each call, and while the limiter is asked
+				t.Run(fmt.Sprintf("%s/%s/%d", how, what, i), func(t *testing.T) {
+					t.Parallel()
+					synctest.Test(t, func(t *testing.T) {
+						inner := memstore.New()
+						store := httpkeytest.NewStore(inner)
+						ended := false
+						others := func() {
+							ended = true
+							if err := end(t.Context(), httpkey.New(inner, httpkey.Unlimited, nil)); err != nil {
+								t.Error(err)
+							}
 						}
-					}
-					opts := Options{MaxLifetime: 90 * day}
-					if gets == 0 {
-						opts.Limiter = limiterFunc(func() { end(store.TokenStore) })
-					}
-					s := newSiteOn(t, store, opts)
-					s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
-					store.gets, store.others = gets, end
-					if w := tt.change(s); w.Code != status {
-						t.Errorf("%d %s, want %d", w.Code, w.Body, status)
-					}
-					if got := s.get("id"); !got.Expired(time.Now()) {
-						t.Errorf("the key lives until %v", got.ExpiredAt)
-					}
+						opts := Options{MaxLifetime: 90 * day}
+						if i == len(change.calls) {
+							opts.Limiter = meanwhile(others)
+						}
+						s := newSiteOn(t, store, opts)
+						s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+						n := 0
+						store.Before(func(_ context.Context, method string) error {
+							if !ended && n < len(change.calls) && method != change.calls[n] {
+								t.Errorf("call %d is %s, want %s", n, method, change.calls[n])
+							}
+							if n++; n == i+1 {
+								others()
+							}
+							return nil
+						})
+
+						want := change.ended
+						if how == "rotate" && what == "rotate" && i == 2 {
+							want = 201 // the other rotation is over before the Guard begins with this one
+						}
+						if w := change.send(s); w.Code != want || !ended {
+							t.Errorf("%d %s, want %d", w.Code, w.Body, want)
+						}
+						if got := s.get("id"); !hasEnded(got, time.Now()) {
+							t.Errorf("the key lives until %v", got.ExpiredAt)
+						}
+					})
 				})
+			}
+		}
+	}
+}
+
+// A token that others delete while it is changed here is not found.
+func TestTokenThatOthersDelete(t *testing.T) {
+	t.Parallel()
+	for what, change := range changes {
+		for i, call := range change.calls {
+			t.Run(fmt.Sprint(what, " ", i, " ", call), func(t *testing.T) {
+				t.Parallel()
+				inner := memstore.New()
+				store := httpkeytest.NewStore(inner)
+				s := newSiteOn(t, store, Options{})
+				s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+				n := 0
+				store.Before(func(ctx context.Context, _ string) error {
+					if n++; n == i+1 {
+						return inner.Delete(ctx, "id")
+					}
+					return nil
+				})
+				want := 404
+				if what == "rotate" && i > 2 {
+					want = 201 // only the successor is left
+				}
+				s.want(want, change.send(s))
 			})
 		}
 	}
 }
 
-// slowStore takes its time to create and to delete.
-type slowStore struct {
-	httpkey.TokenStore
-	takes time.Duration
+// twiceStore calls each change twice, as a store does if another change comes in between.
+type twiceStore struct{ httpkey.TokenStore }
+
+func (s twiceStore) Update(
+	ctx context.Context, id string, change func(*httpkey.Token) error,
+) (httpkey.Token, error) {
+	t, err := s.Get(ctx, id)
+	if err != nil {
+		return httpkey.Token{}, err
+	}
+	_, _ = t.Apply(change)
+	return s.TokenStore.Update(ctx, id, change)
 }
 
-func (s *slowStore) Create(ctx context.Context, t httpkey.Token) error {
-	elapse(s.takes)
-	return s.TokenStore.Create(ctx, t)
+func TestStoreMayRepeatAChange(t *testing.T) {
+	t.Parallel()
+	s := newSiteOn(t, twiceStore{memstore.New()}, Options{})
+	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+	w := s.want(400, s.api("ada", "PATCH", "/id/", `{"description":"`+strings.Repeat("z", 4097)+`"}`))
+	want := `{"description":["Ensure this field has no more than 4096 characters."]}`
+	if w.Body.String() != want {
+		t.Errorf("answered %s, want %s", w.Body, want)
+	}
+	s.want(200, s.api("ada", "PATCH", "/id/", `{"label":"y","description":"z"}`))
+	s.want(200, s.api("ada", "PATCH", "/id/", `{"label":"y"}`))
+	s.want(201, s.api("ada", "POST", "/id/rotate/", `{"grace":60}`))
+	s.want(200, s.api("ada", "PATCH", "/id/", `{"is_active":false}`))
+	if got := s.get("id"); got.IsActive || got.Label != "y" || got.Description != "z" || len(s.told()) != 3 {
+		t.Errorf("the store has %+v, told was %+v", got, s.told())
+	}
 }
 
-func (s *slowStore) Delete(ctx context.Context, id string) error {
-	elapse(s.takes)
-	return s.TokenStore.Delete(ctx, id)
+// A token that expires right before the write is answered as an expired one.
+func TestTokenThatExpiresMeanwhile(t *testing.T) {
+	t.Parallel()
+	store := httpkeytest.NewStore(memstore.New())
+	s := newSiteOn(t, store, Options{})
+	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+	store.Before(httpkeytest.Fail(fmt.Errorf("store: %w", httpkey.ErrInactive), "Update"))
+	s.want(409, s.api("ada", "PATCH", "/id/", `{"expired_at":"2099-01-01T00:00:00Z"}`))
+	s.want(409, s.api("ada", "POST", "/id/rotate/", `{"grace":60}`))
+	if told := s.told(); len(told) != 0 {
+		t.Errorf("told %+v", told)
+	}
+}
+
+// An expiry that others set while one is set here is not overwritten.
+func TestExpiryThatOthersChangeIsAConflict(t *testing.T) {
+	t.Parallel()
+	var (
+		theirs = time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+		ours   = theirs.Add(day).Format(time.RFC3339)
+	)
+	for body, want := range map[string]int{
+		`{"label":"y","expired_at":"` + ours + `"}`:                                  409,
+		`{"label":"y","expired_at":null}`:                                            200, // which leaves it as it was seen
+		`{"label":"y"}`:                                                              200,
+		`{"label":"y","expired_at":"` + theirs.Format(time.RFC3339) + `"}`:           200,
+		`{"label":"y","description":"z","expired_at":"` + ours + `","colour":"red"}`: 400,
+	} {
+		var s *site
+		s = newSite(t, Options{Limiter: meanwhile(func() {
+			if _, err := s.store.Update(t.Context(), "id", func(t *httpkey.Token) error {
+				t.ExpiredAt = theirs
+				return nil
+			}); err != nil {
+				t.Error(err)
+			}
+		})})
+		s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+		if w := s.api("ada", "PATCH", "/id/", body); w.Code != want {
+			t.Errorf("%s: %d %s, want %d", body, w.Code, w.Body, want)
+		}
+		if got := s.get("id"); !got.ExpiredAt.Equal(theirs) || (got.Label == "y") != (want == 200) {
+			t.Errorf("%s: the store has %+v", body, got)
+		}
+	}
+}
+
+// Changes of one token at once are all made or refused, and none undoes a revocation.
+func TestChangesAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	later := time.Now().Add(day).UTC().Truncate(time.Second)
+	refused, undone := 0, 0
+	for i := range 300 {
+		id := fmt.Sprint(i)
+		s.issue(httpkey.Token{ID: id, Label: "x", User: "ada"})
+		var (
+			group  sync.WaitGroup
+			expiry int
+		)
+		patch := func(body string) int { return s.api("ada", "PATCH", "/"+id+"/", body).Code }
+		group.Go(func() {
+			if status := patch(`{"label":"y"}`); status != 200 {
+				t.Errorf("the label: %d", status)
+			}
+		})
+		group.Go(func() {
+			if status := patch(`{"description":"z"}`); status != 200 {
+				t.Errorf("the description: %d", status)
+			}
+		})
+		group.Go(func() { expiry = patch(`{"expired_at":"` + later.Format(time.RFC3339) + `"}`) })
+		group.Go(func() {
+			if err := s.guard.Revoke(t.Context(), id, "leaked"); err != nil {
+				t.Error(err)
+			}
+		})
+		group.Wait()
+		got := s.get(id)
+		if got.IsActive || got.RevokedFor != "leaked" {
+			undone++
+		}
+		if got.Label != "y" || got.Description != "z" || got.ExpiredAt.Equal(later) != (expiry == 200) {
+			t.Errorf("a change is lost: %+v, the expiry was answered %d", got, expiry)
+		}
+		if expiry == 409 {
+			refused++
+		}
+	}
+	if undone > 0 {
+		t.Errorf("%d of 300 revocations were undone", undone)
+	}
+	t.Logf("%d of 300 expiries came too late", refused)
 }
 
 func TestOfTwoRotationsAtOnceOneIsRefused(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		store := &slowStore{TokenStore: memstore.New()}
+		store := httpkeytest.NewStore(memstore.New())
 		s := newSiteOn(t, store, Options{})
 		s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
-		store.takes = time.Second
+		store.Before(httpkeytest.Lag(time.Second, "Create"))
 		statuses := make(chan int, 2)
 		for range cap(statuses) {
 			go func() { statuses <- s.api("ada", "POST", "/id/rotate/", `{"grace":60}`).Code }()
@@ -100,113 +271,124 @@ func TestOfTwoRotationsAtOnceOneIsRefused(t *testing.T) {
 		if first, second := <-statuses, <-statuses; min(first, second) != 201 || max(first, second) != 409 {
 			t.Errorf("answered %d and %d, want 201 and 409", first, second)
 		}
-		if successors, _ := store.List(t.Context(), httpkey.Filter{RotatedFrom: "id"}); len(successors) != 1 {
-			t.Errorf("there are %d successors", len(successors))
+		successors, _ := store.List(t.Context(), httpkey.Filter{RotatedFrom: "id"})
+		if len(successors) != 1 || s.get("id").RotatedTo != successors[0].ID {
+			t.Errorf("there are %d successors, and the token was rotated to %q", len(successors), s.get("id").RotatedTo)
 		}
 	})
 }
 
-// Who waits for a store that hangs for somebody else is told so, and nothing hangs for ever.
-func TestNobodyWaitsForLongForATurn(t *testing.T) {
+// A change is answered in time though the store hangs, and the audit hears of it.
+func TestNoChangeHangsForEver(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(*site) *httptest.ResponseRecorder{
-		"update": func(s *site) *httptest.ResponseRecorder { return s.api("ada", "PATCH", "/id/", `{"label":"y"}`) },
-		"rotate": func(s *site) *httptest.ResponseRecorder { return s.api("ada", "POST", "/id/rotate/", `{"grace":60}`) },
-		"revoke": func(s *site) *httptest.ResponseRecorder { return s.submit("ada", "/id/revoke/", "name=x") },
-		"delete": func(s *site) *httptest.ResponseRecorder { return s.api("ada", "DELETE", "/id/", "") },
+	for _, tt := range []struct {
+		action Action
+		stalls string
+		change func(*site) *httptest.ResponseRecorder
+	}{
+		{ActionCreate, "Create",
+			func(s *site) *httptest.ResponseRecorder { return s.api("ada", "POST", "/", `{"label":"y"}`) }},
+		{ActionUpdate, "Update", changes["label"].send},
+		{ActionRotate, "Create", changes["rotate"].send},
+		{ActionRotate, "Update", changes["rotate"].send},
+		{ActionRevoke, "Update",
+			func(s *site) *httptest.ResponseRecorder { return s.submit("ada", "/id/revoke/", "name=x") }},
+		{ActionDelete, "Delete", func(s *site) *httptest.ResponseRecorder { return s.api("ada", "DELETE", "/id/", "") }},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(fmt.Sprint(tt.action, " ", tt.stalls), func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				store := &slowStore{TokenStore: memstore.New()}
+				inner := memstore.New()
+				store := httpkeytest.NewStore(inner)
 				s := newSiteOn(t, store, Options{})
 				s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
-				store.takes = time.Minute
-				go s.api("ada", "DELETE", "/id/", "")
-				synctest.Wait()
+				stall := httpkeytest.Stall(tt.stalls)
+				store.Before(func(ctx context.Context, method string) error {
+					return cmp.Or(ctx.Err(), stall(ctx, method))
+				})
 				start := time.Now()
-				s.want(503, change(s))
+				s.want(503, tt.change(s))
 				if waited := time.Since(start); waited != changeTimeout {
 					t.Errorf("it was answered after %v, want %v", waited, changeTimeout)
 				}
-				if told := s.told(); len(told) != 1 || string(told[0].Action) != name || !errors.Is(told[0].Err, context.DeadlineExceeded) {
+				if all, _ := inner.List(t.Context(), httpkey.Filter{}); len(all) != 1 {
+					t.Errorf("there are %d tokens, want 1", len(all))
+				}
+				told := s.told()
+				if len(told) != 1 || told[0].Action != tt.action || !errors.Is(told[0].Err, context.DeadlineExceeded) {
 					t.Errorf("told %+v", told)
 				}
-				elapse(time.Minute)
-				s.want(404, s.api("ada", "PATCH", "/id/", `{"label":"y"}`)) // the turn was given back
 			})
 		})
 	}
 }
 
-// hangingUp is a store that heeds the context, and whose client hangs up once a token is created.
-type hangingUp struct {
-	httpkey.TokenStore
-	hangUp context.CancelFunc
-}
-
-func (s *hangingUp) Create(ctx context.Context, t httpkey.Token) error {
-	defer s.hangUp()
-	return s.TokenStore.Create(ctx, t)
-}
-
-func (s *hangingUp) Update(ctx context.Context, t httpkey.Token) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return s.TokenStore.Update(ctx, t)
-}
-
 func TestClientThatHangsUpLeavesNoHalfRotation(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	store := &hangingUp{memstore.New(), func() {}}
+	ctx, hangUp := context.WithCancel(t.Context())
+	store := httpkeytest.NewStore(memstore.New())
 	s := newSiteOn(t, store, Options{})
 	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
-	store.hangUp = cancel
-	r := httptest.NewRequestWithContext(ctx, "POST", "/id/rotate/", strings.NewReader(`{"grace":0}`))
+	store.Before(func(ctx context.Context, _ string) error { return ctx.Err() })
+	store.After(func(_ context.Context, method string) error {
+		if method == "Create" {
+			hangUp()
+		}
+		return nil
+	})
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/id/rotate/", strings.NewReader(`{"grace":0}`))
 	r.Header.Set("Login", "ada")
 	r.Header.Set("Content-Type", "application/json")
-	s.handler.ServeHTTP(httptest.NewRecorder(), r)
+	s.want(201, s.serve(r))
 	if got := s.get("id"); ctx.Err() == nil || !got.Expired(time.Now()) {
 		t.Errorf("the old key lives until %v", got.ExpiredAt)
 	}
 }
 
-// A key that never expires may have a successor all the same, where it could not be
-// ended: then it can be later.
-func TestWhatWasRotatedCanBeEnded(t *testing.T) {
+// A token that an older version has rotated does not name its successor, and never expires
+// if that version could not end it. The successor names it, and it can be ended.
+func TestTokenThatAnOlderVersionRotated(t *testing.T) {
 	t.Parallel()
-	store := &storeWith{TokenStore: memstore.New(), update: func() error { return errors.New("down") }}
-	s := newSiteOn(t, store, Options{})
-	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
-	s.created(s.api("ada", "POST", "/id/rotate/", `{"grace":0}`))
-	store.update = nil
+	s := newSite(t, Options{})
+	_, old := s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+	successor := old
+	successor.ID, successor.Digest, successor.RotatedFrom = "successor", httpkey.Digest{1}, "id"
+	if _, err := s.store.Create(t.Context(), successor); err != nil {
+		t.Fatal(err)
+	}
+	if body := s.page("ada", "/id/").Body.String(); !strings.Contains(body, "Rotated into") ||
+		strings.Contains(body, `name="expiry"`) {
+		t.Errorf("the page does not tell of the rotation: %s", body)
+	}
+	s.want(409, s.page("ada", "/id/rotate/"))
+	s.want(409, s.api("ada", "POST", "/id/rotate/", `{"grace":60}`))
 	s.want(200, s.api("ada", "PATCH", "/id/", `{"expired_at":"`+time.Now().Add(time.Hour).Format(time.RFC3339)+`"}`))
+	if body := s.page("ada", "/id/").Body.String(); !strings.Contains(body, "Rotating until") {
+		t.Errorf("the page does not tell until when: %s", body)
+	}
 	s.want(409, s.api("ada", "PATCH", "/id/", `{"expired_at":null}`))
-}
-
-// failingLimiter is a limiter that is down.
-type failingLimiter struct{ err error }
-
-func (l failingLimiter) Allow(context.Context, string, httpkey.Limit, int) (httpkey.Result, error) {
-	return httpkey.Result{}, l.err
 }
 
 func TestLimiterThatFailsIsToldOfOnce(t *testing.T) {
 	t.Parallel()
 	down, standInDown := errors.New("down"), errors.New("stand-in down")
+	failing := func(err error) httpkey.Limiter {
+		limiter := httpkeytest.NewLimiter(httpkey.Unlimited)
+		limiter.Before(httpkeytest.Fail(err))
+		return limiter
+	}
 	for action, change := range map[Action]func(*site) *httptest.ResponseRecorder{
 		ActionCreate: func(s *site) *httptest.ResponseRecorder { return s.api("ada", "POST", "/", `{"label":"y"}`) },
-		ActionUpdate: func(s *site) *httptest.ResponseRecorder { return s.api("ada", "PATCH", "/id/", `{"label":"y"}`) },
-		ActionRotate: func(s *site) *httptest.ResponseRecorder { return s.api("ada", "POST", "/id/rotate/", `{"grace":60}`) },
+		ActionUpdate: changes["label"].send,
+		ActionRotate: changes["rotate"].send,
 		ActionRevoke: func(s *site) *httptest.ResponseRecorder { return s.submit("ada", "/id/revoke/", "name=x") },
 		ActionDelete: func(s *site) *httptest.ResponseRecorder { return s.api("ada", "DELETE", "/id/", "") },
 	} {
 		for _, standIn := range []error{nil, standInDown} {
-			s := newSite(t, Options{Limiter: failingLimiter{down}})
+			s := newSite(t, Options{Limiter: failing(down)})
 			want := error(nil)
 			if standIn != nil {
-				s.handler.(*console).standIn, want = failingLimiter{standIn}, standIn
+				s.handler.(*console).standIn, want = failing(standIn), standIn
 			}
 			s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
 			w := change(s)
@@ -214,7 +396,8 @@ func TestLimiterThatFailsIsToldOfOnce(t *testing.T) {
 				t.Errorf("%s: %d %s", action, w.Code, w.Body)
 			}
 			told := s.told()
-			if len(told) != 2 || told[0].Action != action || !errors.Is(told[0].Err, down) || told[1].Action != action || !errors.Is(told[1].Err, want) {
+			if len(told) != 2 || told[0].Action != action || !errors.Is(told[0].Err, down) ||
+				told[1].Action != action || !errors.Is(told[1].Err, want) {
 				t.Errorf("%s: told %+v", action, told)
 			}
 		}

@@ -2,10 +2,10 @@ package console
 
 import "time"
 
-// moment is a time as a page shows it: seen from when the page was made.
+// moment is a time as a page shows it: seen from Now, when the page was made.
 type moment struct{ At, Now time.Time }
 
-// Never reports whether there is no such time.
+// Never reports whether the time is zero.
 func (m moment) Never() bool { return m.At.IsZero() }
 
 // Past reports whether it is over.
@@ -23,8 +23,8 @@ func (m moment) Minute() string { return m.At.UTC().Format("2 Jan 2006, 15:04 UT
 // Date returns its day for people.
 func (m moment) Date() string { return m.At.UTC().Format("2 Jan 2006") }
 
-// Away returns how far away it is. What is to come is counted in begun minutes: what
-// was set to be in 90 days is not in 89 a moment later.
+// Away returns how far away it is. A time to come counts each minute that has begun: an
+// expiry in 90 days is not one in 89 a moment later.
 func (m moment) Away() span {
 	if m.Past() {
 		return spanOf(m.Now.Sub(m.At))
@@ -43,7 +43,12 @@ func spanOf(d time.Duration) span {
 	for _, unit := range []struct {
 		name       string
 		least, per time.Duration
-	}{{"year", 2 * 365 * day, 365 * day}, {"day", day, day}, {"hour", time.Hour, time.Hour}, {"minute", time.Minute, time.Minute}} {
+	}{
+		{"year", 2 * 365 * day, 365 * day},
+		{"day", day, day},
+		{"hour", time.Hour, time.Hour},
+		{"minute", time.Minute, time.Minute},
+	} {
 		if d >= unit.least {
 			return span{int(d / unit.per), unit.name}
 		}

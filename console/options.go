@@ -10,45 +10,45 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// Options configure a console. Principal must be set; the zero value of all else
-// is its default.
+// Options configure a [New] console. Principal is required; each other field has a default
+// as its zero value.
 type Options struct {
-	// Principal is your login: it tells who sent a request and what they may
-	// manage. An error, and a Principal without a User, are answered 401; an error that
-	// wraps [httpkey.ErrUnavailable], where your sessions cannot be read now, is answered
-	// 503, and told to Audit. It is
-	// called for every request but those for the stylesheet, the script and the
-	// icon, and from many goroutines at once. It must be set.
+	// Principal is your login. It returns the person who sent a request, with their rights.
+	// The console answers 401 to an error, and to a Principal without a User. An error that
+	// wraps [httpkey.ErrUnavailable] says that sessions cannot be read now: the console
+	// answers 503, and reports it to Audit.
+	//
+	// Every request except those for the stylesheet, the script and the icon calls it, from
+	// many goroutines at once. It is required.
 	Principal func(*http.Request) (Principal, error)
 
-	// Limiter limits how often one user may change tokens: create, edit, rotate,
-	// revoke and delete together. Nil: a limiter in the memory of this process, which
-	// also stands in where this one fails or takes longer than half a second.
+	// Limiter limits how often one user may change tokens: create, edit, rotate, revoke
+	// and delete together. The payer is "console:" and the user. Nil: a limiter in the
+	// memory of this process, which also stands in for one that fails, or takes longer
+	// than half a second.
 	Limiter httpkey.Limiter
-	// Limit is how often. Zero: 30 a minute.
+	// Limit is the limit that Limiter applies. Zero: 30 a minute.
 	Limit httpkey.Limit
 
-	// MaxLifetime is how long a token may live from its creation on. If it is set,
-	// nobody can create a token that never expires, nor give one a later
-	// expiry. 0: tokens may live for ever.
+	// MaxLifetime bounds how long a token lives from its creation on: no token gets a
+	// later expiry, or none. A token from before may outlive it; its successor may not.
+	// 0: tokens may live for ever.
 	MaxLifetime time.Duration
 
-	// Audit is told of every change, after it was made, and of everything that
-	// failed for another reason than the request. It runs on the path of the
-	// request, from many goroutines at once. Nil: nobody is told. The Guard's
-	// [httpkey.Observer] hears of tokens that are issued, rotated and revoked as well,
-	// but not by whom.
+	// Audit receives every change after it was made, and every failure that is not the
+	// request's fault. It runs on the path of the request, from many goroutines at once.
+	// Nil: none. The Guard's [httpkey.Observer] also gets an event when a token is issued,
+	// rotated or revoked, but without the person.
 	Audit func(context.Context, Event)
 
-	// Files are laid over the console's own: the definitions of its templates,
-	// which hold every text, replace ours one by one, and the rules of their
-	// style.css follow ours. See the package documentation. They are read in New, and
-	// not after it. Nil: ours alone.
+	// Files override the console's own. Their template definitions, which hold every text,
+	// replace the console's one by one, and the rules of their style.css follow the
+	// console's. See the package documentation. New reads them once. Nil: no overrides.
 	Files fs.FS
 }
 
-// Validate reports what is wrong with o, naming the field: an error that wraps
-// [httpkey.ErrInvalidOptions]. [New] panics with it.
+// Validate reports the first invalid field of o, in an error that wraps
+// [httpkey.ErrInvalidOptions] and names it. [New] panics with that error.
 func (o *Options) Validate() error {
 	invalid := func(field, format string, args ...any) error {
 		return fmt.Errorf("%w: %s "+format, append([]any{httpkey.ErrInvalidOptions, field}, args...)...)
@@ -70,7 +70,7 @@ func (o *Options) Validate() error {
 	return nil
 }
 
-// withDefaults returns a copy of o in which no default is left open but that of Limiter.
+// withDefaults returns a copy of o with the defaults filled in, except for Limiter.
 func (o *Options) withDefaults() Options {
 	d := *o
 	if d.Limit == (httpkey.Limit{}) {

@@ -34,9 +34,8 @@ func (c *console) listPage(w http.ResponseWriter, r *http.Request, p Principal) 
 	}
 	now := time.Now()
 	for _, t := range page.tokens {
-		// Only one that is about to end can be rotating: the others need no call of the store.
 		var successor *httpkey.Token
-		if mayBeRotating(t, now) {
+		if t.RotatedTo != "" && !hasEnded(t, now) {
 			if successor, err = c.successor(r.Context(), p, t); err != nil {
 				return err
 			}
@@ -50,7 +49,7 @@ func (c *console) listPage(w http.ResponseWriter, r *http.Request, p Principal) 
 	return c.render(w, r, p, http.StatusOK, "list", v)
 }
 
-// linkTo is the list with the same parameters at another place.
+// linkTo returns the link to the same list at another place.
 func linkTo(values url.Values, cursor string) string {
 	link := url.Values{}
 	for _, name := range []string{"search", "status", "kind", "order_by", "per_page"} {
@@ -68,9 +67,8 @@ func (c *console) newPage(w http.ResponseWriter, r *http.Request, p Principal) e
 	return c.render(w, r, p, http.StatusOK, "new", view{Form: c.newForm(p, time.Now())})
 }
 
-// submitNew answers with the secret itself, not with a redirect to it: so it rests
-// nowhere. If the form is sent again, as a reload does, its nonce makes the same
-// ID, and the answer is that the token was created already.
+// submitNew answers with the secret itself. A redirect to it would have to store it. If the
+// form is sent again, as by a reload, its nonce makes the same ID, which is a conflict.
 func (c *console) submitNew(w http.ResponseWriter, r *http.Request, p Principal) error {
 	values, err := readForm(w, r)
 	if err != nil {
@@ -110,7 +108,7 @@ func (c *console) tokenPage(w http.ResponseWriter, r *http.Request, p Principal)
 		return err
 	}
 	v.Form = c.changeForm(t, time.Now())
-	// A link may be old, or of somebody who would have us believe it.
+	// A link may be old, or made up.
 	if done := r.URL.Query().Get("done"); done == "updated" || done == "revoked" && !t.IsActive {
 		v.Done = done
 	}
@@ -129,10 +127,10 @@ func (c *console) submitChange(w http.ResponseWriter, r *http.Request, p Princip
 	f, wrong := c.changeForm(t, time.Now()), problems{}
 	f.fill(values)
 	ch := change{label: &f.Label, description: &f.Description}
-	if values.Has("expiry") { // what has ended has no such field
+	if values.Has("expiry") { // the form of an ended token has no such field
 		ch.expiredAt = pointer(f.expiry(wrong))
 	}
-	if _, err := c.update(r.Context(), p, t.ID, ch, wrong); err != nil {
+	if _, err := c.update(r.Context(), p, t, ch, wrong); err != nil {
 		v, describing := c.describe(r, p, t)
 		if describing != nil {
 			return describing
@@ -156,8 +154,8 @@ func (c *console) rotatePage(w http.ResponseWriter, r *http.Request, p Principal
 	return c.render(w, r, p, http.StatusOK, "rotate", view{Token: c.tokenView(p, t, nil, now), Form: rotateForm(now)})
 }
 
-// submitRotate answers with the secret, as submitNew does. If the form is sent
-// again, the token has a successor and is not rotated once more.
+// submitRotate answers with the secret, as submitNew does. If the form is sent again, the
+// token has a successor, which is a conflict.
 func (c *console) submitRotate(w http.ResponseWriter, r *http.Request, p Principal) error {
 	values, err := readForm(w, r)
 	if err != nil {
@@ -179,13 +177,13 @@ func (c *console) submitRotate(w http.ResponseWriter, r *http.Request, p Princip
 		return c.again(w, r, p, err, "rotate", view{Token: c.tokenView(p, t, nil, now), Form: f})
 	}
 	v := view{Token: c.tokenView(p, created.Token, nil, time.Now()), Secret: created.Secret}
-	if old, err := c.find(r.Context(), p, t.ID); err == nil { // the secret must be shown, whatever happens now
+	if old, err := c.find(r.Context(), p, t.ID); err == nil { // if not, the secret is shown all the same
 		v.Old = c.tokenView(p, old, &created.Token, time.Now())
 	}
 	return c.render(w, r, p, http.StatusCreated, "secret", v)
 }
 
-// confirmPage returns the handler of a page on which a change is confirmed.
+// confirmPage returns the handler of a page on which a person confirms a change.
 func (c *console) confirmPage(name string) handler {
 	return func(w http.ResponseWriter, r *http.Request, p Principal) error {
 		t, err := c.find(r.Context(), p, r.PathValue("id"))
@@ -196,9 +194,11 @@ func (c *console) confirmPage(name string) handler {
 	}
 }
 
-// submitConfirmed returns the handler of what such a page sends: it makes the change
-// and goes on to another page.
-func (c *console) submitConfirmed(name string, change func(context.Context, Principal, httpkey.Token) error, location string) handler {
+// submitConfirmed returns the handler of the form on such a page. It makes the change and
+// redirects to another page.
+func (c *console) submitConfirmed(
+	name string, change func(context.Context, Principal, httpkey.Token) error, location string,
+) handler {
 	return func(w http.ResponseWriter, r *http.Request, p Principal) error {
 		t, err := c.confirmed(w, r, p)
 		if err == nil {
@@ -212,8 +212,7 @@ func (c *console) submitConfirmed(name string, change func(context.Context, Prin
 	}
 }
 
-// confirmed returns the token that a form is about, and an error unless its name
-// was typed into it.
+// confirmed returns the token of a form, with an error unless its name was typed there.
 func (c *console) confirmed(w http.ResponseWriter, r *http.Request, p Principal) (httpkey.Token, error) {
 	values, err := readForm(w, r)
 	if err != nil {
@@ -223,7 +222,7 @@ func (c *console) confirmed(w http.ResponseWriter, r *http.Request, p Principal)
 	if err != nil {
 		return httpkey.Token{}, err
 	}
-	// A text field has no line breaks, and nobody can see how many blanks there are.
+	// A text field has no line breaks, and blanks in a row look like one.
 	if strings.Join(strings.Fields(values.Get("name")), " ") != nameOf(t) {
 		wrong := problems{}
 		wrong.add("name", "This is not the name of the token.")
@@ -232,8 +231,10 @@ func (c *console) confirmed(w http.ResponseWriter, r *http.Request, p Principal)
 	return t, nil
 }
 
-// confirm shows the form on which t's name is to be typed, and what was wrong with it.
-func (c *console) confirm(w http.ResponseWriter, r *http.Request, p Principal, t httpkey.Token, err error, name string) error {
+// confirm shows the form into which a person types t's name, and the error of the last try.
+func (c *console) confirm(
+	w http.ResponseWriter, r *http.Request, p Principal, t httpkey.Token, err error, name string,
+) error {
 	if t.ID == "" {
 		return err
 	}
@@ -247,7 +248,7 @@ func (c *console) confirm(w http.ResponseWriter, r *http.Request, p Principal, t
 	return c.render(w, r, p, http.StatusOK, name, v)
 }
 
-// describe returns t with what it was rotated from and into.
+// describe returns the view of t, of its successor, and of the token that it succeeds.
 func (c *console) describe(r *http.Request, p Principal, t httpkey.Token) (view, error) {
 	now := time.Now()
 	successor, err := c.successor(r.Context(), p, t)
@@ -270,18 +271,18 @@ func (c *console) describe(r *http.Request, p Principal, t httpkey.Token) (view,
 	return v, nil
 }
 
-// again shows a form once more, with what was wrong with it.
+// again shows a form once more, with the error of the last try.
 func (c *console) again(w http.ResponseWriter, r *http.Request, p Principal, err error, name string, v view) error {
 	f := asFailure(err)
 	if f.status == http.StatusNotFound || f.status == http.StatusConflict {
-		return f // the form is of no use any more
+		return f // sending the form once more would not help
 	}
 	f.setHeaders(w.Header())
 	v.Failure = newFailureView(f)
 	return c.render(w, r, p, f.status, name, v)
 }
 
-// failurePage is the handler of failures for people.
+// failurePage answers a person with a failure.
 func (c *console) failurePage(w http.ResponseWriter, r *http.Request, p Principal, f *failure) {
 	f.setHeaders(w.Header())
 	if err := c.render(w, r, p, f.status, "failure", view{Failure: newFailureView(f)}); err != nil {
@@ -289,7 +290,7 @@ func (c *console) failurePage(w http.ResponseWriter, r *http.Request, p Principa
 	}
 }
 
-// rootOf is the relative path from r's to the console's own.
+// rootOf returns the relative path from that of r to the console's own.
 func rootOf(r *http.Request) string {
 	if depth := strings.Count(r.URL.EscapedPath(), "/") - 1; depth > 0 {
 		return strings.Repeat("../", depth)

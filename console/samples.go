@@ -6,23 +6,27 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// samples are views that have everything a page can show, in every state, for
-// templates to be tried on.
+// samples returns views of every state, with everything that a page can show, to try
+// templates on.
 func samples(now time.Time) []view {
 	var views []view
 	dones := []string{"", "updated", "revoked", "deleted"}
 	for i, state := range []string{"active", "expiring", "old", "unused", "rotating", "expired", "revoked"} {
 		token := &tokenView{
-			Token:    httpkey.Token{ID: "id", Label: "label", Description: "description", Kind: httpkey.APIKey, Scopes: []string{"scope"}},
-			Path:     "id",
-			Name:     "label",
-			Key:      "…a1B2",
-			Owner:    "user",
-			Place:    "workspace",
-			Created:  moment{now.Add(-day), now},
-			Used:     moment{now.Add(-time.Hour), now},
-			Expires:  moment{now.Add(day), now},
-			Status:   status{State: state, Since: moment{now.Add(-day), now}, Until: moment{now.Add(day), now}, InUse: true},
+			Token: httpkey.Token{
+				ID: "id", Label: "label", Description: "description", Kind: httpkey.APIKey, Scopes: []string{"scope"},
+			},
+			Path:    "id",
+			Name:    "label",
+			Key:     "…a1B2",
+			Owner:   "user",
+			Place:   "workspace",
+			Created: moment{now.Add(-day), now},
+			Used:    moment{now.Add(-time.Hour), now},
+			Expires: moment{now.Add(day), now},
+			Status: status{
+				State: state, Since: moment{now.Add(-day), now}, Until: moment{now.Add(day), now}, InUse: true,
+			},
 			HasEnded: state == "expired" || state == "revoked",
 		}
 		f := rotateForm(now)
@@ -35,8 +39,10 @@ func samples(now time.Time) []view {
 			"expired_at": {"text"}, "grace": {"text"}, "name": {"text"},
 		}})
 		views = append(views, view{
-			Root:      "./",
-			Principal: Principal{User: "user", Workspaces: []string{"workspace"}, ServiceTokens: true, Scopes: []string{"scope"}},
+			Root: "./",
+			Principal: Principal{
+				User: "user", Workspaces: []string{"workspace"}, ServiceTokens: true, Scopes: []string{"scope"},
+			},
 			Done:      dones[i%len(dones)],
 			Failure:   failed,
 			List:      &listView{Tokens: []*tokenView{token}, Next: "?", First: "?", Truncated: true, Filtered: true},

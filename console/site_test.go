@@ -11,24 +11,26 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// people are who can log in to a site, by name.
+// people can log in to a site by these names.
 var people = map[string]Principal{
 	"ada":     {User: "ada", Scopes: []string{"read", "write"}},
 	"eve":     {User: "eve", Scopes: []string{"read", "write"}},
 	"manager": {User: "mary", Workspaces: []string{"acme"}, ServiceTokens: true, Scopes: []string{"read", "write"}},
 	"rival":   {User: "rick", Workspaces: []string{"evil", ""}, ServiceTokens: true, Scopes: []string{"read", "write"}},
-	"root":    {User: "ada", Workspaces: []string{"acme", "lab", "acme"}, ServiceTokens: true, Scopes: []string{"read", "write"}},
-	"odd":     {User: "odo", Scopes: []string{"no scope"}},
-	"nobody":  {},
+	"root": {
+		User: "ada", Workspaces: []string{"acme", "lab", "acme"}, ServiceTokens: true, Scopes: []string{"read", "write"},
+	},
+	"odd":    {User: "odo", Scopes: []string{"no scope"}},
+	"nobody": {},
 }
 
-// site is a console with its Guard and its store, and all that it has answered and told.
+// site is a console with its Guard and its store, and the events that it has told.
 type site struct {
 	testing.TB
 	guard   *httpkey.Guard
@@ -63,17 +65,14 @@ func newSiteOn(t testing.TB, store httpkey.TokenStore, opts Options) *site {
 	if opts.Limit == (httpkey.Limit{}) {
 		opts.Limit = httpkey.PerSecond(100_000)
 	}
-	s.handler = New(s.guard, store, &opts)
+	s.handler = New(s.guard, &opts)
 	return s
 }
 
 func (s *site) issue(t httpkey.Token) (string, httpkey.Token) {
 	s.Helper()
-	secret, t, err := s.guard.Issue(s.Context(), t)
-	if err != nil {
-		s.Fatal(err)
-	}
-	return secret.Reveal(), t
+	created := httpkeytest.Issue(s, s.guard, t)
+	return created.Secret.Reveal(), created.Token
 }
 
 func (s *site) get(id string) httpkey.Token {
@@ -92,13 +91,20 @@ func (s *site) send(login, method, path, body string, headers ...string) *httpte
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
+	return s.serve(r)
+}
+
+func (s *site) serve(r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	s.handler.ServeHTTP(w, r)
 	return w
 }
 
-// What browsers send.
-const browserAccept = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+// Browsers send these headers.
+const (
+	browserAccept = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+	formType      = "application/x-www-form-urlencoded"
+)
 
 func (s *site) api(login, method, path, body string) *httptest.ResponseRecorder {
 	return s.send(login, method, path, body, "Content-Type", "application/json")
@@ -109,7 +115,7 @@ func (s *site) page(login, path string) *httptest.ResponseRecorder {
 }
 
 func (s *site) submit(login, path, form string) *httptest.ResponseRecorder {
-	return s.send(login, http.MethodPost, path, form, "Accept", browserAccept, "Content-Type", "application/x-www-form-urlencoded")
+	return s.send(login, http.MethodPost, path, form, "Accept", browserAccept, "Content-Type", formType)
 }
 
 // want fails the test unless w has the status.
@@ -144,7 +150,7 @@ func decode(t testing.TB, w *httptest.ResponseRecorder, into any) {
 
 const nonce = "a-nonce-of-some-length"
 
-// newForm is a form for a new token, with what pairs of name and value add to it.
+// newForm returns a form for a new token; pairs are further names and values.
 func newForm(pairs ...string) string {
 	form := url.Values{"nonce": {nonce}, "label": {"laptop"}, "kind": {"api_key"}, "expiry": {"90"}}
 	for i := 0; i < len(pairs); i += 2 {
@@ -152,30 +158,3 @@ func newForm(pairs ...string) string {
 	}
 	return form.Encode()
 }
-
-// storeWith is a store of which a call can fail.
-type storeWith struct {
-	httpkey.TokenStore
-	list, update func() error
-}
-
-func (s *storeWith) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, error) {
-	if s.list != nil {
-		if err := s.list(); err != nil {
-			return nil, err
-		}
-	}
-	return s.TokenStore.List(ctx, f)
-}
-
-func (s *storeWith) Update(ctx context.Context, t httpkey.Token) error {
-	if s.update != nil {
-		if err := s.update(); err != nil {
-			return err
-		}
-	}
-	return s.TokenStore.Update(ctx, t)
-}
-
-// elapse lets d of a bubble's time elapse, which takes none: every caller is in [synctest.Test].
-func elapse(d time.Duration) { time.Sleep(d) }

@@ -6,25 +6,24 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// What a token is called out for.
+// A token at these ages needs care.
 const (
 	expiresSoon = 7 * day
 	oldAge      = 90 * day // as in httpkey.Guard.Due
 	longUnused  = 90 * day // as in httpkey.Guard.Unused
 )
 
-// status says what a token is, and by that what to do about it. Its State is one
-// of active, expiring, old, unused, rotating, expired and revoked.
+// status is the state of a token, which tells a person what to do about it. State is one of
+// active, expiring, old, unused, rotating, expired and revoked.
 type status struct {
 	State string
 	Since moment // old: its creation; unused: its last use, or its creation
 	Until moment // expiring, rotating: when it ends; expired: when it ended
 
-	// InUse, of a rotating one: the old key was used since it has a successor.
-	InUse bool
+	InUse bool // rotating: the old key was used after its successor was created
 }
 
-// statusOf returns the status of t, which has this successor, or nil.
+// statusOf returns the status of t. successor is the token that it was rotated into, or nil.
 func statusOf(t httpkey.Token, successor *httpkey.Token, now time.Time) status {
 	used := t.CreatedAt
 	if t.LastUsed.After(used) {
@@ -48,16 +47,11 @@ func statusOf(t httpkey.Token, successor *httpkey.Token, now time.Time) status {
 	return status{State: "active"}
 }
 
-// needsCare reports whether somebody should do something about t.
+// needsCare reports whether t is about to expire, unused or old.
 func needsCare(t httpkey.Token, now time.Time) bool {
 	switch statusOf(t, nil, now).State {
 	case "expiring", "unused", "old":
 		return true
 	}
 	return false
-}
-
-// mayBeRotating reports whether t can have a successor: no grace is longer, and none lasts for ever.
-func mayBeRotating(t httpkey.Token, now time.Time) bool {
-	return !hasEnded(t, now) && !t.ExpiredAt.IsZero() && t.ExpiredAt.Sub(now) <= maxGrace
 }

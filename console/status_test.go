@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 )
 
 func TestStatus(t *testing.T) {
@@ -44,15 +45,15 @@ func TestStatus(t *testing.T) {
 					token.ExpiredAt = time.Now().Add(tt.age + tt.expires)
 				}
 				secret, _ := s.issue(token)
-				elapse(tt.age - tt.unused)
+				httpkeytest.Elapse(tt.age - tt.unused)
 				if tt.unused != 0 {
 					if _, err := s.guard.Verify(t.Context(), secret); err != nil {
 						t.Fatal(err)
 					}
-					elapse(tt.unused)
+					httpkeytest.Elapse(tt.unused)
 				}
 				if tt.revoked {
-					if err := s.guard.Revoke(t.Context(), "id"); err != nil {
+					if err := s.guard.Revoke(t.Context(), "id", ""); err != nil {
 						t.Fatal(err)
 					}
 				}

@@ -27,15 +27,15 @@ type look struct {
 	assets map[string]asset
 }
 
-// asset is a file that pages load. Its path changes with its content, so a browser
-// may keep it.
+// asset is a file that pages load. Its path changes with its content, so that a browser may
+// keep it.
 type asset struct {
 	contentType string
 	content     []byte
 }
 
-// lookOf returns the look of a console with these files laid over its own, or nil.
-// It tries out every page of it.
+// lookOf returns the look of a console with files laid over its own; nil means none. It
+// tries every page of it.
 func lookOf(over fs.FS) (look, error) {
 	if over == nil {
 		return ownLook()
@@ -50,7 +50,8 @@ func lookOf(over fs.FS) (look, error) {
 	return newLook(own, over)
 }
 
-// ownLook is made once: it takes some milliseconds.
+// ownLook returns the look without other files. It is made once, because that takes some
+// milliseconds.
 var ownLook = sync.OnceValues(func() (look, error) {
 	own, err := fs.Sub(embedded, "files")
 	if err != nil {
@@ -90,7 +91,7 @@ func newLook(layers ...fs.FS) (look, error) {
 	return l, nil
 }
 
-// checkNames refuses a file that is laid over nothing.
+// checkNames refuses a file that none of ours has the name of.
 func checkNames(over, own fs.FS) error {
 	return fs.WalkDir(over, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -103,8 +104,8 @@ func checkNames(over, own fs.FS) error {
 	})
 }
 
-// readAsset returns the content of a file in the last layer that has it; of a
-// stylesheet that of all layers, as later rules override earlier ones.
+// readAsset returns the content of a file in the last layer that has it. A stylesheet has
+// the content of all layers, because later rules override earlier ones.
 func readAsset(layers []fs.FS, name string) ([]byte, error) {
 	var all []byte
 	for _, layer := range layers {
@@ -122,7 +123,8 @@ func readAsset(layers []fs.FS, name string) ([]byte, error) {
 	return all, nil
 }
 
-// parse adds the definitions of a layer's files to a page; they replace those that it has.
+// parse adds the definitions of a layer's files to a page, in place of those of the same
+// names.
 func parse(page *template.Template, layer fs.FS, names ...string) error {
 	for _, name := range names {
 		content, err := fs.ReadFile(layer, name)
@@ -139,8 +141,7 @@ func parse(page *template.Template, layer fs.FS, names ...string) error {
 	return nil
 }
 
-// try executes a page on samples, so that a template that asks for what there is
-// not is found before anybody sees it.
+// try executes a page on samples, so that a template that does not fit fails in New.
 func try(page *template.Template) error {
 	for _, sample := range samples(time.Now()) {
 		if err := page.ExecuteTemplate(io.Discard, "layout", sample); err != nil {
@@ -161,7 +162,7 @@ func (c *console) render(w http.ResponseWriter, r *http.Request, p Principal, st
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(text.Len()))
 	w.WriteHeader(status)
-	_, _ = text.WriteTo(w) // the client may be gone; there is nobody else to tell
+	_, _ = text.WriteTo(w) // an error means that the client has gone
 	return nil
 }
 

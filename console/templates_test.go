@@ -15,15 +15,20 @@ import (
 func TestFilesAreLaidOver(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{Files: fstest.MapFS{
-		"texts.html":  {Data: []byte(`{{define "product"}}Schlüssel{{end}}{{define "never"}}Nie{{end}}{{define "kind"}}{{if eq . "api_key"}}Persönlich{{end}}{{end}}`)},
-		"layout.html": {Data: []byte(`{{define "header"}}<header><a href="/">Acme & Co.</a> {{.Principal.User}}</header>{{end}}`)},
-		"list.html":   {Data: []byte(`{{define "title"}}Alle {{len .List.Tokens}}{{end}}`)},
-		"style.css":   {Data: []byte(`:root { --accent: hotpink }`)},
-		"icon.svg":    {Data: []byte(`<svg/>`)},
+		"texts.html": {Data: []byte(`{{define "product"}}Schlüssel{{end}}{{define "never"}}Nie{{end}}
+			{{define "kind"}}{{if eq . "api_key"}}Persönlich{{end}}{{end}}`)},
+		"layout.html": {Data: []byte(`{{define "header"}}<header><a href="/">Acme & Co.</a>
+			{{- " "}}{{.Principal.User}}</header>{{end}}`)},
+		"list.html": {Data: []byte(`{{define "title"}}Alle {{len .List.Tokens}}{{end}}`)},
+		"style.css": {Data: []byte(`:root { --accent: hotpink }`)},
+		"icon.svg":  {Data: []byte(`<svg/>`)},
 	}})
 	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
 	body := s.page("ada", "/").Body.String()
-	for _, text := range []string{"<h1>Schlüssel</h1>", "<title>Alle 1</title>", `<a href="/">Acme & Co.</a> ada`, `data-label="Last used">Nie<`, "Persönlich", "Generate new token"} {
+	for _, text := range []string{
+		"<h1>Schlüssel</h1>", "<title>Alle 1</title>", `<a href="/">Acme & Co.</a> ada`,
+		`data-label="Last used">Nie<`, "Persönlich", "Generate new token",
+	} {
 		if !strings.Contains(body, text) {
 			t.Errorf("the page has no %s: %s", text, body)
 		}
@@ -35,7 +40,8 @@ func TestFilesAreLaidOver(t *testing.T) {
 	if ours, theirs := strings.Index(css, "--accent: #"), strings.Index(css, "hotpink"); ours < 0 || theirs < ours {
 		t.Error("their rules do not follow ours")
 	}
-	if icon := s.page("ada", "/"+regexp.MustCompile(`[0-9a-f]{12}-icon.svg`).FindString(body)).Body.String(); icon != "<svg/>" {
+	iconPath := "/" + regexp.MustCompile(`[0-9a-f]{12}-icon.svg`).FindString(body)
+	if icon := s.page("ada", iconPath).Body.String(); icon != "<svg/>" {
 		t.Errorf("the icon is %s", icon)
 	}
 	if plain := newSite(t, Options{}).page("ada", "/").Body.String(); strings.Contains(plain, "Schlüssel") {
@@ -43,11 +49,12 @@ func TestFilesAreLaidOver(t *testing.T) {
 	}
 }
 
-// A definition is replaced whichever file has the new one.
+// A file may replace a definition of another file.
 func TestAnyFileMayReplaceADefinition(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{Files: fstest.MapFS{
-		"texts.html": {Data: []byte(`{{define "badge"}}<b>{{.State}}</b>{{end}}{{define "header"}}<header>Acme</header>{{end}}`)},
+		"texts.html": {Data: []byte(`{{define "badge"}}<b>{{.State}}</b>{{end}}
+			{{define "header"}}<header>Acme</header>{{end}}`)},
 	}})
 	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
 	body := s.page("ada", "/").Body.String()
@@ -66,18 +73,20 @@ func (brokenFS) Open(string) (fs.File, error) { return nil, errors.New("no disk"
 func TestFilesAreCheckedAtTheStart(t *testing.T) {
 	t.Parallel()
 	login := func(*http.Request) (Principal, error) { return Principal{}, nil }
+	file := func(name, content string) fs.FS { return fstest.MapFS{name: {Data: []byte(content)}} }
 	for want, files := range map[string]fs.FS{
-		"no file styles.css":          fstest.MapFS{"styles.css": {}},
-		"no file templates/list.html": fstest.MapFS{"templates/list.html": {}},
-		"list.html":                   fstest.MapFS{"list.html": {Data: []byte(`{{define "main"}}{{if}}{{end}}`)}},
-		"NoSuchField":                 fstest.MapFS{"token.html": {Data: []byte(`{{define "title"}}{{.Token.NoSuchField}}{{end}}`)}},
-		`no such template "nothing"`:  fstest.MapFS{"parts.html": {Data: []byte(`{{define "badge"}}{{template "nothing"}}{{end}}`)}},
-		"can't evaluate field NoUnit": fstest.MapFS{"texts.html": {Data: []byte(`{{define "span"}}{{.NoUnit}}{{end}}`)}},
+		"no file styles.css":          file("styles.css", ""),
+		"no file templates/list.html": file("templates/list.html", ""),
+		"list.html":                   file("list.html", `{{define "main"}}{{if}}{{end}}`),
+		"NoSuchField":                 file("token.html", `{{define "title"}}{{.Token.NoSuchField}}{{end}}`),
+		`no such template "nothing"`:  file("parts.html", `{{define "badge"}}{{template "nothing"}}{{end}}`),
+		"can't evaluate field NoUnit": file("texts.html", `{{define "span"}}{{.NoUnit}}{{end}}`),
 		"no disk":                     brokenFS{},
-		"ends in a non-text context":  fstest.MapFS{"list.html": {Data: []byte(`{{define "main"}}<a href="{{end}}`)}},
+		"ends in a non-text context":  file("list.html", `{{define "main"}}<a href="{{end}}`),
 	} {
 		err := (&Options{Principal: login, Files: files}).Validate()
-		if !errors.Is(err, httpkey.ErrInvalidOptions) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "Files") {
+		if !errors.Is(err, httpkey.ErrInvalidOptions) || !strings.Contains(err.Error(), want) ||
+			!strings.Contains(err.Error(), "Files") {
 			t.Errorf("the error is %v, want Files and %q in it", err, want)
 		}
 	}
@@ -89,7 +98,9 @@ func TestAssets(t *testing.T) {
 	for _, name := range []string{"style.css", "script.js", "icon.svg"} {
 		path := "/" + regexp.MustCompile(`[0-9a-f]{12}-`+name).FindString(s.page("", "/").Body.String())
 		w := s.send("", "GET", path, "") // the page that tells to sign in has them too
-		if w.Code != 200 || w.Body.Len() == 0 || w.Header().Get("Cache-Control") != "public, max-age=31536000, immutable" || w.Header().Get("X-Content-Type-Options") != "nosniff" {
+		h := w.Header()
+		if w.Code != 200 || w.Body.Len() == 0 || h.Get("X-Content-Type-Options") != "nosniff" ||
+			h.Get("Cache-Control") != "public, max-age=31536000, immutable" {
 			t.Errorf("%s: %d %v", path, w.Code, w.Header())
 		}
 		if w := s.send("", "GET", "/"+name, ""); w.Code == 200 {
@@ -98,7 +109,7 @@ func TestAssets(t *testing.T) {
 	}
 }
 
-// Every text that a status, an order, a filter or an action has is there.
+// Every status, order, filter and action has a text.
 func TestEveryCodeHasAText(t *testing.T) {
 	t.Parallel()
 	own, err := ownLook()

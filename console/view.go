@@ -8,16 +8,16 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// view is what a page is made of. Which fields are set depends on the page.
+// view is the data of a page. Each page sets the fields that it needs.
 type view struct {
 	Page      string    // its name
 	Root      string    // the path to the console's own, relative to the page: ./, ../ or ../../
-	Principal Principal // who looks at it
-	Done      string    // list, token: what was done just now; a key of the texts
+	Principal Principal // the person who looks at it
+	Done      string    // list, token: the change that was made just now; a key of the texts
 	Failure   *failureView
 	List      *listView
 	Token     *tokenView
-	Successor *tokenView // token: what the token was rotated into
+	Successor *tokenView // token: the token that it was rotated into
 	Old       *tokenView // token, secret: the token that it succeeds
 	Secret    httpkey.Secret
 	Form      *form
@@ -28,15 +28,15 @@ type tokenView struct {
 	httpkey.Token
 	Path      string // its ID in a URL
 	Name      string // its label or, without one, its hint; people confirm with it
-	Key       string // what may be shown of the secret
-	Owner     string // the user, if it is another than who looks at it
+	Key       string // the part of the secret that may be shown
+	Owner     string // the user, if it is not the Principal
 	Place     string // the workspace
 	Created   moment
 	Used      moment
 	Expires   moment
 	Status    status
 	HasEnded  bool
-	MayRotate bool // who looks at it may
+	MayRotate bool // the Principal may rotate it
 }
 
 func (c *console) tokenView(p Principal, t httpkey.Token, successor *httpkey.Token, now time.Time) *tokenView {
@@ -59,7 +59,7 @@ func (c *console) tokenView(p Principal, t httpkey.Token, successor *httpkey.Tok
 	return v
 }
 
-// nameOf is what people call t.
+// nameOf returns the name of t for people.
 func nameOf(t httpkey.Token) string {
 	if name := strings.Join(strings.Fields(t.Label), " "); name != "" {
 		return name
@@ -67,25 +67,25 @@ func nameOf(t httpkey.Token) string {
 	return t.Hint
 }
 
-// Called is what people call a user, a workspace or a scope.
+// Called returns the name of a user, a workspace or a scope for people.
 func (v view) Called(id string) string { return v.Principal.name(id) }
 
-// listView is the list with what it was asked for.
+// listView is the list with its query.
 type listView struct {
 	Query     query
 	Tokens    []*tokenView
 	Next      string // the link to the next page
 	First     string // the link to the first page, on any other
 	Truncated bool   // not all tokens were looked at
-	Filtered  bool   // not all tokens were asked for
+	Filtered  bool   // the query does not select all tokens
 }
 
-// Statuses, Kinds and Orders are what a list can be asked for.
+// Statuses, Kinds and Orders are the choices of a query.
 func (listView) Statuses() []string    { return statuses }
 func (listView) Kinds() []httpkey.Kind { return kinds }
 func (listView) Orders() []string      { return orderNames }
 
-// failureView is what a page says about a failure.
+// failureView is a failure as a page shows it.
 type failureView struct {
 	Status   int
 	Detail   string
@@ -101,7 +101,10 @@ func newFailureView(f *failure) *failureView {
 	if f.inTheWay != "" {
 		v.InTheWay = url.PathEscape(f.inTheWay)
 	}
-	for _, field := range []string{"search", "label", "description", "kind", "workspace", "scopes", "expired_at", "grace", "name", "status", "order_by", "per_page", "cursor"} {
+	for _, field := range []string{
+		"search", "label", "description", "kind", "workspace", "scopes", "expired_at", "grace", "name",
+		"status", "order_by", "per_page", "cursor",
+	} {
 		for _, text := range f.fields[field] {
 			v.Problems = append(v.Problems, problem{field, text})
 		}
@@ -109,13 +112,13 @@ func newFailureView(f *failure) *failureView {
 	return v
 }
 
-// wrongField is what is wrong with a field.
+// wrongField has the sentences about a field.
 type wrongField struct {
 	Field string
 	Texts []string
 }
 
-// Wrong returns what is wrong with a field, nil if nothing is.
+// Wrong returns the sentences about a field, nil if there are none.
 func (v view) Wrong(field string) *wrongField {
 	if v.Failure == nil {
 		return nil

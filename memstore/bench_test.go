@@ -1,8 +1,9 @@
-package memstore
+package memstore_test
 
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/httpkey/httpkey"
 )
@@ -16,11 +17,12 @@ func BenchmarkAllow(b *testing.B) {
 	for name, newLimiter := range newLimiters {
 		b.Run(name, func(b *testing.B) {
 			limiter := newLimiter()
-			limit := httpkey.Limit{Rate: 1_000_000, Period: 24 * 60 * 60 * 1e9}
+			limits := []httpkey.Limit{{Rate: 1_000_000, Period: 24 * time.Hour}}
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				for i := 0; pb.Next(); i++ {
-					if _, err := limiter.Allow(b.Context(), keys[i%len(keys)], limit, 1); err != nil {
+					c := &httpkey.Charge{Bucket: keys[i%len(keys)], Limits: limits, Cost: 1}
+					if _, err := limiter.Allow(b.Context(), c); err != nil {
 						b.Fatal(err)
 					}
 				}

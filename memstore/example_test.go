@@ -12,11 +12,12 @@ import (
 // The two limiters differ in what they let through after a burst: GCRA goes on
 // with one request each second, a strict window waits until the minute is over.
 func Example() {
+	minute := &httpkey.Charge{Bucket: "ann", Limits: []httpkey.Limit{httpkey.PerMinute(60)}, Cost: 1}
 	for _, limiter := range []httpkey.Limiter{memstore.NewLimiter(), memstore.NewWindow()} {
 		var r httpkey.Result
 		for range 61 {
 			var err error
-			if r, err = limiter.Allow(context.Background(), "ann", httpkey.PerMinute(60), 1); err != nil {
+			if r, err = limiter.Allow(context.Background(), minute); err != nil {
 				log.Fatal(err)
 			}
 		}
@@ -31,7 +32,7 @@ func ExampleStore_List() {
 	store := memstore.New()
 	guard := httpkey.New(store, memstore.NewLimiter(), nil)
 	for _, label := range []string{"laptop", "ci", "backup"} {
-		if _, _, err := guard.Issue(context.Background(), httpkey.Token{Label: label, User: "ann"}); err != nil {
+		if _, err := guard.Issue(context.Background(), httpkey.Token{Label: label, User: "ann"}); err != nil {
 			log.Fatal(err)
 		}
 	}

@@ -5,93 +5,99 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/charge"
+	"github.com/httpkey/httpkey/internal/gcra"
+	"github.com/httpkey/httpkey/internal/ram"
 )
 
 // Limiter is an [httpkey.Limiter] in memory that runs GCRA, the generic cell
-// rate algorithm (ITU-T I.371), as a leaky bucket: at most Burst requests at
+// rate algorithm (ITU-T I.371), as a leaky bucket: it admits at most Burst requests at
 // once, and then one each Period/Rate. Make one with [NewLimiter].
 //
-// It counts in integers and is exact to the microsecond, also for rates that
-// do not divide their period. It is safe for concurrent use, never waits and
-// starts no goroutine.
+// It counts in integers and is exact to the microsecond, even for a Rate that does not
+// divide its Period. If the Rate of a limit changes, the debt is rounded up to a whole
+// part of the new Rate. The Limiter is safe for concurrent use, never waits and starts no
+// goroutine.
 //
-// A bucket takes about 80 bytes beside its key, 100 if it is in use all the time. When
-// it is full again it goes, by the next call, whosever that is, after two of the longest
-// refill times in use, or of ten seconds; so one limit with a long Period keeps all
-// buckets for longer. The bucket of a token in a [Store] has its place beside the token,
-// and takes 16 bytes more.
+// A bucket takes about 80 bytes besides the payer's name, and 20 more while it is in
+// constant use. A later call frees a full bucket after two of the longest windows in use,
+// or after 20 seconds if that is longer. So one limit with a long window keeps all buckets
+// for longer. Quotas have buckets of their own, which last for up to two of the longest
+// days or months in use.
 type Limiter struct {
-	buckets *buckets[gcra]
+	limiterHolder
+	steady *ram.Buckets[gcra.Bucket]
+	quotas quotas
 }
+
+type limiterHolder = ram.LimiterHolder
 
 // NewLimiter returns a Limiter in which every bucket is full.
-func NewLimiter() *Limiter { return &Limiter{newBuckets[gcra]()} }
+func NewLimiter() *Limiter {
+	l := &Limiter{steady: ram.NewBuckets[gcra.Bucket](), quotas: newQuotas()}
+	l.limiterHolder = ram.HoldLimiter(l, inPlace{l})
+	return l
+}
 
 // Allow implements [httpkey.Limiter].
-func (l *Limiter) Allow(_ context.Context, key string, limit httpkey.Limit, n int) (httpkey.Result, error) {
-	limit, err := limit.Resolve(n)
-	if err != nil {
+func (l *Limiter) Allow(_ context.Context, c *httpkey.Charge) (httpkey.Result, error) {
+	if len(c.Limits) != 1 || c.Limits[0].Calendar != "" {
+		return allow(c, l.open, l.quotas)
+	}
+	if err := c.Validate(); err != nil {
 		return httpkey.Result{}, err
 	}
-	now := l.buckets.now()
-	b := l.buckets.lock(key, limit, now, nil)
-	defer b.mu.Unlock()
-	return b.state.take(limit, now, n), nil
+	item, at := charge.ItemOf(c.Limits[0], time.Time{}), l.steady.Now()
+	b := l.steady.Lock(c.Bucket, item.Term, item.Term.Window, at)
+	return item.Result(take(b, item.Terms, item.Term.Window, at, int64(c.Cost), c.Forced)), nil
 }
 
-// AllowSlot implements [httpkey.SlotLimiter].
-func (l *Limiter) AllowSlot(slot *httpkey.Slot, key string, limit httpkey.Limit, n int, now time.Time) (httpkey.Result, error) {
-	limit, err := limit.Resolve(n)
-	if err != nil {
-		return httpkey.Result{}, err
+// open locks the buckets of limits that refill steadily. If a later caller locked a bucket
+// first, this caller counts with the later time.
+func (l *Limiter) open(payer string, items []charge.Item) []account {
+	at := l.steady.Now()
+	accounts := make([]account, len(items))
+	for i, b := range lockAll(l.steady, payer, items, longestWindow(items), at) {
+		accounts[i] = &steadyAccount{b, items[i].Terms, max(at, b.State.AsOf)}
 	}
-	at := l.buckets.at(now)
-	b := l.buckets.lockIn(slot, key, limit, at)
-	defer b.mu.Unlock()
-	return b.state.take(limit, at, n), nil
+	return accounts
 }
 
-// Self implements [httpkey.SlotLimiter].
-func (l *Limiter) Self() httpkey.Limiter { return l }
+// inPlace is the view of a Limiter that a Guard uses.
+type inPlace struct{ *Limiter }
 
-// gcra is a bucket as what it owes. A request owes Period, and Rate is paid off
-// in each microsecond; so every number is whole, and none exceeds Burst × Period.
-type gcra struct {
-	debt int64 // in request-microseconds, as of
-	asOf int64 // microseconds
+// TakeIn implements [ram.Limiter].
+func (l inPlace) TakeIn(slot *ram.Slot[gcra.Bucket], payer string, limit ram.Limit, n, elapsed int64) gcra.Result {
+	at := l.steady.At(elapsed)
+	b := l.steady.LockIn(slot, payer, limit.Term, limit.Term.Window, at)
+	return take(b, limit.Terms, limit.Term.Window, at, n, false)
 }
 
-func (g *gcra) take(limit httpkey.Limit, now int64, n int) httpkey.Result {
-	var (
-		rate     = int64(limit.Rate)
-		period   = limit.Period.Microseconds()
-		capacity = int64(limit.Burst) * period
-		cost     = int64(n) * period
-		debt     = g.debtAt(now, rate)
-	)
-	result := httpkey.Result{Allowed: cost <= capacity-debt, Limit: limit}
-	if result.Allowed {
-		debt += cost
-		g.debt, g.asOf = debt, max(now, g.asOf)
-	} else {
-		result.RetryAfter = micros(ceilDiv(debt-(capacity-cost), rate))
+// take takes n from a locked bucket, and unlocks it.
+func take(b *ram.Bucket[gcra.Bucket], terms gcra.Terms, window, at, n int64, forced bool) gcra.Result {
+	defer b.Unlock()
+	r := b.State.Take(terms, max(at, b.State.AsOf), n, forced)
+	if r.ResetAfter > window { // after a forced charge
+		b.Keep(r.ResetAfter)
 	}
-	result.Remaining = int((capacity - debt) / period)
-	result.ResetAfter = micros(ceilDiv(debt, rate))
-	return result
+	return r
 }
 
-// debtAt returns what is owed at now. Callers may come a little out of order:
-// time does not run backwards for that.
-func (g *gcra) debtAt(now, rate int64) int64 {
-	elapsed := now - g.asOf
-	switch {
-	case elapsed <= 0:
-		return g.debt
-	case elapsed > g.debt/rate: // also where elapsed × rate would overflow
-		return 0
-	}
-	return g.debt - elapsed*rate
+// steadyAccount is a locked bucket under GCRA.
+type steadyAccount struct {
+	*ram.Bucket[gcra.Bucket]
+	terms gcra.Terms
+	now   int64
 }
 
-func micros(n int64) time.Duration { return time.Duration(n) * time.Microsecond }
+func (a *steadyAccount) owed() int64 { return a.State.Owed(a.terms, a.now) }
+
+func (a *steadyAccount) hasRoom(n int64) bool { return a.terms.HasRoom(a.owed(), n) }
+
+func (a *steadyAccount) charge(n int64) { a.State.Charge(a.terms, a.now, a.owed(), n) }
+
+func (a *steadyAccount) result(allowed bool, n int64) gcra.Result {
+	r := a.terms.Result(allowed, a.owed(), n)
+	a.Keep(r.ResetAfter) // a forced charge makes it longer than the window
+	return r
+}

@@ -1,4 +1,4 @@
-package memstore
+package memstore_test
 
 import (
 	"strconv"
@@ -6,17 +6,25 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/memstore"
 )
+
+// create stores tokens.
+func create(t *testing.T, store *memstore.Store, tokens ...httpkey.Token) {
+	t.Helper()
+	for _, token := range tokens {
+		if _, err := store.Create(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
 
 // A cursor needs no token at its place, nor both of its fields.
 func TestCursorIsAPlace(t *testing.T) {
 	t.Parallel()
-	store, at := New(), time.Now().Truncate(time.Microsecond)
+	store, at := memstore.New(), time.Now().Truncate(time.Microsecond)
 	for i, created := range []time.Time{{}, {}, {}, at, at.Add(time.Microsecond)} {
-		err := store.Create(t.Context(), httpkey.Token{ID: strconv.Itoa(i), Digest: httpkey.Digest{byte(i)}, CreatedAt: created})
-		if err != nil {
-			t.Fatal(err)
-		}
+		create(t, store, httpkey.Token{ID: strconv.Itoa(i), Digest: httpkey.Digest{byte(i)}, CreatedAt: created})
 	}
 	for cursor, want := range map[httpkey.Cursor]string{
 		{}: "4", {CreatedAt: at.Add(time.Microsecond), ID: "4"}: "3", {CreatedAt: at}: "2", {ID: "2"}: "1", {ID: "1"}: "0",
@@ -28,19 +36,20 @@ func TestCursorIsAPlace(t *testing.T) {
 	}
 }
 
-// A successor that is deleted, or is one no more, is not found by what it succeeded.
+// A successor that is deleted, or is one no more, is not found by the token that it succeeded.
 func TestSuccessorsThatAreGone(t *testing.T) {
 	t.Parallel()
-	store := New()
+	store := memstore.New()
 	for _, id := range []string{"a", "b", "c"} {
-		if err := store.Create(t.Context(), httpkey.Token{ID: id, Digest: httpkey.Digest{id[0]}, RotatedFrom: "old"}); err != nil {
-			t.Fatal(err)
-		}
+		create(t, store, httpkey.Token{ID: id, Kind: httpkey.APIKey, Digest: httpkey.Digest{id[0]}, RotatedFrom: "old"})
 	}
 	if err := store.Delete(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Update(t.Context(), httpkey.Token{ID: "b"}); err != nil {
+	if _, err := store.Update(t.Context(), "b", func(t *httpkey.Token) error {
+		t.RotatedFrom = ""
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 	for want := range []int{1, 0} {
@@ -54,5 +63,23 @@ func TestSuccessorsThatAreGone(t *testing.T) {
 	}
 }
 
-// elapse lets d of a bubble's time elapse, which takes none: every caller is in [synctest.Test].
-func elapse(d time.Duration) { time.Sleep(d) }
+// A change that panics leaves the store unlocked, and the token as it was.
+func TestPanicInChange(t *testing.T) {
+	t.Parallel()
+	store := memstore.New()
+	create(t, store, httpkey.Token{ID: "a", Kind: httpkey.APIKey, Label: "before"})
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic is lost")
+			}
+		}()
+		_, _ = store.Update(t.Context(), "a", func(t *httpkey.Token) error {
+			t.Label = "after"
+			panic("a bug of the caller")
+		})
+	}()
+	if got, err := store.Get(t.Context(), "a"); err != nil || got.Label != "before" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}

@@ -2,94 +2,152 @@ package memstore
 
 import (
 	"context"
-	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/charge"
+	"github.com/httpkey/httpkey/internal/gcra"
+	"github.com/httpkey/httpkey/internal/ram"
 )
 
-// Window is an [httpkey.Limiter] in memory that is strict: never more than Rate
-// in any Period, wherever the Period begins, where [Limiter] lets Burst and the
-// first refills through in one. It is a sliding log: a request counts for
-// exactly one Period. Make one with [NewWindow].
+// Window is an [httpkey.Limiter] in memory that is strict: it never admits more than Rate
+// in any Period, wherever the Period begins. A [Limiter] can admit Burst and the first
+// refills in one Period. A Window is a sliding log, in which a request counts for exactly
+// one Period. Make one with [NewWindow].
 //
-// Limit.Burst plays no part; a Result has Rate in its place. Remaining is Rate less
-// what counts now, ResetAfter ends when the latest request that was let in leaves, and
-// RetryAfter when enough of the earliest have.
+// A Window ignores Limit.Burst; a Result has Rate in its place. If a limit changes, earlier
+// admissions still count. Quotas behave as in a [Limiter]. Remaining is Rate minus the
+// requests that count now. ResetAfter ends when the latest of them expires. RetryAfter ends
+// when enough of the earliest have expired.
 //
-// It is safe for concurrent use, never waits and starts no goroutine. A bucket
-// takes about 110 bytes beside its key, and 16 to 32 more for each microsecond in
-// which requests were let in during the last Period: up to 2 KB for 60 a minute,
-// and 2 to 3 MB for 100,000 an hour. It goes as a [Limiter]'s does.
+// A Window is safe for concurrent use, never waits and starts no goroutine. A bucket takes
+// about 80 bytes besides the payer's name, and 16 to 32 more for each microsecond of the
+// last Period with an admission. That is up to 2 KB for 60 a minute, and 2 to 3 MB for
+// 100,000 an hour. A Window frees buckets as a [Limiter] does.
 type Window struct {
-	buckets *buckets[slidingLog]
+	limiterHolder
+	logs   *ram.Buckets[slidingLog]
+	quotas quotas
 }
 
 // NewWindow returns a Window in which every bucket is full.
-func NewWindow() *Window { return &Window{newBuckets[slidingLog]()} }
+func NewWindow() *Window {
+	w := &Window{logs: ram.NewBuckets[slidingLog](), quotas: newQuotas()}
+	w.limiterHolder = ram.HoldLimiter(w, windowInPlace{w})
+	return w
+}
 
 // Allow implements [httpkey.Limiter].
-func (w *Window) Allow(_ context.Context, key string, limit httpkey.Limit, n int) (httpkey.Result, error) {
-	limit, err := resolveWindow(limit, n)
-	if err != nil {
-		return httpkey.Result{}, err
+func (w *Window) Allow(_ context.Context, c *httpkey.Charge) (httpkey.Result, error) {
+	strict := *c
+	strict.Limits = make([]httpkey.Limit, len(c.Limits))
+	for i, l := range c.Limits {
+		if l.Calendar == "" {
+			l.Burst = min(l.Burst, 0) // Rate takes its place; a negative Burst stays an error
+		}
+		strict.Limits[i] = l
 	}
-	now := w.buckets.now()
-	b := w.buckets.lock(key, limit, now, nil)
-	defer b.mu.Unlock()
-	return b.state.take(limit, now, n), nil
+	return allow(&strict, w.open, w.quotas)
 }
 
-// AllowSlot implements [httpkey.SlotLimiter].
-func (w *Window) AllowSlot(slot *httpkey.Slot, key string, limit httpkey.Limit, n int, now time.Time) (httpkey.Result, error) {
-	limit, err := resolveWindow(limit, n)
-	if err != nil {
-		return httpkey.Result{}, err
+func (w *Window) open(payer string, items []charge.Item) []account {
+	at := w.logs.Now()
+	accounts := make([]account, len(items))
+	for i, b := range lockAll(w.logs, payer, items, longestWindow(items), at) {
+		accounts[i] = &logAccount{b, items[i].Terms, at}
 	}
-	at := w.buckets.at(now)
-	b := w.buckets.lockIn(slot, key, limit, at)
-	defer b.mu.Unlock()
-	return b.state.take(limit, at, n), nil
+	return accounts
 }
 
-// Self implements [httpkey.SlotLimiter].
-func (w *Window) Self() httpkey.Limiter { return w }
+// windowInPlace is the view of a Window that a Guard uses.
+type windowInPlace struct{ *Window }
 
-// resolveWindow puts Rate in the place of Burst. A negative Burst stays an error.
-func resolveWindow(limit httpkey.Limit, n int) (httpkey.Limit, error) {
-	limit.Burst = min(limit.Burst, 0)
-	return limit.Resolve(n)
+// TakeIn implements [ram.Limiter].
+func (w windowInPlace) TakeIn(_ *ram.Slot[gcra.Bucket], payer string, limit ram.Limit, n, elapsed int64) gcra.Result {
+	at := w.logs.At(elapsed)
+	terms := gcra.Terms{Rate: limit.Terms.Rate, Burst: limit.Terms.Rate, Period: limit.Terms.Period}
+	term := ram.Term{Name: limit.Term.Name, Window: terms.Period}
+	b := w.logs.Lock(payer, term, term.Window, at)
+	defer b.Unlock()
+	return b.State.take(terms, at, n)
 }
 
-// slidingLog is a bucket as what was let in during the last Period.
+// logAccount is a locked bucket of a strict window.
+type logAccount struct {
+	*ram.Bucket[slidingLog]
+	terms gcra.Terms
+	now   int64
+}
+
+func (a *logAccount) hasRoom(n int64) bool { return a.State.hasRoom(a.terms, a.now, n) }
+
+func (a *logAccount) charge(n int64) { a.State.charge(a.terms, a.now, n) }
+
+func (a *logAccount) result(allowed bool, n int64) gcra.Result {
+	return a.State.result(a.terms, a.now, allowed, n)
+}
+
+// slidingLog is a bucket of a Window: the admissions of the last Period.
 type slidingLog struct {
 	moments []moment // earliest first
-	used    int      // the sum of their n
+	used    int64    // the sum of their n
 }
 
-// moment is a microsecond in which n were let in.
+// moment is a microsecond in which n requests were admitted.
 type moment struct {
 	at int64
-	n  int
+	n  int64
 }
 
-func (l *slidingLog) take(limit httpkey.Limit, now int64, n int) httpkey.Result {
-	period := limit.Period.Microseconds()
-	now = l.forget(now, period)
-	result := httpkey.Result{Allowed: n <= limit.Rate-l.used, Limit: limit}
-	if result.Allowed {
-		l.add(now, n)
-	} else {
-		result.RetryAfter = micros(l.leaving(l.used+n-limit.Rate) + period - now)
+func (l *slidingLog) take(t gcra.Terms, now, n int64) gcra.Result {
+	allowed := l.hasRoom(t, now, n)
+	if allowed {
+		l.charge(t, now, n)
 	}
-	result.Remaining = limit.Rate - l.used
-	if len(l.moments) > 0 {
-		result.ResetAfter = micros(l.moments[len(l.moments)-1].at + period - now)
-	}
-	return result
+	return l.result(t, now, allowed, n)
 }
 
-// forget drops what no longer counts at now and returns the time to go on
-// with: callers may come a little out of order, but time does not run backwards.
+func (l *slidingLog) hasRoom(t gcra.Terms, now, n int64) bool {
+	l.forget(now, t.Period)
+	return t.Rate > 0 && n <= max(0, t.Rate-l.used)
+}
+
+func (l *slidingLog) charge(t gcra.Terms, now, n int64) {
+	now = l.forget(now, t.Period)
+	switch {
+	case t.Rate == 0: // such a limit keeps no debt
+	case n < 0:
+		l.giveBack(-n)
+	default:
+		l.add(now, min(n, max(0, 2*t.Rate-l.used)))
+	}
+}
+
+func (l *slidingLog) result(t gcra.Terms, now int64, allowed bool, n int64) gcra.Result {
+	now = l.forget(now, t.Period)
+	r := gcra.Result{Allowed: allowed, Burst: t.Rate, Remaining: max(0, t.Rate-l.used)}
+	if !allowed && n <= t.Rate && t.Rate > 0 {
+		r.RetryAfter = l.leaving(l.used+n-t.Rate) + t.Period - now
+	}
+	if len(l.moments) > 0 && t.Rate > 0 {
+		r.ResetAfter = l.moments[len(l.moments)-1].at + t.Period - now
+	}
+	return r
+}
+
+// giveBack removes the n latest requests.
+func (l *slidingLog) giveBack(n int64) {
+	for last := len(l.moments) - 1; last >= 0 && n > 0; last-- {
+		m := &l.moments[last]
+		some := min(n, m.n)
+		m.n, l.used, n = m.n-some, l.used-some, n-some
+		if m.n == 0 {
+			l.moments = l.moments[:last]
+		}
+	}
+}
+
+// forget drops the moments that no longer count at now. It returns now, or the latest
+// moment if that is later: callers may come a little out of order.
 func (l *slidingLog) forget(now, period int64) int64 {
 	if last := len(l.moments) - 1; last >= 0 {
 		now = max(now, l.moments[last].at)
@@ -106,7 +164,7 @@ func (l *slidingLog) forget(now, period int64) int64 {
 	return now
 }
 
-func (l *slidingLog) add(now int64, n int) {
+func (l *slidingLog) add(now, n int64) {
 	if n == 0 {
 		return
 	}
@@ -118,8 +176,8 @@ func (l *slidingLog) add(now int64, n int) {
 	l.moments = append(l.moments, moment{now, n})
 }
 
-// leaving returns the moment with which n of the earliest will have left.
-func (l *slidingLog) leaving(n int) int64 {
+// leaving returns the latest moment of the n earliest requests.
+func (l *slidingLog) leaving(n int64) int64 {
 	i := 0
 	for n -= l.moments[0].n; n > 0; n -= l.moments[i].n {
 		i++

@@ -6,31 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/redisstore"
 	"github.com/httpkey/httpkey/storetest"
-	"github.com/redis/go-redis/v9"
 )
-
-// miniredis keeps real time, but lets no key expire by itself; the module
-// internal/integration runs the same suites on real servers.
-
-// newServer returns a server of the test's own.
-func newServer(t *testing.T) *miniredis.Miniredis {
-	t.Helper()
-	return miniredis.RunT(t)
-}
-
-// newClient returns a client of server with the options that the package comment names.
-func newClient(t *testing.T, server *miniredis.Miniredis) *redis.Client {
-	t.Helper()
-	client := redis.NewClient(&redis.Options{
-		Addr: server.Addr(), MaxRetries: -1, ContextTimeoutEnabled: true, DialTimeout: time.Second,
-	})
-	t.Cleanup(func() { _ = client.Close() })
-	return client
-}
 
 func TestStoreConforms(t *testing.T) {
 	t.Parallel()
@@ -57,14 +36,14 @@ type inTurn struct {
 	httpkey.Limiter
 }
 
-func (l *inTurn) Allow(ctx context.Context, key string, limit httpkey.Limit, n int) (httpkey.Result, error) {
+func (l *inTurn) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Result, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.Limiter.Allow(ctx, key, limit, n)
+	return l.Limiter.Allow(ctx, c)
 }
 
-// A process that takes ahead sees by itself what it would see if it did not. Others, and who
-// asks while another's question is under way, may be denied what it holds.
+// A process that takes ahead sees by itself what it would see if it did not. Others, and a caller
+// that asks while another's question is under way, may be denied what it holds.
 func TestLeasesConform(t *testing.T) {
 	t.Parallel()
 	storetest.RunLimiter(t, storetest.LimiterFactory{

@@ -36,18 +36,18 @@ func Example() {
 		defer func() { _ = guard.Close(ctx) }()
 		guards = append(guards, guard)
 	}
-	secret, token, err := guards[0].Issue(ctx, httpkey.Token{Label: "laptop"})
+	created, err := guards[0].Issue(ctx, httpkey.Token{Label: "laptop"})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	found, err := guards[1].Verify(ctx, secret.Reveal())
+	found, err := guards[1].Verify(ctx, created.Secret.Reveal())
 	fmt.Println(found.Label, err)
-	if err := guards[0].Revoke(ctx, token.ID); err != nil {
+	if err := guards[0].Revoke(ctx, created.Token.ID, "lost"); err != nil {
 		fmt.Println(err)
 		return
 	}
-	_, err = guards[1].Verify(ctx, secret.Reveal())
+	_, err = guards[1].Verify(ctx, created.Secret.Reveal())
 	fmt.Println(err)
 	// Output:
 	// laptop <nil>

@@ -11,22 +11,22 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// silence is how long a feed may be still before the server is asked whether it is
-// there, and how long it has to answer.
+// silence is the time without a message after which the feed pings the server, and the time
+// that the server has to answer.
 const silence = 3 * time.Second
 
-// Changes implements [httpkey.ChangeFeed] by a subscription. Each change is published
-// by the script that makes it, on the server that makes it. A connection that breaks
-// ends the feed at once, one that falls silent within six seconds. On a server cut off from
-// its Sentinels the feed goes on, and tells nothing of what its successor does.
+// Changes implements [httpkey.ChangeFeed] by a subscription. The script that makes a change
+// also publishes it, on the same server. A broken connection ends the feed at once, and a
+// silent one within six seconds. On a server that is cut off from its Sentinels the feed
+// continues, but reports no changes of the new master.
 //
-// It holds one connection that is not of the client's pool.
+// Changes holds one connection outside of the client's pool.
 func (s *Store) Changes(ctx context.Context, ready func(), changed func(httpkey.Digest)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	subscription := s.rdb.Subscribe(ctx, s.keys.changes)
-	// Receiving does not heed the context.
+	// Receive ignores its context, so the end of ctx closes the subscription.
 	stop := context.AfterFunc(ctx, func() { _ = subscription.Close() })
 	defer func() {
 		if stop() {
@@ -40,8 +40,8 @@ func (s *Store) Changes(ctx context.Context, ready func(), changed func(httpkey.
 	return fmt.Errorf("httpkey: the feed of changes from Redis broke: %w", err)
 }
 
-// receive returns at the first error: after it, the subscription would connect anew
-// and not say so.
+// receive returns at the first error, because the subscription would reconnect silently after
+// it.
 func receive(ctx context.Context, subscription *redis.PubSub, ready func(), changed func(httpkey.Digest)) error {
 	begun, asked := false, false
 	for {

@@ -1,27 +1,31 @@
 package redisstore
 
-import "github.com/httpkey/httpkey"
+import (
+	"strings"
 
-// keys names where the tokens are. The layout:
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/charge"
+)
+
+// keys holds the names of the keys of tokens. The layout:
 //
 //	…{tokens}:tokens    hash   ID -> record
 //	…{tokens}:digests   hash   the 32 bytes of a digest -> ID
-//	…{tokens}:used      hash   ID -> when it was last used
+//	…{tokens}:used      hash   ID -> the last use
 //	…{tokens}:all, …{tokens}:user:<user>, :workspace:, :kind:, :successors:<ID>
 //	                    sorted sets of places (when a token was created, and its
 //	                    ID), all of score 0, and so in the order of the text
 //	…{tokens}:changes   channel on which the digest of a changed token is published
 //
-// The hash tag keeps all of it in one slot of a Cluster. So every change is one
-// script on one server, which is carried out and replicated as a whole: there is no
-// moment, and no crash, between the digest that finds a token and the token. The
-// price is that one master holds all tokens and answers all Lookups, some 100,000
-// a second; a cache in front of the Store takes nearly all of them away. Limits are
-// spread over the slots.
+// The hash tag keeps all keys in one slot of a Cluster. So every change is one script on
+// one server, which executes and replicates it as a whole. A crash cannot separate a digest
+// from its token. On the other hand, one master holds all tokens and answers all Lookups,
+// some 100,000 a second. A cache in front of the Store answers most of them instead. The
+// buckets of limits are spread over the slots.
 //
-// The orders depend on what a token was before a change. A script that changes one
-// is given its record as it was read, and does nothing if that is no longer so:
-// so the scripts need not understand records, and get the name of every key.
+// The orders of a token depend on its fields before a change. A script that changes a token
+// gets the record that the caller has read, and does nothing if the record has changed
+// since. So the scripts need not parse records, and get the name of every key.
 type keys struct {
 	base                           string
 	tokens, digests, used, changes string
@@ -29,7 +33,9 @@ type keys struct {
 
 func newKeys(prefix string) keys {
 	base := prefix + "{tokens}:"
-	return keys{base: base, tokens: base + "tokens", digests: base + "digests", used: base + "used", changes: base + "changes"}
+	return keys{
+		base: base, tokens: base + "tokens", digests: base + "digests", used: base + "used", changes: base + "changes",
+	}
 }
 
 // orders returns the names of all orders that t is in.
@@ -43,7 +49,7 @@ func (k keys) orders(t *httpkey.Token) []string {
 	return names
 }
 
-// order returns the name of the shortest order that has all tokens that f selects.
+// order returns the name of the shortest order that contains all tokens that f selects.
 func (k keys) order(f httpkey.Filter) string {
 	switch {
 	case f.RotatedFrom != "":
@@ -58,5 +64,18 @@ func (k keys) order(f httpkey.Filter) string {
 	return k.base + "all"
 }
 
-// place returns c as the orders have it: text that sorts as tokens do, oldest first.
+// place returns c as a member of the orders: text that sorts as tokens do, oldest first.
 func place(c httpkey.Cursor) string { return stamp(c.CreatedAt) + c.ID }
+
+// payerTag escapes a payer for a hash tag, by which a Cluster keeps the payer's buckets in one
+// slot. Different payers have different tags.
+var payerTag = strings.NewReplacer("%", "%25", "}", "%7D")
+
+// bucketKey names the bucket that a payer has under a limit.
+func bucketKey(prefix, payer string, item charge.Item) string {
+	tag := payerTag.Replace(payer)
+	if tag == "" {
+		tag = "%" // a Cluster ignores an empty tag
+	}
+	return prefix + "{" + tag + "}:" + item.Name()
+}

@@ -2,180 +2,153 @@ package redisstore
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"math/bits"
-	"runtime"
-	"strconv"
 	"time"
 
 	"github.com/go-redis/redis_rate/v10"
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/charge"
+	"github.com/httpkey/httpkey/internal/gcra"
 	"github.com/httpkey/httpkey/memstore"
 	"github.com/redis/go-redis/v9"
 )
 
 // Limiter is an [httpkey.Limiter] in Redis that runs GCRA, the generic cell rate
-// algorithm, by the script of redis_rate, on the server's clock. Make one with
-// [NewLimiter]. It is safe for concurrent use and starts no goroutine.
+// algorithm, on the server's clock. Make one with [NewLimiter]. It is safe for concurrent
+// use and starts no goroutine.
 //
-// A bucket is one key, named after the key and the limit, so it is right on any
-// server, Cluster or Ring; it goes when it is full again. A request is one
-// round trip, and is never sent again by the Limiter itself.
+// A charge under a single limit goes through the script of redis_rate. Several limits,
+// quotas and forced charges go through a script of the Limiter, on the same keys and with
+// the same arithmetic.
 //
-// The script counts in floating point. So the moments at which it lets in are exact to
-// a microsecond, and drift by up to 0.03 more with each request for as long as a bucket
-// is never full: by a second in a year at a request a second. Remaining is exact but
-// within a microsecond of the moment at which a request comes back, where it may be
-// there already. RetryAfter is up to two microseconds late. For limits that take more
-// than 17 years to refill, read ten microseconds for one.
+// A bucket is one key, which Redis removes when the bucket is full again. The keys of one
+// payer share a hash tag, so a charge works on a single server, a Cluster and a Ring. A
+// charge is one round trip, and the Limiter never repeats it.
 //
-// What a denied client asks again is answered from memory, without asking Redis,
-// until its RetryAfter is over: a denial changes nothing, so Redis would say the
-// same. Remaining is then what it was at the denial. That takes some 3 MB at most.
+// The scripts count in floating point. The moment of an admission is exact to a
+// microsecond. While a bucket never fills up, it drifts by up to 0.03 microseconds more
+// with each request: by a second in a year at a request a second. Remaining is exact,
+// except that it may count a request up to a microsecond before it comes back. RetryAfter
+// is up to two microseconds late. For limits that refill in more than 17 years, read ten
+// microseconds for one.
 //
-// With Options.Lease, a process takes permits ahead where a bucket is asked for often, and spends
-// them without asking Redis, before they would have come back: Redis admits nothing more for it, so no stretch
-// of time has more than without. If Redis has no room for that much, it is asked once more,
-// for the request alone. What it does not spend is lost: to other processes, and to
-// a request for more than it holds. Remaining and ResetAfter count what this process holds as not taken, and what
-// others took since it last asked not at all. That takes some 3 MB more.
+// A quota counts exactly. Its day or month begins and ends by the clock of this process.
 //
-// What Redis cannot answer is an error, and so is a bucket that holds what no
-// request can have put there. A bucket whose server had its clock set back by more than a
-// second counts as that until its time is over.
+// The Limiter remembers the denials under a single limit. Until RetryAfter is over it
+// answers the same client from memory, since Redis would deny again; Remaining is the one
+// at the denial. Any charge of the bucket by this process ends that, also a forced charge
+// and a refund. A refund by another process shows when RetryAfter is over. The denials
+// take some 3 MB at most.
+//
+// With Options.Lease, a process takes permits ahead from a bucket in steady use. It spends
+// them without a call to Redis, before they would have come back. So no period of time
+// admits more than without a lease. If Redis has no room for the permits, the Limiter
+// asks again for the request alone.
+//
+// A permit that a process does not spend is lost to other processes, and to its own
+// requests for more than it holds. Charges under several limits, forced charges and
+// refunds first give the permits back. A refund by another process can admit as much more
+// as this process holds. Remaining and ResetAfter count the held permits as not taken, and
+// ignore charges by other processes since the last call. Leases take some 3 MB more.
+//
+// An error of Redis means that there was no decision. A damaged bucket is an error that
+// concerns that bucket alone: a Guard asks the fallback for it. A bucket that lies ahead of
+// the server's clock by more than two windows counts as empty from now; that happens when
+// the clock is set back.
 type Limiter struct {
 	prefix string
+	rdb    redis.Scripter
 	rate   *redis_rate.Limiter
-	denied *memo   // nil: ask always
-	leases *leases // nil: ask for each request
+	denied *memo   // nil: Options.AskAlways is set
+	leases *leases // nil: Options.Lease is not set
 }
 
-// NewLimiter returns a Limiter in rdb: any client of go-redis, or an AutoPipeliner, which sends
-// the requests of concurrent callers together. Nil opts are the defaults. It does
-// not call Redis. It panics if rdb is nil or opts are invalid.
+// NewLimiter returns a Limiter in rdb. This is any client of go-redis, or an AutoPipeliner,
+// which batches concurrent calls. Nil opts mean the defaults. NewLimiter does not call Redis.
+// It panics if rdb is nil or opts are invalid.
 func NewLimiter(rdb redis.Scripter, opts *Options) *Limiter {
 	if rdb == nil {
 		panic("httpkey: redisstore.NewLimiter: rdb is nil")
 	}
 	o := opts.withDefaults()
-	return &Limiter{prefix: o.Prefix, rate: redis_rate.NewLimiter(scripter{rdb}), denied: newMemo(o, true), leases: newLeases(o)}
+	return &Limiter{
+		prefix: o.Prefix, rdb: rdb, rate: redis_rate.NewLimiter(scripter{rdb}),
+		denied: newMemo(o, true), leases: newLeases(o),
+	}
 }
 
-// scripter is what redis_rate asks for: it deletes to reset a bucket, which is never done here.
-type scripter struct{ redis.Scripter }
-
-func (scripter) Del(ctx context.Context, _ ...string) *redis.IntCmd { return redis.NewIntCmd(ctx) }
-
-// Fallback implements [httpkey.FallbackLimiter]: in an outage of Redis, each process
-// counts by itself.
+// Fallback returns a new limiter in memory, with which each process counts by itself during
+// an outage of Redis.
 func (*Limiter) Fallback() httpkey.Limiter { return memstore.NewLimiter() }
 
 // Allow implements [httpkey.Limiter].
-func (l *Limiter) Allow(ctx context.Context, key string, limit httpkey.Limit, n int) (httpkey.Result, error) {
-	limit, err := limit.Resolve(n)
-	if err != nil {
+func (l *Limiter) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Result, error) {
+	return l.allow(ctx, c, time.Now())
+}
+
+// allow is Allow at a moment, which only quotas use.
+func (l *Limiter) allow(ctx context.Context, c *httpkey.Charge, now time.Time) (httpkey.Result, error) {
+	if err := c.Validate(); err != nil {
 		return httpkey.Result{}, err
 	}
-	b := bucket{key, limit}
-	return l.leases.allow(b, n, func(ahead int) (httpkey.Result, error) {
-		ask := func() (httpkey.Result, error) {
-			reply, err := l.take(ctx, bucketName(l.prefix, key, limit), limit, n+ahead)
-			if err != nil {
-				return httpkey.Result{}, fmt.Errorf("httpkey: take from a bucket in Redis: %w", err)
-			}
-			return decide(reply, limit, n+ahead)
+	items := charge.Items(c, now)
+	switch {
+	case isShut(c, items):
+		return items[0].Result(gcra.Result{}), nil
+	case isAlone(c, items) && !l.leases.areOfAnother(bucket{c.Bucket, items[0].Term}, items[0].Limit):
+		return l.alone(ctx, c, items)
+	}
+	return l.denied.charge(c, items, func() (httpkey.Result, error) { return l.together(ctx, c, items) })
+}
+
+// isShut reports whether c has a single limit, which admits nothing.
+func isShut(c *httpkey.Charge, items []charge.Item) bool {
+	return len(items) == 1 && items[0].Limit.Rate == 0 && !c.Forced
+}
+
+// isAlone reports whether c has a single limit, which refills, and can pass it.
+func isAlone(c *httpkey.Charge, items []charge.Item) bool {
+	return len(items) == 1 && !items[0].IsQuota() && !c.Forced && c.Cost <= items[0].Limit.Burst
+}
+
+// alone decides under a single limit, from memory or by redis_rate.
+func (l *Limiter) alone(ctx context.Context, c *httpkey.Charge, items []charge.Item) (httpkey.Result, error) {
+	b, limit := bucket{c.Bucket, items[0].Term}, items[0].Limit
+	return l.leases.allow(b, limit, c.Cost, func(ahead int) (httpkey.Result, error) {
+		ask := func() (httpkey.Result, error) { return l.ask(ctx, c.Bucket, items[0], c.Cost+ahead) }
+		if ahead > 0 { // the memo need not keep a denial of more than the caller asked for
+			return l.denied.charge(c, items, ask)
 		}
-		if ahead > 0 { // nobody asked for so much, so that a denial is not worth remembering
-			return ask()
-		}
-		return l.denied.allow(b, n, ask)
+		return l.denied.allow(b, limit, c.Cost, ask)
 	})
 }
 
-// bucketName ends in the limit: under another one, the same state would mean another debt.
-func bucketName(prefix, key string, limit httpkey.Limit) string {
-	return prefix + "{" + key + "}:" + strconv.Itoa(limit.Rate) + "/" + strconv.Itoa(limit.Burst) +
-		"/" + strconv.FormatInt(limit.Period.Microseconds(), 10)
-}
-
-// take runs the script. redis_rate panics at a reply of another shape than Redis's.
-func (l *Limiter) take(ctx context.Context, name string, limit httpkey.Limit, n int) (reply *redis_rate.Result, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			odd, ok := p.(runtime.Error)
-			if !ok {
-				panic(p)
-			}
-			err = fmt.Errorf("an odd reply: %w", odd)
+// together decides by takeScript. It first gives back the permits that this process holds of
+// the buckets, so that a charge finds them and a refund fills no bucket above full.
+func (l *Limiter) together(ctx context.Context, c *httpkey.Charge, items []charge.Item) (httpkey.Result, error) {
+	questions := make([]question, len(items))
+	for i, item := range items {
+		q := question{key: bucketKey(l.prefix, c.Bucket, item), sort: quotaSort, n: c.Cost, item: item}
+		if !item.IsQuota() {
+			q.key, q.sort = ratePrefix+q.key, steadySort
+			q.held = l.leases.giveUp(bucket{c.Bucket, item.Term}, item.Limit)
 		}
-	}()
-	return l.rate.AllowN(ctx, name, redis_rate.Limit(limit), n)
-}
-
-var errDamaged = errors.New("httpkey: a damaged bucket in Redis, or a server whose clock was set back: the bucket can be deleted")
-
-// blur is more than the script's floating point is wrong by, until the year 2050.
-const blur = 250 * time.Nanosecond
-
-// decide makes a Result of a reply. What that says of time is right to within blur,
-// and the rest follows from it.
-func decide(reply *redis_rate.Result, limit httpkey.Limit, n int) (httpkey.Result, error) {
-	refill := timeFor(limit, limit.Burst)
-	result := httpkey.Result{Limit: limit, Allowed: reply.Allowed == n} // so 0 is always let in
-	switch {
-	case reply.Allowed != 0 && reply.Allowed != n,
-		!plausible(reply.ResetAfter, refill),
-		result.Allowed && reply.ResetAfter < (timeFor(limit, n)-time.Microsecond)/2, // it owes n at least
-		!result.Allowed && !plausible(reply.RetryAfter, refill):
-		return httpkey.Result{}, errDamaged
+		questions[i] = q
 	}
-	reset := min(reply.ResetAfter, refill)
-	result.ResetAfter = ceilMicros(reset - blur)
-	result.Remaining = limit.Burst - owed(limit, reset)
-	if !result.Allowed {
-		result.Remaining = min(result.Remaining, n-1)
-		result.RetryAfter = min(ceilMicros(reply.RetryAfter+blur), refill)
+	return decide(ctx, l.rdb, c, questions)
+}
+
+// decide runs takeScript for c and returns the Result.
+func decide(ctx context.Context, rdb redis.Scripter, c *httpkey.Charge, questions []question) (httpkey.Result, error) {
+	if len(questions) == 0 {
+		return c.Join(nil), nil
 	}
-	return result, nil
-}
-
-// plausible reports whether a bucket that takes refill to fill can need wait. Not a
-// number, and infinity, became something negative or far too long.
-func plausible(wait, refill time.Duration) bool {
-	return wait >= 0 && wait-time.Second <= refill
-}
-
-// owed returns how many requests a bucket lacks that is full after reset, rounded up.
-func owed(limit httpkey.Limit, reset time.Duration) int {
-	slack := min(2*blur, limit.Period/time.Duration(limit.Rate)/2)
-	n, more := slots(limit, max(0, reset-slack))
-	if more {
-		n++
+	found, err := take(ctx, rdb, questions, c.Forced)
+	if err != nil {
+		return httpkey.Result{}, err
 	}
-	return min(n, limit.Burst)
-}
-
-// slots returns how many requests limit gives in d, and whether there is some more of d.
-func slots(limit httpkey.Limit, d time.Duration) (n int, more bool) {
-	high, low := bits.Mul64(uint64(d), uint64(limit.Rate))
-	whole, rest := bits.Div64(high, low, uint64(limit.Period))
-	return int(whole), rest > 0
-}
-
-// timeFor returns how long limit takes to give n requests, rounded up to a microsecond.
-func timeFor(limit httpkey.Limit, n int) time.Duration {
-	debt, rate := int64(n)*limit.Period.Microseconds(), int64(limit.Rate)
-	micros := debt / rate
-	if debt%rate > 0 {
-		micros++
+	each := make([]httpkey.Result, len(questions))
+	for i, q := range questions {
+		each[i] = q.result(found[i], c.Forced || found[i].hasRoom)
 	}
-	return time.Duration(micros) * time.Microsecond
-}
-
-func ceilMicros(d time.Duration) time.Duration {
-	if rest := d % time.Microsecond; rest > 0 {
-		d += time.Microsecond - rest
-	}
-	return max(0, d)
+	return c.Join(each), nil
 }

@@ -11,23 +11,23 @@ import (
 // Options configure a [Store], a [Limiter] and a [Window]. The zero value, and
 // nil, are the defaults.
 type Options struct {
-	// Prefix begins the name of every key and channel in Redis, but that redis_rate
-	// puts "rate:" before those of a [Limiter]. It must not hold { or }, which
-	// would decide where a Cluster keeps a key. Empty: "httpkey:".
+	// Prefix begins the name of every key and channel in Redis. redis_rate puts "rate:"
+	// before the keys of a [Limiter]. Prefix must not contain { or }, because a Cluster
+	// would choose the slot by it. Empty: "httpkey:".
 	Prefix string
 
-	// AskAlways makes a limiter ask Redis also where it knows from an earlier answer
-	// that the bucket has no room yet. It is for those who delete buckets in Redis,
-	// to let a client in again at once. A Store does not look at it.
+	// AskAlways makes a limiter call Redis even if an earlier answer says that the bucket
+	// has no room yet. Set it if you delete buckets in Redis to admit a client at once. A
+	// Store ignores it.
 	AskAlways bool
 
-	// Lease makes a [Limiter] take permits ahead and spend them without asking Redis: for a
-	// bucket that is asked for often, Redis is asked some once in this time, instead of
-	// for each request. 0: never. See Limiter for the price.
+	// Lease makes a [Limiter] take permits ahead and spend them without a call to Redis. A
+	// bucket in steady use then costs about one call in this time, instead of one for each
+	// request. 0: never. The comment of Limiter describes the drawbacks.
 	Lease time.Duration
 }
 
-// withDefaults returns a copy of o with the defaults filled in. It panics for what cannot work.
+// withDefaults returns a copy of o with the defaults filled in. It panics if o is invalid.
 func (o *Options) withDefaults() Options {
 	if o == nil {
 		o = &Options{}

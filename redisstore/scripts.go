@@ -2,9 +2,9 @@ package redisstore
 
 import "github.com/redis/go-redis/v9"
 
-// What these scripts do is done as a whole, unless a key is of a wrong type. For
-// that case the record is written last and removed first: without it, whatever else
-// is left of a token finds nothing.
+// Redis executes each script as a whole, unless a key is of a wrong type. For that case the
+// scripts write the record last and remove it first: without the record, the other keys of a
+// token have no effect.
 
 var createScript = redis.NewScript(`
 local tokens, digests, used = KEYS[1], KEYS[2], KEYS[3]
@@ -26,8 +26,8 @@ if not id then return false end
 return {redis.call('HGET', KEYS[1], id), redis.call('HGET', KEYS[2], id)}
 `)
 
-// The reads are scripts too because a client that sends plain reads to replicas
-// sends scripts to the master: what one call stored the next call must see.
+// The reads are scripts too, because every call must see the changes of earlier calls. A
+// client that sends plain reads to replicas sends scripts to the master.
 var getScript = redis.NewScript(`
 return {redis.call('HGET', KEYS[1], ARGV[1]), redis.call('HGET', KEYS[2], ARGV[1])}
 `)

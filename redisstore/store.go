@@ -1,13 +1,13 @@
 // Package redisstore keeps tokens and rate limits in Redis, for a program that
 // runs as several processes.
 //
-// [Store] is a token store that tells of its changes, [Limiter] a GCRA limiter and
-// [Window] a strict sliding window. They need Redis 5 or later, or what speaks like it.
+// [Store] is a token store with a change feed, [Limiter] is a GCRA limiter and [Window]
+// is a strict sliding window. They need Redis 5 or later, or a compatible server.
 //
 // # The client
 //
-// go-redis waits long and tries again by default: a call to a server that does not
-// answer takes ten seconds and more, whatever its context says, and a request can be
+// By default, go-redis waits long and retries. A call to a server that does not answer
+// takes more than ten seconds, whatever the deadline of its context. A request can be
 // charged four times. Make the client of a limiter with
 //
 //	redis.UniversalOptions{
@@ -18,16 +18,16 @@
 //		DialerRetries:         1, // where the client's version has it
 //	}
 //
-// To connect goes on when the caller has left, and holds a place in the pool; by
-// default for up to 25 seconds. The defaults of PoolSize and PoolTimeout will do: who waits for a
-// connection heeds its deadline. When as many attempts have failed as the pool is large, the client
-// tries again a second after the last, so that it finds Redis back within two.
+// By default, an attempt to connect continues for up to 25 seconds after its caller has left,
+// and holds a place in the pool. The defaults of PoolSize and PoolTimeout suffice: a caller
+// that waits for a connection heeds its deadline. After PoolSize failed attempts, the client
+// tries again once a second. So it reconnects to Redis within two seconds.
 //
-// Set ClusterOptions.ClusterStateReloadInterval, where the client's version has it,
-// to a second: a new master is otherwise noticed after up to a minute.
+// Set ClusterOptions.ClusterStateReloadInterval to a second, where the client's version has
+// it. Otherwise the client notices a new master after up to a minute.
 //
-// Nothing is to be evicted: set maxmemory-policy to noeviction, or to one of the
-// volatile ones, which may take buckets and never take tokens.
+// Set maxmemory-policy to noeviction, or to a volatile policy, which may evict buckets but
+// never tokens.
 package redisstore
 
 import (
@@ -44,11 +44,10 @@ import (
 // Store is an [httpkey.TokenStore] and an [httpkey.ChangeFeed] in Redis. Make one
 // with [New]. It is safe for concurrent use.
 //
-// It works on a single server, with Sentinel and on a Cluster, on which all tokens
-// are on one master. Calls heed their context as far as the client does: see the
-// package comment. What is stored is as safe as the server makes it: use
-// appendonly, and mind that a replica that takes over may lack the last changes, a
-// revocation among them.
+// It works on a single server, with Sentinel and on a Cluster, where one master holds all
+// tokens. Calls heed their context as far as the client does: see the package comment. The
+// server decides how durable tokens are: use appendonly. A replica that takes over may lack
+// the last changes, such as a revocation.
 //
 // A token takes about 1.2 KB: its record, and a place in up to five orders.
 type Store struct {
@@ -61,10 +60,9 @@ var (
 	_ httpkey.ChangeFeed = (*Store)(nil)
 )
 
-// New returns a Store of the tokens in rdb; nil opts are the defaults. It does not
-// call Redis. It panics if rdb is nil, if opts are invalid, and for a [redis.Ring]:
-// while one of its servers is down it asks another, which would answer that there
-// is no such token.
+// New returns a Store of the tokens in rdb. Nil opts mean the defaults. New does not call
+// Redis. It panics if rdb is nil, if opts are invalid, and if rdb is a [redis.Ring]: while
+// one of its servers is down, a Ring asks another, which would not find the token.
 func New(rdb redis.UniversalClient, opts *Options) *Store {
 	if rdb == nil {
 		panic("httpkey: redisstore.New: rdb is nil")
@@ -75,28 +73,28 @@ func New(rdb redis.UniversalClient, opts *Options) *Store {
 	return &Store{rdb: rdb, keys: newKeys(opts.withDefaults().Prefix)}
 }
 
-// Create implements [httpkey.TokenStore]. It refuses a token that
-// [httpkey.Token.Validate] refuses. If it fails for another reason than ErrConflict,
-// t may be stored or not; where the client tries again by itself, ErrConflict
-// may be about t.
-func (s *Store) Create(ctx context.Context, t httpkey.Token) error {
+// Create implements [httpkey.TokenStore]. It returns the error of
+// [httpkey.Token.Validate], if there is one. After an error of Redis, t may be stored or
+// not. If the client retries by itself, ErrConflict may be about t itself.
+func (s *Store) Create(ctx context.Context, t httpkey.Token) (httpkey.Token, error) {
 	if err := t.Validate(); err != nil {
-		return err
+		return httpkey.Token{}, err
 	}
-	text, err := encode(&t)
+	text, err := encode(t)
 	if err != nil {
-		return fmt.Errorf("httpkey: create a token: %w", err)
+		return httpkey.Token{}, fmt.Errorf("httpkey: create a token: %w", err)
 	}
+	used := stamp(t.LastUsed)
 	keys := append([]string{s.keys.tokens, s.keys.digests, s.keys.used}, s.keys.orders(&t)...)
 	created, err := createScript.Run(ctx, s.rdb, keys,
-		t.ID, t.Digest[:], text, stamp(t.LastUsed), place(t.Cursor()), s.keys.changes).Bool()
+		t.ID, t.Digest[:], text, used, place(t.Cursor()), s.keys.changes).Bool()
 	switch {
 	case err != nil:
-		return fmt.Errorf("httpkey: create a token in Redis: %w", err)
+		return httpkey.Token{}, fmt.Errorf("httpkey: create a token in Redis: %w", err)
 	case !created:
-		return httpkey.ErrConflict
+		return httpkey.Token{}, httpkey.ErrConflict
 	}
-	return nil
+	return decode(text, used)
 }
 
 // Lookup implements [httpkey.TokenStore]. It is one round trip.
@@ -121,10 +119,10 @@ func (s *Store) get(ctx context.Context, id string) (t httpkey.Token, text strin
 	return s.one(getScript.Run(ctx, s.rdb, []string{s.keys.tokens, s.keys.used}, id))
 }
 
-// errOdd says that a server, or what stands before it, has not run the script that it was sent.
+// errOdd says that a server, or a proxy in front of it, has not run a script.
 var errOdd = errors.New("httpkey: an odd reply from Redis: is it a server that runs scripts as Redis does?")
 
-// one reads the reply that is a record and a last use.
+// one reads a reply with one record and its last use.
 func (s *Store) one(reply *redis.Cmd) (t httpkey.Token, text string, err error) {
 	values, err := reply.Slice()
 	switch {
@@ -145,18 +143,18 @@ func (s *Store) one(reply *redis.Cmd) (t httpkey.Token, text string, err error) 
 	return t, text, err
 }
 
-// chunk is how many tokens List asks for at once, at least: one that filters by
-// more than one field must look at more than it returns.
+// chunk is the minimum number of tokens that List reads at once, because a filter of several
+// fields makes it read more tokens than it returns.
 const chunk = 100
 
-// List implements [httpkey.TokenStore]. A filter of one field costs one round trip
-// a page; one of several costs one for each 1,000 tokens that the first set of
-// RotatedFrom, User, Workspace and Kind selects.
+// List implements [httpkey.TokenStore]. With a filter of one field, a page costs one round
+// trip. With several fields, it costs one for each 1,000 tokens that the first of
+// RotatedFrom, User, Workspace and Kind that is set selects.
 func (s *Store) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, error) {
 	var (
 		page  []httpkey.Token
 		keys  = []string{s.keys.order(f), s.keys.tokens, s.keys.used}
-		start = "+" // past the newest
+		start = "+" // after the newest
 		size  = max(chunk, f.PageSize())
 	)
 	if f.After != (httpkey.Cursor{}) {
@@ -184,7 +182,7 @@ func (s *Store) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, er
 	return page, nil
 }
 
-// readChunk reads the reply of listScript: places, records and last uses, as many of each.
+// readChunk reads the reply of listScript: places, records and last uses, equally many.
 func readChunk(reply []any) (places []string, tokens []httpkey.Token, err error) {
 	var columns [3][]any
 	for i := range columns {
@@ -201,7 +199,7 @@ func readChunk(reply []any) (places []string, tokens []httpkey.Token, err error)
 		places = append(places, place)
 		text, ok := columns[1][i].(string)
 		if !ok {
-			continue // deleted, while the order was damaged
+			continue // the order is damaged: the token was deleted
 		}
 		t, err := decode(text, columns[2][i])
 		if err != nil {
@@ -212,34 +210,43 @@ func readChunk(reply []any) (places []string, tokens []httpkey.Token, err error)
 	return places, tokens, nil
 }
 
-// Update implements [httpkey.TokenStore]. It refuses a token that
-// [httpkey.Token.Validate] refuses.
-func (s *Store) Update(ctx context.Context, t httpkey.Token) error {
-	if err := t.Validate(); err != nil {
-		return err
-	}
+// Update implements [httpkey.TokenStore]. It costs two round trips, and two more each time
+// that another change comes between. It converts a record of an earlier version.
+func (s *Store) Update(ctx context.Context, id string, change func(*httpkey.Token) error) (httpkey.Token, error) {
 	for {
-		old, oldText, err := s.get(ctx, t.ID)
+		old, oldText, err := s.get(ctx, id)
 		if err != nil {
-			return err
+			return httpkey.Token{}, err
 		}
-		t.Digest = old.Digest
-		text, err := encode(&t)
+		next, err := old.Apply(change)
 		if err != nil {
-			return fmt.Errorf("httpkey: update a token: %w", err)
+			return httpkey.Token{}, err
 		}
-		leaves, enters := s.keys.orders(&old), s.keys.orders(&t)
-		keys := append(append([]string{s.keys.tokens}, leaves...), enters...)
-		done, err := updateScript.Run(ctx, s.rdb, keys,
-			t.ID, t.Digest[:], oldText, text, len(leaves), place(old.Cursor()), place(t.Cursor()), s.keys.changes).Bool()
-		if err != nil {
-			return fmt.Errorf("httpkey: update a token in Redis: %w", err)
+		switch done, err := s.replace(ctx, &old, oldText, &next); {
+		case err != nil:
+			return httpkey.Token{}, err
+		case done:
+			return next, nil
+		case ctx.Err() != nil:
+			return httpkey.Token{}, fmt.Errorf("httpkey: update a token in Redis, which others change: %w", ctx.Err())
 		}
-		if done {
-			return nil
-		}
-		// Another changed it between: so there is progress, if not ours.
 	}
+}
+
+// replace stores next in place of old, if the record is still oldText.
+func (s *Store) replace(ctx context.Context, old *httpkey.Token, oldText string, next *httpkey.Token) (bool, error) {
+	text, err := encode(*next)
+	if err != nil {
+		return false, fmt.Errorf("httpkey: update a token: %w", err)
+	}
+	leaves, enters := s.keys.orders(old), s.keys.orders(next)
+	keys := append(append([]string{s.keys.tokens}, leaves...), enters...)
+	done, err := updateScript.Run(ctx, s.rdb, keys,
+		old.ID, old.Digest[:], oldText, text, len(leaves), place(old.Cursor()), place(next.Cursor()), s.keys.changes).Bool()
+	if err != nil {
+		return false, fmt.Errorf("httpkey: update a token in Redis: %w", err)
+	}
+	return done, nil
 }
 
 // Delete implements [httpkey.TokenStore].
@@ -264,7 +271,7 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 	}
 }
 
-// touchAtOnce bounds how long one script holds up the server.
+// touchAtOnce bounds the time for which one script blocks the server.
 const touchAtOnce = 1000
 
 // Touch implements [httpkey.TokenStore]. It is one round trip for each 1,000 tokens.

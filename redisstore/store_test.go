@@ -20,12 +20,33 @@ import (
 
 func token(n byte) httpkey.Token {
 	return httpkey.Token{
-		ID: fmt.Sprintf("token-%d", n), Digest: httpkey.Digest{'d', 'i', 'g', n}, Kind: httpkey.APIKey, User: "ann", Workspace: "w",
+		ID: fmt.Sprintf("token-%d", n), Digest: httpkey.Digest{'d', 'i', 'g', n}, Kind: httpkey.APIKey,
+		User: "ann", Workspace: "w",
 		RotatedFrom: "old", IsActive: true, CreatedAt: time.Date(2026, 1, 2, 3, 4, int(n), 0, time.UTC),
 	}
 }
 
-// trips counts what is sent to the server.
+// relabel is a change.
+func relabel(t *httpkey.Token) error {
+	t.Label += "'"
+	return nil
+}
+
+// to returns the change to another token.
+func to(other httpkey.Token) func(*httpkey.Token) error {
+	return func(t *httpkey.Token) error {
+		*t = other
+		return nil
+	}
+}
+
+// update returns the error of an Update.
+func update(store *redisstore.Store, id string) error {
+	_, err := store.Update(context.Background(), id, relabel)
+	return err
+}
+
+// trips counts the round trips to the server.
 type trips struct{ times atomic.Int64 }
 
 func (c *trips) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -45,7 +66,8 @@ func (c *trips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
 	client := newClient(t, newServer(t))
-	store, limiter, window := redisstore.New(client, nil), redisstore.NewLimiter(client, nil), redisstore.NewWindow(client, nil)
+	store := redisstore.New(client, nil)
+	limiter, window := redisstore.NewLimiter(client, nil), redisstore.NewWindow(client, nil)
 	want := token(1)
 	ctx := t.Context()
 	used := make(map[string]time.Time)
@@ -53,24 +75,29 @@ func TestRoundTrips(t *testing.T) {
 		used[fmt.Sprint(i)] = time.Now()
 	}
 	minute := httpkey.PerMinute(3)
+	three := []httpkey.Limit{httpkey.PerSecond(5), httpkey.PerHour(9), httpkey.PerDay(20)}
+	refund := &httpkey.Charge{Bucket: "payer", Limits: []httpkey.Limit{minute}, Cost: -1, Forced: true}
 	calls := []struct {
 		name string
 		call func() error
 		want int64
 	}{
-		{"Create", func() error { return store.Create(ctx, want) }, 1},
+		{"Create", func() error { _, err := store.Create(ctx, want); return err }, 1},
 		{"Lookup", func() error { _, err := store.Lookup(ctx, want.Digest); return err }, 1},
 		{"Get", func() error { _, err := store.Get(ctx, want.ID); return err }, 1},
 		{"List", func() error { _, err := store.List(ctx, httpkey.Filter{User: want.User}); return err }, 1},
-		{"Update", func() error { return store.Update(ctx, want) }, 2},
+		{"Update", func() error { _, err := store.Update(ctx, want.ID, relabel); return err }, 2},
 		{"Touch", func() error { return store.Touch(ctx, used) }, 1},
 		{"Delete", func() error { return store.Delete(ctx, want.ID) }, 2},
-		{"Limiter", func() error { _, err := limiter.Allow(ctx, "key", minute, 3); return err }, 1},
-		{"Limiter that denies", func() error { _, err := limiter.Allow(ctx, "key", minute, 1); return err }, 1},
-		{"Limiter that has denied", func() error { _, err := limiter.Allow(ctx, "key", minute, 1); return err }, 0},
-		{"Window", func() error { _, err := window.Allow(ctx, "key", minute, 3); return err }, 1},
-		{"Window that denies", func() error { _, err := window.Allow(ctx, "key", minute, 1); return err }, 1},
-		{"Window that has denied", func() error { _, err := window.Allow(ctx, "key", minute, 1); return err }, 0},
+		{"Limiter", func() error { _, err := limiter.Allow(ctx, of("payer", 3, minute)); return err }, 1},
+		{"Limiter that denies", func() error { _, err := limiter.Allow(ctx, of("payer", 1, minute)); return err }, 1},
+		{"Limiter that refunds", func() error { _, err := limiter.Allow(ctx, refund); return err }, 1},
+		{"Limiter of three limits", func() error { _, err := limiter.Allow(ctx, of("payer", 1, three...)); return err }, 1},
+		{"Limiter that denies again", func() error { _, err := limiter.Allow(ctx, of("payer", 3, minute)); return err }, 1},
+		{"Limiter that has denied", func() error { _, err := limiter.Allow(ctx, of("payer", 3, minute)); return err }, 0},
+		{"Window", func() error { _, err := window.Allow(ctx, of("payer", 3, minute)); return err }, 1},
+		{"Window that denies", func() error { _, err := window.Allow(ctx, of("payer", 1, minute)); return err }, 1},
+		{"Window that has denied", func() error { _, err := window.Allow(ctx, of("payer", 1, minute)); return err }, 0},
 	}
 	// Once beforehand, so that the server knows the scripts.
 	warm := []func() error{}
@@ -108,7 +135,9 @@ func TestDeleteLeavesNothing(t *testing.T) {
 	changed := old
 	changed.User, changed.Workspace, changed.Kind, changed.RotatedFrom = "bob", "", httpkey.ServiceToken, "older"
 	changed.CreatedAt = old.CreatedAt.Add(time.Hour)
-	if err := errors.Join(store.Create(t.Context(), old), store.Update(t.Context(), changed)); err != nil {
+	_, create := store.Create(t.Context(), old)
+	_, update := store.Update(t.Context(), old.ID, to(changed))
+	if err := errors.Join(create, update); err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range []httpkey.Filter{{User: "ann"}, {Workspace: "w"}, {Kind: httpkey.APIKey}, {RotatedFrom: "old"}} {
@@ -139,7 +168,7 @@ func TestListPagesThroughWhatDoesNotMatch(t *testing.T) {
 			next.Kind = httpkey.ServiceToken
 			want = append([]string{next.ID}, want...)
 		}
-		if err := store.Create(t.Context(), next); err != nil {
+		if _, err := store.Create(t.Context(), next); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -169,7 +198,7 @@ func TestCursorIsAPlace(t *testing.T) {
 	for i, created := range []time.Time{{}, {}, {}, at, at.Add(time.Microsecond)} {
 		next := token(byte(i))
 		next.ID, next.CreatedAt = fmt.Sprint(i), created
-		if err := store.Create(t.Context(), next); err != nil {
+		if _, err := store.Create(t.Context(), next); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -185,7 +214,7 @@ func TestCursorIsAPlace(t *testing.T) {
 	}
 }
 
-// What is not a token's is an error, and tells no digest.
+// A damaged record is an error, and tells no digest.
 func TestDamagedTokensAreErrors(t *testing.T) {
 	t.Parallel()
 	want := token(1)
@@ -200,13 +229,17 @@ func TestDamagedTokensAreErrors(t *testing.T) {
 			s.Del("httpkey:{tokens}:tokens")
 			_ = s.Set("httpkey:{tokens}:tokens", "")
 		},
-		"a type of used": func(s *miniredis.Miniredis) { s.Del("httpkey:{tokens}:used"); _ = s.Set("httpkey:{tokens}:used", "") },
+		"a type of used": func(s *miniredis.Miniredis) {
+			s.Del("httpkey:{tokens}:used")
+			_ = s.Set("httpkey:{tokens}:used",
+				"")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := newServer(t)
 			store := redisstore.New(newClient(t, server), nil)
-			if err := store.Create(t.Context(), want); err != nil {
+			if _, err := store.Create(t.Context(), want); err != nil {
 				t.Fatal(err)
 			}
 			damage(server)
@@ -214,7 +247,8 @@ func TestDamagedTokensAreErrors(t *testing.T) {
 			_, get := store.Get(t.Context(), want.ID)
 			_, list := store.List(t.Context(), httpkey.Filter{})
 			for what, err := range map[string]error{
-				"Lookup": lookup, "Get": get, "List": list, "Update": store.Update(t.Context(), want), "Delete": store.Delete(t.Context(), want.ID),
+				"Lookup": lookup, "Get": get, "List": list, "Update": update(store, want.ID), "Delete": store.Delete(t.Context(),
+					want.ID),
 			} {
 				if err == nil || errors.Is(err, httpkey.ErrNotFound) {
 					t.Errorf("%s: the error %v", what, err)
@@ -226,7 +260,7 @@ func TestDamagedTokensAreErrors(t *testing.T) {
 	}
 }
 
-// oddReplies is a server, or what stands before one, that answers scripts in its own way.
+// oddReplies is a server, or a proxy, that answers scripts in its own way.
 type oddReplies struct{ value any }
 
 func (oddReplies) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -257,7 +291,7 @@ func TestOddRepliesAreNotAbsence(t *testing.T) {
 		_, list := store.List(t.Context(), httpkey.Filter{})
 		for what, err := range map[string]error{
 			"Lookup": lookup, "Get": get, "List": list,
-			"Update": store.Update(t.Context(), token(1)), "Delete": store.Delete(t.Context(), token(1).ID),
+			"Update": update(store, token(1).ID), "Delete": store.Delete(t.Context(), token(1).ID),
 		} {
 			if err == nil || errors.Is(err, httpkey.ErrNotFound) || !strings.HasPrefix(err.Error(), "httpkey: ") {
 				t.Errorf("%s, answered %#v: the error %v", what, reply, err)
@@ -271,7 +305,7 @@ func TestDigestIsComparedAgain(t *testing.T) {
 	t.Parallel()
 	server := newServer(t)
 	store := redisstore.New(newClient(t, server), nil)
-	if err := store.Create(t.Context(), token(1)); err != nil {
+	if _, err := store.Create(t.Context(), token(1)); err != nil {
 		t.Fatal(err)
 	}
 	other := token(2).Digest
@@ -287,7 +321,7 @@ func TestDigestOfNoTokenIsFree(t *testing.T) {
 	server := newServer(t)
 	store, want := redisstore.New(newClient(t, server), nil), token(1)
 	server.HSet("httpkey:{tokens}:digests", string(want.Digest[:]), "gone")
-	if err := store.Create(t.Context(), want); err != nil {
+	if _, err := store.Create(t.Context(), want); err != nil {
 		t.Fatal(err)
 	}
 	if found, err := store.Lookup(t.Context(), want.Digest); err != nil || found.ID != want.ID {
@@ -298,12 +332,14 @@ func TestDigestOfNoTokenIsFree(t *testing.T) {
 func TestInvalidTokensAreRefused(t *testing.T) {
 	t.Parallel()
 	store := redisstore.New(newClient(t, newServer(t)), nil)
-	if err := store.Create(t.Context(), token(1)); err != nil {
+	if _, err := store.Create(t.Context(), token(1)); err != nil {
 		t.Fatal(err)
 	}
 	invalid := token(1)
 	invalid.Label = "not UTF-8: \xff" // which JSON would change
-	for what, err := range map[string]error{"Create": store.Create(t.Context(), invalid), "Update": store.Update(t.Context(), invalid)} {
+	_, create := store.Create(t.Context(), invalid)
+	_, update := store.Update(t.Context(), invalid.ID, to(invalid))
+	for what, err := range map[string]error{"Create": create, "Update": update} {
 		if !errors.Is(err, httpkey.ErrInvalidToken) {
 			t.Errorf("%s: the error %v", what, err)
 		}
@@ -322,19 +358,19 @@ func TestNoServer(t *testing.T) {
 	t.Cleanup(func() { _ = silent.Close() })
 	store := redisstore.New(silent, nil)
 	for what, call := range map[string]func(context.Context) error{
-		"Create": func(ctx context.Context) error { return store.Create(ctx, token(1)) },
+		"Create": func(ctx context.Context) error { _, err := store.Create(ctx, token(1)); return err },
 		"Lookup": func(ctx context.Context) error { _, err := store.Lookup(ctx, httpkey.Digest{}); return err },
 		"Get":    func(ctx context.Context) error { _, err := store.Get(ctx, "id"); return err },
 		"List":   func(ctx context.Context) error { _, err := store.List(ctx, httpkey.Filter{}); return err },
-		"Update": func(ctx context.Context) error { return store.Update(ctx, token(1)) },
+		"Update": func(ctx context.Context) error { _, err := store.Update(ctx, "id", relabel); return err },
 		"Delete": func(ctx context.Context) error { return store.Delete(ctx, "id") },
 		"Touch":  func(ctx context.Context) error { return store.Touch(ctx, map[string]time.Time{"id": time.Now()}) },
 		"Limiter": func(ctx context.Context) error {
-			_, err := redisstore.NewLimiter(silent, nil).Allow(ctx, "key", httpkey.PerMinute(1), 1)
+			_, err := redisstore.NewLimiter(silent, nil).Allow(ctx, of("payer", 1, httpkey.PerMinute(1)))
 			return err
 		},
 		"Window": func(ctx context.Context) error {
-			_, err := redisstore.NewWindow(silent, nil).Allow(ctx, "key", httpkey.PerMinute(1), 1)
+			_, err := redisstore.NewWindow(silent, nil).Allow(ctx, of("payer", 1, httpkey.PerMinute(1)))
 			return err
 		},
 	} {
@@ -351,7 +387,7 @@ func TestNoServer(t *testing.T) {
 	}
 }
 
-// A change is told to whoever listens, with its digest, and then the context ends the feed.
+// The feed tells of each change by its digest, and ends with its context.
 func TestChangesAreTold(t *testing.T) {
 	t.Parallel()
 	server := newServer(t)
@@ -365,8 +401,8 @@ func TestChangesAreTold(t *testing.T) {
 	<-ready
 	want := token(1)
 	for what, change := range []func() error{
-		func() error { return store.Create(t.Context(), want) },
-		func() error { return store.Update(t.Context(), want) },
+		func() error { _, err := store.Create(t.Context(), want); return err },
+		func() error { return update(store, want.ID) },
 		func() error { return store.Delete(t.Context(), want.ID) },
 	} {
 		if err := change(); err != nil {
@@ -401,7 +437,7 @@ func TestRacingUpdatesLeaveNothingBehind(t *testing.T) {
 	t.Parallel()
 	server := newServer(t)
 	first := token(1)
-	if err := redisstore.New(newClient(t, server), nil).Create(t.Context(), first); err != nil {
+	if _, err := redisstore.New(newClient(t, server), nil).Create(t.Context(), first); err != nil {
 		t.Fatal(err)
 	}
 	var group sync.WaitGroup
@@ -409,10 +445,11 @@ func TestRacingUpdatesLeaveNothingBehind(t *testing.T) {
 		store := redisstore.New(newClient(t, server), nil)
 		group.Go(func() {
 			for round := range 50 {
-				changed := first
-				changed.User = fmt.Sprint("user", worker, "of", round)
-				changed.CreatedAt = first.CreatedAt.Add(time.Duration(worker) * time.Hour)
-				err := store.Update(t.Context(), changed)
+				_, err := store.Update(t.Context(), first.ID, func(t *httpkey.Token) error {
+					t.User = fmt.Sprint("user", worker, "of", round)
+					t.CreatedAt = first.CreatedAt.Add(time.Duration(worker) * time.Hour)
+					return nil
+				})
 				if worker == 0 && round == 40 {
 					err = store.Delete(t.Context(), first.ID)
 				}
@@ -425,5 +462,51 @@ func TestRacingUpdatesLeaveNothingBehind(t *testing.T) {
 	group.Wait()
 	if keys := server.Keys(); len(keys) > 0 {
 		t.Errorf("after the Delete there are still %q", keys)
+	}
+}
+
+// Of Updates at once, none is lost.
+func TestRacingUpdatesAllCount(t *testing.T) {
+	t.Parallel()
+	server := newServer(t)
+	if _, err := redisstore.New(newClient(t, server), nil).Create(t.Context(), token(1)); err != nil {
+		t.Fatal(err)
+	}
+	const workers, rounds = 4, 25
+	var group sync.WaitGroup
+	for range workers {
+		store := redisstore.New(newClient(t, server), nil)
+		group.Go(func() {
+			for range rounds {
+				if err := update(store, token(1).ID); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	found, err := redisstore.New(newClient(t, server), nil).Get(t.Context(), token(1).ID)
+	if err != nil || len(found.Label) != workers*rounds {
+		t.Errorf("%d of %d Updates are left (%v)", len(found.Label), workers*rounds, err)
+	}
+}
+
+// An Update that never wins ends with its context.
+func TestUpdateEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	store := redisstore.New(newClient(t, newServer(t)), nil)
+	if _, err := store.Create(t.Context(), token(1)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	calls := 0
+	_, err := store.Update(ctx, token(1).ID, func(*httpkey.Token) error {
+		if calls++; calls == 3 {
+			cancel()
+		}
+		return update(store, token(1).ID) // which comes between
+	})
+	if !errors.Is(err, context.Canceled) || calls != 3 {
+		t.Errorf("after %d calls: %v", calls, err)
 	}
 }

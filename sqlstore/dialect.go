@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// Dialect says which SQL a database speaks, and how the names of the tables
-// begin. It is one of [PostgreSQL], [MySQL] and [SQLite], or what WithPrefix
-// makes of them; the zero Dialect is none, and what is given it panics.
+// Dialect is the SQL of a database and the prefix of the table names. It is [PostgreSQL],
+// [MySQL] or [SQLite], or the result of WithPrefix on one of them. Functions panic if they
+// get the zero Dialect.
 type Dialect struct {
 	engine *engine
 	prefix string
@@ -20,52 +20,74 @@ type Dialect struct {
 // The dialects. Their tables are httpkey_tokens, httpkey_changes, httpkey_revision,
 // httpkey_buckets and httpkey_migrations.
 var (
-	PostgreSQL = Dialect{&postgreSQL, defaultPrefix} // 12 or later, and what speaks its SQL
+	PostgreSQL = Dialect{&postgreSQL, defaultPrefix} // 12 or later, and databases that speak its SQL
 	MySQL      = Dialect{&mySQL, defaultPrefix}      // MySQL 8.0, MariaDB 10.6 or later
 	SQLite     = Dialect{&sqLite, defaultPrefix}     // 3.38 or later
 )
 
-// engine is what the code must know of a database beside its SQL.
+// engine holds the differences between databases.
 type engine struct {
-	name     string // as it is shown, and in lower case the directory of its migrations
+	name     string // for people, and in lower case the directory of its migrations
 	numbered bool   // its parameters are $1, $2, … rather than ?
 
 	// prepares says that statements of the request path are prepared once for a
-	// connection. Without that, MySQL's driver asks three times for each statement
-	// and SQLite's parses it. Those of PostgreSQL see to it themselves, or are
-	// told not to because a pooler stands between.
+	// connection. Otherwise MySQL's driver needs three round trips for each statement,
+	// and SQLite's driver parses it each time. PostgreSQL's drivers prepare by themselves,
+	// or are configured not to because of a pooler.
 	prepares bool
 
-	touch   string                                                       // see Store.Touch
-	now     string                                                       // the moment in Unix microseconds
-	divide  string                                                       // the operator for integers
-	charger func(db database, d Dialect) charger                         // see Limiter
-	clear   string                                                       // see sweeper
-	lock    func(ctx context.Context, conn *sql.Conn, name string) error // see Migrate
-	unlock  string
+	// takesTurns says that the callers of a process write one after the other. Otherwise
+	// SQLite makes them sleep, longer each time, until they find its lock free.
+	takesTurns bool
+
+	touch     string // see Store.Touch
+	now       string // the present in Unix microseconds
+	divide    string // the operator of integer division
+	least     string // the function of two numbers
+	greatest  string
+	conflict  string                                                       // begins the update of an existing row
+	proposed  string                                                       // a column of the row to be inserted
+	newSingle func(l *Limiter) single                                      // see Limiter
+	clear     string                                                       // see sweeper
+	lock      func(ctx context.Context, conn *sql.Conn, name string) error // see Migrate
+	unlock    string
 }
 
 var (
-	postgreSQL = engine{name: "PostgreSQL", numbered: true, touch: touchPostgreSQL,
-		now: nowPostgreSQL, divide: "/", charger: chargePostgreSQL, clear: clearPostgreSQL, lock: lockPostgreSQL, unlock: "COMMIT"}
-	mySQL = engine{name: "MySQL", prepares: true, touch: touchMySQL,
-		now: nowMySQL, divide: "DIV", charger: chargeMySQL, clear: clearOthers, lock: lockMySQL, unlock: "DO RELEASE_ALL_LOCKS()"}
-	sqLite = engine{name: "SQLite", prepares: true, touch: touchSQLite,
-		now: nowSQLite, divide: "/", charger: chargeSQLite, clear: clearOthers, lock: lockSQLite, unlock: "COMMIT"}
+	postgreSQL = engine{
+		name: "PostgreSQL", numbered: true, touch: touchPostgreSQL,
+		now: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", divide: "/", least: "least", greatest: "greatest",
+		conflict: "ON CONFLICT (id) DO UPDATE SET", proposed: "excluded.COLUMN", newSingle: newSinglePostgreSQL,
+		clear: clearPostgreSQL, lock: lockPostgreSQL, unlock: "COMMIT",
+	}
+	mySQL = engine{
+		name: "MySQL", prepares: true, touch: touchMySQL,
+		now:    "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
+		divide: "DIV", least: "LEAST", greatest: "GREATEST",
+		conflict: "ON DUPLICATE KEY UPDATE", proposed: "VALUES(COLUMN)", newSingle: newSingleMySQL,
+		clear: clearOthers, lock: lockMySQL, unlock: "DO RELEASE_ALL_LOCKS()",
+	}
+	sqLite = engine{
+		name: "SQLite", prepares: true, takesTurns: true, touch: touchSQLite,
+		now: "{now}", divide: "/", least: "min", greatest: "max", // SQLite's own clock has milliseconds
+		conflict: "ON CONFLICT (id) DO UPDATE SET", proposed: "excluded.COLUMN", newSingle: newSingleSQLite,
+		clear: clearOthers, lock: lockSQLite, unlock: "COMMIT",
+	}
 )
 
 const defaultPrefix = "httpkey_"
 
 var prefixes = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
-// WithPrefix returns d with another beginning of the names of all tables and
-// indexes than "httpkey_": a lower-case letter, then lower-case letters, digits
-// and underscores, at most 32 in all. Anything else panics. A schema of PostgreSQL is
-// chosen by the connection's search_path, a database of MySQL by its DSN.
+// WithPrefix returns d with another prefix of the table and index names than "httpkey_".
+// It is a lower-case letter, then lower-case letters, digits and underscores, at most 32 in
+// all; WithPrefix panics otherwise. To choose a schema of PostgreSQL, set the connection's
+// search_path; to choose a database of MySQL, set it in the DSN.
 func (d Dialect) WithPrefix(prefix string) Dialect {
 	d.mustBeOne()
 	if !prefixes.MatchString(prefix) {
-		panic(fmt.Sprintf("httpkey: the prefix is %q, it must be a lower-case letter and up to 31 lower-case letters, digits and underscores", prefix))
+		panic(fmt.Sprintf("httpkey: the prefix is %q, it must be a lower-case letter "+
+			"and up to 31 lower-case letters, digits and underscores", prefix))
 	}
 	d.prefix = prefix
 	return d
@@ -85,10 +107,10 @@ func (d Dialect) mustBeOne() {
 	}
 }
 
-// named puts d's names of tables and indexes into a text that has the default ones.
+// named replaces the default prefix of the names in text by d's prefix.
 func (d Dialect) named(text string) string { return strings.ReplaceAll(text, defaultPrefix, d.prefix) }
 
-// query makes a statement of d of one with ? for each parameter.
+// query converts a statement with ? for each parameter to the parameters of d.
 func (d Dialect) query(text string) string {
 	text = d.named(text)
 	if !d.engine.numbered {

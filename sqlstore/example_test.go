@@ -23,7 +23,8 @@ func Example() {
 	if err := sqlstore.Migrate(context.Background(), db, sqlstore.PostgreSQL); err != nil {
 		log.Fatal(err)
 	}
-	guard := httpkey.New(sqlstore.New(db, sqlstore.PostgreSQL), sqlstore.NewLimiter(db, sqlstore.PostgreSQL), nil)
+	store, limiter := sqlstore.New(db, sqlstore.PostgreSQL, nil), sqlstore.NewLimiter(db, sqlstore.PostgreSQL)
+	guard := httpkey.New(store, limiter, nil)
 	_ = guard.Handler(nil) // your routes
 }
 
@@ -34,5 +35,5 @@ func ExampleMigrations() {
 		log.Fatal(err)
 	}
 	fmt.Println(names)
-	// Output: [0001_tokens.up.sql 0002_buckets.up.sql]
+	// Output: [0001_tokens.up.sql 0002_buckets.up.sql 0003_more.up.sql]
 }

@@ -10,22 +10,20 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// Every change of a token has a revision, and a row in httpkey_changes that says
-// which digest it was about; for a deletion that is all that is left.
+// Every change of a token has a revision, and a row in httpkey_changes with the digest of
+// the token. After a Delete, no other row has the digest.
 //
-// A reader who asks for what comes after the last revision it saw must never have
-// passed by one that is committed later. So a change begins by counting up the
-// one row of httpkey_revision, and holds that row's lock until it commits: the
-// revisions become visible in their order, without gaps. The price is that
-// changes wait for each other, which are rare beside requests; reads and Touch
-// do not.
+// A reader asks for the revisions after the last one that it saw, so no earlier revision
+// may become visible later. A change therefore begins with an increment of the only row of
+// httpkey_revision, and holds its lock until it commits. So revisions become visible in
+// order and without gaps. In return, changes wait for each other. They are rare compared
+// with requests; reads and Touch do not wait.
 //
-// That there are no gaps tells a reader whether it missed something, also where
-// httpkey_changes has forgotten the oldest. A database that lost its latest
-// transactions in a failover it finds out too, unless as many have come since: what it
-// missed then, a cache forgets with its TTL.
+// A gap shows a reader that it missed changes, for example because httpkey_changes has
+// dropped the oldest. A reader also detects that a database lost its latest transactions in
+// a failover, unless as many have come since. In that case a cache waits for its TTL.
 
-// keptChanges is how many changes a reader may be behind. Each change removes
+// keptChanges is the number of changes that a reader may be behind. Each change removes
 // the one that is this much older, so the table does not grow.
 const keptChanges = 10_000
 
@@ -38,16 +36,16 @@ const (
 		"LEFT JOIN httpkey_changes AS c ON c.revision > ? ORDER BY c.revision LIMIT ?"
 )
 
-// change runs write in a transaction and records that it changed the token of
-// the digest that it returns.
+// change runs write in a transaction, and records a change of the token whose digest write
+// returns.
 func (s *Store) change(ctx context.Context, write func(*sql.Tx) (digest []byte, err error)) error {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
-	// The lock comes first, so that all take their locks in the same order; and in
-	// SQLite, where who reads first may not be allowed to write later.
+	// The lock comes first, so that all changes take their locks in the same order. In SQLite,
+	// a transaction that begins with a read may fail to write later.
 	if _, err := tx.ExecContext(ctx, s.dialect.query(countUp)); err != nil {
 		return err
 	}
@@ -66,28 +64,24 @@ func (s *Store) change(ctx context.Context, write func(*sql.Tx) (digest []byte, 
 
 const (
 	defaultPollInterval = time.Second
-	pollTimeout         = 5 * time.Second // a feed that a server holds up for longer is broken
+	pollTimeout         = 5 * time.Second // a feed whose poll takes longer is broken
 	pollBatch           = 1000
 )
 
-// errFellBehind makes the caller start anew, which makes it drop what it has.
+// errFellBehind makes the caller drop its tokens and follow the feed again.
 var errFellBehind = errors.New("httpkey: the change feed missed changes")
 
-// Changes implements [httpkey.ChangeFeed]. It asks the database each
-// PollInterval, with one statement that reads what is new and nothing else, and
-// returns with the first error. Changes that are made past this package, in SQL by
-// hand say, it does not see, unless they record themselves as README.md shows.
+// Changes implements [httpkey.ChangeFeed]. It polls the database each
+// [Options.PollInterval], with one statement that reads only new changes, and returns at
+// the first error. It misses manual changes in SQL unless they count up the revision, as
+// README.md shows.
 func (s *Store) Changes(ctx context.Context, ready func(), changed func(httpkey.Digest)) error {
-	interval := s.PollInterval
-	if interval <= 0 {
-		interval = defaultPollInterval
-	}
 	revision, err := s.revision(ctx)
 	if err != nil {
 		return fmt.Errorf("httpkey: read changes: %w", err)
 	}
 	ready()
-	ticker := time.NewTicker(interval)
+	ticker := time.NewTicker(s.pollInterval)
 	defer ticker.Stop()
 	for {
 		select {
@@ -110,9 +104,11 @@ func (s *Store) revision(ctx context.Context) (revision int64, err error) {
 	return revision, err
 }
 
-// poll reports the changes after a revision, a batch at most, and returns the
-// last one's revision and whether there may be more.
-func (s *Store) poll(ctx context.Context, after int64, changed func(httpkey.Digest)) (last int64, more bool, err error) {
+// poll reports up to a batch of the changes after a revision. It returns the last revision,
+// and whether there may be more changes.
+func (s *Store) poll(
+	ctx context.Context, after int64, changed func(httpkey.Digest),
+) (last int64, more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	rows, err := s.db.QueryContext(ctx, s.dialect.query(changesSince), after, pollBatch)

@@ -16,28 +16,28 @@ import (
 	"time"
 )
 
-// ErrNewerSchema is wrapped by the error of [Migrate] where a later version of
-// this package has migrated the database. The tables are left alone.
+// ErrNewerSchema is wrapped by the error of [Migrate] if a later version of this package
+// has migrated the database. Migrate leaves the tables alone.
 var ErrNewerSchema = errors.New("httpkey: the database has a newer schema than this program knows")
 
 //go:embed migrations
 var migrations embed.FS
 
-// Migrations returns the numbered SQL files that make d's tables, in the root of
-// the file system, for those who apply them with a tool of their own: goose,
-// golang-migrate and atlas read them as they are. Each statement ends with a line's
-// end. There are no steps back.
+// Migrations returns the numbered SQL files that make d's tables, in the root of the file
+// system. A program can apply them with another tool: goose, golang-migrate and atlas read
+// them as they are. Each statement ends at the end of a line. A file needs one connection.
+// There are no down migrations.
 func Migrations(d Dialect) fs.FS {
 	d.mustBeOne()
 	archive, err := d.archive()
 	if err != nil {
-		panic(fmt.Sprintf("httpkey: embedded migrations: %v", err)) // they were built in
+		panic(fmt.Sprintf("httpkey: embedded migrations: %v", err)) // a mistake of the build
 	}
 	return archive
 }
 
-// archive holds the files with d's names in them. A zip archive is a file system
-// that we need not write.
+// archive returns the files with d's names in them. It makes a zip archive, because the
+// standard library reads one as a file system.
 func (d Dialect) archive() (fs.FS, error) {
 	directory := path.Join("migrations", strings.ToLower(d.engine.name))
 	files, err := fs.ReadDir(migrations, directory)
@@ -65,16 +65,19 @@ func (d Dialect) archive() (fs.FS, error) {
 	return zip.NewReader(bytes.NewReader(archive.Bytes()), int64(archive.Len()))
 }
 
-// Migrate makes the tables of d in db, or brings them up to date. Call it when
-// the program starts, as often as you like: where there is nothing to do it
-// asks one question and writes nothing. Any number of processes may do so at the same time;
-// one does the work, and the others wait for it.
+// Migrate creates the tables of d in db, or upgrades them. Call it at every start of the
+// program: if the tables are current, it makes one query and writes nothing. Any number of
+// processes may call it concurrently; one does the work, and the others wait.
 //
-// In PostgreSQL and SQLite all of it is one transaction. MySQL has none for its tables:
-// there each statement is whole by itself and may be repeated, and the next
-// Migrate completes what one that was killed left.
+// In PostgreSQL and SQLite a migration is one transaction. MySQL has no transactions for
+// tables: there each statement is atomic and can be repeated. If a process is killed, the
+// next Migrate continues.
 //
-// Errors wrap [ErrNewerSchema] or are the database's. It panics if db is nil or d is zero.
+// An upgrade can drop columns. Programs of the previous version then fail until they are
+// replaced. README.md names the columns.
+//
+// Errors wrap [ErrNewerSchema] or are the database's. Migrate panics if db is nil or d is
+// zero.
 func Migrate(ctx context.Context, db *sql.DB, d Dialect) error {
 	mustHave(db, d)
 	steps, err := readSteps(Migrations(d))
@@ -117,8 +120,8 @@ func readSteps(files fs.FS) ([]step, error) {
 }
 
 func migrate(ctx context.Context, db *sql.DB, d Dialect, steps []step) error {
-	// Whoever may only read and write rows must be able to start. An error here
-	// says that there is no table, or it will come again below.
+	// A role that may only read and write rows must be able to start. An error here means
+	// that there is no table, or occurs again below.
 	if version, err := schemaVersion(ctx, db, d); err == nil && version >= len(steps) {
 		return known(version, steps)
 	}
@@ -141,8 +144,9 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect, steps []step) error {
 }
 
 func apply(ctx context.Context, conn *sql.Conn, d Dialect, steps []step) error {
-	table := d.named("CREATE TABLE IF NOT EXISTS httpkey_migrations (version INT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)")
-	if _, err := conn.ExecContext(ctx, table); err != nil {
+	const table = "CREATE TABLE IF NOT EXISTS httpkey_migrations " +
+		"(version INT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)"
+	if _, err := conn.ExecContext(ctx, d.named(table)); err != nil {
 		return err
 	}
 	version, err := schemaVersion(ctx, conn, d)
@@ -171,19 +175,19 @@ func schemaVersion(ctx context.Context, db database, d Dialect) (version int, er
 
 func known(version int, steps []step) error {
 	if version > len(steps) {
-		return fmt.Errorf("%w: it is at version %d, the program knows %d; upgrade the program", ErrNewerSchema, version, len(steps))
+		return fmt.Errorf("%w: it is at version %d, the program knows %d; upgrade the program",
+			ErrNewerSchema, version, len(steps))
 	}
 	return nil
 }
 
-// discard ends a connection that may be in a transaction, or have a lock, and
-// with it these.
+// discard closes a connection, and so ends its transaction and releases its locks.
 func discard(conn *sql.Conn) { _ = conn.Raw(func(any) error { return driver.ErrBadConn }) }
 
-// The locks go with the connection: nobody waits for the dead.
+// The connection holds the locks, so the death of a process releases them.
 
 func lockPostgreSQL(ctx context.Context, conn *sql.Conn, name string) error {
-	// Above this level the wait for the lock would end with a view of the tables from before it.
+	// At a higher level, the transaction would see the tables as they were before the wait.
 	_, err := conn.ExecContext(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED")
 	if err == nil {
 		_, err = conn.ExecContext(ctx, "SELECT pg_advisory_xact_lock(hashtext($1))", name)
@@ -196,13 +200,13 @@ func lockSQLite(ctx context.Context, conn *sql.Conn, _ string) error {
 	return err
 }
 
-// mySQLLockSeconds is how long one process waits for another. It is also how long the
-// server goes on waiting for a client that died.
+// mySQLLockSeconds is the time for which one process waits for another. For a client that
+// died, the server waits just as long.
 const mySQLLockSeconds = 600
 
 func lockMySQL(ctx context.Context, conn *sql.Conn, name string) error {
-	// Locks are the whole server's, and their names have up to 64 characters. That there is no
-	// database, the first table will tell.
+	// The names of locks belong to the whole server, and have up to 64 characters. If no
+	// database is selected, the creation of the first table reports it.
 	const lock = "SELECT GET_LOCK(SHA1(CONCAT(COALESCE(DATABASE(), ''), '.', ?)), ?)"
 	var locked sql.Null[int]
 	err := conn.QueryRowContext(ctx, lock, name, mySQLLockSeconds).Scan(&locked)

@@ -3,63 +3,144 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"regexp"
+	"slices"
+	"strconv"
 	"sync/atomic"
+	"time"
 )
 
-// database is what statements run on: a *sql.DB, a *sql.Tx or a *sql.Conn.
+// database is a *sql.DB, a *sql.Tx or a *sql.Conn.
 type database interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 }
 
-// statement is one of the request path. Where that pays it is prepared, at its
-// first use: a constructor does no I/O. It is closed with its database.
+// statement is a statement of the request path. If the engine prepares, it is prepared at
+// its first use, because a constructor does no I/O. It is closed with its database.
 type statement struct {
-	db       database
-	query    string
-	prepares bool
-	prepared atomic.Pointer[sql.Stmt]
+	db         *sql.DB
+	query      string
+	parameters []string // their names, in order
+	prepares   bool
+	prepared   atomic.Pointer[sql.Stmt]
 }
 
-func newStatement(db database, d Dialect, text string) *statement {
-	return &statement{db: db, query: d.query(text), prepares: d.engine.prepares}
+func newStatement(db *sql.DB, d Dialect, text string) *statement {
+	query, parameters := d.bind(text)
+	return &statement{db: db, query: query, parameters: parameters, prepares: d.engine.prepares}
 }
 
-func (s *statement) exec(ctx context.Context, args ...any) (sql.Result, error) {
-	if !s.prepares {
-		return s.db.ExecContext(ctx, s.query, args...)
+var parameter = regexp.MustCompile(`\{([a-z]+)[0-9]*\}`)
+
+// bind converts a statement with named parameters, as in {rate} or {id2}, to the parameters
+// of d. It returns the names in the order in which the statement takes them.
+//
+// In PostgreSQL each parameter gets a type cast. Otherwise a driver that does not ask the
+// server for the types assumes that a number has 32 bits.
+func (d Dialect) bind(text string) (query string, names []string) {
+	query = parameter.ReplaceAllStringFunc(d.named(text), func(match string) string {
+		name := match[1 : len(match)-1]
+		known := slices.Index(names, name)
+		if !d.engine.numbered {
+			known = -1
+		}
+		if known < 0 {
+			names = append(names, name)
+			known = len(names) - 1
+		}
+		switch kind := parameter.FindStringSubmatch(match)[1]; {
+		case !d.engine.numbered:
+			return "?"
+		case kind == "id" || kind == "digest":
+			return "$" + strconv.Itoa(known+1) + "::bytea"
+		default:
+			return "$" + strconv.Itoa(known+1) + "::bigint"
+		}
+	})
+	return query, names
+}
+
+// values are the arguments of a statement, by their names. The argument now may be missing.
+type values map[string]any
+
+func (s *statement) args(v values) []any {
+	args := make([]any, len(s.parameters))
+	for i, name := range s.parameters {
+		if args[i] = v[name]; name == "now" {
+			args[i] = time.Now().UnixMicro()
+		}
 	}
-	stmt, err := s.prepare(ctx)
+	return args
+}
+
+func (s *statement) exec(ctx context.Context, tx *sql.Tx, v values) (sql.Result, error) {
+	if !s.prepares {
+		return s.unprepared(tx).ExecContext(ctx, s.query, s.args(v)...)
+	}
+	stmt, err := s.prepare(ctx, tx)
 	if err != nil {
 		return nil, err
 	}
-	return stmt.ExecContext(ctx, args...)
+	return stmt.ExecContext(ctx, s.args(v)...)
 }
 
-// row scans the only row of the answer into dest; [sql.ErrNoRows] if there is none.
-func (s *statement) row(ctx context.Context, args []any, dest ...any) error {
+func (s *statement) rows(ctx context.Context, tx *sql.Tx, v values) (*sql.Rows, error) {
 	if !s.prepares {
-		return s.db.QueryRowContext(ctx, s.query, args...).Scan(dest...)
+		return s.unprepared(tx).QueryContext(ctx, s.query, s.args(v)...)
 	}
-	stmt, err := s.prepare(ctx)
+	stmt, err := s.prepare(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.QueryContext(ctx, s.args(v)...)
+}
+
+// row scans the only row of the answer into dest. It returns [sql.ErrNoRows] if there is none.
+func (s *statement) row(ctx context.Context, v values, dest ...any) error {
+	if !s.prepares {
+		return s.db.QueryRowContext(ctx, s.query, s.args(v)...).Scan(dest...)
+	}
+	stmt, err := s.prepare(ctx, nil)
 	if err != nil {
 		return err
 	}
-	return stmt.QueryRowContext(ctx, args...).Scan(dest...)
+	return stmt.QueryRowContext(ctx, s.args(v)...).Scan(dest...)
 }
 
-func (s *statement) prepare(ctx context.Context) (*sql.Stmt, error) {
-	if stmt := s.prepared.Load(); stmt != nil {
-		return stmt, nil
+func (s *statement) unprepared(tx *sql.Tx) database {
+	if tx != nil {
+		return tx
 	}
-	stmt, err := s.db.PrepareContext(ctx, s.query)
-	if err != nil {
-		return nil, err
+	return s.db
+}
+
+// prepare returns the statement for a transaction, or for none if tx is nil.
+func (s *statement) prepare(ctx context.Context, tx *sql.Tx) (*sql.Stmt, error) {
+	stmt := s.prepared.Load()
+	if stmt == nil {
+		made, err := s.db.PrepareContext(ctx, s.query)
+		if err != nil {
+			return nil, err
+		}
+		if !s.prepared.CompareAndSwap(nil, made) { // another was quicker
+			_ = made.Close()
+		}
+		stmt = s.prepared.Load()
 	}
-	if !s.prepared.CompareAndSwap(nil, stmt) { // another was quicker
-		_ = stmt.Close()
+	if tx != nil {
+		stmt = tx.StmtContext(ctx, stmt)
 	}
-	return s.prepared.Load(), nil
+	return stmt, nil
+}
+
+// ready prepares the statement before a transaction begins, if the engine prepares. Inside, it
+// would need a second connection, which the pool may not have.
+func (s *statement) ready(ctx context.Context) error {
+	if !s.prepares {
+		return nil
+	}
+	_, err := s.prepare(ctx, nil)
+	return err
 }

@@ -1,16 +1,16 @@
-// Package sqlstore keeps tokens and rate limits in a SQL database that the
-// program has already: PostgreSQL, MySQL, MariaDB or SQLite. It imports no
-// driver; it takes a [sql.DB] and a [Dialect].
+// Package sqlstore keeps tokens and rate limits in a SQL database of the program:
+// PostgreSQL, MySQL, MariaDB or SQLite. It imports no driver; it takes a [sql.DB] and a
+// [Dialect].
 //
 //	db, err := sql.Open("pgx", "postgres://…")
 //	…
 //	err = sqlstore.Migrate(ctx, db, sqlstore.PostgreSQL)
 //	…
-//	guard := httpkey.New(sqlstore.New(db, sqlstore.PostgreSQL), sqlstore.NewLimiter(db, sqlstore.PostgreSQL), nil)
+//	guard := httpkey.New(sqlstore.New(db, sqlstore.PostgreSQL, nil), sqlstore.NewLimiter(db, sqlstore.PostgreSQL), nil)
 //
-// [Store] is a token store with a change feed, [Limiter] a GCRA limiter that
-// all processes on one database share. README.md beside this file describes the
-// tables, the DSNs that suit them, and how to bring in existing keys.
+// [Store] is a token store with a change feed. [Limiter] runs GCRA and quotas, which all
+// processes on one database share. README.md in this directory describes the tables, the
+// recommended DSNs, and the import of existing keys.
 package sqlstore
 
 import (
@@ -27,32 +27,48 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// Store is an [httpkey.TokenStore] and an [httpkey.ChangeFeed] in a SQL
-// database. Make one with [New]; it is safe for concurrent use. It has nothing to
-// be closed: what it prepares is closed with its database.
+// Store is an [httpkey.TokenStore] and an [httpkey.ChangeFeed] in a SQL database. Make one
+// with [New]; it is safe for concurrent use. It needs no Close: its prepared statements are
+// closed with their database.
 //
-// Reads, and Touch, are one statement each. Create, Update and Delete are a short
-// transaction, and of all processes one at a time: that puts the changes
-// into the order in which Changes tells them.
+// Reads and Touch are one statement each. Create, Update and Delete are a short transaction
+// each. These transactions of all processes run one after the other, in the order in which
+// Changes reports them.
 type Store struct {
-	// PollInterval is how often Changes asks the database. Zero: a second. Set
-	// it before Changes is called.
-	PollInterval time.Duration
+	pollInterval time.Duration
 
 	db      *sql.DB
 	dialect Dialect
 	lookup  *statement
 }
 
-// New returns a Store in the tables of db that [Migrate] makes. It panics if db
-// is nil or dialect is zero. It does no I/O.
-func New(db *sql.DB, dialect Dialect) *Store {
+// Options are the settings of a [Store]. The zero Options are the defaults.
+type Options struct {
+	// PollInterval is how often Changes asks the database. Zero: a second.
+	PollInterval time.Duration
+}
+
+// New returns a Store in the tables of db that [Migrate] makes. Nil opts are the defaults.
+// It panics if db is nil, dialect is zero, or opts are invalid, with an error that wraps
+// [httpkey.ErrInvalidOptions] and names the field. It does no I/O.
+func New(db *sql.DB, dialect Dialect, opts *Options) *Store {
 	mustHave(db, dialect)
-	return &Store{
-		db:      db,
-		dialect: dialect,
-		lookup:  newStatement(db, dialect, "SELECT "+columns+" FROM httpkey_tokens WHERE digest = ?"),
+	s := &Store{
+		pollInterval: defaultPollInterval,
+		db:           db,
+		dialect:      dialect,
+		lookup:       newStatement(db, dialect, "SELECT "+columns+" FROM httpkey_tokens WHERE digest = {digest}"),
 	}
+	if opts == nil {
+		return s
+	}
+	switch {
+	case opts.PollInterval < 0:
+		panic(fmt.Errorf("%w: PollInterval is %v, it must not be negative", httpkey.ErrInvalidOptions, opts.PollInterval))
+	case opts.PollInterval > 0:
+		s.pollInterval = opts.PollInterval
+	}
+	return s
 }
 
 func mustHave(db *sql.DB, dialect Dialect) {
@@ -64,17 +80,17 @@ func mustHave(db *sql.DB, dialect Dialect) {
 
 // Create implements [httpkey.TokenStore]. It refuses a token that
 // [httpkey.Token.Validate] refuses.
-func (s *Store) Create(ctx context.Context, t httpkey.Token) error {
+func (s *Store) Create(ctx context.Context, t httpkey.Token) (httpkey.Token, error) {
 	if err := t.Validate(); err != nil {
-		return err // some databases would cut off what is too long
+		return httpkey.Token{}, err // some databases would truncate a text that is too long
 	}
 	r, err := rowOf(&t)
 	if err != nil {
-		return err
+		return httpkey.Token{}, err
 	}
 	var refused error
 	err = s.change(ctx, func(tx *sql.Tx) ([]byte, error) {
-		// We have the lock of all changes: nothing comes between the two statements.
+		// This change holds the lock of all changes, so no other comes between the statements.
 		taken, err := s.exists(ctx, tx, r)
 		if err != nil {
 			return nil, err
@@ -82,30 +98,42 @@ func (s *Store) Create(ctx context.Context, t httpkey.Token) error {
 		if taken {
 			return nil, httpkey.ErrConflict
 		}
-		_, refused = tx.ExecContext(ctx, s.dialect.query("INSERT INTO httpkey_tokens ("+columns+") VALUES ("+placeholders+")"), r.values()...)
+		insert := s.dialect.query("INSERT INTO httpkey_tokens (" + columns + ") VALUES (" + placeholders + ")")
+		_, refused = tx.ExecContext(ctx, insert, r.values()...)
 		return r.digest, refused
 	})
-	if refused != nil { // somebody may insert past us; MySQL's error then shows the digest
-		if taken, _ := s.exists(ctx, s.db, r); taken {
-			return httpkey.ErrConflict
+	if refused != nil { // an INSERT by hand may have come first; MySQL's error then shows the digest
+		switch taken, unknown := s.exists(ctx, s.db, r); {
+		case unknown != nil:
+			err = unknown
+		case taken:
+			err = httpkey.ErrConflict
 		}
 	}
-	if err != nil && !errors.Is(err, httpkey.ErrConflict) {
-		return fmt.Errorf("httpkey: create a token: %w", err)
+	switch {
+	case errors.Is(err, httpkey.ErrConflict):
+		return httpkey.Token{}, httpkey.ErrConflict
+	case err != nil:
+		return httpkey.Token{}, fmt.Errorf("httpkey: create a token: %w", err)
 	}
-	return err
+	return r.token()
 }
 
 func (s *Store) exists(ctx context.Context, db database, r *row) (bool, error) {
 	var n int
-	err := db.QueryRowContext(ctx, s.dialect.query("SELECT count(*) FROM httpkey_tokens WHERE id = ? OR digest = ?"), r.id, r.digest).Scan(&n)
+	count := s.dialect.query("SELECT count(*) FROM httpkey_tokens WHERE id = ? OR digest = ?")
+	err := db.QueryRowContext(ctx, count, r.id, r.digest).Scan(&n)
 	return n > 0, err
 }
 
 // Lookup implements [httpkey.TokenStore].
 func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
 	var r row
-	return found(&r, s.lookup.row(ctx, []any{d[:]}, r.places()...))
+	t, err := found(&r, s.lookup.row(ctx, values{"digest": d[:]}, r.places()...))
+	if err == nil && t.Digest != d {
+		return httpkey.Token{}, httpkey.ErrNotFound
+	}
+	return t, err
 }
 
 // Get implements [httpkey.TokenStore].
@@ -114,9 +142,10 @@ func (s *Store) Get(ctx context.Context, id string) (httpkey.Token, error) {
 		return httpkey.Token{}, httpkey.ErrNotFound
 	}
 	var r row
-	query := s.dialect.query("SELECT " + columns + " FROM httpkey_tokens WHERE id = ?")
-	return found(&r, s.db.QueryRowContext(ctx, query, id).Scan(r.places()...))
+	return found(&r, s.db.QueryRowContext(ctx, s.dialect.query(tokenOfID), id).Scan(r.places()...))
 }
+
+const tokenOfID = "SELECT " + columns + " FROM httpkey_tokens WHERE id = ?"
 
 func found(r *row, err error) (httpkey.Token, error) {
 	switch {
@@ -128,15 +157,16 @@ func found(r *row, err error) (httpkey.Token, error) {
 	return r.token()
 }
 
-// List implements [httpkey.TokenStore]. There are indexes for the lists of a
-// user, of a workspace, of a token's successors and of all; a list of one Kind
-// alone reads past the tokens of the other.
+// List implements [httpkey.TokenStore]. Indexes serve the lists of a user, of a workspace,
+// of a token's successors and of all tokens. A list of one Kind alone also scans the tokens
+// of the other.
 func (s *Store) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, error) {
 	where, args := conditions(f)
 	if slices.ContainsFunc(args, func(arg any) bool { text, is := arg.(string); return is && !isText(text) }) {
 		return nil, nil
 	}
-	query := fmt.Sprintf("SELECT %s FROM httpkey_tokens%s ORDER BY created_at DESC, id DESC LIMIT %d", columns, where, f.PageSize())
+	query := fmt.Sprintf("SELECT %s FROM httpkey_tokens%s ORDER BY created_at DESC, id DESC LIMIT %d",
+		columns, where, f.PageSize())
 	rows, err := s.db.QueryContext(ctx, s.dialect.query(query), args...)
 	if err != nil {
 		return nil, fmt.Errorf("httpkey: list tokens: %w", err)
@@ -167,7 +197,8 @@ func conditions(f httpkey.Filter) (string, []any) {
 		args  []any
 	)
 	for _, field := range []struct{ column, value string }{
-		{"user_id", f.User}, {"workspace_id", f.Workspace}, {"kind", string(f.Kind)}, {"rotated_from", f.RotatedFrom},
+		{"user_id", f.User}, {"workspace_id", f.Workspace},
+		{"kind", string(f.Kind)}, {"rotated_from", f.RotatedFrom},
 	} {
 		if field.value != "" {
 			where = append(where, field.column+" = ?")
@@ -175,8 +206,8 @@ func conditions(f httpkey.Filter) (string, []any) {
 		}
 	}
 	if f.After != (httpkey.Cursor{}) {
-		// The first condition is for the index: MySQL finds no range in the
-		// second, nor in (created_at, id) < (?, ?).
+		// MySQL uses the index only for the first condition. It finds no range in the second,
+		// nor in (created_at, id) < (?, ?).
 		where = append(where, "created_at <= ? AND (created_at < ? OR id < ?)")
 		at := f.After.CreatedAt.UnixMicro()
 		args = append(args, at, at, f.After.ID)
@@ -187,58 +218,77 @@ func conditions(f httpkey.Filter) (string, []any) {
 	return " WHERE " + strings.Join(where, " AND "), args
 }
 
-// Update implements [httpkey.TokenStore]. It refuses a token that
-// [httpkey.Token.Validate] refuses.
-func (s *Store) Update(ctx context.Context, t httpkey.Token) error {
-	if err := t.Validate(); err != nil {
+// Update implements [httpkey.TokenStore]. It calls change once, in a transaction for which all
+// other changes of the store wait, so change must not call the Store.
+func (s *Store) Update(ctx context.Context, id string, change func(*httpkey.Token) error) (httpkey.Token, error) {
+	var (
+		updated httpkey.Token
+		refused error
+	)
+	err := s.changeExisting(ctx, id, func(tx *sql.Tx, r *row) error {
+		t, err := r.token()
+		if err != nil {
+			return err
+		}
+		if t, refused = t.Apply(change); refused != nil {
+			return refused
+		}
+		if r, err = rowOf(&t); err != nil {
+			return err
+		}
+		update := s.dialect.query("UPDATE httpkey_tokens SET " + assignments + " WHERE id = ?")
+		if _, err = tx.ExecContext(ctx, update, append(r.changing(), r.id)...); err != nil {
+			return err
+		}
+		updated, err = r.token()
 		return err
+	})
+	switch {
+	case refused != nil:
+		return httpkey.Token{}, refused
+	case errors.Is(err, httpkey.ErrNotFound):
+		return httpkey.Token{}, httpkey.ErrNotFound
+	case err != nil:
+		return httpkey.Token{}, fmt.Errorf("httpkey: update a token: %w", err)
 	}
-	r, err := rowOf(&t)
-	if err != nil {
-		return err
-	}
-	err = s.changeExisting(ctx, t.ID, "UPDATE httpkey_tokens SET "+assignments+" WHERE id = ?", append(r.changing(), r.id)...)
-	if err != nil && !errors.Is(err, httpkey.ErrNotFound) {
-		return fmt.Errorf("httpkey: update a token: %w", err)
-	}
-	return err
+	return updated, nil
 }
 
 // Delete implements [httpkey.TokenStore].
 func (s *Store) Delete(ctx context.Context, id string) error {
-	err := s.changeExisting(ctx, id, "DELETE FROM httpkey_tokens WHERE id = ?", id)
+	err := s.changeExisting(ctx, id, func(tx *sql.Tx, _ *row) error {
+		_, err := tx.ExecContext(ctx, s.dialect.query("DELETE FROM httpkey_tokens WHERE id = ?"), id)
+		return err
+	})
 	if err != nil && !errors.Is(err, httpkey.ErrNotFound) {
 		return fmt.Errorf("httpkey: delete a token: %w", err)
 	}
 	return nil
 }
 
-// changeExisting runs a statement that changes the token of this ID.
-func (s *Store) changeExisting(ctx context.Context, id, query string, args ...any) error {
+// changeExisting runs write in a change of the token with this ID, and passes the current row.
+func (s *Store) changeExisting(ctx context.Context, id string, write func(*sql.Tx, *row) error) error {
 	if !isText(id) {
 		return httpkey.ErrNotFound
 	}
 	return s.change(ctx, func(tx *sql.Tx) (digest []byte, err error) {
-		// Whether there is one, we must ask: rows that an UPDATE leaves as they
-		// were, MySQL does not count.
-		err = tx.QueryRowContext(ctx, s.dialect.query("SELECT digest FROM httpkey_tokens WHERE id = ?"), id).Scan(&digest)
+		var r row
+		err = tx.QueryRowContext(ctx, s.dialect.query(tokenOfID), id).Scan(r.places()...)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return nil, httpkey.ErrNotFound
 		case err != nil:
 			return nil, err
 		}
-		_, err = tx.ExecContext(ctx, s.dialect.query(query), args...)
-		return digest, err
+		return r.digest, write(tx, &r)
 	})
 }
 
 // Touch implements [httpkey.TokenStore], in one statement.
 //
-// Several processes touch the same tokens at the same time. So that they wait for
-// each other rather than in a circle, each locks its rows in the order of their
-// IDs. Rows that others hold are waited for and not skipped: they may hold them
-// for an earlier time, and nobody would bring ours again.
+// Several processes touch the same tokens at the same time. Each locks its rows in the order
+// of their IDs, so that they never deadlock. Touch waits for rows that others hold. It cannot
+// skip them: the other process may write an earlier time, and this use would be lost.
 func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
 	type use [2]any // ID, microseconds
 	uses := make([]use, 0, len(used))
@@ -272,7 +322,7 @@ WITH used AS (
 )
 UPDATE httpkey_tokens AS t SET last_used = locked.at FROM locked WHERE t.id = locked.id`
 
-	// The list is sorted, and the join must follow it.
+	// The join must lock the rows in the order of the sorted list.
 	touchMySQL = `
 UPDATE JSON_TABLE(?, '$[*]' COLUMNS (id VARCHAR(255) CHARACTER SET utf8mb4 PATH '$[0]', at BIGINT PATH '$[1]')) AS used
 STRAIGHT_JOIN httpkey_tokens AS t FORCE INDEX (PRIMARY) ON t.id = CAST(used.id AS BINARY)
@@ -285,5 +335,5 @@ FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS a
 WHERE httpkey_tokens.id = used.id AND (last_used IS NULL OR last_used < used.at)`
 )
 
-// Format keeps the DSN, and what else the database may hold, out of a printed Store.
+// Format keeps the DSN and the rest of the database handle out of a printed Store.
 func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "sqlstore.Store") }

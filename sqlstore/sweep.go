@@ -3,47 +3,44 @@ package sqlstore
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"strings"
 	"sync/atomic"
 	"time"
 )
 
 const (
-	sweepEvery   = 256 // calls, each of which can make one bucket
-	sweepBatch   = 512 // buckets looked at
+	sweepEvery   = 256 // calls from one sweep to the next
+	sweepBatch   = 512 // buckets that a sweep checks
 	sweepTimeout = 5 * time.Second
 )
 
-// sweeper removes full buckets. Their IDs are hashes, so that those after a
-// random one are a random sample; the more of them are full, the more a sweep
-// removes. That needs neither an index on when they are full, which every charge
-// would have to change, nor a place where the last sweep ended.
+// sweeper removes full buckets. The IDs of buckets are hashes, so the buckets after a random
+// ID are a random sample: the more buckets are full, the more a sweep removes. So there is no
+// index on full_at, which every charge would have to update, and no state between sweeps.
 type sweeper struct {
-	db          *sql.DB
-	engine      *engine
-	last, clear string
+	last, clear *statement
+	takeTurn    func(context.Context) (release func(), err error)
 	calls       atomic.Int64
 	busy        atomic.Bool
 }
 
 const (
-	lastOfBatch = "SELECT id FROM (SELECT id FROM httpkey_buckets WHERE id >= ? ORDER BY id LIMIT ?) AS batch " +
+	lastOfBatch = "SELECT id FROM (SELECT id FROM httpkey_buckets WHERE id >= {id0} ORDER BY id LIMIT {batch}) AS batch " +
 		"ORDER BY id DESC LIMIT 1" // PostgreSQL has no max of bytes before 18
 
-	clearOthers = "DELETE FROM httpkey_buckets WHERE id >= ? AND id <= ? AND full_at <= NOW"
+	clearOthers = "DELETE FROM httpkey_buckets WHERE id >= {id0} AND id <= {id1} AND full_at <= NOW"
 
-	// Two sweepers would lock their rows in any order, and Allow should not wait.
+	// Two sweepers would lock rows in any order, and Allow must not wait for a sweep.
 	clearPostgreSQL = "DELETE FROM httpkey_buckets WHERE id IN (" +
-		"SELECT id FROM httpkey_buckets WHERE id >= ? AND id <= ? AND full_at <= NOW FOR UPDATE SKIP LOCKED)"
+		"SELECT id FROM httpkey_buckets WHERE id >= {id0} AND id <= {id1} AND full_at <= NOW FOR UPDATE SKIP LOCKED)"
 )
 
-func newSweeper(db *sql.DB, d Dialect) *sweeper {
+func newSweeper(l *Limiter) *sweeper {
+	e := l.dialect.engine
 	return &sweeper{
-		db:     db,
-		engine: d.engine,
-		last:   d.query(lastOfBatch),
-		clear:  d.query(strings.ReplaceAll(d.engine.clear, "NOW", d.engine.now)),
+		last:     newStatement(l.db, l.dialect, lastOfBatch),
+		clear:    newStatement(l.db, l.dialect, strings.ReplaceAll(e.clear, "NOW", e.now)),
+		takeTurn: l.takeTurn,
 	}
 }
 
@@ -52,11 +49,11 @@ func (s *sweeper) afterCall() {
 	if s.calls.Add(1)%sweepEvery != 0 || !s.busy.CompareAndSwap(false, true) {
 		return
 	}
-	go func() { // so that no request waits for it
+	go func() { // no request waits for a sweep
 		defer s.busy.Store(false)
 		ctx, cancel := context.WithTimeout(context.Background(), sweepTimeout)
 		defer cancel()
-		_ = s.sweep(ctx) // a later one makes good what fails
+		_ = s.sweep(ctx) // a later sweep makes up for a failure
 	}()
 }
 
@@ -64,10 +61,15 @@ func (s *sweeper) sweep(ctx context.Context) error {
 	first := make([]byte, 32)
 	_, _ = rand.Read(first) // crypto/rand.Read never fails: it ends the program instead
 	var last []byte
-	err := s.db.QueryRowContext(ctx, s.last, first, sweepBatch).Scan(&last)
-	if err != nil { // or there are none
+	err := s.last.row(ctx, values{"id0": first, "batch": sweepBatch}, &last)
+	if err != nil { // also if there is no bucket
 		return err
 	}
-	_, err = s.db.ExecContext(ctx, s.clear, append([]any{first, last}, s.engine.clock()...)...)
+	release, err := s.takeTurn(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	_, err = s.clear.exec(ctx, nil, values{"id0": first, "id1": last})
 	return err
 }

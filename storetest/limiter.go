@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -22,35 +21,29 @@ type LimiterFactory struct {
 	// that opens a handle on it. All handles of one backend share its buckets.
 	New func(t *testing.T) (open func() httpkey.Limiter)
 
-	// Wait lets at least this much time pass on the limiter's clock. Nil is for
-	// limiters in memory: each rule then runs in a bubble of testing/synctest,
-	// where time is exact, and so is what is asked of the limiter.
+	// Wait returns after at least this much time on the limiter's clock. Nil is for
+	// limiters in memory: each rule then runs in a bubble of testing/synctest, where time
+	// is exact, and demands exact numbers. Otherwise the rules choose limits by the duration
+	// of a call.
 	Wait func(time.Duration)
 
-	// Window says that the limiter is strict: never more than Rate in any Period.
+	// Window says that the limiter is strict: it admits no more than Rate in any Period.
 	Window bool
+
+	// Claims name the abilities that the limiter lacks.
+	Claims Claims
 }
 
-// RunLimiter checks every rule of [httpkey.Limiter], each on a backend of its own,
-// and those of [httpkey.SlotLimiter] if it is one.
+// RunLimiter checks every rule of [httpkey.Limiter], each on a backend of its own.
 func RunLimiter(t *testing.T, factory LimiterFactory) {
-	factory.run(t, limiterRules)
-	for name, foreign := range map[string]bool{"Slots": false, "ForeignSlots": true} {
-		slotted := factory
-		slotted.New = func(t *testing.T) func() httpkey.Limiter { return slottersOf(factory.New(t), foreign) }
-		if slotted.New(t) != nil {
-			t.Run(name, func(t *testing.T) { slotted.run(t, slices.Concat(limiterRules, slotRules)) })
-		}
-	}
-}
-
-func (f LimiterFactory) run(t *testing.T, rules []limiterRule) {
-	for _, rule := range rules {
+	t.Helper()
+	for _, rule := range limiterRules {
 		t.Run(rule.name, func(t *testing.T) {
-			f.inTime(t, func(t *testing.T) {
-				if err := rule.check(t.Context(), f.bench(t)); err != nil {
-					t.Errorf("%v\nThe rule: %s", err, rule.rule)
-				}
+			if lack := factory.Claims.lack(rule.needs); lack != "" {
+				t.Skip(lack)
+			}
+			factory.inTime(t, func(t *testing.T) {
+				report(t, rule.rule, rule.check(t.Context(), factory.bench(t)))
 			})
 		})
 	}
@@ -60,7 +53,7 @@ func (f LimiterFactory) inTime(t *testing.T, test func(*testing.T)) {
 	if f.Wait == nil {
 		synctest.Test(t, func(t *testing.T) {
 			test(t)
-			time.Sleep(time.Minute) // what the limiter does in the background ends; after the test, time stands still
+			time.Sleep(time.Minute) // goroutines of the limiter end now, since time stops after the test
 		})
 		return
 	}
@@ -68,65 +61,167 @@ func (f LimiterFactory) inTime(t *testing.T, test func(*testing.T)) {
 }
 
 func (f LimiterFactory) bench(t *testing.T) limiterBench {
-	b := limiterBench{open: f.New(t), wait: f.Wait, exact: f.Wait == nil, window: f.Window}
-	if b.exact {
-		b.wait = time.Sleep // in a bubble, that is to the nanosecond and takes no time
+	b := limiterBench{open: f.New(t), wait: f.Wait, isExact: f.Wait == nil, isStrict: f.Window, claims: f.Claims}
+	if b.isExact {
+		b.wait = time.Sleep // exact in a bubble
 	}
 	return b
 }
 
-// limiterBench is what a rule works with.
+// limiterBench holds the limiter and the clock for a rule.
 type limiterBench struct {
-	open   func() httpkey.Limiter
-	wait   func(time.Duration)
-	exact  bool
-	window bool
+	open     func() httpkey.Limiter
+	wait     func(time.Duration)
+	isExact  bool // time passes only when a rule waits
+	isStrict bool
+	claims   Claims
 }
 
 type limiterRule struct {
 	name  string
-	rule  string
+	needs ability
 	check func(context.Context, limiterBench) error
+	rule  string
 }
 
 var limiterRules = []limiterRule{
-	{"FirstRemaining", "a new bucket is full: the first request leaves Burst-1, and the result's Limit has Burst filled in", checkFirstRemaining},
-	{"Admits", "a full bucket admits Burst requests at once and not one more", checkAdmits},
-	{"AdmitsConcurrently", "that holds for any number of callers and handles at once", checkAdmitsConcurrently},
-	{"DenialIsFree", "a denial takes nothing and puts nothing off, however often it is asked for", checkDenialIsFree},
-	{"Cost", "an n is taken whole or not at all", checkCost},
-	{"CostZero", "an n of 0 is always admitted and takes nothing", checkCostZero},
-	{"Invalid", "a limit or an n that Limit.Resolve refuses gets an error that wraps ErrInvalidLimit, is never admitted, and changes nothing", checkInvalid},
-	{"KeysApart", "keys that differ in any byte have buckets of their own", checkKeysApart},
-	{"LimitsApart", "a key under another limit is another bucket, and full: a limit that changes locks nobody out, nor does it refill the former bucket", checkLimitsApart},
-	{"RetryAfter", "who waits RetryAfter and asks again is admitted, and a microsecond earlier is not", checkRetryAfter},
-	{"ResetAfter", "who waits ResetAfter finds the bucket full, and a microsecond earlier does not", checkResetAfter},
-	{"Rate", "in no stretch of time more is admitted than Burst and what Rate gives in it; a strict window admits no more than Rate in any Period", checkRate},
-	{"Steady", "who asks at just the rate of the limit is always admitted", checkSteady},
+	{"FirstRemaining", 0, checkFirstRemaining,
+		"a new bucket is full: the first request leaves Burst-1, and the result's Limit has Burst filled in"},
+	{"Admits", 0, checkAdmits,
+		"a full bucket admits Burst requests at once and not one more"},
+	{"AdmitsConcurrently", 0, checkAdmitsConcurrently,
+		"that holds for any number of callers and handles at once"},
+	{"DenialIsFree", 0, checkDenialIsFree,
+		"a denial takes nothing and puts nothing off, however often it is asked for"},
+	{"Cost", 0, checkCost,
+		"a Cost is taken whole or not at all"},
+	{"CostZero", 0, checkCostZero,
+		"a Cost of 0 is always admitted and takes nothing"},
+	{"Never", 0, checkNever,
+		"a Rate of 0, or a Cost above Burst, is denied without an error, with a RetryAfter of 0, and takes nothing"},
+	{"Invalid", 0, checkInvalid,
+		"a charge that Charge.Validate refuses gets an error that wraps ErrInvalidLimit, is never admitted, and " +
+			"changes nothing"},
+	{"Unlimited", 0, checkUnlimited,
+		"a charge without limits is admitted"},
+	{"ChargeStays", 0, checkChargeStays,
+		"the limiter neither changes a charge nor keeps it"},
+	{"PayersApart", 0, checkPayersApart,
+		"payers that differ in any byte have buckets of their own"},
+	{"NamesApart", 0, checkNamesApart,
+		"limits whose Names differ in any byte have buckets of their own, and are not taken for a part of the payer"},
+	{"WindowsApart", 0, checkWindowsApart,
+		"a limit of another window has a bucket of its own, which is full"},
+	{"Changed", 0, checkChanged,
+		"a limit that changes within its window keeps the part that was used; a strict window and a quota keep the " +
+			"number"},
+	{"Moving", 0, checkMoving,
+		"a limit that moves with every request admits no more than it would at its highest"},
+	{"Several", 0, checkSeveral,
+		"several limits take all or nothing, and the result is that of the limit that binds"},
+	{"SeveralConcurrently", 0, checkSeveralConcurrently,
+		"of callers at once that share some of their limits, the smallest room is what they get"},
+	{"Forced", 0, checkForced,
+		"a forced charge is admitted, takes from all limits down to one Burst below empty, and changes nothing else"},
+	{"Refund", 0, checkRefund,
+		"a refund gives back to all limits up to full, and changes nothing else"},
+	{"Quotas", quotas, checkQuotas,
+		"a quota counts what was let in, and is whole again at 00:00 UTC of the next day or month"},
+	{"RetryAfter", 0, checkRetryAfter,
+		"a caller that waits RetryAfter and asks again is admitted, and a microsecond earlier is not"},
+	{"ResetAfter", 0, checkResetAfter,
+		"a caller that waits ResetAfter finds the bucket full, and a microsecond earlier does not"},
+	{"Rate", 0, checkRate,
+		"in no stretch of time more is admitted than Burst and what Rate gives in it; a strict window admits no more " +
+			"than Rate in any Period"},
+	{"Steady", 0, checkSteady,
+		"a caller that asks at just the rate of the limit is always admitted"},
+	{"Model", 0, checkModel,
+		"whatever is asked, the answers are those of the rules in rational numbers"},
 }
 
-func allow(ctx context.Context, l httpkey.Limiter, key string, limit httpkey.Limit, n int) (httpkey.Result, error) {
-	r, err := l.Allow(ctx, key, limit, n)
+// call calls a limiter and checks that the result is consistent.
+func call(ctx context.Context, l httpkey.Limiter, c httpkey.Charge) (httpkey.Result, error) {
+	given := c
+	given.Limits = slices.Clone(c.Limits)
+	r, err := l.Allow(ctx, &given)
 	if err != nil {
-		return r, fmt.Errorf("Allow(%q, %+v, %d): %w", key, limit, n, err)
+		return r, fmt.Errorf("Allow(%+v): %w", c, err)
 	}
+	if err := contradiction(r, c); err != nil {
+		return r, fmt.Errorf("Allow(%+v) returned %+v: %w", c, r, err)
+	}
+	return r, nil
+}
+
+// contradiction reports why r cannot be the result of c.
+func contradiction(r httpkey.Result, c httpkey.Charge) error {
+	if len(c.Limits) > 1 {
+		if len(r.Each) != len(c.Limits) {
+			return fmt.Errorf("there are %d results in Each, want one for each of the %d limits", len(r.Each), len(c.Limits))
+		}
+		for i, one := range r.Each {
+			alone := c
+			alone.Limits = c.Limits[i : i+1]
+			if err := contradiction(one, alone); err != nil {
+				return fmt.Errorf("limit %d: %w", i+1, err)
+			}
+		}
+		joined := c.Join(r.Each)
+		if joined.Each, r.Each = nil, nil; !same(joined, r) {
+			return fmt.Errorf("Charge.Join makes %+v of its Each", joined)
+		}
+		return nil
+	}
+	if len(c.Limits) == 0 {
+		return nil
+	}
+	limit := c.Limits[0].Resolve()
+	couldPass := limit.Rate > 0 && c.Cost <= r.Limit.Burst
 	switch {
 	case r.Remaining < 0 || r.ResetAfter < 0 || r.RetryAfter < 0:
-		err = fmt.Errorf("Allow(%q, %+v, %d) returned %+v: no number may be negative", key, limit, n, r)
+		return errors.New("no number may be negative")
+	case r.Remaining > r.Limit.Burst:
+		return errors.New("more remains than a full bucket holds")
 	case r.Allowed && r.RetryAfter != 0:
-		err = fmt.Errorf("Allow(%q, %+v, %d) returned %+v: RetryAfter must be 0 if n is admitted", key, limit, n, r)
-	case !r.Allowed && r.RetryAfter <= 0:
-		err = fmt.Errorf("Allow(%q, %+v, %d) returned %+v: RetryAfter must be positive if n is denied", key, limit, n, r)
-	case !r.Allowed && r.Remaining >= n:
-		err = fmt.Errorf("Allow(%q, %+v, %d) returned %+v: what remains would do, yet n is denied", key, limit, n, r)
+		return errors.New("RetryAfter must be 0 if the charge is admitted")
+	case c.Forced && !r.Allowed:
+		return errors.New("a forced charge must be admitted")
+	case !r.Allowed && couldPass != (r.RetryAfter > 0):
+		return errors.New("RetryAfter must be positive if the charge is denied, and 0 if it can never pass")
+	case !r.Allowed && c.Cost <= r.Remaining && limit.Rate > 0:
+		return errors.New("as much remains as is denied")
+	case r.Allowed && !c.Forced && !couldPass:
+		return errors.New("the charge can never pass, yet it is admitted")
+	case r.Limit.Name != limit.Name || r.Limit.Rate != limit.Rate ||
+		r.Limit.Calendar != limit.Calendar || r.Limit.Period != limit.Period:
+		return errors.New("the result's Limit must be that of the charge, resolved")
 	}
-	return r, err
+	return nil
+}
+
+// same reports whether two results are equal.
+func same(a, b httpkey.Result) bool {
+	return a.Allowed == b.Allowed && a.Limit == b.Limit && a.Remaining == b.Remaining &&
+		a.ResetAfter == b.ResetAfter && a.RetryAfter == b.RetryAfter && slices.EqualFunc(a.Each, b.Each, same)
+}
+
+// allow asks for n under one limit.
+func allow(ctx context.Context, l httpkey.Limiter, payer string, limit httpkey.Limit, n int) (httpkey.Result, error) {
+	return call(ctx, l, httpkey.Charge{Bucket: payer, Limits: []httpkey.Limit{limit}, Cost: n})
+}
+
+// force takes n from several limits, or gives it back, whether there is room or not.
+func force(
+	ctx context.Context, l httpkey.Limiter, payer string, n int, limits ...httpkey.Limit,
+) (httpkey.Result, error) {
+	return call(ctx, l, httpkey.Charge{Bucket: payer, Limits: limits, Cost: n, Forced: true})
 }
 
 // drain takes n from a bucket that has at least n.
-func drain(ctx context.Context, l httpkey.Limiter, key string, limit httpkey.Limit, n int) error {
+func drain(ctx context.Context, l httpkey.Limiter, payer string, limit httpkey.Limit, n int) error {
 	for i := range n {
-		r, err := allow(ctx, l, key, limit, 1)
+		r, err := allow(ctx, l, payer, limit, 1)
 		if err != nil {
 			return err
 		}
@@ -137,9 +232,25 @@ func drain(ctx context.Context, l httpkey.Limiter, key string, limit httpkey.Lim
 	return nil
 }
 
-// slow is a limit that gives nothing back while a test runs.
+// remains checks the Remaining of a payer's bucket.
+func remains(ctx context.Context, l httpkey.Limiter, payer string, limit httpkey.Limit, want int) error {
+	r, err := allow(ctx, l, payer, limit, 0)
+	if err == nil && (r.Remaining != want || !r.Allowed) {
+		err = fmt.Errorf("%q has %d left of %+v, want %d: %+v", payer, r.Remaining, limit, want, r)
+	}
+	return err
+}
+
+// slow returns a limit that does not refill while a test runs.
 func slow(burst int) httpkey.Limit {
 	return httpkey.Limit{Rate: burst, Burst: burst, Period: 100 * time.Duration(burst) * time.Hour}
+}
+
+// named returns slow with a name.
+func named(name string, burst int) httpkey.Limit {
+	limit := slow(burst)
+	limit.Name = name
+	return limit
 }
 
 func checkFirstRemaining(ctx context.Context, b limiterBench) error {
@@ -149,24 +260,26 @@ func checkFirstRemaining(ctx context.Context, b limiterBench) error {
 		httpkey.PerMinute(100), httpkey.PerMinute(300), httpkey.PerMinute(600), httpkey.PerMinute(1000),
 		httpkey.PerHour(1000), httpkey.PerHour(5000), {Rate: 1, Period: 24 * time.Hour},
 		{Rate: 1_000_000, Period: 24 * time.Hour}, {Rate: 60, Burst: 60, Period: time.Minute},
+		{Name: "named", Rate: 60, Period: time.Minute + 1}, // rounded up to a microsecond
 	} {
 		r, err := allow(ctx, l, fmt.Sprint("first", i), limit, 1)
 		if err != nil {
 			return err
 		}
-		applied := limit
-		applied.Burst = limit.Rate
+		applied := limit.Resolve()
 		if want := limit.Rate - 1; !r.Allowed || r.Limit != applied || r.Remaining != want {
-			return fmt.Errorf("the first request with %+v returned %+v, want it admitted, Remaining %d and Limit %+v", limit, r, want, applied)
+			return fmt.Errorf("the first request with %+v returned %+v, want it admitted, Remaining %d and Limit %+v",
+				limit, r, want, applied)
 		}
 	}
-	if b.window {
-		return nil
-	}
 	limit := httpkey.Limit{Rate: 10, Burst: 25, Period: time.Hour}
+	want := limit
+	if b.isStrict {
+		want.Burst = 10
+	}
 	r, err := allow(ctx, l, "key", limit, 1)
-	if err == nil && (r.Remaining != 24 || r.Limit != limit) {
-		err = fmt.Errorf("the first request with %+v returned %+v, want Remaining 24", limit, r)
+	if err == nil && (r.Remaining != want.Burst-1 || r.Limit != want) {
+		err = fmt.Errorf("the first request with %+v returned %+v, want Remaining %d of %+v", limit, r, want.Burst-1, want)
 	}
 	return err
 }
@@ -174,17 +287,18 @@ func checkFirstRemaining(ctx context.Context, b limiterBench) error {
 func checkAdmits(ctx context.Context, b limiterBench) error {
 	l := b.open()
 	for _, burst := range []int{1, 2, 7, 60, 300} {
-		limit, key := slow(burst), fmt.Sprint("admits", burst)
+		limit, payer := slow(burst), fmt.Sprint("admits", burst)
 		for n := 1; n <= burst; n++ {
-			r, err := allow(ctx, l, key, limit, 1)
+			r, err := allow(ctx, l, payer, limit, 1)
 			if err != nil {
 				return err
 			}
 			if !r.Allowed || r.Remaining != burst-n {
-				return fmt.Errorf("request %d of a burst of %d returned %+v, want it admitted and Remaining %d", n, burst, r, burst-n)
+				return fmt.Errorf("request %d of a burst of %d returned %+v, want it admitted and Remaining %d",
+					n, burst, r, burst-n)
 			}
 		}
-		r, err := allow(ctx, b.open(), key, limit, 1)
+		r, err := allow(ctx, b.open(), payer, limit, 1)
 		if err != nil {
 			return err
 		}
@@ -195,38 +309,53 @@ func checkAdmits(ctx context.Context, b limiterBench) error {
 	return nil
 }
 
-func checkAdmitsConcurrently(ctx context.Context, b limiterBench) error {
-	const callers = 64
-	for _, burst := range []int{1, 10, 100} {
-		limit, key := slow(burst), fmt.Sprint("concurrent", burst)
-		admitted := make([]int, callers)
-		errs := make([]error, callers)
-		var wg sync.WaitGroup
-		for c := range callers {
-			l := b.open()
-			wg.Go(func() {
-				for range max(1, 2*burst/callers) + 1 {
-					r, err := allow(ctx, l, key, limit, 1)
-					errs[c] = errors.Join(errs[c], err)
-					if r.Allowed {
-						admitted[c]++
-					}
+const callers = 64
+
+// atOnce runs concurrent callers, each with its own handle, which repeat a charge. It returns
+// the number of admissions of each.
+func (b limiterBench) atOnce(
+	ctx context.Context, times int, charge func(caller int) httpkey.Charge,
+) ([callers]int, error) {
+	var (
+		admitted [callers]int
+		errs     [callers]error
+		wg       sync.WaitGroup
+	)
+	for i := range callers {
+		l, c := b.open(), charge(i)
+		wg.Go(func() {
+			for range times {
+				r, err := call(ctx, l, c)
+				errs[i] = errors.Join(errs[i], err)
+				if r.Allowed {
+					admitted[i]++
 				}
-			})
-		}
-		wg.Wait()
-		if err := errors.Join(errs...); err != nil {
+			}
+		})
+	}
+	wg.Wait()
+	return admitted, errors.Join(errs[:]...)
+}
+
+func checkAdmitsConcurrently(ctx context.Context, b limiterBench) error {
+	for _, burst := range []int{1, 10, 100} {
+		c := httpkey.Charge{Bucket: fmt.Sprint("concurrent", burst), Limits: []httpkey.Limit{slow(burst)}, Cost: 1}
+		admitted, err := b.atOnce(ctx, max(1, 2*burst/callers)+1, func(int) httpkey.Charge { return c })
+		if err != nil {
 			return err
 		}
-		total := 0
-		for _, n := range admitted {
-			total += n
-		}
-		if total != burst {
+		if total := sum(admitted[:]); total != burst {
 			return fmt.Errorf("%d concurrent callers were admitted %d times by a burst of %d", callers, total, burst)
 		}
 	}
 	return nil
+}
+
+func sum(numbers []int) (total int) {
+	for _, n := range numbers {
+		total += n
+	}
+	return total
 }
 
 func checkDenialIsFree(ctx context.Context, b limiterBench) error {
@@ -261,7 +390,8 @@ func checkCost(ctx context.Context, b limiterBench) error {
 			return err
 		}
 		if r.Allowed != step.allowed || r.Remaining != step.remaining {
-			return fmt.Errorf("asking for %d returned %+v, want Allowed %v and Remaining %d", step.n, r, step.allowed, step.remaining)
+			return fmt.Errorf("asking for %d returned %+v, want Allowed %v and Remaining %d",
+				step.n, r, step.allowed, step.remaining)
 		}
 	}
 	return nil
@@ -271,12 +401,8 @@ func checkCostZero(ctx context.Context, b limiterBench) error {
 	l, limit := b.open(), slow(2)
 	for remaining := 2; remaining >= 0; remaining-- {
 		for range 3 {
-			r, err := allow(ctx, l, "key", limit, 0)
-			if err != nil {
+			if err := remains(ctx, l, "key", limit, remaining); err != nil {
 				return err
-			}
-			if !r.Allowed || r.Remaining != remaining {
-				return fmt.Errorf("asking for 0 of %d returned %+v, want it admitted and Remaining %d", remaining, r, remaining)
 			}
 		}
 		if remaining > 0 {
@@ -288,211 +414,179 @@ func checkCostZero(ctx context.Context, b limiterBench) error {
 	return nil
 }
 
-func checkInvalid(ctx context.Context, b limiterBench) error {
-	l := b.open()
-	good := slow(5)
-	for what, call := range map[string]struct {
-		limit httpkey.Limit
-		n     int
-	}{
-		"the zero limit":              {httpkey.Limit{}, 1},
-		"a Rate of 0":                 {httpkey.Limit{Burst: 5, Period: time.Minute}, 1},
-		"a negative Rate":             {httpkey.Limit{Rate: -5, Burst: 5, Period: time.Minute}, 1},
-		"a negative Burst":            {httpkey.Limit{Rate: 5, Burst: -5, Period: time.Minute}, 1},
-		"a Period of 0":               {httpkey.Limit{Rate: 5}, 1},
-		"a negative Period":           {httpkey.Limit{Rate: 5, Period: -time.Minute}, 1},
-		"half a microsecond":          {httpkey.Limit{Rate: 5, Period: time.Second + 500}, 1},
-		"a Rate too large to count":   {httpkey.Limit{Rate: math.MaxInt, Period: math.MaxInt64 / 1000 * 1000}, 1},
-		"a negative n":                {good, -1},
-		"the most negative n":         {good, math.MinInt},
-		"an n above Burst":            {good, 6},
-		"an n whose cost overflows":   {good, math.MaxInt},
-		"an n of 0 of an invalid one": {httpkey.Limit{}, 0},
-	} {
-		for range 2 {
-			r, err := l.Allow(ctx, "key", call.limit, call.n)
-			if !errors.Is(err, httpkey.ErrInvalidLimit) || r.Allowed {
-				return fmt.Errorf("%s: Allow(%+v, %d) returned %+v and the error %v, want ErrInvalidLimit", what, call.limit, call.n, r, err)
+func checkNever(ctx context.Context, b limiterBench) error {
+	l, limit := b.open(), slow(5)
+	nothing := limit // has the same window, and so the same bucket
+	nothing.Rate, nothing.Burst = 0, 0
+	limits := []httpkey.Limit{nothing, {Name: "none", Period: time.Minute}}
+	if !b.claims.NoQuotas {
+		limits = append(limits, httpkey.PerDay(0))
+	}
+	for _, none := range limits {
+		for _, n := range []int{0, 1} {
+			if r, err := allow(ctx, l, "key", none, n); err != nil || r.Allowed {
+				return fmt.Errorf("asking for %d of %+v returned %+v, %v, want a denial", n, none, r, err)
 			}
 		}
 	}
-	r, err := allow(ctx, l, "key", good, 0)
-	if err == nil && r.Remaining != 5 {
-		err = fmt.Errorf("after invalid calls, %+v remains of an untouched bucket, want 5", r)
+	for range 3 {
+		if r, err := allow(ctx, l, "key", limit, 6); err != nil || r.Allowed {
+			return fmt.Errorf("asking for 6 of %+v returned %+v, %v, want a denial", limit, r, err)
+		}
 	}
-	return err
+	both := httpkey.Charge{Bucket: "key", Limits: []httpkey.Limit{limit, {Name: "none", Period: time.Minute}}, Cost: 1}
+	if r, err := call(ctx, l, both); err != nil || r.Allowed || r.RetryAfter != 0 {
+		return fmt.Errorf("asking for %+v returned %+v, %v, want a denial for ever", both, r, err)
+	}
+	if err := drain(ctx, l, "key", limit, 3); err != nil {
+		return err
+	}
+	if _, err := force(ctx, l, "key", 2, nothing); err != nil {
+		return err
+	}
+	return remains(ctx, l, "key", limit, 2)
 }
 
-func checkKeysApart(ctx context.Context, b limiterBench) error {
-	l, limit := b.open(), slow(2)
-	for _, key := range []string{
-		"key", "Key", "key ", " key", "kéy", "ke\u0301y", "key\x00", "key\xff", "", "0", "{key}", "key:1", "*", "a\nb",
-		strings.Repeat("k", 255), strings.Repeat("k", 256),
+func checkInvalid(ctx context.Context, b limiterBench) error {
+	l, good := b.open(), slow(5)
+	two := func(limits ...httpkey.Limit) httpkey.Charge { return httpkey.Charge{Limits: limits, Cost: 1} }
+	one := func(limit httpkey.Limit, n int) httpkey.Charge {
+		return httpkey.Charge{Limits: []httpkey.Limit{limit}, Cost: n}
+	}
+	for what, c := range map[string]httpkey.Charge{
+		"the zero limit":                one(httpkey.Limit{}, 1),
+		"a negative Rate":               one(httpkey.Limit{Rate: -5, Burst: 5, Period: time.Minute}, 1),
+		"a negative Burst":              one(httpkey.Limit{Rate: 5, Burst: -5, Period: time.Minute}, 1),
+		"a Period of 0":                 one(httpkey.Limit{Rate: 5}, 1),
+		"a negative Period":             one(httpkey.Limit{Rate: 5, Period: -time.Minute}, 1),
+		"a Rate too large to count":     one(httpkey.Limit{Rate: math.MaxInt32, Period: math.MaxInt64 / 1000 * 1000}, 1),
+		"a Name that is no scope":       one(httpkey.Limit{Name: "a b", Rate: 5, Period: time.Minute}, 1),
+		"a Name that is too long":       one(httpkey.Limit{Name: strings.Repeat("a", 65), Rate: 5, Period: time.Minute}, 1),
+		"an unknown Calendar":           one(httpkey.Limit{Rate: 5, Calendar: "year"}, 1),
+		"a quota with a Period":         one(httpkey.Limit{Rate: 5, Calendar: "day", Period: time.Hour}, 1),
+		"a quota with a Burst":          one(httpkey.Limit{Rate: 5, Calendar: "day", Burst: 2}, 1),
+		"a negative Cost":               one(good, -1),
+		"the most negative Cost":        one(good, math.MinInt),
+		"the largest Cost":              one(good, math.MaxInt),
+		"a Cost of 0 of an invalid one": one(httpkey.Limit{}, 0),
+		"a good and an invalid limit":   two(good, httpkey.Limit{Name: "b", Rate: -1, Period: time.Minute}),
+		"two limits of one bucket":      two(good, good),
+		"nine limits": two(good, named("b", 1), named("c", 1), named("d", 1), named("e", 1), named("f", 1),
+			named("g", 1), named("h", 1), named("i", 1)),
+		"a forced Cost too large to count": {Limits: []httpkey.Limit{good}, Cost: math.MaxInt, Forced: true},
+		"a refund too large to count":      {Limits: []httpkey.Limit{good}, Cost: math.MinInt, Forced: true},
 	} {
-		if err := drain(ctx, l, key, limit, 2); err != nil {
-			return fmt.Errorf("beside similar keys: %w", err)
+		c.Bucket = "key"
+		for range 2 {
+			r, err := l.Allow(ctx, &c)
+			if !errors.Is(err, httpkey.ErrInvalidLimit) || r.Allowed {
+				return fmt.Errorf("%s: Allow(%+v) returned %+v and the error %v, want ErrInvalidLimit", what, c, r, err)
+			}
 		}
-		r, err := allow(ctx, l, key, limit, 1)
-		if err != nil {
-			return err
-		}
-		if r.Allowed {
-			return fmt.Errorf("the bucket of %q forgot what was taken: %+v", key, r)
+	}
+	return remains(ctx, l, "key", good, 5)
+}
+
+func checkUnlimited(ctx context.Context, b limiterBench) error {
+	for _, n := range []int{0, 1, 1_000_000} {
+		r, err := call(ctx, b.open(), httpkey.Charge{Bucket: "key", Cost: n})
+		if err != nil || !r.Allowed || r.Limit != (httpkey.Limit{}) {
+			return fmt.Errorf("asking for %d under no limit returned %+v, %v", n, r, err)
 		}
 	}
 	return nil
 }
 
-func checkLimitsApart(ctx context.Context, b limiterBench) error {
+func checkChargeStays(ctx context.Context, b limiterBench) error {
 	l := b.open()
-	low := slow(10)
+	c := &httpkey.Charge{Limits: make([]httpkey.Limit, 2), Cost: 1} // reused for all calls, as a Guard does
+	for n := range 3 {
+		for _, payer := range []string{"a", "b"} {
+			c.Bucket = payer
+			copy(c.Limits, []httpkey.Limit{{Name: "x" + payer, Rate: 4, Period: 400 * time.Hour}, named("y", 9)})
+			before := *c
+			before.Limits = slices.Clone(c.Limits)
+			r, err := l.Allow(ctx, c)
+			if err != nil {
+				return fmt.Errorf("Allow: %w", err)
+			}
+			if c.Bucket != before.Bucket || c.Cost != before.Cost || c.Forced || !slices.Equal(c.Limits, before.Limits) {
+				return fmt.Errorf("Allow made %+v of %+v", *c, before)
+			}
+			if !r.Allowed || len(r.Each) != 2 || r.Each[0].Remaining != 3-n || r.Each[1].Remaining != 8-n {
+				return fmt.Errorf("request %d of %q returned %+v, where each payer has made one more", n+1, payer, r)
+			}
+			clear(c.Limits)
+		}
+	}
+	return nil
+}
+
+func checkPayersApart(ctx context.Context, b limiterBench) error {
+	l, limit := b.open(), slow(2)
+	for _, payer := range []string{
+		"key", "Key", "key ", " key", "kéy", "ke\u0301y", "key\x00", "key\xff", "", "0", "{key}", "key:1", "*", "a\nb",
+		"}", "{", "{}", "{}key", strings.Repeat("k", 255), strings.Repeat("k", 256), "token:key", "user:key", "probe",
+	} {
+		if err := drain(ctx, l, payer, limit, 2); err != nil {
+			return fmt.Errorf("beside similar payers: %w", err)
+		}
+		r, err := allow(ctx, l, payer, limit, 1)
+		if err != nil {
+			return err
+		}
+		if r.Allowed {
+			return fmt.Errorf("the bucket of %q forgot what was taken: %+v", payer, r)
+		}
+	}
+	return nil
+}
+
+func checkNamesApart(ctx context.Context, b limiterBench) error {
+	l := b.open()
+	type bucket struct{ payer, name string }
+	var all []bucket
+	for _, name := range []string{"", "a", "A", "b", "a:b", ":", "a:", "0", "{a}", strings.Repeat("n", 64)} {
+		all = append(all, bucket{"key", name})
+	}
+	// The names of these limits are equal when their parts are joined.
+	all = append(all,
+		bucket{"key:a", ""}, bucket{"key:a", "b"}, bucket{"key:", "a"}, bucket{"keya", ""}, bucket{"", "key"})
+	for _, of := range all {
+		if err := drain(ctx, l, of.payer, named(of.name, 2), 2); err != nil {
+			return fmt.Errorf("%+v, beside similar names: %w", of, err)
+		}
+	}
+	for _, of := range all {
+		if err := remains(ctx, l, of.payer, named(of.name, 2), 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkWindowsApart(ctx context.Context, b limiterBench) error {
+	l, low := b.open(), slow(10)
 	if err := drain(ctx, l, "key", low, 10); err != nil {
 		return err
 	}
 	others := []httpkey.Limit{slow(20), slow(5), {Rate: 10, Burst: 10, Period: time.Minute}}
-	if !b.window { // which does not look at Burst
+	if !b.isStrict { // a strict limiter ignores Burst
 		others = append(others, httpkey.Limit{Rate: 10, Burst: 11, Period: low.Period})
+	}
+	if !b.claims.NoQuotas {
+		b.awayFromMidnight()
+		others = append(others, httpkey.PerDay(10), httpkey.PerMonth(10))
 	}
 	for _, limit := range others {
 		r, err := allow(ctx, l, "key", limit, 1)
 		if err != nil {
 			return err
 		}
-		if !r.Allowed || r.Remaining != limit.Burst-1 {
-			return fmt.Errorf("after %+v was used up, the first request under %+v returned %+v, want a full bucket", low, limit, r)
+		if !r.Allowed || r.Remaining != limit.Resolve().Burst-1 {
+			return fmt.Errorf("after %+v was used up, the first request under %+v returned %+v, want a full bucket",
+				low, limit, r)
 		}
 	}
-	r, err := allow(ctx, l, "key", low, 1)
-	if err == nil && r.Allowed {
-		err = fmt.Errorf("a change of limit and back refilled the bucket of %+v: %+v", low, r)
-	}
-	return err
-}
-
-// brisk returns limits that give something back soon, for rules that must wait.
-func brisk() []httpkey.Limit {
-	return []httpkey.Limit{
-		{Rate: 5, Burst: 5, Period: 100 * time.Millisecond},
-		{Rate: 7, Burst: 7, Period: 200 * time.Millisecond}, // does not divide its period
-		{Rate: 1, Burst: 1, Period: 50 * time.Millisecond},
-	}
-}
-
-func checkRetryAfter(ctx context.Context, b limiterBench) error {
-	l := b.open()
-	for i, limit := range brisk() {
-		key := fmt.Sprint("retry", i)
-		for n := 1; n <= limit.Burst; n++ {
-			if err := b.drainAll(ctx, l, key, limit); err != nil {
-				return err
-			}
-			denied, err := allow(ctx, l, key, limit, n)
-			if err != nil {
-				return err
-			}
-			if denied.Allowed {
-				continue // time does not stand still for this limiter
-			}
-			left := denied.RetryAfter
-			if b.exact {
-				b.wait(left - time.Microsecond)
-				left = time.Microsecond
-				if r, err := allow(ctx, l, key, limit, n); err != nil || r.Allowed {
-					return fmt.Errorf("%+v: asking for %d a microsecond before RetryAfter (%v) returned %+v, %v, want a denial", limit, n, denied.RetryAfter, r, err)
-				}
-			}
-			b.wait(left)
-			if r, err := allow(ctx, l, key, limit, n); err != nil || !r.Allowed {
-				return fmt.Errorf("%+v: asking for %d after RetryAfter (%v) returned %+v, %v, want it admitted", limit, n, denied.RetryAfter, r, err)
-			}
-		}
-	}
-	return nil
-}
-
-// drainAll takes from a bucket until it denies.
-func (b limiterBench) drainAll(ctx context.Context, l httpkey.Limiter, key string, limit httpkey.Limit) error {
-	for range 10 * limit.Burst {
-		r, err := allow(ctx, l, key, limit, 1)
-		if err != nil || !r.Allowed {
-			return err
-		}
-	}
-	return fmt.Errorf("%+v admitted %d requests in a row", limit, 10*limit.Burst)
-}
-
-func checkResetAfter(ctx context.Context, b limiterBench) error {
-	l := b.open()
-	for i, limit := range brisk() {
-		for taken := 1; taken <= limit.Burst; taken++ {
-			key := fmt.Sprint("reset", i, taken)
-			r, err := allow(ctx, l, key, limit, taken)
-			if err != nil {
-				return err
-			}
-			left := r.ResetAfter
-			if b.exact {
-				b.wait(left - time.Microsecond)
-				left = time.Microsecond
-				if early, err := allow(ctx, l, key, limit, 0); err != nil || early.Remaining == limit.Burst {
-					return fmt.Errorf("%+v: a microsecond before ResetAfter (%v) the bucket shows %+v, %v, want it not full yet", limit, r.ResetAfter, early, err)
-				}
-			}
-			b.wait(left)
-			if full, err := allow(ctx, l, key, limit, 0); err != nil || full.Remaining != limit.Burst || full.ResetAfter != 0 {
-				return fmt.Errorf("%+v: after ResetAfter (%v) the bucket shows %+v, %v, want it full", limit, r.ResetAfter, full, err)
-			}
-		}
-	}
-	return nil
-}
-
-func checkRate(ctx context.Context, b limiterBench) error {
-	l := b.open()
-	random := rand.New(rand.NewPCG(1, 2))
-	for i, limit := range brisk() {
-		var before, after []time.Time // of the calls that were admitted
-		for range 400 {
-			asked := time.Now()
-			r, err := allow(ctx, l, fmt.Sprint("rate", i), limit, 1)
-			if err != nil {
-				return err
-			}
-			if r.Allowed {
-				before, after = append(before, asked), append(after, time.Now())
-			}
-			if b.exact { // else time passes by itself
-				twice := 2 * limit.Period / time.Duration(limit.Rate)
-				b.wait(time.Duration(random.Int64N(twice.Microseconds())) * time.Microsecond)
-			}
-		}
-		for first := range before {
-			for last := first; last < len(after); last++ {
-				n, stretch := last-first+1, after[last].Sub(before[first]) // at least as long as the real one
-				if b.window && stretch < limit.Period && n > limit.Rate ||
-					int64(n-limit.Burst)*int64(limit.Period) > int64(limit.Rate)*int64(stretch) {
-					return fmt.Errorf("%+v admitted %d requests within %v", limit, n, stretch)
-				}
-			}
-		}
-	}
-	return nil
-}
-
-func checkSteady(ctx context.Context, b limiterBench) error {
-	l := b.open()
-	for i, limit := range brisk() {
-		interval := (limit.Period / time.Duration(limit.Rate)).Truncate(time.Microsecond) + time.Microsecond
-		for n := range 3 * limit.Rate {
-			r, err := allow(ctx, l, fmt.Sprint("steady", i), limit, 1)
-			if err != nil {
-				return err
-			}
-			if !r.Allowed {
-				return fmt.Errorf("%+v denied request %d of a client that asks each %v: %+v", limit, n+1, interval, r)
-			}
-			b.wait(interval)
-		}
-	}
-	return nil
+	return remains(ctx, l, "key", low, 0)
 }

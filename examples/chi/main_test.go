@@ -7,7 +7,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/httpkey/httpkey"
-	"github.com/httpkey/httpkey/examples/contract"
+	"github.com/httpkey/httpkey/internal/contract"
 )
 
 func TestContract(t *testing.T) {

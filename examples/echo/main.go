@@ -15,11 +15,11 @@ import (
 
 func main() {
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
-	secret, _, err := guard.Issue(context.Background(), httpkey.Token{User: "ada", Label: "laptop"})
+	created, err := guard.Issue(context.Background(), httpkey.Token{User: "ada", Label: "laptop"})
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Printf("curl -i -H 'X-Api-Key: %s' http://127.0.0.1:8080/api/v1/users/me/\n", secret.Reveal())
+	fmt.Printf("curl -i -H 'X-Api-Key: %s' http://127.0.0.1:8080/api/v1/users/me/\n", created.Secret.Reveal())
 	log.Fatal(http.ListenAndServe("127.0.0.1:8080", routes(guard)))
 }
 
@@ -30,6 +30,9 @@ func routes(guard *httpkey.Guard) http.Handler {
 		token, _ := httpkey.FromContext(c.Request().Context())
 		return c.String(http.StatusOK, fmt.Sprintf("Hello %s, this is your key %q.\n", token.User, token.Label))
 	})
+	router.GET("/api/v1/reports/", func(c *echo.Context) error {
+		return c.String(http.StatusOK, "There are no reports.\n")
+	}, through(httpkey.RequireScope("reports:read")))
 	return router
 }
 
@@ -37,6 +40,20 @@ func requireKey(guard *httpkey.Guard) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c *echo.Context) error {
 			r, ok := guard.Check(c.Response(), c.Request())
+			if !ok {
+				return nil // the response is written
+			}
+			c.SetRequest(r)
+			return next(c)
+		}
+	}
+}
+
+// through makes an echo middleware of one of net/http, such as those of the Require functions.
+func through(middleware func(http.Handler) http.Handler) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c *echo.Context) error {
+			r, ok := httpkey.Passes(middleware, c.Response(), c.Request())
 			if !ok {
 				return nil // the response is written
 			}

@@ -15,11 +15,11 @@ import (
 
 func main() {
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
-	secret, _, err := guard.Issue(context.Background(), httpkey.Token{User: "ada", Label: "laptop"})
+	created, err := guard.Issue(context.Background(), httpkey.Token{User: "ada", Label: "laptop"})
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Printf("curl -i -H 'X-Api-Key: %s' http://127.0.0.1:8080/api/v1/users/me/\n", secret.Reveal())
+	fmt.Printf("curl -i -H 'X-Api-Key: %s' http://127.0.0.1:8080/api/v1/users/me/\n", created.Secret.Reveal())
 	log.Fatal(http.ListenAndServe("127.0.0.1:8080", routes(guard)))
 }
 
@@ -30,12 +30,27 @@ func routes(guard *httpkey.Guard) http.Handler {
 		token, _ := httpkey.FromContext(c.Request.Context())
 		c.String(http.StatusOK, "Hello %s, this is your key %q.\n", token.User, token.Label)
 	})
+	router.GET("/api/v1/reports/", through(httpkey.RequireScope("reports:read")), func(c *gin.Context) {
+		c.String(http.StatusOK, "There are no reports.\n")
+	})
 	return router
 }
 
 func requireKey(guard *httpkey.Guard) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		r, ok := guard.Check(c.Writer, c.Request)
+		if !ok {
+			c.Abort() // the response is written
+			return
+		}
+		c.Request = r
+	}
+}
+
+// through makes a gin handler of a middleware of net/http, such as those of the Require functions.
+func through(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		r, ok := httpkey.Passes(middleware, c.Writer, c.Request)
 		if !ok {
 			c.Abort() // the response is written
 			return

@@ -13,11 +13,11 @@ import (
 
 func main() {
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
-	secret, _, err := guard.Issue(context.Background(), httpkey.Token{User: "ada", Label: "laptop"})
+	created, err := guard.Issue(context.Background(), httpkey.Token{User: "ada", Label: "laptop"})
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Printf("curl -i -H 'X-Api-Key: %s' http://127.0.0.1:8080/api/v1/users/me/\n", secret.Reveal())
+	fmt.Printf("curl -i -H 'X-Api-Key: %s' http://127.0.0.1:8080/api/v1/users/me/\n", created.Secret.Reveal())
 	log.Fatal(http.ListenAndServe("127.0.0.1:8080", routes(guard)))
 }
 

@@ -18,8 +18,8 @@ const (
 	signInPath = "/sign-in"
 )
 
-// login is a demo of one: whoever presses its button is Ada. A real program lets
-// people prove who they are (OpenID Connect, a passkey, a password), begins a
+// login is a demo of one: everybody who presses its button is Ada. A real program lets
+// people prove who they are, by OpenID Connect, a passkey or a password. It begins a
 // session for each of them that ends (alexedwards/scs keeps such), and sets Secure
 // on the cookie, which plain HTTP cannot have. The console takes any login: it
 // asks for principal alone.
@@ -27,7 +27,7 @@ type login struct{ session string }
 
 func newLogin() login { return login{session: rand.Text()} }
 
-// principal tells the console who sent a request.
+// principal tells the console the sender of a request.
 func (l login) principal(r *http.Request) (console.Principal, error) {
 	cookie, err := r.Cookie("demo_session")
 	if err != nil || cookie.Value != l.session {
@@ -39,7 +39,7 @@ func (l login) principal(r *http.Request) (console.Principal, error) {
 	}, nil
 }
 
-// first shows people the way to the button. Programs are told 401 by the console.
+// first shows people the way to the button. The console answers programs 401.
 func (l login) first(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, err := l.principal(r)
@@ -77,12 +77,13 @@ func (l login) signIn(w http.ResponseWriter, r *http.Request) {
 }
 
 // addConsole mounts the console, and the login before it.
-func addConsole(site *http.ServeMux, guard *httpkey.Guard, store httpkey.TokenStore) {
+func addConsole(site *http.ServeMux, guard *httpkey.Guard) {
 	l := newLogin()
-	tokens := console.New(guard, store, &console.Options{
+	tokens := console.New(guard, &console.Options{
 		Principal: l.principal,
 		Audit: func(ctx context.Context, e console.Event) {
-			slog.InfoContext(ctx, "console", "action", e.Action, "user", e.Principal.User, "token", e.Token.ID, "error", e.Err)
+			slog.InfoContext(ctx, "console",
+				"action", e.Action, "user", e.Principal.User, "token", e.Token.ID, "error", e.Err)
 		},
 	})
 	site.Handle(tokensPath+"/", l.first(http.StripPrefix(tokensPath, tokens)))

@@ -1,6 +1,6 @@
 // Command quickstart is a small API behind httpkey to try with curl. It listens on
 // $ADDR, or else 127.0.0.1:8080. It keeps keys in $HTTPKEY_DSN, or else in the SQLite
-// file httpkey.db; where there are none it issues one of each kind and prints them.
+// file httpkey.db. Where there are none it issues one of each kind and prints them.
 //
 //	quickstart -issue LABEL
 //
@@ -56,11 +56,11 @@ func issue(ctx context.Context, dsn, label string, stdout io.Writer) error {
 	if _, ok := b.store.(*memstore.Store); ok {
 		return errors.New("HTTPKEY_DSN=memory: keeps keys in the server's own memory, where -issue cannot put one")
 	}
-	key, _, err := newGuard(b).Issue(ctx, httpkey.Token{Label: label, User: ada.ID})
+	created, err := newGuard(b).Issue(ctx, httpkey.Token{Label: label, User: ada.ID})
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(stdout, "HTTPKEY_API_KEY=%s\n", key.Reveal())
+	_, err = fmt.Fprintf(stdout, "HTTPKEY_API_KEY=%s\n", created.Secret.Reveal())
 	return err
 }
 
@@ -85,10 +85,10 @@ func newGuard(b *backend) *httpkey.Guard {
 
 func serve(ctx context.Context, listener net.Listener, b *backend, stdout io.Writer) error {
 	guard := newGuard(b)
-	if err := announce(ctx, guard, b.store, listener.Addr(), stdout); err != nil {
+	if err := announce(ctx, guard, listener.Addr(), stdout); err != nil {
 		return err
 	}
-	server := &http.Server{Handler: routes(guard, b.store), ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: routes(guard), ReadHeaderTimeout: 5 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	var err error
@@ -102,47 +102,48 @@ func serve(ctx context.Context, listener net.Listener, b *backend, stdout io.Wri
 
 // announce issues a key of each kind and prints them, the one time that they
 // can be seen. If there are keys already, it says how to make another.
-func announce(ctx context.Context, guard *httpkey.Guard, store httpkey.TokenStore, addr net.Addr, stdout io.Writer) error {
-	tokens, err := store.List(ctx, httpkey.Filter{Limit: 1})
+func announce(ctx context.Context, guard *httpkey.Guard, addr net.Addr, stdout io.Writer) error {
+	tokens, err := guard.Store().List(ctx, httpkey.Filter{Limit: 1})
 	if err != nil {
 		return fmt.Errorf("the store of HTTPKEY_DSN: %w", err)
 	}
 	if len(tokens) > 0 {
-		_, err := fmt.Fprintf(stdout, `The keys are those that were printed before. For another, with the same HTTPKEY_DSN: %s -issue LABEL
+		_, err := fmt.Fprintf(stdout, `The keys are those that were printed before. `+
+			`For another, with the same HTTPKEY_DSN: %s -issue LABEL
 curl -i -H 'X-Api-Key: …' http://%s/api/v1/users/me/
 `, os.Args[0], addr)
 		return err
 	}
-	apiKey, _, err := guard.Issue(ctx, httpkey.Token{Label: "quickstart", User: ada.ID})
+	apiKey, err := guard.Issue(ctx, httpkey.Token{Label: "quickstart", User: ada.ID})
 	if err != nil {
 		return err
 	}
-	serviceToken, _, err := guard.Issue(ctx, httpkey.Token{Label: "quickstart", User: bot.ID, Kind: httpkey.ServiceToken})
+	serviceToken, err := guard.Issue(ctx, httpkey.Token{Label: "quickstart", User: bot.ID, Kind: httpkey.ServiceToken})
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(stdout, `HTTPKEY_API_KEY=%s
 HTTPKEY_SERVICE_TOKEN=%s
 curl -i -H 'X-Api-Key: %s' http://%s/api/v1/users/me/
-`, apiKey.Reveal(), serviceToken.Reveal(), apiKey.Reveal(), addr)
+`, apiKey.Secret.Reveal(), serviceToken.Secret.Reveal(), apiKey.Secret.Reveal(), addr)
 	return err
 }
 
-// inTime gives what has to be done on the way out ten seconds.
+// inTime gives a step on the way out ten seconds.
 func inTime(stop func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	return stop(ctx)
 }
 
-func routes(guard *httpkey.Guard, store httpkey.TokenStore) http.Handler {
+func routes(guard *httpkey.Guard) http.Handler {
 	api := http.NewServeMux()
 	api.HandleFunc("GET /api/v1/users/me/{$}", currentUser)
 
 	site := http.NewServeMux()
 	site.Handle("/api/", guard.Handler(api))
 	site.HandleFunc("GET /{$}", startPage)
-	addConsole(site, guard, store)
+	addConsole(site, guard)
 	return site
 }
 

@@ -34,16 +34,16 @@ var errDSN = errors.New(`HTTPKEY_DSN must be one of
 	memory:
 	redis://:PASSWORD@HOST:PORT`)
 
-// backend is where keys are kept, and what counts their requests.
+// backend keeps keys, and counts their requests.
 type backend struct {
 	store   httpkey.TokenStore
 	limiter httpkey.Limiter
 	io.Closer
 }
 
-// open returns the backend that dsn names. Until ctx is over it hears of what other
-// processes change there. Errors do not show the password: those of the
-// parsers, which do, it keeps to itself.
+// open returns the backend that dsn names. Until ctx is over it hears of the changes that
+// other processes make there. Its errors do not show the password, as those of the parsers
+// do.
 func open(ctx context.Context, dsn string) (*backend, error) {
 	scheme, rest, _ := strings.Cut(dsn, ":")
 	switch scheme {
@@ -75,7 +75,7 @@ func open(ctx context.Context, dsn string) (*backend, error) {
 		return migrated(ctx, db, sqlstore.MySQL, sqlstore.NewLimiter(db, sqlstore.MySQL))
 	case "redis", "rediss":
 		options, err := redis.ParseURL(dsn)
-		if err != nil || !strings.HasPrefix(rest, "//") { // without it, it means the Redis of this machine, whatever follows
+		if err != nil || !strings.HasPrefix(rest, "//") { // without these it would mean the Redis of this machine
 			return nil, errDSN
 		}
 		options.ContextTimeoutEnabled, options.MaxRetries = true, -1
@@ -95,12 +95,12 @@ func migrated(ctx context.Context, db *sql.DB, dialect sqlstore.Dialect, limiter
 		_ = db.Close()
 		return nil, fmt.Errorf("the database of HTTPKEY_DSN: %w", err)
 	}
-	return cached(ctx, sqlstore.New(db, dialect), limiter, db), nil
+	return cached(ctx, sqlstore.New(db, dialect, nil), limiter, db), nil
 }
 
 // cached puts a cache before a store that is not in the memory of this process.
 func cached(ctx context.Context, store httpkey.TokenStore, limiter httpkey.Limiter, closer io.Closer) *backend {
 	cache := cachestore.New(store, &cachestore.Options{Observer: httpkey.SlogObserver(slog.Default())})
-	go func() { _ = cache.Run(ctx) }() // its only end is that of ctx
+	go func() { _ = cache.Run(ctx) }() // it ends with ctx alone
 	return &backend{cache, limiter, closer}
 }

@@ -11,7 +11,7 @@ type user struct {
 }
 
 // A person has API keys. A program has a user of its own for its service token,
-// so that it outlives the person who set it up.
+// so that it outlives the person that set it up.
 var (
 	ada = user{
 		ID:          "5b0d7f3e-8f5c-4a55-9a37-0c2b6d4c1a10",

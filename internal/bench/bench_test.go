@@ -4,15 +4,44 @@ import (
 	"bytes"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// TestMain lets the test be what start starts.
+// BenchmarkAdmitted measures an admitted request, of keys at random, by the number of
+// tokens. The bare handler has the time of the loop itself. On a busy machine the time of
+// the CPU is the one to look at.
+func BenchmarkAdmitted(b *testing.B) {
+	for _, n := range []int{1_000, 100_000, 1_000_000} {
+		keys := issue(n)
+		load := uniform.load(keys)
+		for _, c := range append([]contestant{ours, bare}, foreign...) {
+			b.Run(fmt.Sprintf("%d/%s", n, c.name), func(b *testing.B) {
+				h, end := c.build(ok, keys, uniform.limit)
+				defer end()
+				load.warm(h)
+				client := newClient()
+				b.ReportAllocs()
+				cpu := processCPU()
+				for i := 0; b.Loop(); i++ {
+					key := load.order[i%len(load.order)]
+					if got := client.send(h, keys[key:key+1:key+1]); got != load.want {
+						b.Fatalf("answered %d", got)
+					}
+				}
+				b.ReportMetric(float64(processCPU()-cpu)/float64(b.N), "cpu-ns/op")
+			})
+		}
+	}
+}
+
+// TestMain lets the test be the server that start starts.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 5 && os.Args[1] == "-serve" {
 		if err := serve(os.Args[2], os.Args[4]); err != nil {
@@ -23,9 +52,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestContestantsAnswerWhatTheyShould(t *testing.T) {
+func TestContestantsAnswerAsTheyShould(t *testing.T) {
 	keys := issue(100)
-	for _, c := range append(contestants, floor) {
+	for _, c := range slices.Concat(contestants, foreign, []contestant{floor}) {
 		t.Run(c.name, func(t *testing.T) {
 			if err := c.check(keys); err != nil {
 				t.Error(err)
@@ -34,8 +63,8 @@ func TestContestantsAnswerWhatTheyShould(t *testing.T) {
 	}
 }
 
-// A check that finds nothing wrong in whoever denies nobody would be none.
-func TestCheckFindsWhoDoesNotDeny(t *testing.T) {
+// A check that finds nothing wrong in a contestant that never denies would be none.
+func TestCheckFindsAContestantThatDoesNotDeny(t *testing.T) {
 	open := bare
 	open.does = limitOnly
 	if err := open.check(issue(2)); err == nil || !strings.Contains(err.Error(), "answered 200, want 429") {
@@ -48,7 +77,7 @@ func TestCheckFindsWhoDoesNotDeny(t *testing.T) {
 	}
 }
 
-func TestRunReportsEverybody(t *testing.T) {
+func TestRunReportsAll(t *testing.T) {
 	o := quick
 	o.svg = filepath.Join(t.TempDir(), "bars.svg")
 	var out bytes.Buffer
@@ -58,6 +87,11 @@ func TestRunReportsEverybody(t *testing.T) {
 	for _, bad := range []string{"NaN", "Inf"} {
 		if strings.Contains(out.String(), bad) {
 			t.Errorf("the report has a number that is %s:\n%s", bad, &out)
+		}
+	}
+	for _, c := range foreign {
+		if strings.Count(out.String(), "\n| "+c.name+" | ") != 1 {
+			t.Errorf("%s is not in the report once:\n%s", c.name, &out)
 		}
 	}
 	// In four scenarios and in the scaling; only the limiters deny.
@@ -92,7 +126,7 @@ func TestRunReportsEverybody(t *testing.T) {
 	}
 }
 
-func TestServersAnswerWhatTheyShould(t *testing.T) {
+func TestServersAnswerAsTheyShould(t *testing.T) {
 	key := issue(1)[0]
 	for _, name := range processNames {
 		t.Run(name, func(t *testing.T) {

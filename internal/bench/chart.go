@@ -17,7 +17,7 @@ const (
 )
 
 // chart draws the ns per request on 1 CPU as bars, in SVG. It takes the colors of
-// whoever looks at it: as an image, it cannot see the page's.
+// the reader's system: as an image, it cannot see those of the page.
 func chart(rows []row) []byte {
 	var b bytes.Buffer
 	longest := 0.0
@@ -25,7 +25,8 @@ func chart(rows []row) []byte {
 		longest = max(longest, rows[i].ns())
 	}
 	height := chartTop + barStep*len(rows) + 4
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="ns per request">
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d"`+
+		` role="img" aria-label="ns per request">
 <style>
 svg { color: #1f2328; font: 13px system-ui, sans-serif }
 @media (prefers-color-scheme: dark) { svg { color: #e6edf3 } }
@@ -48,7 +49,9 @@ rect.us { fill: #2f81f7; opacity: 1 }
 		}
 		y := chartTop + barStep*i
 		width := r.ns() / longest * (chartWidth - chartLeft - chartRight)
-		fmt.Fprintf(&b, `<text class="%s end" x="%d" y="%d">%s</text><rect class="%s" x="%d" y="%d" width="%.1f" height="%d"/><text class="%s" x="%.1f" y="%d">%.0f</text>
+		fmt.Fprintf(&b, `<text class="%s end" x="%d" y="%d">%s</text>`+
+			`<rect class="%s" x="%d" y="%d" width="%.1f" height="%d"/>`+
+			`<text class="%s" x="%.1f" y="%d">%.0f</text>
 `,
 			class, chartLeft-8, y+13, html.EscapeString(name),
 			class, chartLeft, y, width, barHeight,

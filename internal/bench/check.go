@@ -5,8 +5,8 @@ import (
 	"net/http"
 )
 
-// check reports what c answers otherwise than it should. Nobody is measured
-// before that: to deny nothing, or everything, is quick.
+// check reports an answer of c that is not as it should be. No contestant is measured
+// before that: denying nothing, or everything, is quick.
 func (c contestant) check(keys []string) error { return c.checkIn(keys, uniform, denied) }
 
 func (c contestant) checkIn(keys []string, scenarios ...scenario) error {
@@ -22,11 +22,13 @@ func (c contestant) checkIn(keys []string, scenarios ...scenario) error {
 			}
 			for i := range keys {
 				if got := client.send(h, keys[i:i+1]); got != want {
-					return fmt.Errorf("%s, %s: request %d of a key is answered %d, want %d", c.name, s.name, request+1, got, want)
+					return fmt.Errorf("%s, %s: request %d of a key is answered %d, want %d",
+						c.name, s.name, request+1, got, want)
 				}
 				for _, name := range c.headers {
 					if client.response.header.Get(name) == "" {
-						return fmt.Errorf("%s, %s: request %d of a key is answered without %s", c.name, s.name, request+1, name)
+						return fmt.Errorf("%s, %s: request %d of a key is answered without %s",
+							c.name, s.name, request+1, name)
 					}
 				}
 			}

@@ -6,15 +6,15 @@ import (
 	"slices"
 )
 
-// row is what was measured of one contestant, a measurement per round.
+// row is the measurements of one contestant, one per round.
 type row struct {
 	contestant
 	oneCPU, twoCPUs []measurement
 }
 
-// compare measures contestants side by side. A round has each of them once, so
-// that what else the machine does hits all of them; and only one of them is in
-// memory at a time, so that the garbage collector walks nobody else's maps.
+// compare measures contestants side by side. A round has each of them once, so that other
+// work of the machine hits all of them. Only one of them is in memory at a time, so that
+// the garbage collector walks no other's maps.
 func compare(s scenario, contestants []contestant, keys []string, o options) []row {
 	rows := make([]row, len(contestants))
 	for i, c := range contestants {
@@ -24,7 +24,7 @@ func compare(s scenario, contestants []contestant, keys []string, o options) []r
 	for round := range o.rounds {
 		fmt.Fprintf(os.Stderr, "%s, round %d of %d\n", s.name, round+1, o.rounds)
 		for i := range rows {
-			// Each round begins with another, for the sake of what comes before whom.
+			// Each round begins with another, since a contestant may feel the one before it.
 			rows[(i+round)%len(rows)].run(load, s.limit, o)
 		}
 	}

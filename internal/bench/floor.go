@@ -7,10 +7,10 @@ import (
 	"sync/atomic"
 )
 
-// floor does what nobody can avoid who authenticates by a digest, limits and
-// tells both: it reads the header, hashes the key, counts, sets three headers and
-// passes a request that knows who it is from. It looks nothing up, asks no clock
-// and decides nothing.
+// floor does the work that no contestant can avoid that authenticates by a digest, limits,
+// and tells both. It reads the header, hashes the key, counts, sets three headers and
+// passes a request that knows its caller. It looks nothing up, asks no clock and decides
+// nothing.
 var floor = contestant{
 	name: "floor", does: nothing,
 	headers: []string{"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"},
@@ -37,13 +37,13 @@ func buildFloor(next http.Handler, _ []string, _ limit) (http.Handler, func()) {
 	}), func() {}
 }
 
-// authenticated is the smallest context that says who a request is from.
+// authenticated is the smallest context that names the caller of a request.
 type authenticated struct {
 	context.Context
 	who string
 }
 
-// Value answers who, and all else as the context within.
+// Value answers for the caller, and for all else as the context within.
 func (a *authenticated) Value(key any) any {
 	if key == (authenticated{}) {
 		return a.who

@@ -12,7 +12,7 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// size is what httpkey needs with this many tokens.
+// size is the time and the memory that httpkey needs with this many tokens.
 type size struct {
 	row
 	tokens        int
@@ -52,14 +52,12 @@ func memory(keys []string) (token, bucket float64) {
 			ID: ids[i], Digest: sha256.Sum256([]byte(key)), Kind: httpkey.APIKey,
 			Label: "bench", User: "u-1", IsActive: true, CreatedAt: time.UnixMicro(int64(i)),
 		}
-		if err := store.Create(context.Background(), t); err != nil {
-			panic(err)
-		}
+		_ = must(store.Create(context.Background(), t))
 		strings += len(t.ID) + len(t.Kind) + len(t.Label) + len(t.User)
 	}
 	stored := heap()
 	load{keys: keys}.warm(guard.Handler(ok))
-	_ = guard.Close(context.Background()) // uses that wait to be written are no part of a bucket
+	_ = guard.Close(context.Background()) // pending uses are no part of a bucket
 	used := heap()
 	runtime.KeepAlive(guard)
 	runtime.KeepAlive(ids)
@@ -71,7 +69,7 @@ func memory(keys []string) (token, bucket float64) {
 // heap returns the bytes of live objects.
 func heap() float64 {
 	runtime.GC()
-	runtime.GC() // what has a finalizer survives the first
+	runtime.GC() // an object with a finalizer survives the first
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return float64(stats.HeapAlloc)

@@ -13,10 +13,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 )
 
-// options say how much to measure.
+// options tell how much to measure.
 type options struct {
 	rounds int
 	time   time.Duration // of a measurement
@@ -39,7 +40,8 @@ var (
 
 func main() {
 	var (
-		rounds     = flag.Int("rounds", 0, "measure each contestant this often and take the medians (0: 5 times, 3 with -http and -redis, 1 with -quick)")
+		rounds = flag.Int("rounds", 0, "measure each contestant this often and take the medians "+
+			"(0: 5 times, 3 with -http and -redis, 1 with -quick)")
 		smoke      = flag.Bool("quick", false, "a smoke test: the numbers mean nothing")
 		svg        = flag.String("svg", "", "draw a chart into this `file`")
 		whole      = flag.Bool("http", false, "measure whole processes with wrk")
@@ -82,10 +84,10 @@ func main() {
 	}
 }
 
-// run measures all there is to measure within one process.
+// run measures all that can be measured within one process.
 func run(out io.Writer, o options) error {
 	keys := issue(o.keys)
-	for _, c := range append(contestants, floor) {
+	for _, c := range slices.Concat(contestants, foreign, []contestant{floor}) {
 		if err := c.check(keys[:100]); err != nil {
 			return err
 		}
@@ -101,6 +103,7 @@ func run(out io.Writer, o options) error {
 	report.scenario(denied, compare(denied, contestants[:len(contestants)-1], keys, o))
 	report.floor(hotRows, compare(hotAmongFew, []contestant{ours, bare, floor}, keys[:len(keys)/100], o))
 	report.scaling(uniformRows, hotRows)
+	report.foreign(compare(uniform, append([]contestant{ours}, foreign...), keys, o))
 	report.growth(grow(o))
 	if o.svg == "" {
 		return nil

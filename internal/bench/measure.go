@@ -15,15 +15,15 @@ type load struct {
 	want  int      // status
 }
 
-// measurement is what one contestant made of a load.
+// measurement is the numbers of one contestant under a load.
 type measurement struct {
 	ns     float64 // of wall time, per request
 	allocs float64 // per request
 	wrong  float64 // share of requests with another status than they should have
 }
 
-// warm sends one request of each key, as no process is measured while it fills
-// its maps, and takes what the key had if that was but one.
+// warm sends one request of each key, since no contestant is measured while it fills
+// its maps. It leaves nothing to a key that had room for one.
 func (l load) warm(h http.Handler) {
 	c := newClient()
 	for i := range l.keys {
@@ -76,7 +76,7 @@ func (l load) sendUntil(end time.Time, h http.Handler, from int) (sent, wrong in
 }
 
 // client sends one request after the other, all with the same [http.Request] and
-// [http.ResponseWriter]: making them is not what is measured.
+// [http.ResponseWriter]: making them is not measured.
 type client struct {
 	request  *http.Request
 	response response

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"time"
 
@@ -35,7 +36,7 @@ type contestant struct {
 	interval time.Duration
 
 	// build returns the contestant in front of next, for these keys under this
-	// limit, and what ends it.
+	// limit, and a function that ends it.
 	build func(next http.Handler, keys []string, l limit) (http.Handler, func())
 }
 
@@ -46,20 +47,63 @@ const (
 )
 
 // limit is how many requests a key has at once, and how many come back in an
-// hour. Who counts in windows, and knows but one number, gets the latter.
+// hour. A contestant that counts in windows knows but one number, and gets the latter.
 type limit struct{ burst, hourly int }
 
 func (l limit) perSecond() float64 { return float64(l.hourly) / time.Hour.Seconds() }
 
-// ours is the contestant that the others are compared with.
-var ours = contestant{
-	name: "httpkey", module: "github.com/httpkey/httpkey", does: authAndLimit,
-	headers:  []string{"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"},
-	interval: time.Second, // of writing LastUsed
-	build:    buildHTTPKey,
+// ours returns l as httpkey has it, whose rates are less than 2^31.
+func (l limit) ours() httpkey.Limit {
+	if l.hourly > math.MaxInt32 {
+		return httpkey.Limit{Rate: int(l.perSecond()), Burst: l.burst, Period: time.Second}
+	}
+	return httpkey.Limit{Rate: l.hourly, Burst: l.burst, Period: time.Hour}
 }
 
-// contestants holds everybody, ours first.
+// options are those of a Guard under l.
+func (l limit) options() *httpkey.Options {
+	return &httpkey.Options{Limits: map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: {l.ours()}}}
+}
+
+// ours is the contestant that the others are compared with.
+var ours = inMemory("httpkey",
+	func() httpkey.TokenStore { return memstore.New() },
+	func() httpkey.Limiter { return memstore.NewLimiter() })
+
+// foreign has the same store and limiter in types that a Guard does not know, as a program
+// has them that wraps ours: it asks them by their methods.
+var foreign = []contestant{
+	inMemory("httpkey, wrapped store",
+		func() httpkey.TokenStore { return wrappedStore{memstore.New()} },
+		func() httpkey.Limiter { return memstore.NewLimiter() }),
+	inMemory("httpkey, wrapped store and limiter",
+		func() httpkey.TokenStore { return wrappedStore{memstore.New()} },
+		func() httpkey.Limiter { return wrappedLimiter{memstore.NewLimiter()} }),
+}
+
+type (
+	wrappedStore   struct{ httpkey.TokenStore }
+	wrappedLimiter struct{ httpkey.Limiter }
+)
+
+// inMemory returns a contestant that is a Guard over a store and a limiter.
+func inMemory(name string, store func() httpkey.TokenStore, limiter func() httpkey.Limiter) contestant {
+	return contestant{
+		name: name, module: "github.com/httpkey/httpkey", does: authAndLimit,
+		headers:  []string{"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"},
+		interval: time.Second, // of writing LastUsed
+		build: func(next http.Handler, keys []string, l limit) (http.Handler, func()) {
+			guard := httpkey.New(store(), limiter(), l.options())
+			token := httpkey.Token{Label: "bench", User: "u-1", IsActive: true}
+			for _, key := range keys {
+				_ = must(guard.Import(context.Background(), httpkey.Secret(key), token))
+			}
+			return guard.Handler(next), func() { _ = guard.Close(context.Background()) }
+		},
+	}
+}
+
+// contestants holds all, ours first.
 var contestants = []contestant{
 	ours,
 	{
@@ -95,21 +139,10 @@ var contestants = []contestant{
 	bare,
 }
 
-// bare is the handler alone: what the measuring costs.
+// bare is the handler alone: the cost of the measuring.
 var bare = contestant{
 	name: "bare handler", does: nothing,
 	build: func(next http.Handler, _ []string, _ limit) (http.Handler, func()) { return next, func() {} },
-}
-
-func buildHTTPKey(next http.Handler, keys []string, l limit) (http.Handler, func()) {
-	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{
-		APIKeyLimit: httpkey.Limit{Rate: l.hourly, Burst: l.burst, Period: time.Hour},
-	})
-	token := httpkey.Token{Label: "bench", User: "u-1"}
-	for _, key := range keys {
-		must(guard.Import(context.Background(), httpkey.Secret(key), token))
-	}
-	return guard.Handler(next), func() { _ = guard.Close(context.Background()) }
 }
 
 func buildHTTPRate(next http.Handler, _ []string, l limit) (http.Handler, func()) {
@@ -148,7 +181,7 @@ func buildSethvargo(next http.Handler, _ []string, l limit) (http.Handler, func(
 func buildTollbooth(next http.Handler, _ []string, l limit) (http.Handler, func()) {
 	limiter := tollbooth.NewLimiter(l.perSecond(), nil).
 		SetBurst(l.burst).
-		SetIPLookups([]string{"RemoteAddr"}). // it limits nobody whose address it does not see
+		SetIPLookups([]string{"RemoteAddr"}). // it limits no caller whose address it does not see
 		SetIgnoreURL(true).
 		SetHeader(keyHeader, nil)
 	return tollbooth.LimitHandler(limiter, next), func() {}
@@ -182,7 +215,7 @@ func key(r *http.Request) string { return r.Header.Get(keyHeader) }
 
 func keyOrError(r *http.Request) (string, error) { return key(r), nil }
 
-// must returns v: what a contestant is built from is known to be valid.
+// must returns v, and panics on an error: the parts of a contestant are valid.
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)

@@ -101,7 +101,7 @@ func (p *process) end() {
 	_ = p.command.Wait()
 }
 
-// check reports what the server answers otherwise than it should.
+// check reports an answer of the server that is not as it should be.
 func (p *process) check(key string) error {
 	unknown := http.StatusOK
 	if p.name == ours.name {

@@ -16,14 +16,15 @@ import (
 const callers = 64
 
 var (
-	// room is what a busy key is allowed, and far more than any sends here.
+	// room is the limit of a busy key, and far more than any key sends here.
 	room = scenario{"allowed", limit{burst: 1000, hourly: 60_000}, http.StatusOK, drawUniform}
-	// popular is one key that all send: what leases are for.
+	// popular is one key that all send: leases are for it.
 	popular  = scenario{"allowed, one key", limit{burst: 10_000_000, hourly: 10_000_000}, http.StatusOK, drawFirst}
 	overdone = scenario{"denied, one key", single, http.StatusTooManyRequests, drawFirst}
 )
 
-// compareRedis measures who shares limits and keys through Redis, all on one server.
+// compareRedis measures the contestants that share limits and keys through Redis, all on
+// one server.
 func compareRedis(out io.Writer, o options) error {
 	server, err := startRedis()
 	if err != nil {
@@ -45,12 +46,13 @@ func compareRedis(out io.Writer, o options) error {
 	if err != nil {
 		return err
 	}
-	few := []contestant{contestants[0], *named(contestants, "httpkey"), *named(contestants, "httpkey, leases of a second")}
+	few := choose(contestants, "redis_rate.Allow", "httpkey", "httpkey, leases of a second")
 	hot, err := server.compare(popular, few, keys[:1], o)
 	if err != nil {
 		return err
 	}
-	denied, err := server.compare(overdone, []contestant{contestants[0], *named(contestants, "redisstore.Limiter.Allow"), contestants[2]}, keys[:1], o)
+	few = choose(contestants, "redis_rate.Allow", "redisstore.Limiter.Allow", "httpkey")
+	denied, err := server.compare(overdone, few, keys[:1], o)
 	if err != nil {
 		return err
 	}
@@ -62,8 +64,13 @@ func compareRedis(out io.Writer, o options) error {
 	return nil
 }
 
-func named(contestants []contestant, name string) *contestant {
-	return &contestants[slices.IndexFunc(contestants, func(c contestant) bool { return c.name == name })]
+// choose returns the contestants of these names.
+func choose(contestants []contestant, names ...string) []contestant {
+	chosen := make([]contestant, len(names))
+	for i, name := range names {
+		chosen[i] = contestants[slices.IndexFunc(contestants, func(c contestant) bool { return c.name == name })]
+	}
+	return chosen
 }
 
 // check is that of the contestant, each time with nothing in Redis but the keys: to
@@ -80,7 +87,7 @@ func (s *redisServer) check(c contestant, keys []string) error {
 	return nil
 }
 
-// redisRow is what was measured of one contestant, a measurement per round.
+// redisRow is the measurements of one contestant, one per round.
 type redisRow struct {
 	contestant
 	rounds []redisMeasurement
@@ -118,7 +125,7 @@ func (s *redisServer) run(c contestant, l load, limit limit, d time.Duration) (r
 	})
 }
 
-// refill makes keys the only ones in Redis, for httpkey and for who does it by hand.
+// refill makes keys the only ones in Redis, for httpkey and for the contestant by hand.
 func (s *redisServer) refill(keys []string) error {
 	ctx := context.Background()
 	if err := s.admin.FlushAll(ctx).Err(); err != nil {
@@ -127,9 +134,9 @@ func (s *redisServer) refill(keys []string) error {
 	guard := httpkey.New(s.store(), httpkey.Unlimited, nil)
 	errs := make([]error, len(keys))
 	inParallel(len(keys), func(_ *client, i int) {
-		id := redisID(i)
-		if _, errs[i] = guard.Import(ctx, httpkey.Secret(keys[i]), httpkey.Token{ID: id, Label: "bench", User: "u-1"}); errs[i] == nil {
-			errs[i] = s.admin.Set(ctx, byHand+keys[i], id, 0).Err()
+		token := httpkey.Token{ID: redisID(i), Label: "bench", User: "u-1", IsActive: true}
+		if _, errs[i] = guard.Import(ctx, httpkey.Secret(keys[i]), token); errs[i] == nil {
+			errs[i] = s.admin.Set(ctx, byHand+keys[i], token.ID, 0).Err()
 		}
 	})
 	for _, err := range errs {

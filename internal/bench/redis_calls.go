@@ -9,11 +9,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// redisCalls is a hook that counts what clients ask, in a pipeline or not.
+// redisCalls is a hook that counts the calls of clients, in a pipeline or not.
 type redisCalls struct {
-	tokens  atomic.Int64 // who a key belongs to, and when it was used
-	limits  atomic.Int64 // whether there is room
-	scripts atomic.Int64 // of both
+	tokens  atomic.Int64 // for tokens and their uses
+	limits  atomic.Int64 // for limits
+	scripts atomic.Int64 // for both
 }
 
 // count takes in one command. The hash tag is that of redisstore.Store.

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// redisMeasurement is what one round took: all but rate is for each operation.
+// redisMeasurement is the numbers of one round: all but rate are for each operation.
 type redisMeasurement struct {
 	rate           float64 // operations a second
 	cpu            float64 // microseconds of this process, which the server is not part of
@@ -28,8 +28,8 @@ func inParallel(n int, do func(caller *client, i int)) {
 	})
 }
 
-// fromCallers runs all callers, and returns when they have. A server's requests have a
-// context that can be canceled, which costs those who derive from it.
+// fromCallers runs all callers, and returns when they have ended. A server's requests have
+// a context that can be canceled, which costs the code that derives from it.
 func fromCallers(run func(caller *client, number int)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -91,8 +91,8 @@ func (s *redisServer) measure(d time.Duration, do func(caller *client, i int) bo
 }
 
 // agree reports that the server ran another number of scripts than its clients
-// counted since: they would have tried again behind our back. What is written in the
-// background may be under way.
+// counted since: they would have tried again unseen. Scripts that write in the background
+// may be under way.
 func (s *redisServer) agree(scriptsBefore, countedBefore int64) error {
 	scripts, err := s.scripts()
 	if err != nil {

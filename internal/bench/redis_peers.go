@@ -18,12 +18,18 @@ import (
 	"github.com/httpkey/httpkey/redisstore"
 )
 
-// redisContestants holds everybody: the one that all are compared with, the one that
-// does as much as we do, us.
+// redisContestants holds all: first the one that all are compared with, then the one that
+// does as much as we do, then us.
 func redisContestants(s *redisServer) []contestant {
 	return []contestant{
-		{name: "redis_rate.Allow", module: "github.com/go-redis/redis_rate/v10", does: limitOnly, build: s.buildRate(false)},
-		{name: "GET + redis_rate.Allow", module: "github.com/redis/go-redis/v9", does: authAndLimit, build: s.buildGetAndRate},
+		{
+			name: "redis_rate.Allow", module: "github.com/go-redis/redis_rate/v10", does: limitOnly,
+			build: s.buildRate(false),
+		},
+		{
+			name: "GET + redis_rate.Allow", module: "github.com/redis/go-redis/v9", does: authAndLimit,
+			build: s.buildGetAndRate,
+		},
 		s.ours("httpkey", redisSetup{}),
 		s.ours("httpkey, client without AutoPipeline", redisSetup{plain: true}),
 		s.ours("httpkey without cachestore", redisSetup{uncached: true}),
@@ -44,7 +50,7 @@ func redisContestants(s *redisServer) []contestant {
 	}
 }
 
-// redisSetup is how httpkey is put together; the zero value is as we advise.
+// redisSetup is how httpkey is put together. The zero value is as we advise.
 type redisSetup struct {
 	uncached bool
 	plain    bool // no AutoPipeline
@@ -54,10 +60,9 @@ type redisSetup struct {
 
 func (s *redisServer) ours(name string, as redisSetup) contestant {
 	build := func(next http.Handler, keys []string, l limit) (http.Handler, func()) {
-		guard, end := s.guard(as, &httpkey.Options{
-			APIKeyLimit: httpkey.Limit{Rate: l.hourly, Burst: l.burst, Period: time.Hour},
-			Fallback:    httpkey.FailClosed, // what Redis did not decide is wrong
-		})
+		o := l.options()
+		o.Fallback = httpkey.FailClosed // a request that Redis did not decide is wrong
+		guard, end := s.guard(as, o)
 		if !as.uncached { // the cache fills here, not while it is measured
 			inParallel(len(keys), func(caller *client, i int) {
 				_ = must(guard.Verify(caller.request.Context(), keys[i]))
@@ -68,7 +73,7 @@ func (s *redisServer) ours(name string, as redisSetup) contestant {
 	return contestant{name: name, module: ours.module, does: authAndLimit, headers: ours.headers, build: build}
 }
 
-// guard returns a Guard over Redis with a client of its own, and what ends both.
+// guard returns a Guard over Redis with a client of its own, and a function that ends both.
 func (s *redisServer) guard(as redisSetup, o *httpkey.Options) (*httpkey.Guard, func()) {
 	client := s.connect(advised)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -94,7 +99,7 @@ func (s *redisServer) guard(as redisSetup, o *httpkey.Options) (*httpkey.Guard, 
 	}
 }
 
-// buildRate is as little as can be done with redis_rate: no header is set.
+// buildRate does as little as is possible with redis_rate: it sets no header.
 func (s *redisServer) buildRate(pipelined bool) func(http.Handler, []string, limit) (http.Handler, func()) {
 	return func(next http.Handler, _ []string, l limit) (http.Handler, func()) {
 		client := s.connect(plain)
@@ -112,8 +117,9 @@ func (s *redisServer) buildRate(pipelined bool) func(http.Handler, []string, lim
 func (s *redisServer) buildLimiter(next http.Handler, _ []string, l limit) (http.Handler, func()) {
 	client := s.connect(advised)
 	limiter := redisstore.NewLimiter(client, nil)
+	limits := []httpkey.Limit{l.ours()}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		result, err := limiter.Allow(r.Context(), key(r), httpkey.Limit{Rate: l.hourly, Burst: l.burst, Period: time.Hour}, 1)
+		result, err := limiter.Allow(r.Context(), &httpkey.Charge{Bucket: key(r), Limits: limits, Cost: 1})
 		switch {
 		case err != nil:
 			w.WriteHeader(http.StatusInternalServerError)
@@ -125,10 +131,10 @@ func (s *redisServer) buildLimiter(next http.Handler, _ []string, l limit) (http
 	}), func() { _ = client.Close() }
 }
 
-// byHand begins the names of keys that no digest hides, which is the cheapest.
+// byHand begins the names of keys that no digest hides: that is the cheapest.
 const byHand = "apikey:"
 
-// buildGetAndRate is what people write by hand: GET who it is, then limit.
+// buildGetAndRate is the code that people write by hand: GET the caller, then limit.
 func (s *redisServer) buildGetAndRate(next http.Handler, _ []string, l limit) (http.Handler, func()) {
 	client := s.connect(plain)
 	limiter := redis_rate.NewLimiter(client)
@@ -142,7 +148,9 @@ func (s *redisServer) buildGetAndRate(next http.Handler, _ []string, l limit) (h
 	}), func() { _ = client.Close() }
 }
 
-func allow(limiter *redis_rate.Limiter, l limit, key string, next http.Handler, w http.ResponseWriter, r *http.Request) {
+func allow(
+	limiter *redis_rate.Limiter, l limit, key string, next http.Handler, w http.ResponseWriter, r *http.Request,
+) {
 	result, err := limiter.Allow(r.Context(), key, redis_rate.Limit{Rate: l.hourly, Burst: l.burst, Period: time.Hour})
 	switch {
 	case err != nil:

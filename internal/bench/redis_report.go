@@ -17,7 +17,8 @@ func (r *redisRow) cpu() float64 { return r.median(func(m redisMeasurement) floa
 
 // redis compares all with the first of their scenario, and with GET + Allow.
 func (w report) redis(s *redisServer, o options, allowed, popularRows, denied []redisRow, revoked revocation) {
-	fmt.Fprintf(w, "### Redis\n\n%s, %d cores, %s, Redis %s on the same machine; %d callers, %d keys; medians of %d rounds of %v.\n\n",
+	fmt.Fprintf(w, "### Redis\n\n%s, %d cores, %s, Redis %s on the same machine; "+
+		"%d callers, %d keys; medians of %d rounds of %v.\n\n",
 		cpuModel(), runtime.NumCPU(), runtime.Version(), s.version, callers, o.keys, o.rounds, o.time)
 	fmt.Fprintf(w, "| module | version |\n|---|---|\n")
 	versions := versions()
@@ -28,7 +29,8 @@ func (w report) redis(s *redisServer, o options, allowed, popularRows, denied []
 			told = append(told, module)
 		}
 	}
-	fmt.Fprintf(w, "\n| | does | ops/s | / redis_rate | / GET + redis_rate | client CPU, µs/op | / redis_rate | calls/op for tokens | for limits | allocs/op |\n")
+	fmt.Fprintf(w, "\n| | does | ops/s | / redis_rate | / GET + redis_rate | client CPU, µs/op | / redis_rate "+
+		"| calls/op for tokens | for limits | allocs/op |\n")
 	fmt.Fprintf(w, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	for i := range allowed {
 		w.redisRow(&allowed[i], room.name, &allowed[0], &allowed[1])
@@ -41,7 +43,8 @@ func (w report) redis(s *redisServer, o options, allowed, popularRows, denied []
 	}
 	w.redisRow(&redisRow{contestant{name: "Guard.Revoke, feed on", does: "revoke"}, revoked.rounds}, "", &allowed[0], nil)
 	n := len(revoked.latencies)
-	fmt.Fprintf(w, "\nFrom the call of Revoke until another Guard, with a cache of its own, refuses the key: median %v, p99 %v, of %d.\n",
+	fmt.Fprintf(w, "\nFrom the call of Revoke until another Guard, with a cache of its own, refuses the key: "+
+		"median %v, p99 %v, of %d.\n",
 		revoked.latencies[n/2].Round(time.Microsecond), revoked.latencies[n*99/100].Round(time.Microsecond), n)
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// revocation is what it costs to revoke, and how long others let the key in.
+// revocation is the cost of a revocation, and how long others let the key in.
 type revocation struct {
 	rounds    []redisMeasurement
 	latencies []time.Duration // from the call of Revoke until another Guard refuses, sorted
@@ -45,7 +45,7 @@ func (s *redisServer) revoke(keys []string, o options) (revocation, error) {
 		fmt.Fprintf(os.Stderr, "redis, revocation, round %d of %d\n", round+1, o.rounds)
 		m, err := s.measure(o.time, func(caller *client, _ int) bool {
 			i := int(revoked.Add(1)) - 1
-			return i < len(keys) && here.Revoke(caller.request.Context(), redisID(i)) == nil
+			return i < len(keys) && here.Revoke(caller.request.Context(), redisID(i), "") == nil
 		})
 		if err != nil {
 			return r, fmt.Errorf("revoke: %w", err)
@@ -55,15 +55,15 @@ func (s *redisServer) revoke(keys []string, o options) (revocation, error) {
 	return r, nil
 }
 
-// untilRefused returns how long elsewhere still lets in a key, that it knows, from the
-// moment on at which it is being revoked here.
+// untilRefused returns how long elsewhere still lets in a key that it knows, from the
+// call on that revokes it here.
 func untilRefused(here, elsewhere *httpkey.Guard, key, id string) (time.Duration, error) {
 	ctx := context.Background()
 	if _, err := elsewhere.Verify(ctx, key); err != nil {
 		return 0, err
 	}
 	start, answer := time.Now(), make(chan error, 1)
-	go func() { answer <- here.Revoke(ctx, id) }()
+	go func() { answer <- here.Revoke(ctx, id, "") }()
 	for {
 		_, err := elsewhere.Verify(ctx, key)
 		switch {

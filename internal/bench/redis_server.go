@@ -17,9 +17,10 @@ import (
 	"github.com/httpkey/httpkey/redisstore"
 )
 
-var errNoRedis = errors.New("redis-server is not installed; it is in the Debian package redis-server: apt-get install redis-server")
+var errNoRedis = errors.New("redis-server is not installed; " +
+	"it is in the Debian package redis-server: apt-get install redis-server")
 
-// redisServer is a redis-server of our own, and what its clients asked it.
+// redisServer is a redis-server of our own, and the calls of its clients.
 type redisServer struct {
 	address string
 	version string
@@ -69,7 +70,7 @@ func (s *redisServer) end() {
 	_ = s.command.Wait()
 }
 
-// info returns what follows a name in a section of INFO, "" if the name is not there.
+// info returns the value of a name in a section of INFO, "" if the name is not there.
 func (s *redisServer) info(section, name string) (string, error) {
 	text, err := s.admin.Info(context.Background(), section).Result()
 	if err != nil {
@@ -80,7 +81,7 @@ func (s *redisServer) info(section, name string) (string, error) {
 	return value, nil
 }
 
-// scripts returns how many scripts the server has run. What a script calls is not counted.
+// scripts returns how many scripts the server has run. It does not count their calls.
 func (s *redisServer) scripts() (int64, error) {
 	stat, err := s.info("commandstats", "cmdstat_evalsha:calls=")
 	if err != nil || stat == "" {
@@ -101,7 +102,7 @@ func (s *redisServer) connect(o redis.Options) *redis.Client {
 // plain is a client as people make one.
 var plain = redis.Options{}
 
-// advised is one as package redisstore asks for.
+// advised is a client as package redisstore asks for.
 var advised = redis.Options{ContextTimeoutEnabled: true, MaxRetries: -1, DialTimeout: time.Second}
 
 // store returns all tokens.

@@ -12,7 +12,7 @@ import (
 // report writes tables in Markdown.
 type report struct{ io.Writer }
 
-// machine says what the numbers were measured on, and of which versions.
+// machine tells the computer and the versions of which the numbers are.
 func (w report) machine(o options) {
 	fmt.Fprintf(w, "%s, %d cores, %s, %s/%s; %d keys; medians of %d rounds of %v.\n",
 		cpuModel(), runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH, o.keys, o.rounds, o.time)
@@ -41,15 +41,17 @@ func (w report) scenario(s scenario, rows []row) {
 	}
 	for i := range rows {
 		if share := rows[i].wrong(); share > 0 {
-			fmt.Fprintf(w, "\n%s answered up to %.3g %% of the requests otherwise than %d.\n", rows[i].name, 100*share, s.want)
+			fmt.Fprintf(w, "\n%s answered up to %.3g %% of the requests otherwise than %d.\n",
+				rows[i].name, 100*share, s.want)
 		}
 	}
 }
 
-// floor compares httpkey with what nobody can avoid, warm: with one key, of many
-// and of few. The bare handler is what the measuring costs, and is in all numbers.
+// floor compares httpkey, warm, with the work that no contestant can avoid: with one key,
+// of many and of few. The bare handler is the cost of the measuring, and is in all numbers.
 func (w report) floor(ofMany, ofFew []row) {
-	fmt.Fprintf(w, "\n### floor: one hot key, 1 CPU\n\n| keys | httpkey, ns | floor, ns | bare handler, ns | httpkey / floor |\n|---|--:|--:|--:|--:|\n")
+	fmt.Fprintf(w, "\n### floor: one hot key, 1 CPU\n\n")
+	fmt.Fprintf(w, "| keys | httpkey, ns | floor, ns | bare handler, ns | httpkey / floor |\n|---|--:|--:|--:|--:|\n")
 	for i, rows := range [][]row{ofMany, ofFew} {
 		us, least, harness := find(rows, ours.name), find(rows, floor.name), find(rows, bare.name)
 		fmt.Fprintf(w, "| %s | %.0f | %.0f | %.0f | %.2f |\n",
@@ -57,7 +59,7 @@ func (w report) floor(ofMany, ofFew []row) {
 	}
 }
 
-// scaling says what a second CPU is worth: 0.5 is all, 1 is nothing.
+// scaling tells the worth of a second CPU: 0.5 is all, 1 is nothing.
 func (w report) scaling(uniform, hot []row) {
 	fmt.Fprintf(w, "\n### wall ns on 2 CPUs / ns on 1\n\n| | uniform | one hot key |\n|---|--:|--:|\n")
 	for i := range uniform {
@@ -65,10 +67,23 @@ func (w report) scaling(uniform, hot []row) {
 	}
 }
 
+// foreign compares a store and a limiter that are wrapped with httpkey, the first.
+func (w report) foreign(rows []row) {
+	fmt.Fprintf(w, "\n### foreign types: uniform\n\n")
+	fmt.Fprintf(w, "| | ns, 1 CPU | / httpkey | wall ns, 2 CPUs | / httpkey | allocs |\n|---|--:|--:|--:|--:|--:|\n")
+	us := &rows[0]
+	for i := range rows {
+		r := &rows[i]
+		fmt.Fprintf(w, "| %s | %.0f | %.2f | %.0f | %.2f | %.1f |\n",
+			r.name, r.ns(), r.ns()/us.ns(), r.ns2(), r.ns2()/us.ns2(), r.allocs())
+	}
+}
+
 // growth compares each size with the smallest.
 func (w report) growth(sizes []size) {
 	fmt.Fprintf(w, "\n### growth of httpkey: uniform\n\n")
-	fmt.Fprintf(w, "| tokens | ns, 1 CPU | / smallest | wall ns, 2 CPUs | bytes a token beyond its strings | bytes a live bucket |\n")
+	fmt.Fprintf(w, "| tokens | ns, 1 CPU | / smallest | wall ns, 2 CPUs "+
+		"| bytes a token beyond its strings | bytes a live bucket |\n")
 	fmt.Fprintf(w, "|--:|--:|--:|--:|--:|--:|\n")
 	for i := range sizes {
 		s := &sizes[i]

@@ -9,7 +9,7 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// A scenario is who sends requests, and what they are answered.
+// A scenario is a choice of keys that send requests, and the status that answers them.
 type scenario struct {
 	name  string
 	limit limit
@@ -18,8 +18,8 @@ type scenario struct {
 }
 
 var (
-	// enough denies nobody, and has the size of the quotas that people have:
-	// what remains is at most three digits.
+	// enough never denies. Its burst has the size of usual quotas: Remaining has at most
+	// three digits.
 	enough = limit{burst: 1000, hourly: 36_000_000_000}
 	single = limit{burst: 1, hourly: 1}
 )
@@ -28,8 +28,8 @@ var (
 	uniform = scenario{"uniform", enough, http.StatusOK, drawUniform}
 	zipf    = scenario{"zipf", enough, http.StatusOK, drawZipf}
 	hot     = scenario{"one hot key", enough, http.StatusOK, drawFirst}
-	// hotAmongFew leaves out what a full store costs even one who asks for one key:
-	// the garbage collector visits it.
+	// hotAmongFew leaves out the cost of a full store to a caller that asks for one key: the
+	// garbage collector visits all of it.
 	hotAmongFew = scenario{"one hot key among few", enough, http.StatusOK, drawFirst}
 	denied      = scenario{"almost all denied", single, http.StatusTooManyRequests, drawUniform}
 )
@@ -56,13 +56,12 @@ func (s scenario) load(keys []string) load {
 	return load{keys: keys, order: order, want: s.want}
 }
 
-// issue returns n new keys. Each is a valid key of httpkey; to the others it is a string.
+// issue returns n new keys. Each is a valid key of httpkey. To the others it is a string.
 func issue(n int) []string {
 	guard := httpkey.New(memstore.New(), httpkey.Unlimited, nil)
 	keys := make([]string, n)
 	for i := range keys {
-		secret, _, err := guard.Issue(context.Background(), httpkey.Token{})
-		keys[i] = must(secret.Reveal(), err)
+		keys[i] = must(guard.Issue(context.Background(), httpkey.Token{})).Secret.Reveal()
 	}
 	return keys
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // serve is a server behind one contestant. It tells its address on the standard
-// output, and ends with its standard input: it does not outlive who started it.
+// output, and ends with its standard input: it does not outlive the process that started it.
 func serve(name, key string) error {
 	i := slices.IndexFunc(contestants, func(c contestant) bool { return c.name == name })
 	if i < 0 {

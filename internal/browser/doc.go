@@ -1,9 +1,9 @@
-// Package browser tests the pages of package console in a headless Chromium, as
-// people see and use them. A test that misses Chromium or axe-core is skipped and
-// says how to get it, or fails where REQUIRE_TOOLS is set.
+// Package browser tests the pages of package console in a headless Chromium, as people see
+// and use them. A test that misses Chromium or axe-core is skipped, and says how to get it.
+// If REQUIRE_TOOLS is set, it fails.
 //
 //	make browser   (which installs axe-core by npm first)
 //
-// It leaves a picture of every state of the page, for people to look at, in
-// $SCREENSHOTS or else in the directory screenshots.
+// It leaves a picture of every state of the page in $SCREENSHOTS, or else in the directory
+// screenshots.
 package browser

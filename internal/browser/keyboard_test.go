@@ -8,7 +8,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
-// A token is created and copied by keys alone, and one always sees where one is.
+// A person creates and copies a token by keys alone, and always sees the focus.
 func TestKeyboard(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
@@ -44,7 +44,8 @@ func TestKeyboard(t *testing.T) {
 	b.tabTo("I have copied it")
 	enter()
 	token := s.tokens(t)[0]
-	if got := strings.Join(token.Scopes, " "); token.Label != "laptop" || got != "issues:read" || token.ExpiredAt.Sub(token.CreatedAt).Round(day) != 30*day {
+	if got := strings.Join(token.Scopes, " "); token.Label != "laptop" || got != "issues:read" ||
+		token.ExpiredAt.Sub(token.CreatedAt).Round(day) != 30*day {
 		t.Errorf("it is %+v", token)
 	}
 	b.tabTo("laptop")
@@ -56,8 +57,8 @@ func (b *tab) keys(keys string) {
 	run(b, chromedp.KeyEvent(keys))
 }
 
-// tabTo presses Tab until what has one of these names has the focus, and fails the test if
-// the focus cannot be seen on its way.
+// tabTo presses Tab until an element of one of these names has the focus. It fails the test
+// if the focus cannot be seen on its way.
 func (b *tab) tabTo(names ...string) {
 	b.t.Helper()
 	type focus struct {

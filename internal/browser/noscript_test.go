@@ -8,7 +8,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// All but the buttons Copy and Download works without JavaScript.
+// Without JavaScript everything works except the buttons Copy and Download.
 func TestWithoutJavaScript(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)

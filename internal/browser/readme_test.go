@@ -15,6 +15,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/console"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
 
@@ -27,9 +28,11 @@ func TestReadmePictures(t *testing.T) {
 	html := listOfFixedTime(t)
 	s := newSite(t, nil)
 	b := open(t, start(t), s, "ada")
-	command(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: 1120, Height: 100, DeviceScaleFactor: 1.5})
+	command(b, emulation.SetDeviceMetricsOverride,
+		emulation.SetDeviceMetricsOverrideParams{Width: 1120, Height: 100, DeviceScaleFactor: 1.5})
 	b.visit("") // its files are those of the fixed list
-	command(b, page.SetDocumentContent, page.SetDocumentContentParams{FrameID: command(b, page.GetFrameTree, struct{}{}).FrameTree.Frame.ID, HTML: html})
+	command(b, page.SetDocumentContent,
+		page.SetDocumentContentParams{FrameID: command(b, page.GetFrameTree, struct{}{}).FrameTree.Frame.ID, HTML: html})
 	run(b, chromedp.Poll[chromedp.Void](`document.styleSheets.length === 1`, chromedp.WithPollingTimeout(patience)))
 	b.mustRead("Rotating until", "Unused for 94 days", "25 Nov 2026")
 	height := evaluate[float64](b, `document.querySelector("table").getBoundingClientRect().bottom`) + 20
@@ -55,12 +58,12 @@ func TestReadmePictures(t *testing.T) {
 // listOfFixedTime is a list as Ada saw it on a day in November.
 func listOfFixedTime(t *testing.T) (html string) {
 	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(time.Until(time.Date(2026, time.November, 24, 9, 30, 0, 0, time.UTC))) // in a bubble, where it takes no time
+		httpkeytest.Elapse(time.Until(time.Date(2026, time.November, 24, 9, 30, 0, 0, time.UTC)))
 		s := &site{store: &store{TokenStore: memstore.New()}}
 		s.add(t, slices.DeleteFunc(inEveryStatus(), func(token httpkey.Token) bool {
 			return token.ID == "other" || token.ID == "expired"
 		})...)
-		list := console.New(httpkey.New(s.store, memstore.NewLimiter(), nil), s.store, &console.Options{
+		list := console.New(httpkey.New(s.store, memstore.NewLimiter(), nil), &console.Options{
 			Principal: func(*http.Request) (console.Principal, error) { return people["ada"], nil },
 		})
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)

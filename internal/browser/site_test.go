@@ -24,8 +24,8 @@ const (
 	day    = 24 * time.Hour
 )
 
-// ada may do all that there is, bob nothing special. The cookie of the made-up
-// login names one of them.
+// people are those of a made-up login, whose cookie names one of them. ada may do
+// everything, bob nothing special.
 var people = map[string]console.Principal{
 	"ada": {
 		User:          "ada",
@@ -44,7 +44,7 @@ type site struct {
 	guard *httpkey.Guard
 }
 
-// store is one that can go down.
+// store is a store that can go down.
 type store struct {
 	httpkey.TokenStore
 	down atomic.Bool
@@ -77,7 +77,7 @@ func newSite(t testing.TB, change func(*console.Options)) *site {
 		change(options)
 	}
 	mux := http.NewServeMux()
-	mux.Handle(mount, http.StripPrefix(strings.TrimSuffix(mount, "/"), console.New(s.guard, s.store, options)))
+	mux.Handle(mount, http.StripPrefix(strings.TrimSuffix(mount, "/"), console.New(s.guard, options)))
 	mux.Handle(apiURL, s.guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, _ := httpkey.FromContext(r.Context())
 		fmt.Fprintf(w, "%s", token.User)
@@ -96,7 +96,8 @@ func (s *site) call(t testing.TB, key string) int {
 // patch changes a token of Ada's through the JSON API of the console.
 func (s *site) patch(t testing.TB, id, body string) int {
 	t.Helper()
-	return s.send(t, http.MethodPatch, mount+id+"/", body, http.Header{"Cookie": {cookie + "=ada"}, "Content-Type": {"application/json"}})
+	return s.send(t, http.MethodPatch, mount+id+"/", body,
+		http.Header{"Cookie": {cookie + "=ada"}, "Content-Type": {"application/json"}})
 }
 
 func (s *site) send(t testing.TB, method, path, body string, header http.Header) int {
@@ -125,8 +126,8 @@ func (s *site) tokens(t testing.TB) []httpkey.Token {
 	return tokens
 }
 
-// add stores tokens as they are, each one minute older than the one before it
-// where it does not say how old it is.
+// add stores tokens as they are. A token without CreatedAt is a minute older than the one
+// before it.
 func (s *site) add(t testing.TB, tokens ...httpkey.Token) {
 	t.Helper()
 	for i, token := range tokens {
@@ -146,7 +147,7 @@ func (s *site) add(t testing.TB, tokens ...httpkey.Token) {
 			token.User = "ada"
 		}
 		copy(token.Digest[:], token.ID)
-		if err := s.store.Create(t.Context(), token); err != nil {
+		if _, err := s.store.Create(t.Context(), token); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/httpkey/httpkey/console"
 )
 
-// looks are the ways in which every state of the page is looked at.
+// looks are the ways in which the tests look at every state of the page.
 var looks = []struct {
 	name          string
 	width, height int64
@@ -32,10 +32,10 @@ var looks = []struct {
 	{"narrow-dark", 360, 740, "dark"},
 }
 
-// state is one that a page can be in.
+// state is a state of a page, and the way to it.
 type state struct {
 	name   string
-	user   string // who looks at it; empty: ada
+	user   string // the person who looks at it; empty: ada
 	change func(*console.Options)
 	tokens []httpkey.Token
 	show   func(*tab)
@@ -43,28 +43,40 @@ type state struct {
 	reads  string
 }
 
-// at is a state of what stands at a path.
+// at shows the page at a path.
 func at(path string) func(*tab) { return func(b *tab) { b.visit(path) } }
 
-// inEveryStatus are tokens of each status, with all that a token can have.
+// inEveryStatus returns tokens of each status, with everything that a token can have.
 func inEveryStatus() []httpkey.Token {
 	ago := func(d time.Duration) time.Time { return time.Now().Add(-d) }
 	active := func(t httpkey.Token) httpkey.Token { t.IsActive = true; return t }
 	return []httpkey.Token{
-		active(httpkey.Token{ID: "active", Hint: "9dKq", Label: "Laptop", Scopes: []string{"issues:read"}, CreatedAt: ago(12 * day), LastUsed: ago(3 * time.Minute), ExpiredAt: ago(-78 * day)}),
-		active(httpkey.Token{ID: "expiring", Hint: "Vw3c", Label: "Nightly report", Description: "Runs at two in the morning.\nAsk Charles before you change it.", Workspace: "w1", Scopes: []string{"issues:read", "members:read"}, CreatedAt: ago(84 * day), LastUsed: ago(9 * time.Hour), ExpiredAt: ago(-6*day - time.Hour)}),
-		active(httpkey.Token{ID: "old", Hint: "x07B", Label: "Deploy bot", Kind: httpkey.ServiceToken, Workspace: "w1", Scopes: []string{"issues:read", "issues:write", "members:read"}, CreatedAt: ago(97*day + time.Hour), LastUsed: ago(40 * time.Second)}),
-		active(httpkey.Token{ID: "unused", Hint: "mT2e", Label: "Old phone", CreatedAt: ago(200 * day), LastUsed: ago(94 * day)}),
-		active(httpkey.Token{ID: "successor", Hint: "a1B2", Label: "Build server", RotatedFrom: "rotating", CreatedAt: ago(2 * time.Hour), LastUsed: ago(time.Hour), ExpiredAt: ago(-60 * day)}),
-		active(httpkey.Token{ID: "rotating", Hint: "Zr8H", Label: "Build server", CreatedAt: ago(30 * day), LastUsed: ago(5 * time.Minute), ExpiredAt: ago(-22 * time.Hour)}),
-		active(httpkey.Token{ID: "other", Hint: "kk4P", Label: "Engine tables", User: "bob", Workspace: "w2", CreatedAt: ago(day), ExpiredAt: ago(-29 * day)}),
-		active(httpkey.Token{ID: "expired", Hint: "0oLs", Label: "Workshop", CreatedAt: ago(40 * day), LastUsed: ago(12 * day), ExpiredAt: ago(10 * day)}),
-		{ID: "revoked", Hint: "Qe5t", Label: "Leaked in a log", Scopes: []string{"issues:write"}, CreatedAt: ago(70 * day), LastUsed: ago(20 * day)},
+		active(httpkey.Token{ID: "active", Hint: "9dKq", Label: "Laptop", Scopes: []string{"issues:read"},
+			CreatedAt: ago(12 * day), LastUsed: ago(3 * time.Minute), ExpiredAt: ago(-78 * day)}),
+		active(httpkey.Token{ID: "expiring", Hint: "Vw3c", Label: "Nightly report",
+			Description: "Runs at two in the morning.\nAsk Charles before you change it.", Workspace: "w1",
+			Scopes:    []string{"issues:read", "members:read"},
+			CreatedAt: ago(84 * day), LastUsed: ago(9 * time.Hour), ExpiredAt: ago(-6*day - time.Hour)}),
+		active(httpkey.Token{ID: "old", Hint: "x07B", Label: "Deploy bot", Kind: httpkey.ServiceToken, Workspace: "w1",
+			Scopes:    []string{"issues:read", "issues:write", "members:read"},
+			CreatedAt: ago(97*day + time.Hour), LastUsed: ago(40 * time.Second)}),
+		active(httpkey.Token{ID: "unused", Hint: "mT2e", Label: "Old phone",
+			CreatedAt: ago(200 * day), LastUsed: ago(94 * day)}),
+		active(httpkey.Token{ID: "successor", Hint: "a1B2", Label: "Build server", RotatedFrom: "rotating",
+			CreatedAt: ago(2 * time.Hour), LastUsed: ago(time.Hour), ExpiredAt: ago(-60 * day)}),
+		active(httpkey.Token{ID: "rotating", Hint: "Zr8H", Label: "Build server", RotatedTo: "successor",
+			CreatedAt: ago(30 * day), LastUsed: ago(5 * time.Minute), ExpiredAt: ago(-22 * time.Hour)}),
+		active(httpkey.Token{ID: "other", Hint: "kk4P", Label: "Engine tables", User: "bob", Workspace: "w2",
+			CreatedAt: ago(day), ExpiredAt: ago(-29 * day)}),
+		active(httpkey.Token{ID: "expired", Hint: "0oLs", Label: "Workshop",
+			CreatedAt: ago(40 * day), LastUsed: ago(12 * day), ExpiredAt: ago(10 * day)}),
+		{ID: "revoked", Hint: "Qe5t", Label: "Leaked in a log", Scopes: []string{"issues:write"},
+			CreatedAt: ago(70 * day), LastUsed: ago(20 * day), RevokedAt: ago(19 * day)},
 	}
 }
 
-// The labels that break pages. Nobody can see that the third is written from right to left
-// if the rest of its line is, too.
+// These labels break pages. The third is written from right to left, which shows only if
+// the rest of its line is not.
 var (
 	longLabel  = strings.Repeat("x", 255)
 	emojiLabel = strings.Repeat("👩🏽‍💻🏳️‍🌈", 20) + " 🔑"
@@ -84,7 +96,8 @@ func inEveryScript() []httpkey.Token {
 }
 
 func states() []state {
-	one := []httpkey.Token{{ID: "id", Label: "Laptop", IsActive: true, CreatedAt: time.Now().Add(-3 * day), LastUsed: time.Now().Add(-time.Hour)}}
+	one := []httpkey.Token{{ID: "id", Label: "Laptop", IsActive: true, CreatedAt: time.Now().Add(-3 * day),
+		LastUsed: time.Now().Add(-time.Hour)}}
 	submit := func(button string, fill ...string) func(*tab) {
 		return func(b *tab) {
 			for i := 0; i < len(fill); i += 2 {
@@ -108,43 +121,63 @@ func states() []state {
 		{name: "list-labels", tokens: inEveryScript(), show: at(""), reads: "<script>"},
 		{name: "list-nothing-found", tokens: one, show: at("?search=nothing"), reads: "No token is like that."},
 		{name: "list-page", tokens: inEveryStatus(), show: then(at("?per_page=2"), submit("Next page")), reads: "First page"},
-		{name: "list-plain", user: "bob", tokens: []httpkey.Token{{User: "bob", Label: "Laptop", IsActive: true}}, show: at(""), reads: "Active"},
+		{name: "list-plain", user: "bob", tokens: []httpkey.Token{{User: "bob", Label: "Laptop", IsActive: true}},
+			show: at(""), reads: "Active"},
 
 		{name: "new", show: at("new"), reads: "Workspace"},
 		{name: "new-plain", user: "bob", show: at("new"), reads: "Never"},
-		{name: "new-policy", user: "bob", change: func(o *console.Options) { o.MaxLifetime = 45 * day }, show: at("new"), reads: "the longest allowed"},
-		{name: "new-errors", show: then(at("new"), choose("On a day"), submit("Generate token", "Name", " ", "Description", strings.Repeat("long ", 1000))), status: http.StatusBadRequest, reads: "may not be blank"},
+		{name: "new-policy", user: "bob", change: func(o *console.Options) { o.MaxLifetime = 45 * day }, show: at("new"),
+			reads: "the longest allowed"},
+		{name: "new-errors", show: then(
+			at("new"), choose("On a day"),
+			submit("Generate token", "Name", " ", "Description", strings.Repeat("long ", 1000)),
+		), status: http.StatusBadRequest, reads: "may not be blank"},
 		{name: "new-throttled", change: func(o *console.Options) { o.Limit = httpkey.PerHour(1) }, show: then(
 			at("new"), submit("Generate token", "Name", "one"), at("new"), submit("Generate token", "Name", "two"),
 		), status: http.StatusTooManyRequests, reads: "Request was throttled."},
 
-		{name: "secret", show: then(at("new"), choose("issues:read"), submit("Generate token", "Name", "Laptop")), status: http.StatusCreated, reads: "Copy it now"},
-		{name: "secret-copied", show: then(at("new"), submit("Generate token", "Name", "Laptop"), func(b *tab) { b.copied() }), status: http.StatusCreated, reads: "Copied"},
-		{name: "secret-rotated", tokens: inEveryStatus(), show: then(at("old/rotate/"), submit("Rotate")), status: http.StatusCreated, reads: "works until"},
-		{name: "secret-long-label", show: then(at("new"), submit("Generate token", "Name", longLabel)), status: http.StatusCreated, reads: longLabel},
+		{name: "secret", show: then(at("new"), choose("issues:read"), submit("Generate token", "Name", "Laptop")),
+			status: http.StatusCreated, reads: "Copy it now"},
+		{name: "secret-copied", show: then(
+			at("new"), submit("Generate token", "Name", "Laptop"), func(b *tab) { b.copied() },
+		), status: http.StatusCreated, reads: "Copied"},
+		{name: "secret-rotated", tokens: inEveryStatus(), show: then(at("old/rotate/"), submit("Rotate")),
+			status: http.StatusCreated, reads: "works until"},
+		{name: "secret-long-label", show: then(at("new"), submit("Generate token", "Name", longLabel)),
+			status: http.StatusCreated, reads: longLabel},
 
 		{name: "token", tokens: inEveryStatus(), show: at("old/"), reads: "Deploy bot"},
 		{name: "token-rotating", tokens: inEveryStatus(), show: at("rotating/"), reads: "Rotated into"},
 		{name: "token-successor", tokens: inEveryStatus(), show: at("successor/"), reads: "In place of"},
 		{name: "token-ended", tokens: inEveryStatus(), show: at("revoked/"), reads: "Revoked"},
-		{name: "token-saved", tokens: inEveryStatus(), show: then(at("expiring/"), submit("Save changes", "Description", "Ask Ada before you change it.")), reads: "Your changes are saved."},
-		{name: "token-errors", tokens: one, show: then(at("id/"), submit("Save changes", "Name", longLabel+"x")), status: http.StatusBadRequest, reads: "no more than 255"},
+		{name: "token-saved", tokens: inEveryStatus(), show: then(
+			at("expiring/"), submit("Save changes", "Description", "Ask Ada before you change it."),
+		), reads: "Your changes are saved."},
+		{name: "token-errors", tokens: one, show: then(at("id/"), submit("Save changes", "Name", longLabel+"x")),
+			status: http.StatusBadRequest, reads: "no more than 255"},
 		{name: "token-long-label", tokens: inEveryScript(), show: at("label-0/"), reads: longLabel},
 		{name: "token-emoji-label", tokens: inEveryScript(), show: at("label-1/"), reads: "🔑"},
 		{name: "token-rtl-label", tokens: inEveryScript(), show: at("label-2/"), reads: rtlLabel},
 
 		{name: "rotate", tokens: inEveryStatus(), show: at("active/rotate/"), reads: "The old key ends"},
-		{name: "rotate-twice", tokens: inEveryStatus(), show: at("rotating/rotate/"), status: http.StatusConflict, reads: "was rotated already"},
-		{name: "rotate-forbidden", tokens: inEveryScript(), show: at("label-2/rotate/"), status: http.StatusForbidden, reads: "You may not rotate"},
+		{name: "rotate-twice", tokens: inEveryStatus(), show: at("rotating/rotate/"), status: http.StatusConflict,
+			reads: "was rotated already"},
+		{name: "rotate-forbidden", tokens: inEveryScript(), show: at("label-2/rotate/"), status: http.StatusForbidden,
+			reads: "You may not rotate"},
 
 		{name: "revoke", tokens: inEveryStatus(), show: at("old/revoke/"), reads: "Type its name"},
-		{name: "revoke-errors", tokens: inEveryStatus(), show: then(at("rotating/revoke/"), submit("Revoke", "Type its name", "Bild server")), status: http.StatusBadRequest, reads: "This is not the name"},
+		{name: "revoke-errors", tokens: inEveryStatus(), show: then(
+			at("rotating/revoke/"), submit("Revoke", "Type its name", "Bild server"),
+		), status: http.StatusBadRequest, reads: "This is not the name"},
 		{name: "revoke-long-label", tokens: inEveryScript(), show: at("label-0/revoke/"), reads: longLabel},
-		{name: "revoked", tokens: one, show: then(at("id/revoke/"), submit("Revoke", "Type its name", "Laptop")), reads: "The token is revoked."},
+		{name: "revoked", tokens: one, show: then(at("id/revoke/"), submit("Revoke", "Type its name", "Laptop")),
+			reads: "The token is revoked."},
 		{name: "delete", tokens: inEveryStatus(), show: at("active/delete/"), reads: "Type its name"},
 		{name: "delete-ended", tokens: inEveryStatus(), show: at("expired/delete/"), reads: "Type its name"},
 		{name: "delete-rtl-label", tokens: inEveryScript(), show: at("label-2/delete/"), reads: rtlLabel},
-		{name: "deleted", tokens: inEveryStatus(), show: then(at("expired/delete/"), submit("Delete", "Type its name", "Workshop")), reads: "The token is deleted."},
+		{name: "deleted", tokens: inEveryStatus(), show: then(
+			at("expired/delete/"), submit("Delete", "Type its name", "Workshop"),
+		), reads: "The token is deleted."},
 
 		{name: "no-login", user: "nobody", show: at(""), status: http.StatusUnauthorized, reads: "Sign in first"},
 		{name: "not-found", show: at("nothing/"), status: http.StatusNotFound, reads: "No such token"},
@@ -156,8 +189,8 @@ func states() []state {
 	}
 }
 
-// Every state in every look: nothing that axe-core finds wrong, nothing that must
-// be scrolled sideways. It leaves a picture of each.
+// In every state and every look, axe-core finds nothing wrong, and nothing scrolls
+// sideways. The test leaves a picture of each.
 func TestStates(t *testing.T) {
 	t.Parallel()
 	source, in := axe(t), start(t)
@@ -184,7 +217,7 @@ func TestStates(t *testing.T) {
 	}
 }
 
-// status is that of the page.
+// status returns the status of the page.
 func (b *tab) status() int {
 	b.t.Helper()
 	return evaluate[int](b, `performance.getEntriesByType("navigation")[0].responseStatus`)
@@ -192,7 +225,8 @@ func (b *tab) status() int {
 
 func (b *tab) look(width, height int64, scheme string) {
 	b.t.Helper()
-	command(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: height, DeviceScaleFactor: 1})
+	command(b, emulation.SetDeviceMetricsOverride,
+		emulation.SetDeviceMetricsOverrideParams{Width: width, Height: height, DeviceScaleFactor: 1})
 	b.inScheme(scheme)
 }
 
@@ -203,14 +237,15 @@ func (b *tab) inScheme(scheme string) {
 	})
 }
 
-// mustFit fails the test if the page or a part of it scrolls sideways, or if
-// something sticks out where nobody can scroll to.
+// mustFit fails the test if the page or a part of it scrolls sideways, or if an element
+// sticks out beyond the reach of scrolling.
 func (b *tab) mustFit(t *testing.T) {
 	t.Helper()
 	for _, wide := range evaluate[[]string](b, `
 		[document.scrollingElement, ...document.body.querySelectorAll("*")]
 			.filter(e => !e.closest("thead, .unseen, input, select, td .scope")) // which are cut off on purpose
-			.filter(e => e.scrollWidth > e.clientWidth && getComputedStyle(e).overflowX !== "visible" || e.getBoundingClientRect().right > innerWidth)
+			.filter(e => e.scrollWidth > e.clientWidth && getComputedStyle(e).overflowX !== "visible" ||
+				e.getBoundingClientRect().right > innerWidth)
 			.map(e => e.outerHTML.slice(0, 120) + " ends at " + e.getBoundingClientRect().right)
 			.slice(0, 5)
 			.concat(document.scrollingElement.scrollWidth > innerWidth ? ["The page scrolls sideways."] : [])`) {
@@ -218,7 +253,7 @@ func (b *tab) mustFit(t *testing.T) {
 	}
 }
 
-// mustPassAxe fails the test with what axe-core finds.
+// mustPassAxe fails the test with the violations that axe-core finds.
 func (b *tab) mustPassAxe(t *testing.T) {
 	t.Helper()
 	type violation struct {
@@ -229,7 +264,8 @@ func (b *tab) mustPassAxe(t *testing.T) {
 		}
 	}
 	var violations []violation
-	text := evaluate[string](b, `axe.run({rules: {"target-size": {enabled: true}}}).then(r => JSON.stringify(r.violations))`)
+	text := evaluate[string](b,
+		`axe.run({rules: {"target-size": {enabled: true}}}).then(r => JSON.stringify(r.violations))`)
 	if err := json.Unmarshal([]byte(text), &violations); err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +274,7 @@ func (b *tab) mustPassAxe(t *testing.T) {
 	}
 }
 
-// picture keeps one of the whole page.
+// picture keeps a picture of the whole page.
 func (b *tab) picture(t *testing.T, name string) {
 	t.Helper()
 	dir := cmp.Or(os.Getenv("SCREENSHOTS"), "screenshots")

@@ -55,7 +55,8 @@ func TestStory(t *testing.T) {
 	b.follow("I have copied it")
 	eventually(t, func() error {
 		b.visit("")
-		if text := b.text(); !strings.Contains(text, "Rotating until") || !strings.Contains(text, "The old key is still in use") {
+		if text := b.text(); !strings.Contains(text, "Rotating until") ||
+			!strings.Contains(text, "The old key is still in use") {
 			return fmt.Errorf("the list says:\n%s", text)
 		}
 		return nil
@@ -113,25 +114,27 @@ func (b *tab) generate(name string) (key string) {
 	return key
 }
 
-// copied presses Copy, and returns what is on the clipboard then.
+// copied presses Copy, and returns the text on the clipboard.
 func (b *tab) copied() string {
 	b.t.Helper()
 	b.press("Copy")
-	run(b, chromedp.Poll[chromedp.Void](`document.body.innerText.includes("Copied")`, chromedp.WithPollingTimeout(patience)))
+	run(b, chromedp.Poll[chromedp.Void](`document.body.innerText.includes("Copied")`,
+		chromedp.WithPollingTimeout(patience)))
 	key := evaluate[string](b, `navigator.clipboard.readText()`)
-	if shown := evaluate[string](b, `document.getElementById("secret").innerText`); shown != key || !strings.HasPrefix(key, "hk_") {
+	if shown := evaluate[string](b, `document.getElementById("secret").innerText`); shown != key ||
+		!strings.HasPrefix(key, "hk_") {
 		b.t.Fatalf("shown is %q, copied %q", shown, key)
 	}
 	return key
 }
 
-// usedOf is when the list says that the token of this name was last used.
+// usedOf returns the last use of the token of this name, as the list shows it.
 func (b *tab) usedOf(name string) string {
 	b.t.Helper()
 	return run(b, chromedp.Text(fmt.Sprintf(`//tr[th[normalize-space()=%q]]/td[@data-label="Last used"]`, name)))
 }
 
-// Where the clipboard's own interface is refused, as on plain HTTP, Copy has another way.
+// If the clipboard's own interface is refused, as on plain HTTP, Copy has another way.
 func TestCopyWithoutPermission(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
@@ -174,8 +177,7 @@ func TestDownload(t *testing.T) {
 	b.mustBeCalm()
 }
 
-// A key that was shown once is shown no more, however one comes back to it, and
-// a form that is sent once more makes no second token.
+// No way back shows a key again, and a form that is sent once more makes no second token.
 func TestShownOnce(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -232,8 +234,8 @@ func TestShownOnce(t *testing.T) {
 	}
 }
 
-// A browser may keep the page whole, to go back to: what it keeps neither shows the key
-// nor has a button that copies it.
+// A browser may keep the page, to go back to it. The kept page neither shows the key nor has
+// a button that copies it.
 func TestKeptPageHasNoKey(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
@@ -257,14 +259,16 @@ func TestKeptPageHasNoKey(t *testing.T) {
 	b.mustRead("it will not be shown again")
 }
 
-// back is the browser's button.
+// back presses the browser's button.
 func (b *tab) back() {
 	b.t.Helper()
 	was := evaluate[string](b, `String(location)`)
 	history := command(b, page.GetNavigationHistory, cdp.Empty{})
-	command(b, page.NavigateToHistoryEntry, page.NavigateToHistoryEntryParams{EntryID: history.Entries[history.CurrentIndex-1].ID})
+	command(b, page.NavigateToHistoryEntry,
+		page.NavigateToHistoryEntryParams{EntryID: history.Entries[history.CurrentIndex-1].ID})
 	eventually(b.t, func() error {
-		now, err := attempt(b, chromedp.Evaluate[string](`String(location) + " " + document.readyState`)) // fails between two pages
+		// Between two pages this fails.
+		now, err := attempt(b, chromedp.Evaluate[string](`String(location) + " " + document.readyState`))
 		if err == nil && (now == was+" complete" || !strings.HasSuffix(now, " complete")) {
 			err = fmt.Errorf("it is still at %s", now)
 		}

@@ -25,15 +25,15 @@ import (
 // patience bounds every wait for the browser.
 const patience = 30 * time.Second
 
-// tab is a page that is looked at in a browser.
+// tab is a page in a browser.
 type tab struct {
 	t    testing.TB
 	ctx  context.Context
 	site *site
 
 	mu         sync.Mutex
-	complaints []string // what the browser had to say against the page
-	hosts      []string // of whom it asked something
+	complaints []string // of the browser about the page
+	hosts      []string // that it sent requests to
 }
 
 // start starts a browser with an empty profile. It ends with the test.
@@ -86,7 +86,7 @@ func open(t testing.TB, in context.Context, s *site, user string) *tab {
 	return b
 }
 
-// hear collects what should not happen.
+// hear collects complaints.
 func (b *tab) hear(event any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -127,14 +127,14 @@ func (b *tab) mustBeCalm() {
 	}
 }
 
-// attempt returns what an action returns, in time.
+// attempt returns the result of an action, in time.
 func attempt[T any](b *tab, action chromedp.Action[T]) (T, error) {
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	return chromedp.Run(ctx, action)
 }
 
-// run returns what an action returns that must not fail.
+// run returns the result of an action that must not fail.
 func run[T any](b *tab, action chromedp.Action[T]) T {
 	b.t.Helper()
 	result, err := attempt(b, action)
@@ -173,7 +173,7 @@ func (b *tab) permit(name string, setting browser.PermissionSetting) {
 	}
 }
 
-// evaluate returns the value of an expression; of a promise, what it promises.
+// evaluate returns the value of an expression, or the value of its promise.
 func evaluate[T any](b *tab, expression string) T {
 	b.t.Helper()
 	return run(b, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
@@ -191,7 +191,7 @@ func (b *tab) reload() {
 	run(b, chromedp.Reload())
 }
 
-// follow clicks what leads to another page, and returns its status.
+// follow clicks a link or button that leads to another page, and returns its status.
 func (b *tab) follow(text string) int {
 	b.t.Helper()
 	return int(b.arrive(chromedp.Click(clickable(text))).Status)
@@ -209,23 +209,23 @@ func (b *tab) arrive(action chromedp.Action[chromedp.Void]) *network.Response {
 	return response
 }
 
-// press clicks what leads nowhere.
+// press clicks a button that leads nowhere.
 func (b *tab) press(text string) {
 	b.t.Helper()
 	run(b, chromedp.Click(clickable(text)))
 }
 
-// clickable is the link or button of this text.
+// clickable selects the link or button of this text.
 func clickable(text string) string {
 	return fmt.Sprintf(`//*[self::a or self::button][normalize-space()=%q]`, text)
 }
 
-// field is the one whose label begins so.
+// field selects the field whose label begins so.
 func field(label string) string {
 	return fmt.Sprintf(`//*[@id=//label[starts-with(normalize-space(), %q)]/@for]`, label)
 }
 
-// fill types into an empty field, or in the place of what is in it.
+// fill types a text into a field, in place of the old one.
 func (b *tab) fill(label, text string) {
 	b.t.Helper()
 	run(b, chromedp.Focus(field(label)))
@@ -239,7 +239,7 @@ func (b *tab) choose(label string) {
 	run(b, chromedp.Click(field(label)))
 }
 
-// text is all that a person can read on the page.
+// text returns all that a person can read on the page.
 func (b *tab) text() string {
 	b.t.Helper()
 	return evaluate[string](b, `document.body.innerText`)
@@ -264,7 +264,7 @@ func (b *tab) mustNotRead(text string) {
 	}
 }
 
-// eventually asks until there is no error any more.
+// eventually asks until there is no error.
 func eventually(t testing.TB, ask func() error) {
 	t.Helper()
 	deadline := time.Now().Add(patience)

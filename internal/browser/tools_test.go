@@ -26,8 +26,7 @@ func axe(t testing.TB) string {
 	return string(source)
 }
 
-// missing skips the test, since a newcomer has Go alone, and fails it where the
-// gate runs it, by $REQUIRE_TOOLS.
+// missing skips the test, because a newcomer has Go alone. With $REQUIRE_TOOLS it fails it.
 func missing(t testing.TB, message string) {
 	t.Helper()
 	if os.Getenv("REQUIRE_TOOLS") != "" {

@@ -37,13 +37,15 @@ func startMariaDB(t testing.TB, options ...string) *sqlBackend {
 		}
 		return command
 	}
-	mustRun(t, as(exec.Command(install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db")))
+	mustRun(t, as(exec.Command(install,
+		"--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db")))
 	server.command = func() *exec.Cmd {
 		program, err := exec.LookPath("mariadbd")
 		if err != nil {
 			program = "/usr/sbin/mariadbd" // not in every PATH
 		}
-		return as(exec.Command(program, append([]string{"--no-defaults", "--datadir=" + data, "--port=" + strconv.Itoa(server.port), "--bind-address=127.0.0.1",
+		return as(exec.Command(program, append([]string{"--no-defaults", "--datadir=" + data,
+			"--port=" + strconv.Itoa(server.port), "--bind-address=127.0.0.1",
 			"--socket=" + filepath.Join(server.directory, "socket"), "--pid-file=" + filepath.Join(server.directory, "pid"),
 			"--max-connections=300", "--innodb-buffer-pool-size=512M", "--innodb-log-file-size=256M"}, options...)...))
 	}
@@ -72,6 +74,8 @@ func startMariaDB(t testing.TB, options ...string) *sqlBackend {
 		readWrite:    "SET GLOBAL read_only = OFF",
 		superuser:    "root",
 		connections:  "SELECT count(*) FROM information_schema.processlist WHERE command <> 'Daemon'",
-		zones:        []string{"&time_zone='%2B00:00'", "&time_zone='%2B13:00'&parseTime=true&loc=Local", "&time_zone='-09:30'"},
+		zones: []string{
+			"&time_zone='%2B00:00'", "&time_zone='%2B13:00'&parseTime=true&loc=Local", "&time_zone='-09:30'",
+		},
 	}
 }

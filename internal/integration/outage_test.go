@@ -14,8 +14,12 @@ import (
 	"github.com/httpkey/httpkey/cachestore"
 )
 
-// budget is what a request may wait, by default, and leeway what the rest of it may take.
-const budget, leeway = 100 * time.Millisecond, 50 * time.Millisecond
+// budget is the default of Options.Timeout.
+const budget = 100 * time.Millisecond
+
+// slow is more than any answer takes by itself, on a machine that does other things too. What
+// an answer takes is asserted in bubbles of testing/synctest; here it is told.
+const slow = 5 * time.Second
 
 // slowly is a limit of which nothing comes back during a test: 20,000 in a hundred days.
 var slowly = httpkey.Limit{Rate: 20_000, Period: 2400 * time.Hour}
@@ -26,10 +30,10 @@ type outage struct {
 	proxy   *proxy             // between the two
 	limiter httpkey.Limiter    // the site's, but that it asks the server itself
 	warm    func()             // makes as many connections as the site may have
-	down    func() (up func()) // makes the server fail; what it returns ends that
+	down    func() (up func()) // makes the server fail; up ends the failure
 	answers bool               // the store does, if late, so that for it that is no outage
 	lasts   time.Duration      // 0: two seconds
-	leaks   func() error       // what is left of it after it
+	leaks   func() error       // reports remains of the outage
 }
 
 func inOutage(t *testing.T, o *outage, callers int) {
@@ -43,7 +47,6 @@ func inOutage(t *testing.T, o *outage, callers int) {
 	goroutines := func() int { return runtime.NumGoroutine() - int(o.proxy.passing.Load()) }
 	before := goroutines()
 
-	stop := measureLateness()
 	up := o.down()
 	var herd timings
 	each(callers, func(i int) { herd.add(s.expect(t, once[i].key, http.StatusOK)) })
@@ -62,7 +65,6 @@ func inOutage(t *testing.T, o *outage, callers int) {
 		}
 	}
 
-	late := stop()
 	up()
 	limits := eventually(t, 10*time.Second, func() error {
 		s.get(known[0].key)
@@ -77,24 +79,23 @@ func inOutage(t *testing.T, o *outage, callers int) {
 		}
 		return nil
 	})
-	t.Logf("quote | known %v | unknown %v | the machine was late by up to %v | open: known %v, unknown %v | limits back %v, keys back %v",
-		&herd, &unknown, late.Round(time.Microsecond), afterwards.median(), afterwardsUnknown.median(), limits.Round(time.Millisecond), keys.Round(time.Millisecond))
+	t.Logf("quote | known %v | unknown %v | open: known %v, unknown %v | limits back %v, keys back %v",
+		&herd, &unknown, afterwards.median(), afterwardsUnknown.median(),
+		limits.Round(time.Millisecond), keys.Round(time.Millisecond))
 
-	if recovery := max(limits, keys); recovery > 2*time.Second {
-		t.Errorf("all was as before only %v after the server was back", recovery)
-	}
-	for what, got := range map[string]*timings{"known keys": &herd, "unknown keys": &unknown} {
-		// Late twice: who waits for the store is told by another goroutine, whose time is over.
-		if most := budget + leeway + 2*late; got.quantile(1000) > most {
-			t.Errorf("%s: %v, more than %v", what, got, most)
+	for what, got := range map[string]time.Duration{
+		"known keys": herd.quantile(1000), "unknown keys": unknown.quantile(1000),
+		"known keys, after the breaker opened":   afterwards.median(),
+		"unknown keys, after the breaker opened": afterwardsUnknown.median(),
+	} {
+		if got > slow {
+			t.Errorf("%s: %v, more than %v", what, got, slow)
 		}
-	}
-	if afterwards.median() > time.Millisecond || afterwardsUnknown.median() > time.Millisecond {
-		t.Errorf("after the breaker opened a request took %v, and with an unknown key %v", afterwards.median(), afterwardsUnknown.median())
 	}
 	eventually(t, 5*time.Second, func() error { // a change is told just after it shows
 		stores := s.times(cachestore.EventStoreDown)
-		if limiterDown, limiterUp := s.times(httpkey.EventLimiterDown), s.times(httpkey.EventLimiterUp); limiterDown != 1 || limiterUp != 1 ||
+		limiterDown, limiterUp := s.times(httpkey.EventLimiterDown), s.times(httpkey.EventLimiterUp)
+		if limiterDown != 1 || limiterUp != 1 ||
 			stores != s.times(cachestore.EventStoreUp) || stores != 1 && !o.answers {
 			return fmt.Errorf("told were %v", s.told)
 		}
@@ -112,14 +113,15 @@ func inOutage(t *testing.T, o *outage, callers int) {
 	})
 }
 
-// checkCharges checks what the buckets have lost on the server, now that it is back: of those
-// who asked once before and once in the outage, at most twice, and of one who comes now, once.
+// checkCharges checks what the buckets have lost on the server, now that it is back. A caller
+// that asked once before and once in the outage was charged twice at most, and one that
+// comes now, once.
 func checkCharges(t *testing.T, o *outage, once []holder) {
 	t.Helper()
 	charged := func(h holder) int {
 		var r httpkey.Result
 		eventually(t, 5*time.Second, func() (err error) {
-			r, err = o.limiter.Allow(t.Context(), h.id, slowly, 0)
+			r, err = o.limiter.Allow(t.Context(), of("token:"+h.id, 0, slowly))
 			return err
 		})
 		return r.Limit.Burst - r.Remaining
@@ -129,7 +131,7 @@ func checkCharges(t *testing.T, o *outage, once []holder) {
 		counts[charged(h)]++
 	}
 	if counts[1]+counts[2] != len(once) {
-		t.Errorf("of those who asked twice, this many were charged as often: %v", counts)
+		t.Errorf("of callers that asked twice, this many were charged as often: %v", counts)
 	}
 	now := o.site.issue(t, 1, slowly)[0]
 	o.site.expect(t, now.key, http.StatusOK)
@@ -187,26 +189,6 @@ func (s *site) load(t *testing.T, callers int, duration time.Duration, f func(i 
 			}
 		}
 	})
-}
-
-// measureLateness begins to look how late this process gets to run, on a machine that does
-// other things too, and returns what tells the most that it was late.
-func measureLateness() (stop func() time.Duration) {
-	ctx, cancel := context.WithCancel(context.Background())
-	latest := make(chan time.Duration)
-	go func() {
-		most := time.Duration(0)
-		for ctx.Err() == nil {
-			start := time.Now()
-			<-time.After(time.Millisecond)
-			most = max(most, time.Since(start)-time.Millisecond)
-		}
-		latest <- most
-	}()
-	return func() time.Duration {
-		cancel()
-		return <-latest
-	}
 }
 
 // timings are what requests took.

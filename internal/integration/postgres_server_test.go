@@ -26,10 +26,12 @@ func startPostgreSQL(t testing.TB, options ...string) *sqlBackend {
 		command.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
 		return command
 	}
-	mustRun(t, as(exec.Command(postgreSQLProgram(t, "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")))
+	mustRun(t, as(exec.Command(postgreSQLProgram(t, "initdb"),
+		"-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")))
 	server.command = func() *exec.Cmd {
-		return as(exec.Command(postgres, append([]string{"-D", data, "-p", strconv.Itoa(server.port), "-c", "listen_addresses=127.0.0.1",
-			"-c", "unix_socket_directories=", "-c", "max_connections=300", "-c", "shared_buffers=256MB"}, options...)...))
+		return as(exec.Command(postgres, append([]string{"-D", data, "-p", strconv.Itoa(server.port),
+			"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
+			"-c", "max_connections=300", "-c", "shared_buffers=256MB"}, options...)...))
 	}
 	backend := &sqlBackend{
 		dialect: sqlstore.PostgreSQL,

@@ -19,11 +19,12 @@ type proxy struct {
 	served   sync.WaitGroup
 
 	delay  atomic.Int64 // of each reply
+	lag    atomic.Int64 // of each request
 	close  atomic.Bool  // instead of the reply to a script, the connection is closed
 	reset  atomic.Bool  // or reset
 	cuts   atomic.Bool  // instead of any reply, it is closed
 	silent atomic.Bool  // nothing is passed on
-	jammed sync.Mutex   // held while nobody is let in
+	jammed sync.Mutex   // held while the proxy accepts no connection
 
 	passed  atomic.Int64 // replies, or they would be but for the above
 	passing atomic.Int64 // goroutines
@@ -64,9 +65,10 @@ func (p *proxy) serve() {
 		if far, err := net.Dial("tcp", p.target); err != nil {
 			_ = near.Close()
 		} else if p.keep(near, far) {
-			var script atomic.Bool // what was asked for last
+			var script atomic.Bool // whether the last call was a script
 			p.served.Go(func() {
 				p.pass(near, far, func(request []byte) bool {
+					pause(&p.lag)
 					script.Store(bytes.Contains(bytes.ToLower(request), []byte("evalsha")))
 					return true
 				})
@@ -119,10 +121,15 @@ func (p *proxy) pass(from, to net.Conn, mayPass func([]byte) bool) {
 // replies waits for as long as a reply is delayed, and reports whether it goes through.
 func (p *proxy) replies(toScript bool) bool {
 	p.passed.Add(1)
-	if delay := time.Duration(p.delay.Load()); delay > 0 {
+	pause(&p.delay)
+	return !p.cuts.Load() && (!toScript || !p.close.Load() && !p.reset.Load())
+}
+
+// pause waits as long as is set.
+func pause(delay *atomic.Int64) {
+	if delay := time.Duration(delay.Load()); delay > 0 {
 		<-time.After(delay)
 	}
-	return !p.cuts.Load() && (!toScript || !p.close.Load() && !p.reset.Load())
 }
 
 func (p *proxy) drop(conns ...net.Conn) {
@@ -168,7 +175,7 @@ func (p *proxy) jam() (free func()) {
 	return nil
 }
 
-// queue sets how many connections may wait to be accepted.
+// queue sets the length of the listener's queue of connections.
 func (p *proxy) queue(length int) {
 	p.t.Helper()
 	raw, err := p.listener.SyscallConn()

@@ -21,7 +21,8 @@ func startRedisCluster(t testing.TB) *redisCluster {
 	var buses []int
 	for i := range 6 {
 		buses = append(buses, freePort(t))
-		c.nodes = append(c.nodes, startRedis(t, "cluster-enabled yes", "cluster-node-timeout 1000", fmt.Sprint("cluster-port ", buses[i])))
+		c.nodes = append(c.nodes, startRedis(t, "cluster-enabled yes", "cluster-node-timeout 1000",
+			fmt.Sprint("cluster-port ", buses[i])))
 	}
 	for i, node := range c.nodes {
 		node.must("CLUSTER", "SET-CONFIG-EPOCH", i+1)
@@ -58,11 +59,13 @@ func (c *redisCluster) whole(ctx context.Context, node *redisServer) error {
 	if err != nil {
 		return err
 	}
-	if !strings.Contains(info, "cluster_state:ok") || strings.Count(nodes, " slave ")+strings.Count(nodes, ",slave ") != 3 {
+	if !strings.Contains(info, "cluster_state:ok") ||
+		strings.Count(nodes, " slave ")+strings.Count(nodes, ",slave ") != 3 {
 		return fmt.Errorf("the cluster is not whole:\n%s\n%s", info, nodes)
 	}
 	replication, err := node.do(ctx, "INFO", "replication").Text()
-	if err == nil && strings.Contains(replication, "role:slave") && !strings.Contains(replication, "master_link_status:up") {
+	if err == nil && strings.Contains(replication, "role:slave") &&
+		!strings.Contains(replication, "master_link_status:up") {
 		err = fmt.Errorf("a replica is not in step:\n%s", replication)
 	}
 	return err

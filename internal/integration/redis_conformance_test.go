@@ -101,7 +101,9 @@ func TestRedisRingLimitersConform(t *testing.T) {
 	}
 	for i, l := range redisLimiters {
 		t.Run(l.name, func(t *testing.T) {
-			limiterConforms(t, i == 1, func(t *testing.T, opts *redisstore.Options) httpkey.Limiter { return l.new(connect(t), opts) })
+			limiterConforms(t, i == 1, func(t *testing.T, opts *redisstore.Options) httpkey.Limiter {
+				return l.new(connect(t), opts)
+			})
 		})
 	}
 }

@@ -20,7 +20,7 @@ func TestRedisFailover(t *testing.T) {
 		client := cluster.client(t, advisedDial)
 		survives(t, client, 10*time.Second, func(key string) {
 			master := cluster.master(t, client, key)
-			// What is acknowledged is lost with a master that has not replicated it yet.
+			// An acknowledged write is lost with a master that has not replicated it yet.
 			connection := master.client(t).Conn()
 			defer func() { _ = connection.Close() }()
 			if err := connection.Set(t.Context(), key, 1, 0).Err(); err != nil {
@@ -44,7 +44,7 @@ func survives(t *testing.T, client redis.UniversalClient, limit time.Duration, k
 	t.Helper()
 	store := redisstore.New(client, nil)
 	token := feedToken(1)
-	if err := store.Create(t.Context(), token); err != nil {
+	if _, err := store.Create(t.Context(), token); err != nil {
 		t.Fatal(err)
 	}
 	// All that is asked for below is in the slot of this tag.
@@ -54,12 +54,12 @@ func survives(t *testing.T, client redis.UniversalClient, limit time.Duration, k
 			_, err := store.Lookup(ctx, token.Digest)
 			return err
 		},
-		"Update": func(ctx context.Context) error { return store.Update(ctx, token) },
+		"Update": func(ctx context.Context) error { return relabel(ctx, store, token.ID) },
 	}
 	for _, l := range redisLimiters {
 		limiter := l.new(client, nil)
 		ask[l.name] = func(ctx context.Context) error {
-			_, err := limiter.Allow(ctx, key, httpkey.PerMinute(1000), 1)
+			_, err := limiter.Allow(ctx, of(key, 1, httpkey.PerMinute(1000)))
 			return err
 		}
 	}

@@ -23,7 +23,7 @@ const (
 
 var fleetLimit = httpkey.Limit{Rate: 200, Burst: 200, Period: time.Second}
 
-// fleetMember is what the environment tells a process of the fleet.
+// fleetMember is the environment variable that configures a process of the fleet.
 const fleetMember = "HTTPKEY_FLEET_MEMBER"
 
 // admission is the time from which to which one was asked for.
@@ -45,7 +45,7 @@ func TestRedisFleetMember(t *testing.T) {
 		var admitted []admission
 		for end := time.Now().Add(fleetDuration); time.Now().Before(end); {
 			a := admission{Asked: time.Now()}
-			r, err := limiter.Allow(context.Background(), "fleet", fleetLimit, 1)
+			r, err := limiter.Allow(context.Background(), of("fleet", 1, fleetLimit))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -61,7 +61,7 @@ func TestRedisFleetMember(t *testing.T) {
 	}
 }
 
-// Eight processes share one key: together they are let in as often as one would be.
+// Eight processes share one key: together they are admitted as often as one would be.
 func TestRedisFleet(t *testing.T) {
 	t.Parallel()
 	for i, l := range redisLimiters {

@@ -30,20 +30,22 @@ func (c *counted) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, 
 // A thousand requests for an entry that has just expired cost Redis one Lookup.
 func TestRedisHerdForOneKey(t *testing.T) {
 	p := startProxy(t, startRedis(t).address())
-	const ttl, callers = 300 * time.Millisecond, 1000
+	const ttl, callers = time.Second, 1000
 	var store *counted
-	s := newSiteOver(t, p.address(), redisLimiters[0].new, cachestore.Options{TTL: ttl}, func(s *redisstore.Store) httpkey.TokenStore {
-		store = &counted{Store: s}
-		return store
-	})
+	s := newSiteOver(t, p.address(), redisLimiters[0].new, cachestore.Options{TTL: ttl},
+		func(s *redisstore.Store) httpkey.TokenStore {
+			store = &counted{Store: s}
+			return store
+		})
 	key := s.issue(t, 1, slowly)[0].key
 	s.expect(t, key, http.StatusOK)
 	<-time.After(ttl)                           // the cache's clock is real
 	p.delay.Store(int64(20 * time.Millisecond)) // so that all come while it is under way
-	before := store.lookups.Load()
+	before, begun := store.lookups.Load(), time.Now()
 	each(callers, func(int) { s.expect(t, key, http.StatusOK) })
-	if n := store.lookups.Load() - before; n != 1 {
-		t.Errorf("%d requests for one key took %d Lookups", callers, n)
+	n, most := store.lookups.Load()-before, 1+int64(time.Since(begun)/ttl) // it expires again while they ask
+	if n < 1 || n > most {
+		t.Errorf("%d requests for one key took %d Lookups, want %d at most", callers, n, most)
 	}
 }
 
@@ -59,15 +61,16 @@ func flood(t *testing.T) int {
 	return 100_000
 }
 
-// A flood of keys that look good and are none costs one Lookup each, bounded memory,
-// and those who have a key nothing.
+// A flood of keys that look good and are none costs one Lookup each and bounded memory. It
+// costs callers with a good key nothing.
 func TestRedisFloodOfMadeUpKeys(t *testing.T) {
 	const valid, workers = 1000, 8
 	var store *counted
-	s := newSiteOver(t, startRedis(t).address(), redisLimiters[0].new, cachestore.Options{}, func(s *redisstore.Store) httpkey.TokenStore {
-		store = &counted{Store: s}
-		return store
-	})
+	s := newSiteOver(t, startRedis(t).address(), redisLimiters[0].new, cachestore.Options{},
+		func(s *redisstore.Store) httpkey.TokenStore {
+			store = &counted{Store: s}
+			return store
+		})
 	holders, stranger := s.issue(t, valid, slowly), strangers()
 	use := func(took *timings) {
 		for _, h := range holders {
@@ -105,7 +108,7 @@ func TestRedisFloodOfMadeUpKeys(t *testing.T) {
 	if grown > 16<<20 {
 		t.Errorf("the heap grew by %d bytes", grown)
 	}
-	if flooded.quantile(990) > budget {
+	if flooded.quantile(990) > slow {
 		t.Errorf("valid keys in the flood: %v", &flooded)
 	}
 	runtime.KeepAlive(holders)

@@ -45,7 +45,7 @@ func TestRedisFleetLeasingMember(t *testing.T) {
 	var admitted []admission
 	for end := time.Now().Add(fleetDuration); time.Now().Before(end); {
 		a := admission{Asked: time.Now()}
-		r, err := limiter.Allow(context.Background(), "fleet", fleetLimit, 1)
+		r, err := limiter.Allow(context.Background(), of("fleet", 1, fleetLimit))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +62,7 @@ func TestRedisFleetLeasingMember(t *testing.T) {
 	fmt.Printf("\n%s\n", text)
 }
 
-// Eight processes that take ahead are together let in as often as one that does not.
+// Eight processes that take permits ahead are admitted as often as one that does not.
 func TestRedisFleetWithLeases(t *testing.T) {
 	t.Parallel()
 	server := startRedis(t)

@@ -61,7 +61,8 @@ func (r *redisSentinel) client(t testing.TB, dial time.Duration) *redis.Client {
 		addresses = append(addresses, sentinel.address())
 	}
 	client := redis.NewFailoverClient(&redis.FailoverOptions{
-		MasterName: "main", SentinelAddrs: addresses, MaxRetries: -1, ContextTimeoutEnabled: true, DialTimeout: dial, DialerRetries: 1,
+		MasterName: "main", SentinelAddrs: addresses,
+		MaxRetries: -1, ContextTimeoutEnabled: true, DialTimeout: dial, DialerRetries: 1,
 	})
 	t.Cleanup(func() { _ = client.Close() })
 	return client

@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/cachestore"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/redisstore"
 )
 
@@ -24,7 +24,7 @@ type site struct {
 	told []httpkey.EventType // what changed for the store and the limiter
 }
 
-// unhurried is a budget for tests of what is answered. Those of how soon it is have the default.
+// unhurried is a budget for tests of answers. Tests of their time use the default.
 const unhurried = 5 * time.Second
 
 // newSite returns an unhurried site on the Redis, or proxy, at an address.
@@ -34,14 +34,20 @@ func newSite(t testing.TB, address string, newLimiter newLimiter, cached cachest
 }
 
 // newSiteOver returns one, unhurried too, whose store is what wrap makes of it.
-func newSiteOver(t testing.TB, address string, newLimiter newLimiter, cached cachestore.Options, wrap func(*redisstore.Store) httpkey.TokenStore) *site {
+func newSiteOver(
+	t testing.TB, address string, newLimiter newLimiter, cached cachestore.Options,
+	wrap func(*redisstore.Store) httpkey.TokenStore,
+) *site {
 	t.Helper()
 	client := connect(t, address, patientDial)
 	return newSiteOn(t, wrap(redisstore.New(client, nil)), newLimiter(client, nil), cached, unhurried)
 }
 
 // newSiteOn returns a site with a store and a limiter, for which a request waits so long.
-func newSiteOn(t testing.TB, store httpkey.TokenStore, limiter httpkey.Limiter, cached cachestore.Options, timeout time.Duration) *site {
+func newSiteOn(
+	t testing.TB, store httpkey.TokenStore, limiter httpkey.Limiter, cached cachestore.Options,
+	timeout time.Duration,
+) *site {
 	t.Helper()
 	s := &site{}
 	cached.Observer = s
@@ -50,7 +56,7 @@ func newSiteOn(t testing.TB, store httpkey.TokenStore, limiter httpkey.Limiter, 
 	s.handler = s.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
-		cancel() // what a broken server has missed is of no interest
+		cancel() // a broken server may have missed writes
 		_ = s.Close(ctx)
 	})
 	return s
@@ -68,7 +74,7 @@ func (s *site) follow(t testing.TB) {
 }
 
 // Observe implements [httpkey.Observer].
-func (s *site) Observe(_ context.Context, e httpkey.Event) {
+func (s *site) Observe(_ context.Context, e *httpkey.Event) {
 	switch e.Type {
 	case httpkey.EventLimiterDown, httpkey.EventLimiterUp,
 		cachestore.EventStoreDown, cachestore.EventStoreUp, cachestore.EventFeedDown, cachestore.EventFeedUp:
@@ -93,26 +99,25 @@ func (s *site) times(e httpkey.EventType) int {
 
 // get sends a request with a key and returns the status.
 func (s *site) get(key string) int {
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	r.Header.Set("X-Api-Key", key)
-	w := httptest.NewRecorder()
-	s.handler.ServeHTTP(w, r)
-	return w.Code
+	return httpkeytest.Get(s.handler, key).Code
+}
+
+// of returns the charge of n from a payer.
+func of(payer string, n int, limits ...httpkey.Limit) *httpkey.Charge {
+	return &httpkey.Charge{Bucket: payer, Limits: limits, Cost: n}
 }
 
 // holder is a token and its key.
 type holder struct{ id, key string }
 
-// issue returns as many tokens as it is asked for.
+// issue issues tokens and returns them.
 func (s *site) issue(t testing.TB, count int, limit httpkey.Limit) []holder {
 	t.Helper()
 	holders := make([]holder, count)
 	for i := range holders {
-		secret, token, err := s.Issue(t.Context(), httpkey.Token{Label: fmt.Sprint("client ", i), Limit: limit})
-		if err != nil {
-			t.Fatal(err)
-		}
-		holders[i] = holder{token.ID, secret.Reveal()}
+		token := httpkey.Token{Label: fmt.Sprint("client ", i), Limits: []httpkey.Limit{limit}}
+		created := httpkeytest.Issue(t, s.Guard, token)
+		holders[i] = holder{created.Token.ID, created.Secret.Reveal()}
 	}
 	return holders
 }
@@ -122,16 +127,16 @@ func (s *site) issue(t testing.TB, count int, limit httpkey.Limit) []holder {
 func strangers() func() string {
 	elsewhere := httpkey.New(nowhere{}, httpkey.Unlimited, nil)
 	return func() string {
-		secret, _, err := elsewhere.Issue(context.Background(), httpkey.Token{})
+		created, err := elsewhere.Issue(context.Background(), httpkey.Token{})
 		if err != nil {
 			panic(err)
 		}
-		return secret.Reveal()
+		return created.Secret.Reveal()
 	}
 }
 
 // nowhere keeps nothing.
 type nowhere struct{ httpkey.TokenStore }
 
-func (nowhere) Create(context.Context, httpkey.Token) error       { return nil }
-func (nowhere) Touch(context.Context, map[string]time.Time) error { return nil }
+func (nowhere) Create(_ context.Context, t httpkey.Token) (httpkey.Token, error) { return t, nil }
+func (nowhere) Touch(context.Context, map[string]time.Time) error                { return nil }

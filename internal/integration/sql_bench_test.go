@@ -103,13 +103,17 @@ func newSQLBench(b *testing.B, backend *sqlBackend) *sqlBench {
 	bench := &sqlBench{sqlTables: tables, db: tables.open(b)}
 	guard := httpkey.New(bench.store(), httpkey.Unlimited, benchOptions)
 	for n := range bench.ids {
-		token, err := guard.Import(b.Context(), benchKey(n), httpkey.Token{User: "ann", Scopes: []string{"a:read"}})
+		token, err := guard.Import(b.Context(), benchKey(n), benchToken)
 		if err != nil {
 			b.Fatal(err)
 		}
 		bench.ids[n] = token.ID
 	}
-	version := map[string]string{"pgx": "SELECT 'PostgreSQL ' || split_part(current_setting('server_version'), ' ', 1)", "mysql": "SELECT concat('MariaDB ', substring_index(version(), '-', 1))", "sqlite": "SELECT 'SQLite ' || sqlite_version()"}[tables.driver]
+	version := map[string]string{
+		"pgx":    "SELECT 'PostgreSQL ' || split_part(current_setting('server_version'), ' ', 1)",
+		"mysql":  "SELECT concat('MariaDB ', substring_index(version(), '-', 1))",
+		"sqlite": "SELECT 'SQLite ' || sqlite_version()",
+	}[tables.driver]
 	if err := bench.db.QueryRow(version).Scan(&bench.version); err != nil {
 		b.Fatal(err)
 	}
@@ -118,11 +122,13 @@ func newSQLBench(b *testing.B, backend *sqlBackend) *sqlBench {
 
 var benchOptions = &httpkey.Options{ImportedMinLength: 16, Timeout: unhurried}
 
+var benchToken = httpkey.Token{User: "ann", Scopes: []string{"a:read"}, IsActive: true}
+
 func benchKey(n int) httpkey.Secret {
 	return httpkey.Secret(fmt.Sprintf("a-key-for-benchmarks-%06d", n))
 }
 
-func (s *sqlBench) store() *sqlstore.Store { return sqlstore.New(s.db, s.dialect) }
+func (s *sqlBench) store() *sqlstore.Store { return sqlstore.New(s.db, s.dialect, nil) }
 
 func (s *sqlBench) authentication(b *testing.B) []*sqlContestant {
 	store, touch := s.store(), s.prepare(b, "UPDATE httpkey_tokens SET last_used = ? WHERE id = ?")
@@ -144,23 +150,28 @@ func (s *sqlBench) authentication(b *testing.B) []*sqlContestant {
 			return err
 		})},
 		{name: "`Guard.Verify`", begin: verify(func() httpkey.TokenStore { return s.store() })},
-		{name: "`Guard.Verify` with `cachestore`", begin: verify(func() httpkey.TokenStore { return cachestore.New(s.store(), nil) })},
+		{name: "`Guard.Verify` with `cachestore`", begin: verify(func() httpkey.TokenStore {
+			return cachestore.New(s.store(), nil)
+		})},
 	}
 }
 
 func (s *sqlBench) limits(b *testing.B) []*sqlContestant {
-	counters := "CREATE TABLE httpkey_counters (id VARCHAR(255) NOT NULL, minute BIGINT NOT NULL, n BIGINT NOT NULL, PRIMARY KEY (id, minute))"
+	counters := "CREATE TABLE httpkey_counters " +
+		"(id VARCHAR(255) NOT NULL, minute BIGINT NOT NULL, n BIGINT NOT NULL, PRIMARY KEY (id, minute))"
 	if _, err := s.db.Exec(s.named(counters)); err != nil {
 		b.Fatal(err)
 	}
-	upsert := "INSERT INTO httpkey_counters (id, minute, n) VALUES (?, ?, 1) ON CONFLICT (id, minute) DO UPDATE SET n = httpkey_counters.n + 1 RETURNING n"
+	upsert := "INSERT INTO httpkey_counters (id, minute, n) VALUES (?, ?, 1) "
 	if s.driver == "mysql" {
-		upsert = "INSERT INTO httpkey_counters (id, minute, n) VALUES (?, ?, 1) ON DUPLICATE KEY UPDATE n = n + 1 RETURNING n"
+		upsert += "ON DUPLICATE KEY UPDATE n = n + 1 RETURNING n"
+	} else {
+		upsert += "ON CONFLICT (id, minute) DO UPDATE SET n = httpkey_counters.n + 1 RETURNING n"
 	}
 	count, limiter := s.prepare(b, upsert), sqlstore.NewLimiter(s.db, s.dialect)
 	allow := func(limit httpkey.Limit, allowed bool) func(context.Context, int) error {
 		return func(ctx context.Context, n int) error {
-			result, err := limiter.Allow(ctx, s.ids[n], limit, 1)
+			result, err := takeFrom(ctx, limiter, s.ids[n], 1, limit)
 			if err == nil && result.Allowed != allowed {
 				err = fmt.Errorf("%s: %+v", s.ids[n], result)
 			}
@@ -169,7 +180,7 @@ func (s *sqlBench) limits(b *testing.B) []*sqlContestant {
 	}
 	used := httpkey.PerHour(1)
 	for _, id := range s.ids {
-		if _, err := limiter.Allow(b.Context(), id, used, 1); err != nil {
+		if _, err := takeFrom(b.Context(), limiter, id, 1, used); err != nil {
 			b.Fatal(err)
 		}
 	}

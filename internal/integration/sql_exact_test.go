@@ -15,13 +15,13 @@ import (
 	"github.com/httpkey/httpkey/sqlstore"
 )
 
-// What is not quite the key is not found: neither as a key, nor as an ID.
+// A text that is not quite the key is not found: neither as a key, nor as an ID.
 func testHostileKeys(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
-	store := sqlstore.New(tables.open(t), tables.dialect)
-	guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{ImportedMinLength: 16})
+	store := sqlstore.New(tables.open(t), tables.dialect, nil)
+	guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{ImportedMinLength: 16, Timeout: unhurried})
 	const key = "abcdefghijklmnop"
-	token, err := guard.Import(t.Context(), key, httpkey.Token{ID: "id-of-a-key", User: "ann"})
+	token, err := guard.Import(t.Context(), key, httpkey.Token{ID: "id-of-a-key", User: "ann", IsActive: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,8 @@ func testHostileKeys(t *testing.T, b *sqlBackend) {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	for _, hostile := range []string{
-		"ABCDEFGHIJKLMNOP", "Abcdefghijklmnop", key + " ", " " + key, key + "\x00", key + "\t", "ábcdefghijklmnop", "abcdefghijklmno\u0300p",
+		"ABCDEFGHIJKLMNOP", "Abcdefghijklmnop", key + " ", " " + key, key + "\x00", key + "\t",
+		"ábcdefghijklmnop", "abcdefghijklmno\u0300p",
 		"0", "0000000000000000", "' OR 1=1 -- aaaaa", "%", "________________", "\xff\xfe", key + key,
 	} {
 		if got, err := guard.Verify(t.Context(), hostile); !errors.Is(err, httpkey.ErrInvalidKey) {
@@ -37,12 +38,14 @@ func testHostileKeys(t *testing.T, b *sqlBackend) {
 		}
 	}
 	for _, id := range []string{
-		"ID-OF-A-KEY", token.ID + " ", token.ID + "\x00", "íd-of-a-key", "0", "", "%", "\xff", "' OR 1=1 --", token.ID + "\xff",
+		"ID-OF-A-KEY", token.ID + " ", token.ID + "\x00", "íd-of-a-key", "0", "", "%", "\xff", "' OR 1=1 --",
+		token.ID + "\xff",
 	} {
 		if got, err := store.Get(t.Context(), id); !errors.Is(err, httpkey.ErrNotFound) {
 			t.Errorf("Get(%q): %+v, %v", id, got, err)
 		}
-		if err := store.Update(t.Context(), httpkey.Token{ID: id, Kind: httpkey.APIKey}); !errors.Is(err, httpkey.ErrNotFound) && !errors.Is(err, httpkey.ErrInvalidToken) {
+		err := replaceToken(t.Context(), store, httpkey.Token{ID: id, Kind: httpkey.APIKey})
+		if !errors.Is(err, httpkey.ErrNotFound) {
 			t.Errorf("Update of %q: %v", id, err)
 		}
 		if err := store.Delete(t.Context(), id); err != nil {
@@ -65,29 +68,33 @@ func testHostileKeys(t *testing.T, b *sqlBackend) {
 	}
 }
 
-// What a database would cut off, refuse or never find again is refused, whichever it is and
-// however lax.
+// The store refuses a token that a database would cut off, refuse or never find again, also
+// where the database is lax.
 func testInvalidTokens(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
 	options := ""
 	if b.driver == "mysql" {
 		options = "&sql_mode=''"
 	}
-	store := sqlstore.New(tables.open(t, options), tables.dialect)
-	if err := store.Create(t.Context(), sqlToken(1)); err != nil {
+	store := sqlstore.New(tables.open(t, options), tables.dialect, nil)
+	if err := createTokens(t.Context(), store, sqlToken(1)); err != nil {
 		t.Fatal(err)
 	}
 	for what, invalidate := range map[string]func(*httpkey.Token){
-		"a long user":            func(t *httpkey.Token) { t.User = strings.Repeat("a", 256) },
-		"a label with a NUL":     func(t *httpkey.Token) { t.Label = "a\x00b" },
-		"a kind of its own":      func(t *httpkey.Token) { t.Kind = "admin" },
-		"a limit of no period":   func(t *httpkey.Token) { t.Limit = httpkey.Limit{Rate: 60} },
-		"a limit of nanoseconds": func(t *httpkey.Token) { t.Limit = httpkey.Limit{Rate: 60, Period: 1500} },
+		"a long user":          func(t *httpkey.Token) { t.User = strings.Repeat("a", 256) },
+		"a label with a NUL":   func(t *httpkey.Token) { t.Label = "a\x00b" },
+		"a kind of its own":    func(t *httpkey.Token) { t.Kind = "admin" },
+		"a limit of no period": func(t *httpkey.Token) { t.Limits = []httpkey.Limit{{Rate: 60}} },
+		"two limits that would share a bucket": func(t *httpkey.Token) {
+			t.Limits = []httpkey.Limit{httpkey.PerMinute(60), httpkey.PerMinute(61)}
+		},
 	} {
 		changed, created := sqlToken(1), sqlToken(2)
 		invalidate(&changed)
 		invalidate(&created)
-		for call, err := range map[string]error{"Create": store.Create(t.Context(), created), "Update": store.Update(t.Context(), changed)} {
+		for call, err := range map[string]error{
+			"Create": createTokens(t.Context(), store, created), "Update": replaceToken(t.Context(), store, changed),
+		} {
 			if !errors.Is(err, httpkey.ErrInvalidToken) {
 				t.Errorf("%s of %s: the error %v", call, what, err)
 			}
@@ -107,7 +114,7 @@ func testTimeZones(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
 	var stores []*sqlstore.Store
 	for _, zone := range b.zones {
-		stores = append(stores, sqlstore.New(tables.open(t, zone), tables.dialect))
+		stores = append(stores, sqlstore.New(tables.open(t, zone), tables.dialect, nil))
 	}
 	for n, at := range []time.Time{
 		time.Date(2026, 10, 25, 0, 59, 59, 999_999_000, time.UTC), // where an hour comes twice in Europe
@@ -121,7 +128,7 @@ func testTimeZones(t *testing.T, b *sqlBackend) {
 		token := sqlToken(n)
 		token.CreatedAt, token.ExpiredAt = at, at
 		writer := stores[n%len(stores)]
-		if err := writer.Create(t.Context(), token); err != nil {
+		if err := createTokens(t.Context(), writer, token); err != nil {
 			t.Fatal(err)
 		}
 		if err := writer.Touch(t.Context(), map[string]time.Time{token.ID: at}); err != nil {
@@ -133,7 +140,7 @@ func testTimeZones(t *testing.T, b *sqlBackend) {
 				t.Errorf("%v came back as %v, %v and %v (%v)", at, got.CreatedAt, got.ExpiredAt, got.LastUsed, err)
 			}
 			if !got.Expired(at) || got.Expired(at.Add(-time.Microsecond)) {
-				t.Errorf("what expires at %v does not do so then", at)
+				t.Errorf("a key that expires at %v does not do so then", at)
 			}
 		}
 	}
@@ -143,12 +150,12 @@ func testTimeZones(t *testing.T, b *sqlBackend) {
 func testPagesAreStable(t *testing.T, b *sqlBackend) {
 	const tokens = 300
 	tables := b.newTables(t)
-	store := sqlstore.New(tables.open(t), tables.dialect)
+	store := sqlstore.New(tables.open(t), tables.dialect, nil)
 	for n := range tokens {
 		token := sqlToken(n)
 		token.CreatedAt = time.UnixMicro(int64(n / 7)) // seven in the same microsecond
 		token.Workspace = "w"
-		if err := store.Create(t.Context(), token); err != nil {
+		if err := createTokens(t.Context(), store, token); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -156,12 +163,12 @@ func testPagesAreStable(t *testing.T, b *sqlBackend) {
 	defer stop()
 	var inserted atomic.Int64
 	insert := func() error {
-		other := sqlstore.New(tables.open(t), tables.dialect)
+		other := sqlstore.New(tables.open(t), tables.dialect, nil)
 		for n := tokens; ctx.Err() == nil; n++ {
 			token := sqlToken(n)
 			token.Workspace = "w"
 			token.CreatedAt = time.UnixMicro(int64(n % 50)) // among the others
-			if err := other.Create(context.WithoutCancel(ctx), token); err != nil {
+			if err := createTokens(context.WithoutCancel(ctx), other, token); err != nil {
 				return err
 			}
 			inserted.Add(1)
@@ -215,32 +222,46 @@ func testPrefixes(t *testing.T, b *sqlBackend) {
 		t.Fatal(err)
 	}
 	db := one.open(t)
-	if err := sqlstore.New(db, one.dialect).Create(t.Context(), sqlToken(1)); err != nil {
+	if err := createTokens(t.Context(), sqlstore.New(db, one.dialect, nil), sqlToken(1)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sqlstore.New(db, two.dialect).Lookup(t.Context(), sqlToken(1).Digest); !errors.Is(err, httpkey.ErrNotFound) {
+	_, err := sqlstore.New(db, two.dialect, nil).Lookup(t.Context(), sqlToken(1).Digest)
+	if !errors.Is(err, httpkey.ErrNotFound) {
 		t.Errorf("%v, want ErrNotFound", err)
 	}
 }
 
-// Scopes and limits can be asked for in SQL.
+// Scopes, limits and metadata can be asked for in SQL, as README.md shows.
 func testQueries(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
 	db := tables.open(t)
 	token := sqlToken(1)
-	token.Scopes, token.Limit = []string{"pages:read", "pages:write"}, httpkey.PerMinute(1000)
-	if err := errors.Join(sqlstore.New(db, tables.dialect).Create(t.Context(), token), sqlstore.New(db, tables.dialect).Create(t.Context(), sqlToken(2))); err != nil {
+	token.Scopes = []string{"pages:read", "pages:write"}
+	token.Limits = []httpkey.Limit{httpkey.PerMinute(1000)}
+	token.Metadata = map[string]string{"plan": "pro"}
+	if err := createTokens(t.Context(), sqlstore.New(db, tables.dialect, nil), token, sqlToken(2)); err != nil {
 		t.Fatal(err)
 	}
-	scope := map[string]string{
-		"pgx":    "scopes @> '[\"pages:write\"]'",
-		"mysql":  "JSON_CONTAINS(scopes, '\"pages:write\"')",
-		"sqlite": "EXISTS (SELECT 1 FROM json_each(scopes) WHERE value = 'pages:write')",
-	}[b.driver]
-	for _, condition := range []string{scope, "limit_rate > 500 AND limit_period = 60000000", "limit_burst IS NULL AND limit_rate IS NOT NULL"} {
+	for _, condition := range map[string][]string{
+		"pgx": {
+			`scopes @> '["pages:write"]'`,
+			`(more::jsonb #>> '{limits,0,rate}')::bigint > 500`,
+			`more::jsonb #>> '{metadata,plan}' = 'pro'`,
+		},
+		"mysql": {
+			`JSON_CONTAINS(scopes, '"pages:write"')`,
+			`JSON_VALUE(more, '$.limits[0].rate') > 500`,
+			`JSON_VALUE(more, '$.metadata.plan') = 'pro'`,
+		},
+		"sqlite": {
+			`EXISTS (SELECT 1 FROM json_each(scopes) WHERE value = 'pages:write')`,
+			`more ->> '$.limits[0].rate' > 500`,
+			`more ->> '$.metadata.plan' = 'pro'`,
+		},
+	}[b.driver] {
 		rows, err := db.Query(tables.named("SELECT id FROM httpkey_tokens WHERE " + condition))
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: %v", condition, err)
 		}
 		var ids []string
 		for rows.Next() {

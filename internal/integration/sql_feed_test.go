@@ -13,7 +13,7 @@ import (
 	"github.com/httpkey/httpkey/sqlstore"
 )
 
-// sqlFeed collects what a change feed tells.
+// sqlFeed collects the reports of a change feed.
 type sqlFeed struct {
 	mu   sync.Mutex
 	seen map[httpkey.Digest]int
@@ -24,8 +24,7 @@ type sqlFeed struct {
 func (b *sqlTables) follow(t *testing.T) *sqlFeed {
 	t.Helper()
 	f := &sqlFeed{seen: make(map[httpkey.Digest]int), end: make(chan error, 1)}
-	store := sqlstore.New(b.open(t), b.dialect)
-	store.PollInterval = 10 * time.Millisecond
+	store := sqlstore.New(b.open(t), b.dialect, &sqlstore.Options{PollInterval: 10 * time.Millisecond})
 	ready := make(chan struct{})
 	go func() {
 		f.end <- store.Changes(t.Context(), func() { close(ready) }, func(d httpkey.Digest) {
@@ -74,9 +73,9 @@ func (f *sqlFeed) breaks(t *testing.T, what string) {
 
 func testFeedTells(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
-	store := sqlstore.New(tables.open(t), tables.dialect)
+	store := sqlstore.New(tables.open(t), tables.dialect, nil)
 	before, token, last := sqlToken(1), sqlToken(2), sqlToken(3)
-	if err := store.Create(t.Context(), before); err != nil {
+	if err := createTokens(t.Context(), store, before); err != nil {
 		t.Fatal(err)
 	}
 	feeds := []*sqlFeed{tables.follow(t), tables.follow(t)}
@@ -92,18 +91,18 @@ func testFeedTells(t *testing.T, b *sqlBackend) {
 			f.wants(t, token.Digest, times, what)
 		}
 	}
-	do(store.Create(t.Context(), token))
+	do(createTokens(t.Context(), store, token))
 	expect(1, "a created token")
 	token.IsActive = false
-	do(store.Update(t.Context(), token))
+	do(replaceToken(t.Context(), store, token))
 	expect(2, "an updated token")
 	do(store.Touch(t.Context(), map[string]time.Time{token.ID: time.Now()}))
 	do(store.Delete(t.Context(), token.ID))
 	do(store.Delete(t.Context(), token.ID)) // changes nothing
-	if err := store.Create(t.Context(), before); !errors.Is(err, httpkey.ErrConflict) {
+	if err := createTokens(t.Context(), store, before); !errors.Is(err, httpkey.ErrConflict) {
 		t.Fatal(err)
 	}
-	do(store.Create(t.Context(), last))
+	do(createTokens(t.Context(), store, last))
 	for _, f := range feeds {
 		f.wants(t, last.Digest, 1, "the last token")
 	}
@@ -131,12 +130,13 @@ func testFeedLateCommit(t *testing.T, b *sqlBackend) {
 	if b.driver == "pgx" {
 		placeholder = "$1"
 	}
-	insert := "INSERT INTO httpkey_changes (revision, digest) VALUES ((SELECT revision FROM httpkey_revision), " + placeholder + ")"
+	insert := "INSERT INTO httpkey_changes (revision, digest) " +
+		"VALUES ((SELECT revision FROM httpkey_revision), " + placeholder + ")"
 	if _, err := tx.Exec(tables.named(insert), late.Digest[:]); err != nil {
 		t.Fatal(err)
 	}
 	created := make(chan error, 1)
-	go func() { created <- sqlstore.New(db, tables.dialect).Create(context.Background(), next) }()
+	go func() { created <- createTokens(context.Background(), sqlstore.New(db, tables.dialect, nil), next) }()
 	time.Sleep(100 * time.Millisecond) // ten polls
 	f.wants(t, next.Digest, 0, "a change that overtook another")
 	if err := tx.Commit(); err != nil {
@@ -154,10 +154,10 @@ func testFeedManyWriters(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
 	f := tables.follow(t)
 	atOnce(t, writers, func(i int) error {
-		store := sqlstore.New(tables.open(t), tables.dialect)
+		store := sqlstore.New(tables.open(t), tables.dialect, nil)
 		for n := range each {
 			token := sqlToken(i*each + n)
-			if err := errors.Join(store.Create(t.Context(), token), store.Delete(t.Context(), token.ID)); err != nil {
+			if err := errors.Join(createTokens(t.Context(), store, token), store.Delete(t.Context(), token.ID)); err != nil {
 				return err
 			}
 		}
@@ -168,7 +168,7 @@ func testFeedManyWriters(t *testing.T, b *sqlBackend) {
 	}
 }
 
-// What is more than one poll reads comes all the same, and nothing twice.
+// Changes that are more than one poll reads come all the same, and none twice.
 func testFeedManyAtOnce(t *testing.T, b *sqlBackend) {
 	const many = 2000 // two full batches
 	tables := b.newTables(t)
@@ -183,7 +183,8 @@ func testFeedManyAtOnce(t *testing.T, b *sqlBackend) {
 	if b.driver == "pgx" {
 		insert = "INSERT INTO httpkey_changes (revision, digest) VALUES ($1, $2)"
 	}
-	if _, err := tx.Exec(tables.named(fmt.Sprint("UPDATE httpkey_revision SET revision = revision + ", many))); err != nil {
+	count := fmt.Sprint("UPDATE httpkey_revision SET revision = revision + ", many)
+	if _, err := tx.Exec(tables.named(count)); err != nil {
 		t.Fatal(err)
 	}
 	for n := range many {
@@ -195,7 +196,7 @@ func testFeedManyAtOnce(t *testing.T, b *sqlBackend) {
 	if err := tx.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	if err := sqlstore.New(db, tables.dialect).Create(t.Context(), sqlToken(many)); err != nil {
+	if err := createTokens(t.Context(), sqlstore.New(db, tables.dialect, nil), sqlToken(many)); err != nil {
 		t.Fatal(err)
 	}
 	f.wants(t, sqlToken(many).Digest, 1, "the last change")
@@ -212,15 +213,16 @@ func testFeedManyAtOnce(t *testing.T, b *sqlBackend) {
 func testFeedBreaks(t *testing.T, b *sqlBackend) {
 	for what, statements := range map[string]string{
 		"a gap before a change": "UPDATE httpkey_revision SET revision = revision + 2; " +
-			"INSERT INTO httpkey_changes (revision, digest) SELECT r.revision, t.digest FROM httpkey_revision AS r, httpkey_tokens AS t",
+			"INSERT INTO httpkey_changes (revision, digest) " +
+			"SELECT r.revision, t.digest FROM httpkey_revision AS r, httpkey_tokens AS t",
 		"changes that are forgotten already":    "UPDATE httpkey_revision SET revision = revision + 5",
 		"a database that lost its last changes": "UPDATE httpkey_revision SET revision = revision - 1",
 		"no table":                              "DROP TABLE httpkey_changes",
 	} {
 		tables := b.newTables(t)
 		db := tables.open(t)
-		store := sqlstore.New(db, tables.dialect)
-		if err := store.Create(t.Context(), sqlToken(1)); err != nil {
+		store := sqlstore.New(db, tables.dialect, nil)
+		if err := createTokens(t.Context(), store, sqlToken(1)); err != nil {
 			t.Fatal(err)
 		}
 		f := tables.follow(t)
@@ -243,20 +245,20 @@ func testFeedBreaks(t *testing.T, b *sqlBackend) {
 func testFeedEnds(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	store := sqlstore.New(tables.open(t), tables.dialect)
+	store := sqlstore.New(tables.open(t), tables.dialect, nil)
 	err := store.Changes(ctx, cancel, func(httpkey.Digest) {})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want the context's error", err)
 	}
 }
 
-// What nobody reads any more is forgotten.
+// The store drops changes that no reader needs any more.
 func testFeedIsBounded(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
 	db := tables.open(t)
-	store := sqlstore.New(db, tables.dialect)
+	store := sqlstore.New(db, tables.dialect, nil)
 	for n := range 5 {
-		if err := store.Create(t.Context(), sqlToken(n)); err != nil {
+		if err := createTokens(t.Context(), store, sqlToken(n)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -15,9 +15,9 @@ import (
 
 // createChild creates tokens and says so after each, until it is killed or the database is.
 func createChild(t *testing.T, db *sql.DB, d sqlstore.Dialect) {
-	store := sqlstore.New(db, d)
+	store := sqlstore.New(db, d, nil)
 	for n := 0; ; n++ {
-		if err := store.Create(t.Context(), sqlToken(n)); err != nil {
+		if err := createTokens(t.Context(), store, sqlToken(n)); err != nil {
 			return
 		}
 		fmt.Println("created", n)
@@ -31,7 +31,9 @@ const (
 
 // useChild uses a key and says so after each time.
 func useChild(t *testing.T, db *sql.DB, d sqlstore.Dialect) {
-	guard := httpkey.New(sqlstore.New(db, d), httpkey.Unlimited, &httpkey.Options{ImportedMinLength: 16, LastUsedInterval: useInterval})
+	guard := httpkey.New(sqlstore.New(db, d, nil), httpkey.Unlimited, &httpkey.Options{
+		ImportedMinLength: 16, LastUsedInterval: useInterval, Timeout: unhurried,
+	})
 	for {
 		at := time.Now()
 		if _, err := guard.Verify(t.Context(), usedKey); err != nil {
@@ -46,8 +48,9 @@ func useChild(t *testing.T, db *sql.DB, d sqlstore.Dialect) {
 func testKill(t *testing.T, b *sqlBackend, kill func(create, use *sqlChild) (created, used []string)) {
 	for range 3 {
 		tables := b.newTables(t)
-		guard := httpkey.New(sqlstore.New(tables.open(t), tables.dialect), httpkey.Unlimited, &httpkey.Options{ImportedMinLength: 16})
-		key, err := guard.Import(t.Context(), usedKey, httpkey.Token{})
+		before := sqlstore.New(tables.open(t), tables.dialect, nil)
+		guard := httpkey.New(before, httpkey.Unlimited, &httpkey.Options{ImportedMinLength: 16})
+		key, err := guard.Import(t.Context(), usedKey, httpkey.Token{IsActive: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +62,7 @@ func testKill(t *testing.T, b *sqlBackend, kill func(create, use *sqlChild) (cre
 		if len(created) == 0 || len(used) == 0 {
 			t.Fatalf("%d were created and %d used", len(created), len(used))
 		}
-		store := sqlstore.New(tables.open(t), tables.dialect)
+		store := sqlstore.New(tables.open(t), tables.dialect, nil)
 		for _, line := range created {
 			n, err := strconv.Atoi(line)
 			if err != nil {
@@ -79,7 +82,7 @@ func testKill(t *testing.T, b *sqlBackend, kill func(create, use *sqlChild) (cre
 		}
 		age := time.UnixMicro(last).Sub(got.LastUsed)
 		t.Logf("%d acknowledged tokens are there; last_used is %v behind the last use", len(created), age)
-		if age > useInterval+500*time.Millisecond { // and what a write may take here
+		if age > useInterval+500*time.Millisecond { // and the time of a write here
 			t.Errorf("last_used is %v behind the last use, with an interval of %v", age, useInterval)
 		}
 	}

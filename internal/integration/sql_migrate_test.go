@@ -26,6 +26,8 @@ func migrateChild(t *testing.T, db *sql.DB, d sqlstore.Dialect) {
 	}
 }
 
+const latestVersion = 3
+
 // Eight processes that start together: one applies each migration, all succeed.
 func testMigrateTogether(t *testing.T, b *sqlBackend) {
 	tables := b.noTables(t)
@@ -37,28 +39,28 @@ func testMigrateTogether(t *testing.T, b *sqlBackend) {
 		child.wait(t, "")
 	}
 	tables.works(t)
-	if n := tables.count(t, "httpkey_migrations"); n != 2 {
-		t.Errorf("%d migrations are recorded, want 2", n)
+	if n := tables.count(t, "httpkey_migrations"); n != 3 {
+		t.Errorf("%d migrations are recorded, want %d", n, latestVersion)
 	}
 	if n := tables.count(t, "httpkey_revision"); n != 1 {
 		t.Errorf("httpkey_revision has %d rows", n)
 	}
 }
 
-// So do those that find an older schema: none goes by what another has changed since.
+// So do processes that find an older schema: none goes by a version that another has changed since.
 func testUpgradeTogether(t *testing.T, b *sqlBackend) {
 	for _, isolation := range []string{"", b.serializable} {
-		tables := b.newTables(t)
-		tables.must(t, tables.open(t), tables.named("DROP TABLE httpkey_buckets; DELETE FROM httpkey_migrations WHERE version > 1"))
+		tables := b.noTables(t)
+		tables.migrateTo(t, 2)
 		atOnce(t, 8, func(int) error { return sqlstore.Migrate(t.Context(), tables.open(t, isolation), tables.dialect) })
 		tables.works(t)
-		if n := tables.count(t, "httpkey_migrations"); n != 2 {
-			t.Errorf("%d migrations are recorded, want 2", n)
+		if n := tables.count(t, "httpkey_migrations"); n != 3 {
+			t.Errorf("%d migrations are recorded, want %d", n, latestVersion)
 		}
 	}
 }
 
-// Who forgot to name a database in the DSN is told that.
+// Migrate says that the DSN names no database.
 func testMigrateNowhere(t *testing.T, b *sqlBackend) {
 	if b.driver != "mysql" {
 		t.Skip("a connection is always to a database here")
@@ -71,7 +73,8 @@ func testMigrateNowhere(t *testing.T, b *sqlBackend) {
 	}
 }
 
-// Who may only read and write rows can start where there is nothing to do, and is told where there is.
+// A role that may only read and write rows can start where there is nothing to do, and gets an
+// error where there is.
 func testMigrateUnprivileged(t *testing.T, b *sqlBackend) {
 	options := ""
 	if b.server == nil {
@@ -99,7 +102,8 @@ func testMigrateKilled(t *testing.T, b *sqlBackend) {
 		child.kill(t, "")
 		db := tables.open(t)
 		var version int
-		if err := db.QueryRow(tables.named("SELECT max(version) FROM httpkey_migrations")).Scan(&version); err != nil || version < 2 {
+		err := db.QueryRow(tables.named("SELECT max(version) FROM httpkey_migrations")).Scan(&version)
+		if err != nil || version < latestVersion {
 			midway++
 		}
 		if err := sqlstore.Migrate(t.Context(), db, tables.dialect); err != nil {
@@ -125,11 +129,7 @@ func testMigrateHalfDone(t *testing.T, b *sqlBackend) {
 			return
 		}
 		db := tables.open(t)
-		for _, statement := range statements[:done] {
-			if _, err := db.Exec(statement); err != nil {
-				t.Fatal(err)
-			}
-		}
+		tables.run(t, statements[:done])
 		if err := sqlstore.Migrate(t.Context(), db, tables.dialect); err != nil {
 			t.Fatalf("after %d of %d statements: %v", done, len(statements), err)
 		}
@@ -140,12 +140,7 @@ func testMigrateHalfDone(t *testing.T, b *sqlBackend) {
 // The files alone, as another tool applies them, make the same tables.
 func testMigrateByHand(t *testing.T, b *sqlBackend) {
 	tables := b.noTables(t)
-	db := tables.open(t)
-	for _, statement := range tables.statements(t) {
-		if _, err := db.Exec(statement); err != nil {
-			t.Fatalf("%s: %v", statement, err)
-		}
-	}
+	tables.run(t, tables.statements(t))
 	tables.works(t)
 }
 
@@ -173,13 +168,16 @@ func testMigrateAgain(t *testing.T, b *sqlBackend) {
 	tables.works(t)
 }
 
-// statements are those of the migrations.
-func (b *sqlTables) statements(t *testing.T) []string {
+// statements are those of the migrations after some versions.
+func (b *sqlTables) statements(t *testing.T, after ...int) []string {
 	t.Helper()
 	files := sqlstore.Migrations(b.dialect)
 	names, err := fs.Glob(files, "*.sql")
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, version := range after {
+		names = names[version:]
 	}
 	var statements []string
 	for _, name := range names {
@@ -192,19 +190,43 @@ func (b *sqlTables) statements(t *testing.T) []string {
 	return statements
 }
 
+// run runs statements on one connection, as a tool for migrations does.
+func (b *sqlTables) run(t *testing.T, statements []string) {
+	t.Helper()
+	db := b.open(t)
+	db.SetMaxOpenConns(1)
+	for _, statement := range statements {
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+}
+
+// migrateTo makes the tables as they were at a version.
+func (b *sqlTables) migrateTo(t *testing.T, version int) {
+	t.Helper()
+	all := b.statements(t)
+	b.run(t, all[:len(all)-len(b.statements(t, version))])
+	record := []string{"CREATE TABLE httpkey_migrations (version INT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)"}
+	for v := range version {
+		record = append(record, fmt.Sprint("INSERT INTO httpkey_migrations (version, applied_at) VALUES (", v+1, ", 0)"))
+	}
+	b.run(t, strings.Split(b.named(strings.Join(record, "\n")), "\n"))
+}
+
 // works checks that the tables are there.
 func (b *sqlTables) works(t *testing.T) {
 	t.Helper()
 	db := b.open(t)
-	store, limiter := sqlstore.New(db, b.dialect), sqlstore.NewLimiter(db, b.dialect)
+	store, limiter := sqlstore.New(db, b.dialect, nil), sqlstore.NewLimiter(db, b.dialect)
 	token := sqlToken(rand.IntN(1 << 30))
-	if err := store.Create(t.Context(), token); err != nil {
+	if err := createTokens(t.Context(), store, token); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := store.Lookup(t.Context(), token.Digest); err != nil || got.ID != token.ID {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	if r, err := limiter.Allow(t.Context(), token.ID, httpkey.PerMinute(60), 1); err != nil || r.Remaining != 59 {
+	if r, err := takeFrom(t.Context(), limiter, token.ID, 1, httpkey.PerMinute(60)); err != nil || r.Remaining != 59 {
 		t.Fatalf("%+v, %v", r, err)
 	}
 }
@@ -241,7 +263,8 @@ func testImportInSQL(t *testing.T, b *sqlBackend) {
 	case "mysql":
 		marker = "UUID()"
 		setup = []string{
-			"CREATE TABLE old_keys (`key` TEXT, name TEXT, owner TEXT, revoked BOOLEAN, created DATETIME(6)) CHARACTER SET utf8mb4",
+			"CREATE TABLE old_keys (`key` TEXT, name TEXT, owner TEXT, revoked BOOLEAN, created DATETIME(6)) " +
+				"CHARACTER SET utf8mb4",
 			`INSERT INTO old_keys VALUES ('Ein\\alter Schlüssel!', 'n', 'ann', false, '2026-01-02 03:04:05.678901')`,
 		}
 	default:
@@ -259,9 +282,10 @@ func testImportInSQL(t *testing.T, b *sqlBackend) {
 			t.Fatalf("%s: %v", statement, err)
 		}
 	}
-	got, err := sqlstore.New(db, tables.dialect).Lookup(t.Context(), digestOf(`Ein\alter Schlüssel!`))
+	got, err := sqlstore.New(db, tables.dialect, nil).Lookup(t.Context(), digestOf(`Ein\alter Schlüssel!`))
 	want := httpkey.Token{
-		ID: got.ID, Digest: digestOf(`Ein\alter Schlüssel!`), Hint: "sel!", Kind: httpkey.APIKey, Label: "n", User: "ann", IsActive: true,
+		ID: got.ID, Digest: digestOf(`Ein\alter Schlüssel!`), Hint: "sel!",
+		Kind: httpkey.APIKey, Label: "n", User: "ann", IsActive: true,
 		CreatedAt: time.Date(2026, 1, 2, 3, 4, 5, 678_901_000, time.UTC),
 	}
 	if err != nil || !reflect.DeepEqual(got, want) || got.Validate() != nil {
@@ -284,7 +308,7 @@ func testChangeByHand(t *testing.T, b *sqlBackend) {
 	db := tables.open(t)
 	token := sqlToken(1)
 	token.User = "ann"
-	if err := sqlstore.New(db, tables.dialect).Create(t.Context(), token); err != nil {
+	if err := createTokens(t.Context(), sqlstore.New(db, tables.dialect, nil), token); err != nil {
 		t.Fatal(err)
 	}
 	f := tables.follow(t)
@@ -302,7 +326,7 @@ func testChangeByHand(t *testing.T, b *sqlBackend) {
 	}
 	f.breaks(t, "a change by hand")
 	tables.follow(t) // and starts well anew
-	if got, err := sqlstore.New(db, tables.dialect).Get(t.Context(), token.ID); err != nil || got.IsActive {
+	if got, err := sqlstore.New(db, tables.dialect, nil).Get(t.Context(), token.ID); err != nil || got.IsActive {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

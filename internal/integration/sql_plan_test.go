@@ -51,7 +51,7 @@ func testPlans(t *testing.T, b *sqlBackend) {
 	}
 }
 
-// planned is tables with tokens in them, and what is asked of them.
+// planned holds tables with tokens, and the statements on them.
 type planned struct {
 	*sqlTables
 	tokens   int
@@ -70,7 +70,7 @@ func plannedCalls(t *testing.T, b *sqlBackend, tokens int) *planned {
 	tables := b.newTables(t)
 	tables.fill(t, tokens)
 	db, recorder := tables.record(t)
-	store, limiter := sqlstore.New(db, tables.dialect), sqlstore.NewLimiter(db, tables.dialect)
+	store, limiter := sqlstore.New(db, tables.dialect, nil), sqlstore.NewLimiter(db, tables.dialect)
 	token := tables.some(t, tokens/2)
 	list := func(f httpkey.Filter) func(context.Context) error {
 		return func(ctx context.Context) error { _, err := store.List(ctx, f); return err }
@@ -84,22 +84,35 @@ func plannedCalls(t *testing.T, b *sqlBackend, tokens int) *planned {
 			return store.Touch(ctx, used)
 		}
 	}
+	const primary = "pkey|PRIMARY|autoindex"
 	return &planned{tables, tokens, recorder, []plannedCall{
-		{name: "Lookup", index: `_digest|\(digest=`, run: func(ctx context.Context) error { _, err := store.Lookup(ctx, token.Digest); return err }},
-		{name: "Get", index: "pkey|PRIMARY|autoindex", run: func(ctx context.Context) error { _, err := store.Get(ctx, token.ID); return err }},
+		{name: "Lookup", index: `_digest|\(digest=`, run: func(ctx context.Context) error {
+			_, err := store.Lookup(ctx, token.Digest)
+			return err
+		}},
+		{name: "Get", index: primary, run: func(ctx context.Context) error {
+			_, err := store.Get(ctx, token.ID)
+			return err
+		}},
 		{name: "List", index: "newest", run: list(httpkey.Filter{})},
 		{name: "List, a page", index: "newest", run: list(httpkey.Filter{After: token.Cursor()})},
 		{name: "List of a user", index: "_user", run: list(httpkey.Filter{User: token.User, After: token.Cursor()})},
-		{name: "List of a workspace", index: "_workspace", run: list(httpkey.Filter{Workspace: token.Workspace, After: token.Cursor()})},
+		{name: "List of a workspace", index: "_workspace", run: list(httpkey.Filter{
+			Workspace: token.Workspace, After: token.Cursor(),
+		})},
 		{name: "List of successors", index: "_rotated", run: list(httpkey.Filter{RotatedFrom: token.ID, Limit: 1})},
-		{name: "Touch of one", index: "pkey|PRIMARY|autoindex", run: touch(1)},
-		{name: "Touch of 1,000", index: "pkey|PRIMARY|autoindex", run: touch(1000)},
+		{name: "Touch of one", index: primary, run: touch(1)},
+		{name: "Touch of 1,000", index: primary, run: touch(1000)},
 		{name: "Allow", untimed: true, run: func(ctx context.Context) error {
-			_, err := limiter.Allow(ctx, "key", httpkey.PerMinute(60), 1)
+			_, err := takeFrom(ctx, limiter, "key", 1, httpkey.PerMinute(60))
 			return err
 		}},
-		{name: "Update", index: "pkey|PRIMARY|autoindex", untimed: true, run: func(ctx context.Context) error { return store.Update(ctx, token) }},
-		{name: "Delete", index: "pkey|PRIMARY|autoindex", untimed: true, run: func(ctx context.Context) error { return store.Delete(ctx, token.ID) }},
+		{name: "Update", index: primary, untimed: true, run: func(ctx context.Context) error {
+			return replaceToken(ctx, store, token)
+		}},
+		{name: "Delete", index: primary, untimed: true, run: func(ctx context.Context) error {
+			return store.Delete(ctx, token.ID)
+		}},
 	}}
 }
 
@@ -137,19 +150,27 @@ func tokenCount() int {
 func (b *sqlTables) fill(t *testing.T, tokens int) {
 	t.Helper()
 	series := map[string]string{
-		"pgx":    "SELECT 'token-' || lpad(n::text, 9, '0'), sha256(n::text::bytea), n FROM generate_series(0, %d) AS n",
-		"mysql":  "SELECT CONCAT('token-', LPAD(seq, 9, '0')), UNHEX(SHA2(seq, 256)), seq FROM seq_0_to_%d",
-		"sqlite": "WITH RECURSIVE s (n) AS (VALUES (0) UNION ALL SELECT n + 1 FROM s WHERE n < %d) SELECT printf('token-%%09d', n), randomblob(32), n FROM s",
+		"pgx":   "SELECT 'token-' || lpad(n::text, 9, '0'), sha256(n::text::bytea), n FROM generate_series(0, %d) AS n",
+		"mysql": "SELECT CONCAT('token-', LPAD(seq, 9, '0')), UNHEX(SHA2(seq, 256)), seq FROM seq_0_to_%d",
+		"sqlite": "WITH RECURSIVE s (n) AS (VALUES (0) UNION ALL SELECT n + 1 FROM s WHERE n < %d) " +
+			"SELECT printf('token-%%09d', n), randomblob(32), n FROM s",
 	}[b.driver]
-	concat := map[string]string{"pgx": "concat('%s-', n %% %d)", "mysql": "CONCAT('%s-', n %% %d)", "sqlite": "'%s-' || (n %% %d)"}[b.driver]
-	fill := "INSERT INTO httpkey_tokens (id, digest, hint, kind, label, description, user_id, workspace_id, scopes, is_active, created_at) " +
-		"WITH series (id, digest, n) AS (" + fmt.Sprintf(series, tokens-1) + ") SELECT id, digest, 'abcd', 'api_key', 'a label', '', " +
-		fmt.Sprintf(concat, "user", max(tokens/20, 1)) + ", " + fmt.Sprintf(concat, "workspace", max(tokens/200, 1)) + ", '[\"a:read\"]', TRUE, 1700000000000000 + n FROM series"
+	concat := map[string]string{
+		"pgx": "concat('%s-', n %% %d)", "mysql": "CONCAT('%s-', n %% %d)", "sqlite": "'%s-' || (n %% %d)",
+	}[b.driver]
+	fill := "INSERT INTO httpkey_tokens " +
+		"(id, digest, hint, kind, label, description, user_id, workspace_id, scopes, is_active, created_at) " +
+		"WITH series (id, digest, n) AS (" + fmt.Sprintf(series, tokens-1) + ") " +
+		"SELECT id, digest, 'abcd', 'api_key', 'a label', '', " +
+		fmt.Sprintf(concat, "user", max(tokens/20, 1)) + ", " + fmt.Sprintf(concat, "workspace", max(tokens/200, 1)) +
+		", '[\"a:read\"]', TRUE, 1700000000000000 + n FROM series"
 	if b.driver == "pgx" {
 		fill = strings.Replace(fill, `'["a:read"]'`, `'["a:read"]'::jsonb`, 1)
 	}
 	db := b.open(t)
-	statements := []string{fill, map[string]string{"pgx": "ANALYZE httpkey_tokens", "mysql": "ANALYZE TABLE httpkey_tokens", "sqlite": "ANALYZE"}[b.driver]}
+	statements := []string{fill, map[string]string{
+		"pgx": "ANALYZE httpkey_tokens", "mysql": "ANALYZE TABLE httpkey_tokens", "sqlite": "ANALYZE",
+	}[b.driver]}
 	for _, statement := range statements {
 		if _, err := db.Exec(b.named(statement)); err != nil {
 			t.Fatalf("%s: %v", statement, err)
@@ -159,7 +180,7 @@ func (b *sqlTables) fill(t *testing.T, tokens int) {
 
 func (b *sqlTables) some(t *testing.T, n int) httpkey.Token {
 	t.Helper()
-	token, err := sqlstore.New(b.open(t), b.dialect).Get(t.Context(), sqlToken(n).ID)
+	token, err := sqlstore.New(b.open(t), b.dialect, nil).Get(t.Context(), sqlToken(n).ID)
 	if err != nil {
 		t.Fatal(err)
 	}

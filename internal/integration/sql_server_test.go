@@ -20,7 +20,7 @@ type sqlServer struct {
 	port      int
 	command   func() *exec.Cmd
 	ping      func() error
-	quit      syscall.Signal // ends it in order, whoever is connected
+	quit      syscall.Signal // ends it in order, even with clients connected
 	running   *exec.Cmd
 	exited    chan struct{}
 }

@@ -2,6 +2,7 @@
 package integration
 
 import (
+	"context"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/binary"
@@ -14,7 +15,6 @@ import (
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/sqlstore"
-	"github.com/httpkey/httpkey/storetest"
 )
 
 // sqlBackend is one kind of database.
@@ -51,6 +51,13 @@ var sqlTests = []struct {
 	{"LimiterProcesses", testLimiterProcesses},
 	{"LimiterFrozen", testLimiterFrozen},
 	{"LimiterAgrees", testLimiterAgrees},
+	{"LimiterModes", testLimiterModes},
+	{"SeveralFrozen", testSeveralFrozen},
+	{"SeveralDenied", testSeveralDenied},
+	{"RevokeRaces", testRevokeRaces},
+	{"LimiterClockSetBack", testLimiterClockSetBack},
+	{"LimiterMoves", testLimiterMoves},
+	{"LimiterDamaged", testLimiterDamaged},
 	{"LimiterDenialWritesNothing", testLimiterDenialWritesNothing},
 	{"LimiterSweeps", testLimiterSweeps},
 	{"LimiterZones", testLimiterZones},
@@ -63,6 +70,8 @@ var sqlTests = []struct {
 	{"Plans", testPlans},
 	{"MigrateTogether", testMigrateTogether},
 	{"UpgradeTogether", testUpgradeTogether},
+	{"UpgradeFirstShape", testUpgradeFirstShape},
+	{"UpgradeHalfDone", testUpgradeHalfDone},
 	{"MigrateNowhere", testMigrateNowhere},
 	{"MigrateUnprivileged", testMigrateUnprivileged},
 	{"MigrateKilled", testMigrateKilled},
@@ -119,7 +128,7 @@ func (b *sqlBackend) noTables(t testing.TB) *sqlTables {
 	return &sqlTables{b, b.dialect.WithPrefix(prefix), prefix, b.dsn(t)}
 }
 
-// sqlConnections is what sqlstore/README.md advises.
+// sqlConnections is the size of the pool that sqlstore/README.md recommends.
 const sqlConnections = 16
 
 // open returns a pool of connections of its own.
@@ -159,6 +168,15 @@ func (b *sqlTables) asUser(t testing.TB) *sqlTables {
 	return &user
 }
 
+func (b *sqlTables) must(t testing.TB, db *sql.DB, statements string) {
+	t.Helper()
+	for statement := range strings.SplitSeq(statements, "; ") {
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatalf("%s: %v", statement, err)
+		}
+	}
+}
+
 // pools returns a function that returns one of four pools in turn.
 func (b *sqlTables) pools(t *testing.T) func() *sql.DB {
 	pools := make([]*sql.DB, 4)
@@ -167,29 +185,6 @@ func (b *sqlTables) pools(t *testing.T) func() *sql.DB {
 	}
 	var next atomic.Int64
 	return func() *sql.DB { return pools[next.Add(1)%int64(len(pools))] }
-}
-
-func testSQLStore(t *testing.T, b *sqlBackend) {
-	storetest.Run(t, func(t *testing.T) func() httpkey.TokenStore {
-		tables := b.newTables(t)
-		pool := tables.pools(t)
-		return func() httpkey.TokenStore { return sqlstore.New(pool(), tables.dialect) }
-	})
-}
-
-func testSQLLimiter(t *testing.T, b *sqlBackend) {
-	factory := storetest.LimiterFactory{
-		New: func(t *testing.T) func() httpkey.Limiter {
-			tables := b.newTables(t)
-			pool := tables.pools(t)
-			return func() httpkey.Limiter { return sqlstore.NewLimiter(pool(), tables.dialect) }
-		},
-		Wait: time.Sleep, // the server's clock is real
-	}
-	if b.server == nil {
-		factory.Wait = nil // the clock is ours, so that all rules are exact
-	}
-	storetest.RunLimiter(t, factory)
 }
 
 // sqlToken returns a token that is different for each n.
@@ -202,6 +197,32 @@ func sqlToken(n int) httpkey.Token {
 	binary.BigEndian.PutUint64(t.Digest[:], uint64(n)*0x9e3779b97f4a7c15) // spread, as digests are
 	t.Digest[31] = 1
 	return t
+}
+
+// createTokens creates tokens in a store.
+func createTokens(ctx context.Context, store httpkey.TokenStore, tokens ...httpkey.Token) error {
+	for _, token := range tokens {
+		if _, err := store.Create(ctx, token); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replaceToken makes the token of t's ID what t is.
+func replaceToken(ctx context.Context, store httpkey.TokenStore, t httpkey.Token) error {
+	_, err := store.Update(ctx, t.ID, func(old *httpkey.Token) error {
+		*old = t
+		return nil
+	})
+	return err
+}
+
+// takeFrom charges n to a payer under some limits.
+func takeFrom(
+	ctx context.Context, limiter httpkey.Limiter, payer string, n int, limits ...httpkey.Limit,
+) (httpkey.Result, error) {
+	return limiter.Allow(ctx, &httpkey.Charge{Bucket: payer, Limits: limits, Cost: n})
 }
 
 // atOnce runs n functions at the same time and reports what fails.
@@ -220,5 +241,5 @@ func atOnce(t testing.TB, n int, run func(i int) error) {
 	}
 }
 
-// digestOf is what a store knows of a key, without pepper.
+// digestOf returns the digest of a key without pepper.
 func digestOf(key httpkey.Secret) httpkey.Digest { return sha256.Sum256([]byte(key.Reveal())) }

@@ -20,9 +20,9 @@ import (
 func testTouchTogether(t *testing.T, b *sqlBackend) {
 	const tokens, flushers = 2000, 8
 	tables := b.newTables(t)
-	store := sqlstore.New(tables.open(t), tables.dialect)
+	store := sqlstore.New(tables.open(t), tables.dialect, nil)
 	for n := range tokens {
-		if err := store.Create(t.Context(), sqlToken(n)); err != nil {
+		if err := createTokens(t.Context(), store, sqlToken(n)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -60,10 +60,10 @@ func testTouchTogether(t *testing.T, b *sqlBackend) {
 		for n := tokens; time.Now().Before(until); n++ {
 			t := sqlToken(rand.IntN(tokens))
 			t.Label = fmt.Sprint(n)
-			if err := store.Update(ctx, t); err != nil {
+			if err := replaceToken(ctx, store, t); err != nil {
 				return err
 			}
-			if err := store.Create(ctx, sqlToken(n)); err != nil {
+			if err := createTokens(ctx, store, sqlToken(n)); err != nil {
 				return err
 			}
 			if err := store.Delete(ctx, sqlToken(n).ID); err != nil {
@@ -92,7 +92,7 @@ func testTouchTogether(t *testing.T, b *sqlBackend) {
 	for range flushers {
 		roles = append(roles, flush)
 	}
-	atOnce(t, len(roles), func(i int) error { return roles[i](sqlstore.New(tables.open(t), tables.dialect)) })
+	atOnce(t, len(roles), func(i int) error { return roles[i](sqlstore.New(tables.open(t), tables.dialect, nil)) })
 	t.Logf("%d uses were written in %v", wrote.Load(), loadTime())
 	if n := tables.deadlocks(t) - before; n != 0 {
 		t.Errorf("%d deadlocks", n)
@@ -135,16 +135,16 @@ func testWritersTogether(t *testing.T, b *sqlBackend) {
 			handle.dsn = strings.Replace(handle.dsn, "&_txlock=immediate", "", 1)
 		}
 		db := handle.open(t)
-		store, limiter := sqlstore.New(db, tables.dialect), sqlstore.NewLimiter(db, tables.dialect)
+		store, limiter := sqlstore.New(db, tables.dialect, nil), sqlstore.NewLimiter(db, tables.dialect)
 		for n := i; time.Now().Before(until); n += 8 {
 			token := sqlToken(n)
-			if err := store.Create(ctx, token); err != nil {
+			if err := createTokens(ctx, store, token); err != nil {
 				return err
 			}
 			if err := store.Touch(ctx, map[string]time.Time{token.ID: time.Now()}); err != nil {
 				return err
 			}
-			if _, err := limiter.Allow(ctx, token.User, httpkey.PerSecond(1_000_000), 1); err != nil {
+			if _, err := takeFrom(ctx, limiter, token.User, 1, httpkey.PerSecond(1_000_000)); err != nil {
 				return err
 			}
 			wrote.Add(3)

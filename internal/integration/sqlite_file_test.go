@@ -10,7 +10,8 @@ import (
 )
 
 // sqliteOptions are those that sqlstore/README.md recommends.
-const sqliteOptions = "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_txlock=immediate"
+const sqliteOptions = "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)" +
+	"&_pragma=synchronous(NORMAL)&_txlock=immediate"
 
 func sqliteBackend() *sqlBackend {
 	return &sqlBackend{

@@ -21,7 +21,7 @@ func tool(t testing.TB, name, debianPackage string) string {
 // gate runs it, by $REQUIRE_TOOLS.
 func missing(t testing.TB, program, debianPackage string) {
 	t.Helper()
-	message := fmt.Sprintf("%s is not installed; it is in the Debian package %s: apt-get install %s", program, debianPackage, debianPackage)
+	message := fmt.Sprintf("%s is not installed; the Debian package %s has it", program, debianPackage)
 	if os.Getenv("REQUIRE_TOOLS") != "" {
 		t.Fatal(message)
 	}

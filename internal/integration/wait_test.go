@@ -3,6 +3,8 @@ package integration
 import (
 	"testing"
 	"time"
+
+	"github.com/httpkey/httpkey/httpkeytest"
 )
 
 // eventually asks until there is no error any more, and returns how long that took.
@@ -22,5 +24,5 @@ func eventually(t testing.TB, within time.Duration, ask func() error) time.Durat
 	}
 }
 
-// elapse lets d of a bubble's time elapse, which takes none: every caller is in [synctest.Test].
-func elapse(d time.Duration) { time.Sleep(d) }
+// elapse lets time go by in a bubble.
+func elapse(d time.Duration) { httpkeytest.Elapse(d) }

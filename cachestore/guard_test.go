@@ -1,0 +1,329 @@
+package cachestore
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
+	"github.com/httpkey/httpkey/internal/ram"
+	"github.com/httpkey/httpkey/memstore"
+)
+
+// guarded returns a Guard over a store, and a handler behind it.
+func guarded(t *testing.T, store httpkey.TokenStore, opts *httpkey.Options) (*httpkey.Guard, http.Handler) {
+	t.Helper()
+	guard := httpkey.New(store, memstore.NewLimiter(), opts)
+	t.Cleanup(func() { _ = guard.Close(context.Background()) })
+	return guard, guard.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+}
+
+// A Guard over a cache sees a change that is made through it at the next request, though it
+// reads tokens in memory where they are.
+func TestGuardSeesChangesAtTheNextRequest(t *testing.T) {
+	t.Parallel()
+	update := func(change func(*httpkey.Token)) func(*Store, *httpkey.Guard, string) error {
+		return func(s *Store, _ *httpkey.Guard, id string) error {
+			_, err := s.Update(context.Background(), id, func(t *httpkey.Token) error { change(t); return nil })
+			return err
+		}
+	}
+	elsewhere := []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
+	perHour := []httpkey.Limit{httpkey.PerHour(7)}
+	for name, test := range map[string]struct {
+		change func(s *Store, g *httpkey.Guard, id string) error
+		status int
+		limit  string
+	}{
+		"Revoke": {func(_ *Store, g *httpkey.Guard, id string) error {
+			return g.Revoke(context.Background(), id, "")
+		}, 401, ""},
+		"Delete": {func(s *Store, _ *httpkey.Guard, id string) error {
+			return s.Delete(context.Background(), id)
+		}, 401, ""},
+		"Rotate": {func(_ *Store, g *httpkey.Guard, id string) error {
+			_, err := g.Rotate(context.Background(), id, 0)
+			return err
+		}, 401, ""},
+		"an Update that ends it":      {update(func(t *httpkey.Token) { t.IsActive = false }), 401, ""},
+		"an Update that expires it":   {update(func(t *httpkey.Token) { t.ExpiredAt = time.Now() }), 401, ""},
+		"an Update of its Kind":       {update(func(t *httpkey.Token) { t.Kind = httpkey.ServiceToken }), 200, "300"},
+		"an Update of its Limits":     {update(func(t *httpkey.Token) { t.Limits = perHour }), 200, "7"},
+		"an Update of its Networks":   {update(func(t *httpkey.Token) { t.Networks = elsewhere }), 401, ""},
+		"an Update of nothing at all": {update(func(*httpkey.Token) {}), 200, "60"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBackend()
+			s := New(b, nil)
+			guard, handler := guarded(t, s, nil)
+			created := httpkeytest.Issue(t, guard, httpkey.Token{})
+			key := created.Secret.Reveal()
+			for range 3 {
+				if w := httpkeytest.Get(handler, key); w.Code != 200 {
+					t.Fatalf("a good key: %d", w.Code)
+				}
+			}
+			if n := b.Calls("Lookup"); n != 1 {
+				t.Errorf("3 requests made %d Lookups in the store, want 1", n)
+			}
+			if err := test.change(s, guard, created.Token.ID); err != nil {
+				t.Fatal(err)
+			}
+			w := httpkeytest.Get(handler, key)
+			if limit := w.Header().Get("X-RateLimit-Limit"); w.Code != test.status || limit != test.limit {
+				t.Errorf("%d with the limit %q, want %d with %q", w.Code, limit, test.status, test.limit)
+			}
+		})
+	}
+}
+
+// No reader that begins after a Revoke has returned is admitted.
+func TestNoReaderIsAdmittedAfterRevoke(t *testing.T) {
+	t.Parallel()
+	const readers = 64
+	rounds := 150
+	if raceDetector {
+		rounds /= 10 // it takes long enough
+	}
+	guard, handler := guarded(t, New(memstore.New(), nil), &httpkey.Options{
+		Limits: map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: nil},
+	})
+	for range rounds {
+		created := httpkeytest.Issue(t, guard, httpkey.Token{})
+		var revoked atomic.Bool
+		var admitted, after atomic.Int64
+		var wg sync.WaitGroup
+		for range readers {
+			wg.Go(func() {
+				for isAfter := false; !isAfter; {
+					isAfter = revoked.Load()
+					if httpkeytest.Get(handler, created.Secret.Reveal()).Code != 200 {
+						continue
+					}
+					if admitted.Add(1); isAfter {
+						after.Add(1)
+					}
+				}
+			})
+		}
+		for admitted.Load() < readers {
+			runtime.Gosched()
+		}
+		if err := guard.Revoke(t.Context(), created.Token.ID, ""); err != nil {
+			t.Fatal(err)
+		}
+		revoked.Store(true)
+		wg.Wait()
+		if n := after.Load(); n > 0 {
+			t.Fatalf("%d of %d readers were admitted after Revoke had returned", n, readers)
+		}
+	}
+}
+
+// closed embeds a Store and has a Lookup of its own.
+type closed struct {
+	*Store
+	isClosed bool
+	lookups  int
+}
+
+func (c *closed) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
+	c.lookups++
+	if c.isClosed {
+		return httpkey.Token{}, httpkey.ErrNotFound
+	}
+	return c.Store.Lookup(ctx, d)
+}
+
+// A Guard asks a type that embeds a Store by the Lookup of that type.
+func TestTypeThatEmbedsAStoreIsAskedByItsLookup(t *testing.T) {
+	t.Parallel()
+	store := &closed{Store: New(memstore.New(), nil)}
+	guard, handler := guarded(t, store, nil)
+	key := httpkeytest.Issue(t, guard, httpkey.Token{}).Secret.Reveal()
+	for range 3 {
+		if w := httpkeytest.Get(handler, key); w.Code != 200 {
+			t.Errorf("open: %d", w.Code)
+		}
+	}
+	store.isClosed = true
+	if w := httpkeytest.Get(handler, key); w.Code != 401 {
+		t.Errorf("closed: %d", w.Code)
+	}
+	if store.lookups != 4 {
+		t.Errorf("4 requests made %d Lookups", store.lookups)
+	}
+}
+
+// lax finds the one token that it has under every digest, as a store does that folds case
+// or compares prefixes.
+type lax struct {
+	httpkey.TokenStore
+	token httpkey.Token
+}
+
+func (l *lax) Lookup(context.Context, httpkey.Digest) (httpkey.Token, error) { return l.token, nil }
+
+// A key is not admitted by the token of another, neither by a load nor from memory.
+func TestTokenOfAnotherDigestIsNotAdmitted(t *testing.T) {
+	t.Parallel()
+	store := &lax{TokenStore: memstore.New()}
+	guard, handler := guarded(t, New(store, nil), nil)
+	right, wrong := httpkeytest.Issue(t, guard, httpkey.Token{}), httpkeytest.Issue(t, guard, httpkey.Token{})
+	var err error
+	if store.token, err = store.Get(t.Context(), right.Token.ID); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if w := httpkeytest.Get(handler, wrong.Secret.Reveal()); w.Code != 401 {
+			t.Errorf("the wrong key: %d", w.Code)
+		}
+		if w := httpkeytest.Get(handler, right.Secret.Reveal()); w.Code != 200 {
+			t.Errorf("the right key: %d", w.Code)
+		}
+	}
+}
+
+// A Guard finds the tokens in memory that are good, and the absences. Of all else only a
+// Lookup can tell.
+func TestGuardFindsTokensAndAbsences(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := New(memstore.New(), nil)
+		create(t, s, token(1))
+		memory := ram.SourceOf[httpkey.Token](s)
+		finds := func(n int, exists, known bool) {
+			t.Helper()
+			e, isKnown := memory.Find(digest(n))
+			if (e != nil) != exists || isKnown != known {
+				t.Errorf("token %d: found %t and known %t, want %t and %t", n, e != nil, isKnown, exists, known)
+			}
+			if e != nil && (!e.IsCopy() || memory.ID(e) != token(n).ID || memory.Token(e).Digest != digest(n)) {
+				t.Errorf("token %d: found %+v", n, memory.Token(e))
+			}
+		}
+		for n := 1; n <= 2; n++ {
+			finds(n, false, false)
+			_, _ = s.Lookup(t.Context(), digest(n))
+		}
+		finds(1, true, true)
+		finds(2, false, true)
+		httpkeytest.Elapse(absentTTL)
+		finds(1, true, true)
+		finds(2, false, false)
+		httpkeytest.Elapse(s.options.TTL)
+		finds(1, false, false)
+	})
+}
+
+// A key that no token has costs one Lookup in the store, and none while that is remembered.
+func TestGuardKnowsAbsences(t *testing.T) {
+	t.Parallel()
+	b := newBackend()
+	_, handler := guarded(t, New(b, nil), nil)
+	elsewhere, _ := guarded(t, memstore.New(), nil)
+	key := httpkeytest.Issue(t, elsewhere, httpkey.Token{}).Secret.Reveal()
+	for range 3 {
+		if w := httpkeytest.Get(handler, key); w.Code != 401 {
+			t.Errorf("an unknown key: %d", w.Code)
+		}
+	}
+	if n := b.Calls("Lookup"); n != 1 {
+		t.Errorf("3 requests made %d Lookups in the store, want 1", n)
+	}
+}
+
+// A use of a token in memory is written by Touch. Get shows it then, and Lookup when the
+// TTL is over.
+func TestUsesAreWritten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackend()
+		s := New(b, nil)
+		guard, handler := guarded(t, s, nil)
+		created := httpkeytest.Issue(t, guard, httpkey.Token{})
+		var used time.Time
+		for second := range 2 {
+			used = time.Now()
+			for range 3 {
+				httpkeytest.Get(handler, created.Secret.Reveal())
+			}
+			httpkeytest.Elapse(time.Second)
+			synctest.Wait()
+			if n := b.Calls("Touch"); n != second+1 {
+				t.Errorf("%d Touches after second %d", n, second+1)
+			}
+		}
+		if got, err := s.Get(t.Context(), created.Token.ID); err != nil || !got.LastUsed.Equal(used) {
+			t.Errorf("Get: %v and %v, want %v", got.LastUsed, err, used)
+		}
+		if got, err := s.Lookup(t.Context(), created.Token.Digest); err != nil || !got.LastUsed.IsZero() {
+			t.Errorf("Lookup in the TTL: %v and %v, want that of the load", got.LastUsed, err)
+		}
+		httpkeytest.Elapse(28 * time.Second)
+		if got, err := s.Lookup(t.Context(), created.Token.Digest); err != nil || !got.LastUsed.Equal(used) {
+			t.Errorf("Lookup after the TTL: %v and %v, want %v", got.LastUsed, err, used)
+		}
+	})
+}
+
+// A token keeps its bucket when it is loaded again.
+func TestBucketOutlivesTheTTL(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackend()
+		guard, handler := guarded(t, New(b, &Options{TTL: time.Second}), nil)
+		created := httpkeytest.Issue(t, guard, httpkey.Token{Limits: []httpkey.Limit{httpkey.PerHour(60)}})
+		for _, want := range []string{"59", "58", "57", "56", "55"} {
+			w := httpkeytest.Get(handler, created.Secret.Reveal())
+			if got := w.Header().Get("X-RateLimit-Remaining"); got != want {
+				t.Errorf("%s remain, want %s", got, want)
+			}
+			httpkeytest.Elapse(time.Second)
+		}
+		if n := b.Calls("Lookup"); n != 5 {
+			t.Errorf("%d Lookups, want 5", n)
+		}
+	})
+}
+
+// A Guard admits a token that is stale while the store fails, and answers 503 for a key
+// that is not in memory.
+func TestGuardInAnOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackend()
+		guard, handler := guarded(t, New(b, nil), nil)
+		known, unknown := httpkeytest.Issue(t, guard, httpkey.Token{}), httpkeytest.Issue(t, guard, httpkey.Token{})
+		httpkeytest.Get(handler, known.Secret.Reveal())
+		b.Before(httpkeytest.Stall("Lookup"))
+		httpkeytest.Elapse(30 * time.Second)
+		for _, want := range []time.Duration{100 * time.Millisecond, 0, 0} {
+			start := time.Now()
+			w := httpkeytest.Get(handler, known.Secret.Reveal())
+			if took := time.Since(start); w.Code != 200 || took != want {
+				t.Errorf("the known key: %d after %v, want 200 after %v", w.Code, took, want)
+			}
+		}
+		start := time.Now()
+		w := httpkeytest.Get(handler, unknown.Secret.Reveal())
+		if took := time.Since(start); w.Code != 503 || took != 100*time.Millisecond {
+			t.Errorf("the unknown key: %d after %v, want 503 after 100 ms", w.Code, took)
+		}
+		if err := guard.Revoke(t.Context(), known.Token.ID, ""); err != nil {
+			t.Fatal(err)
+		}
+		if w := httpkeytest.Get(handler, known.Secret.Reveal()); w.Code != 503 {
+			t.Errorf("the known key once revoked: %d, want 503", w.Code)
+		}
+		httpkeytest.Elapse(time.Second) // loads end
+	})
+}

@@ -1,0 +1,302 @@
+package httpkey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/httpkey/httpkey/internal/clock"
+	"github.com/httpkey/httpkey/internal/keyformat"
+	"github.com/httpkey/httpkey/internal/lastused"
+	"github.com/httpkey/httpkey/internal/name"
+	"github.com/httpkey/httpkey/internal/ram"
+)
+
+// Guard admits requests with a valid key, within the key's limits. Make one
+// with [New]; it is safe for concurrent use. Close it after the server has shut
+// down, so that no use is lost.
+type Guard struct {
+	store    TokenStore
+	memory   ram.Source[Token] // the store, if it has tokens in memory
+	limiter  Limiter
+	buckets  ram.Limiter // the limiter, if it has its buckets in memory
+	waits    bool        // the limiter may let a request wait
+	options  Options     // without open defaults, and without peppers
+	apiKeys  terms
+	services terms
+
+	format    keyformat.Format
+	digesters []keyformat.Digester // the current one first
+	lastUsed  *lastused.Writer
+	clock     clock.Clock
+	headers   rateLimitHeaders
+	observes  func(context.Context, EventType) bool
+}
+
+// New returns a Guard over a store and a limiter; nil options mean the
+// defaults. It panics if store or limiter is nil, and with the error of
+// [Options.Validate]: a misconfigured program must not start. [Unlimited] is the
+// limiter for no limit. New does no I/O and starts no goroutine.
+func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
+	if store == nil {
+		panic("httpkey: New needs a TokenStore, as memstore.New() makes one")
+	}
+	if limiter == nil {
+		panic("httpkey: New needs a Limiter, as memstore.NewLimiter() makes one, or httpkey.Unlimited")
+	}
+	if err := opts.Validate(); err != nil {
+		panic(err.Error())
+	}
+	o := opts.withDefaults()
+	g := &Guard{
+		store:     store,
+		memory:    ram.SourceOf[Token](store),
+		limiter:   limiter,
+		buckets:   ram.LimiterOf(limiter),
+		apiKeys:   newTerms(o.Limits[APIKey]),
+		services:  newTerms(o.Limits[ServiceToken]),
+		format:    keyformat.Format{Prefix: o.Prefix, MinImported: o.ImportedMinLength},
+		digesters: []keyformat.Digester{keyformat.NewDigester(o.Pepper.Reveal())},
+		observes:  observedBy(o.Observer),
+	}
+	if g.buckets == nil && limiter != Unlimited {
+		g.waits = true
+		g.limiter = newFailover(limiter, o.Fallback, o.Timeout, g.reportLimiter)
+	}
+	for _, pepper := range o.PreviousPeppers {
+		g.digesters = append(g.digesters, keyformat.NewDigester(pepper.Reveal()))
+	}
+	o.Pepper, o.PreviousPeppers = "", nil
+	g.options = o
+	g.lastUsed = lastused.New(o.LastUsedInterval, store.Touch, func(err error) {
+		g.observe(context.Background(), &Event{Type: EventFlushFailed, Err: err})
+	})
+	return g
+}
+
+func (g *Guard) reportLimiter(err error) {
+	event := Event{Type: EventLimiterUp}
+	if err != nil {
+		event = Event{Type: EventLimiterDown, Err: err}
+	}
+	g.observe(context.Background(), &event)
+}
+
+// Close writes the uses that are not in the store yet, and ends the background
+// work. Call it when the server has shut down. A Guard still answers after Close;
+// another Close writes the uses since then. The error is the store's, or that of
+// ctx if ctx ends first: a write in progress then ends when the store returns.
+// The error also reports uses that were lost earlier.
+func (g *Guard) Close(ctx context.Context) error { return g.lastUsed.Close(ctx) }
+
+// Store returns the store that g was made with, for pages that list and change tokens.
+func (g *Guard) Store() TokenStore { return g.store }
+
+// Format keeps the store and its contents out of a printed Guard.
+func (g *Guard) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "httpkey.Guard") }
+
+// ErrInvalidOptions is wrapped by every error of [Options.Validate]. The
+// message names the field.
+var ErrInvalidOptions = errors.New("httpkey: invalid options")
+
+// Options configure a [Guard]. The zero value, and nil, are the documented
+// behavior of the Plane API.
+type Options struct {
+	// Header is the name of the request header that holds the key. Empty: X-Api-Key.
+	Header string
+
+	// Prefix begins every secret that Issue makes, so that people and secret
+	// scanners recognize it. It is a letter, then letters, digits and underscores, at
+	// most 19 in all. Empty: hk. A Guard refuses keys of another prefix, so a changed
+	// Prefix ends all earlier keys, unless ImportedMinLength admits them.
+	Prefix string
+
+	// Pepper makes digests HMAC-SHA-256 under this key instead of SHA-256, so
+	// that a thief of the store cannot check guesses against it. At least 32
+	// bytes; keep it outside the store. Empty: SHA-256.
+	Pepper Secret
+
+	// PreviousPeppers are still accepted. Each costs one more Lookup for a key that
+	// the peppers before it do not find. An empty one stands for SHA-256, the digest
+	// of keys issued without a pepper. Digests cannot be converted: remove a previous
+	// pepper only when the keys issued under it are gone.
+	PreviousPeppers []Secret
+
+	// ImportedMinLength, if not 0, admits keys issued elsewhere, of any shape: from
+	// this many to 255 visible ASCII characters. It is at least 16. See [Guard.Import].
+	// The Hint of such a key shows its last four characters, which are no checksum.
+	ImportedMinLength int
+
+	// Limits apply to the tokens of a kind that have no limits of their own. A missing
+	// kind has its default: 60 a minute for APIKey, 300 for ServiceToken. An empty list
+	// means no limit.
+	Limits map[Kind][]Limit
+
+	// Charge edits the charge of a request. The payer, the limits of the token or its
+	// kind, and a cost of 1 are filled in. Charge may share a bucket among the tokens of
+	// a user, choose limits by plan or route, or make a request free:
+	//
+	//	func(r *http.Request, t *httpkey.Token, c *httpkey.Charge) {
+	//		if t.User != "" {
+	//			c.Bucket = "user:" + t.User
+	//		}
+	//		if r.Method == http.MethodPost {
+	//			c.Cost = 5
+	//		}
+	//	}
+	//
+	// A change of t has no effect. Charge must keep neither t nor c. r is nil in
+	// [Guard.Admit]. A Guard answers 503, and tells the Observer, if [Charge.Validate]
+	// refuses the charge. Nil: the charge stays as it is.
+	Charge func(r *http.Request, t *Token, c *Charge)
+
+	// ClientAddr returns the client's address, which a token's Networks must contain.
+	// Nil: the address of the connection. The invalid address is in no network. An
+	// IPv4-mapped IPv6 address counts as IPv4.
+	ClientAddr func(*http.Request) netip.Addr
+
+	// IETFHeaders adds RateLimit-Policy and RateLimit as in
+	// draft-ietf-httpapi-ratelimit-headers-11 to the X-RateLimit headers.
+	IETFHeaders bool
+
+	// LastUsedInterval is the interval in which LastUsed of a token is written to the
+	// store at most once. 0: a second. If one interval sees uses of more than some
+	// 100,000 tokens, some are lost, and [EventFlushFailed] says how many.
+	LastUsedInterval time.Duration
+
+	// Timeout bounds how long a request waits for the store and the limiter together.
+	// 0: 100 ms. It does not bound a call that ignores its context: see the client
+	// options that redisstore and sqlstore require.
+	Timeout time.Duration
+
+	// Fallback decides while the limiter is down, and about a damaged bucket. Nil: the
+	// limiter's own fallback, which counts in the memory of this process, or else
+	// [FailClosed]. [Unlimited] admits every request.
+	//
+	// A limiter is down once it has failed three times without admitting a charge in
+	// between; [EventLimiterDown] says so. From then on no request waits for it: a
+	// goroutine charges it up to twice a second until it is back. So a limiter that can
+	// be read but not written stays down.
+	Fallback Limiter
+
+	// ErrorHandler answers every refused request. Nil: [WriteError].
+	//
+	// The Guard sets the headers of the refusal first: Cache-Control,
+	// WWW-Authenticate, Retry-After, and the rate-limit headers if the key is valid.
+	// The handler may change them, and writes status, Content-Type and body. This one
+	// answers as the live Plane API does where it differs from its documentation:
+	//
+	//	func(w http.ResponseWriter, r *http.Request, e httpkey.Error) {
+	//		switch {
+	//		case errors.Is(e, httpkey.ErrThrottled):
+	//			w.Header().Set("Content-Type", "application/json")
+	//			w.WriteHeader(http.StatusTooManyRequests)
+	//			io.WriteString(w, `{"error_code":5900,"error_message":"RATE_LIMIT_EXCEEDED"}`)
+	//		case errors.Is(e, httpkey.ErrInvalidKey):
+	//			w.Header().Set("Content-Type", "application/json")
+	//			w.WriteHeader(http.StatusForbidden)
+	//			io.WriteString(w, `{"detail":"Given API token is not valid"}`)
+	//		default:
+	//			httpkey.WriteError(w, r, e)
+	//		}
+	//	}
+	ErrorHandler func(http.ResponseWriter, *http.Request, Error)
+
+	// Observer receives every event; see [SlogObserver]. Nil: none.
+	Observer Observer
+}
+
+// Format prints o's fields with the peppers redacted.
+func (o Options) Format(f fmt.State, verb rune) {
+	type fields Options
+	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), fields(o))
+}
+
+const minPepperLength = 32
+
+// Validate reports the first invalid field of o, in an error that wraps
+// [ErrInvalidOptions] and names it. [New] panics with that error.
+func (o *Options) Validate() error {
+	if o == nil {
+		return nil
+	}
+	invalid := func(field, format string, args ...any) error {
+		return fmt.Errorf("%w: %s %s", ErrInvalidOptions, field, fmt.Sprintf(format, args...))
+	}
+	switch {
+	case !name.IsHeader(o.Header):
+		return invalid("Header", "is %q, which is not a header name", o.Header)
+	case o.Prefix != "" && !keyformat.IsPrefix(o.Prefix):
+		return invalid("Prefix", "is %q, it must be a letter and up to %d letters, digits and underscores",
+			o.Prefix, keyformat.MaxPrefix-1)
+	case o.Pepper != "" && len(o.Pepper) < minPepperLength:
+		return invalid("Pepper", "has %d bytes, it needs at least %d", len(o.Pepper), minPepperLength)
+	case o.ImportedMinLength != 0 &&
+		(o.ImportedMinLength < keyformat.MinImported || o.ImportedMinLength > keyformat.MaxImported):
+		return invalid("ImportedMinLength", "is %d, it must be 0, or from %d to %d",
+			o.ImportedMinLength, keyformat.MinImported, keyformat.MaxImported)
+	case o.Timeout < 0:
+		return invalid("Timeout", "is %v, it must not be negative", o.Timeout)
+	case o.LastUsedInterval < 0:
+		return invalid("LastUsedInterval", "is %v, it must not be negative", o.LastUsedInterval)
+	}
+	for i, pepper := range o.PreviousPeppers {
+		field := fmt.Sprintf("PreviousPeppers[%d]", i)
+		if pepper != "" && len(pepper) < minPepperLength {
+			return invalid(field, "has %d bytes, it needs at least %d (or none, for SHA-256)", len(pepper), minPepperLength)
+		}
+		if pepper == o.Pepper {
+			return invalid(field, "is the Pepper itself")
+		}
+	}
+	for kind, limits := range o.Limits {
+		if kind != APIKey && kind != ServiceToken {
+			return invalid("Limits", "has the kind %q, it must be %q or %q", kind, APIKey, ServiceToken)
+		}
+		if err := validateLimits(limits); err != nil {
+			return fmt.Errorf("%w: Limits[%q]: %w", ErrInvalidOptions, kind, err)
+		}
+	}
+	return nil
+}
+
+// withDefaults returns a copy of o with the defaults filled in. ErrorHandler, Charge,
+// Fallback and Observer may stay nil.
+func (o *Options) withDefaults() Options {
+	if o == nil {
+		o = &Options{}
+	}
+	d := *o
+	if d.Header == "" {
+		d.Header = "X-Api-Key"
+	}
+	d.Header = http.CanonicalHeaderKey(d.Header)
+	if d.Prefix == "" {
+		d.Prefix = "hk"
+	}
+	d.Limits = map[Kind][]Limit{APIKey: {PerMinute(60)}, ServiceToken: {PerMinute(300)}}
+	for kind, limits := range o.Limits {
+		d.Limits[kind] = slices.Clone(limits)
+	}
+	if d.ClientAddr == nil {
+		d.ClientAddr = connectionAddr
+	}
+	if d.Timeout == 0 {
+		d.Timeout = 100 * time.Millisecond
+	}
+	if d.LastUsedInterval == 0 {
+		d.LastUsedInterval = time.Second
+	}
+	return d
+}
+
+// connectionAddr returns the peer's address, or the invalid address if there is none.
+func connectionAddr(r *http.Request) netip.Addr {
+	peer, _ := netip.ParseAddrPort(r.RemoteAddr) // the zero AddrPort has an invalid address
+	return peer.Addr()
+}

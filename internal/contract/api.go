@@ -1,0 +1,183 @@
+package contract
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
+	"github.com/httpkey/httpkey/memstore"
+)
+
+// api is a guarded router as a client sees it, with its store and handlers.
+type api struct {
+	client *http.Client
+	url    string
+	query  string // of every request
+
+	guard *httpkey.Guard
+	store *httpkeytest.Store
+
+	reached   atomic.Int64  // the requests that reached a handler
+	chunkRead chan struct{} // closed when the client has read the first chunk of a stream
+	streamed  chan error    // the failure of a stream's handler, nil for none
+}
+
+// errPanic is the value with which the handler of /panic panics.
+var errPanic = errors.New("contract: a handler panics")
+
+// newAPI serves a router of the kind under test over a transport.
+func newAPI(t *testing.T, connect transport, routes Routes, opts *httpkey.Options) *api {
+	t.Helper()
+	a := &api{
+		store:     httpkeytest.NewStore(memstore.New()),
+		chunkRead: make(chan struct{}),
+		streamed:  make(chan error, 1),
+	}
+	a.guard = httpkey.New(a.store, slowMotion{memstore.NewLimiter()}, opts)
+	whoami := http.HandlerFunc(a.whoami)
+	ofAnother := httpkey.RequireWorkspace(func(*http.Request) string { return "another" })
+	a.client, a.url = connect(t, routes(a.guard, map[string]http.Handler{
+		"/whoami":    whoami,
+		"/scope":     httpkey.RequireScope("write")(whoami),
+		"/kind":      httpkey.RequireKind(httpkey.ServiceToken)(whoami),
+		"/workspace": ofAnother(whoami),
+		"/missing":   http.NotFoundHandler(),
+		"/broken": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "broken", http.StatusInternalServerError)
+		}),
+		"/panic":  http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(errPanic) }),
+		"/stream": http.HandlerFunc(a.stream),
+	}))
+	t.Cleanup(func() {
+		if err := a.guard.Close(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return a
+}
+
+// whoami writes the user of the key.
+func (a *api) whoami(w http.ResponseWriter, r *http.Request) {
+	a.reached.Add(1)
+	token, _ := httpkey.FromContext(r.Context())
+	_, _ = io.WriteString(w, token.User)
+}
+
+// stream writes the second chunk after the client has read the first one.
+func (a *api) stream(w http.ResponseWriter, r *http.Request) {
+	var notFlusher error
+	if _, ok := w.(http.Flusher); !ok {
+		notFlusher = errors.New("the ResponseWriter is no http.Flusher")
+	}
+	control := http.NewResponseController(w)
+	deadlineErr := control.SetWriteDeadline(time.Now().Add(time.Minute))
+	_, _ = io.WriteString(w, "first")
+	a.streamed <- errors.Join(notFlusher, deadlineErr, control.Flush())
+	select {
+	case <-a.chunkRead:
+	case <-r.Context().Done(): // the client got nothing and gave up
+	}
+	_, _ = io.WriteString(w, " second")
+}
+
+func (a *api) issue(t *testing.T, token httpkey.Token) httpkey.Created {
+	t.Helper()
+	return httpkeytest.Issue(t, a.guard, token)
+}
+
+// start sends a request with these X-Api-Key lines and returns the response,
+// its body unread. The response must have come within ten seconds.
+func (a *api) start(t *testing.T, method, path string, lines ...string) (*http.Response, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	t.Cleanup(cancel)
+	r, err := http.NewRequestWithContext(ctx, method, a.url+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header["X-Api-Key"] = lines
+	return a.client.Do(r)
+}
+
+// send returns a whole response.
+func (a *api) send(t *testing.T, method, path string, lines ...string) (response *http.Response, body string) {
+	t.Helper()
+	response, err := a.start(t, method, path, lines...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	all, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response, string(all)
+}
+
+// slowMotion is a limiter for which an hour passes like a second, so that no response
+// depends on the duration of the test.
+type slowMotion struct{ httpkey.Limiter }
+
+func (s slowMotion) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Result, error) {
+	slow := *c
+	slow.Limits = slices.Clone(c.Limits)
+	for i := range slow.Limits {
+		slow.Limits[i].Period *= 3600
+	}
+	result, err := s.Limiter.Allow(ctx, &slow)
+	quicken(&result)
+	for i := range result.Each {
+		quicken(&result.Each[i])
+	}
+	return result, err
+}
+
+func quicken(r *httpkey.Result) {
+	r.Limit.Period /= 3600
+	r.ResetAfter /= 3600
+	r.RetryAfter /= 3600
+}
+
+// transport connects a client to a router.
+type transport func(t *testing.T, router http.Handler) (client *http.Client, url string)
+
+func inMemory(_ *testing.T, router http.Handler) (*http.Client, string) {
+	return &http.Client{Transport: recorder{router}}, "http://api.test"
+}
+
+func overHTTP1(t *testing.T, router http.Handler) (*http.Client, string) {
+	return serve(t, router, (*httptest.Server).Start)
+}
+
+func overHTTP2(t *testing.T, router http.Handler) (*http.Client, string) {
+	return serve(t, router, func(s *httptest.Server) {
+		s.EnableHTTP2 = true
+		s.StartTLS()
+	})
+}
+
+func serve(t *testing.T, router http.Handler, start func(*httptest.Server)) (*http.Client, string) {
+	server := httptest.NewUnstartedServer(router)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // panics are part of the test
+	start(server)
+	t.Cleanup(server.Close)
+	return server.Client(), server.URL
+}
+
+// recorder is a RoundTripper without a network.
+type recorder struct{ handler http.Handler }
+
+func (rec recorder) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	rec.handler.ServeHTTP(w, r)
+	return w.Result(), nil
+}

@@ -1,0 +1,143 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/bits"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/go-redis/redis_rate/v10"
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/charge"
+	"github.com/redis/go-redis/v9"
+)
+
+// ratePrefix is the prefix that redis_rate puts before the name of a bucket.
+const ratePrefix = "rate:"
+
+// scripter adds the Del that redis_rate needs to reset a bucket. The Limiter never does that.
+type scripter struct{ redis.Scripter }
+
+func (scripter) Del(ctx context.Context, _ ...string) *redis.IntCmd { return redis.NewIntCmd(ctx) }
+
+// ask decides by redis_rate. If redis_rate cannot read a bucket, it has changed nothing, and
+// takeScript decides.
+func (l *Limiter) ask(ctx context.Context, payer string, item charge.Item, n int) (httpkey.Result, error) {
+	reply, err := l.take(ctx, bucketKey(l.prefix, payer, item), item.Limit, n)
+	switch {
+	case err == nil && isPlausible(reply, item.Limit, n):
+		return result(item.Limit, n, reply.Allowed == n, reply.ResetAfter, reply.RetryAfter), nil // n = 0 always passes
+	case err == nil || isAnswer(err):
+		c := httpkey.Charge{Bucket: payer, Limits: []httpkey.Limit{item.Limit}, Cost: n}
+		return l.together(ctx, &c, []charge.Item{item})
+	}
+	return httpkey.Result{}, fmt.Errorf("httpkey: take from a bucket in Redis: %w", err)
+}
+
+// take runs the script of redis_rate. It recovers from the panic of redis_rate at an odd
+// reply.
+func (l *Limiter) take(
+	ctx context.Context, name string, limit httpkey.Limit, n int,
+) (reply *redis_rate.Result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			odd, ok := p.(runtime.Error)
+			if !ok {
+				panic(p)
+			}
+			err = fmt.Errorf("%w: %w", errOdd, odd)
+		}
+	}()
+	terms := redis_rate.Limit{Rate: limit.Rate, Burst: limit.Burst, Period: limit.Period}
+	return l.rate.AllowN(ctx, name, terms, n)
+}
+
+// isAnswer reports whether an error is an answer of the server, which made no decision.
+func isAnswer(err error) bool {
+	var (
+		server redis.Error
+		number *strconv.NumError // the script has computed with a value that is no number
+	)
+	return errors.As(err, &server) || errors.As(err, &number)
+}
+
+// isPlausible reports whether a bucket in a reply of redis_rate owes two windows at most, and
+// one window at most after an admission. NaN and infinity have become a negative or far too
+// long time.
+func isPlausible(reply *redis_rate.Result, limit httpkey.Limit, n int) bool {
+	window := timeFor(limit, limit.Burst)
+	within := func(wait, most time.Duration) bool { return wait >= 0 && wait <= most+10*time.Microsecond }
+	switch reply.Allowed {
+	case 0:
+		return within(reply.ResetAfter, 2*window) && (n == 0 || within(reply.RetryAfter, 2*window))
+	case n:
+		owes := (timeFor(limit, n) - time.Microsecond) / 2 // the least debt
+		return within(reply.ResetAfter, window) && reply.ResetAfter >= owes
+	}
+	return false
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// blur exceeds the error of the scripts' floating point until the year 2050.
+const blur = 250 * time.Nanosecond
+
+// result makes a Result from the times of a script, which are exact to within blur.
+func result(limit httpkey.Limit, n int, allowed bool, reset, retry time.Duration) httpkey.Result {
+	most := 2 * timeFor(limit, limit.Burst)
+	reset = min(reset, most)
+	r := httpkey.Result{
+		Limit: limit, Allowed: allowed, Remaining: limit.Burst - owed(limit, reset), ResetAfter: ceilMicros(reset - blur),
+	}
+	if !allowed {
+		r.Remaining = max(0, min(r.Remaining, n-1))
+	}
+	if !allowed && limit.Rate > 0 && n <= limit.Burst { // otherwise n never passes
+		r.RetryAfter = min(ceilMicros(retry+blur), most)
+	}
+	return r
+}
+
+// owed returns the number of requests that a bucket regains by reset, rounded up.
+func owed(limit httpkey.Limit, reset time.Duration) int {
+	if limit.Rate == 0 {
+		return 0
+	}
+	slack := min(2*blur, limit.Period/time.Duration(limit.Rate)/2)
+	n, more := slots(limit, max(0, reset-slack))
+	if more {
+		n++
+	}
+	return min(n, limit.Burst)
+}
+
+// slots returns the number of requests that limit gives in d, and whether d has a rest.
+func slots(limit httpkey.Limit, d time.Duration) (n int, more bool) {
+	high, low := bits.Mul64(uint64(d), uint64(limit.Rate))
+	whole, rest := bits.Div64(high, low, uint64(limit.Period))
+	return int(whole), rest > 0
+}
+
+// timeFor returns the time in which limit gives n requests, rounded up to a microsecond. It
+// is 0 for a Rate of 0.
+func timeFor(limit httpkey.Limit, n int) time.Duration {
+	debt, rate := int64(n)*limit.Period.Microseconds(), int64(limit.Rate)
+	if rate == 0 {
+		return 0
+	}
+	micros := debt / rate
+	if debt%rate > 0 {
+		micros++
+	}
+	return time.Duration(micros) * time.Microsecond
+}
+
+func ceilMicros(d time.Duration) time.Duration {
+	if rest := d % time.Microsecond; rest > 0 {
+		d += time.Microsecond - rest
+	}
+	return max(0, d)
+}

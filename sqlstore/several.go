@@ -1,0 +1,130 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/gcra"
+)
+
+// several are the statements for a certain number of buckets.
+type several struct {
+	look  *statement // reads the existing buckets and the clock
+	claim *statement // creates the missing buckets, and locks all
+	write *statement
+}
+
+func newSeveral(db *sql.DB, d Dialect, n int) several {
+	e := d.engine
+	list := func(each string) string {
+		items := make([]string, n)
+		for i := range items {
+			items[i] = strings.ReplaceAll(each, "#", fmt.Sprint(i))
+		}
+		return strings.Join(items, ", ")
+	}
+	set := func(column string) string {
+		return column + " = " + strings.ReplaceAll(e.proposed, "COLUMN", column)
+	}
+	const insert = "INSERT INTO httpkey_buckets (id, debt, as_of, rate, full_at) VALUES "
+	return several{
+		look: newStatement(db, d,
+			"SELECT id, debt, as_of, rate, "+e.now+" FROM httpkey_buckets WHERE id IN ("+list("{id#}")+")"),
+		claim: newStatement(db, d, insert+list("({id#}, 0, 0, 0, 0)")+" "+e.conflict+" debt = httpkey_buckets.debt"),
+		write: newStatement(db, d, insert+list("({id#}, {debt#}, {at#}, {rate#}, {full#})")+" "+
+			e.conflict+" "+strings.Join([]string{set("debt"), set("as_of"), set("rate"), set("full_at")}, ", ")),
+	}
+}
+
+// decideAll decides in a transaction, all or nothing. It first reads without a lock, so that a
+// denial writes nothing.
+func (l *Limiter) decideAll(ctx context.Context, q *question) ([]httpkey.Result, error) {
+	statements := &l.several[len(q.buckets)-1]
+	now, err := q.look(ctx, statements.look, nil)
+	if err != nil {
+		return nil, err
+	}
+	if each, enough := q.decide(now); !enough || q.cost == 0 {
+		return each, nil
+	}
+	release, err := l.takeTurn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	for _, s := range []*statement{statements.claim, statements.write} {
+		if err := s.ready(ctx); err != nil {
+			return nil, err
+		}
+	}
+	tx, err := l.db.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := statements.claim.exec(ctx, tx, q.values(now)); err != nil {
+		return nil, err
+	}
+	if now, err = q.look(ctx, statements.look, tx); err != nil {
+		return nil, err
+	}
+	each, enough := q.decide(now)
+	if enough {
+		if _, err := statements.write.exec(ctx, tx, q.values(now)); err != nil {
+			return nil, err
+		}
+	}
+	// It also commits a denial, which may add full buckets; these are the same as none. If
+	// MySQL rolled back new rows, callers that wait for them could deadlock.
+	return each, tx.Commit()
+}
+
+// look reads the state of all buckets. It returns the clock, or 0 if no bucket exists.
+func (q *question) look(ctx context.Context, look *statement, tx *sql.Tx) (now int64, err error) {
+	for i := range q.buckets {
+		q.buckets[i].state = gcra.Bucket{}
+	}
+	rows, err := look.rows(ctx, tx, q.values(0))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var (
+			id    []byte
+			state gcra.Bucket
+		)
+		if err := rows.Scan(&id, &state.Debt, &state.AsOf, &state.Rate, &now); err != nil {
+			return 0, err
+		}
+		b := q.find(id)
+		if b == nil {
+			return 0, fmt.Errorf("bucket %x came unasked", id)
+		}
+		if b.state, err = checked(state); err != nil {
+			return 0, err
+		}
+	}
+	return now, rows.Err()
+}
+
+// values returns the arguments for the buckets, in the order of their IDs, in which all
+// callers lock them.
+func (q *question) values(now int64) values {
+	order := make([]*bucket, len(q.buckets))
+	for i := range order {
+		order[i] = &q.buckets[i]
+	}
+	slices.SortFunc(order, func(a, b *bucket) int { return slices.Compare(a.id, b.id) })
+	v := values{}
+	for i, b := range order {
+		n := fmt.Sprint(i)
+		v["id"+n], v["debt"+n], v["at"+n] = b.id, b.state.Debt, b.state.AsOf
+		v["rate"+n], v["full"+n] = b.state.Rate, b.fullAt(now)
+	}
+	return v
+}

@@ -1,0 +1,133 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+)
+
+// single charges one bucket if it has room. It returns the debt before the charge, or less
+// than 0 if the row is damaged. If decided is false, another caller came first, and the caller
+// tries again.
+type single func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error)
+
+// values returns the arguments of the statement of a single charge.
+func (b *bucket) values(cost int64) values {
+	return values{
+		"id": b.id, "cost": cost * b.Terms.Period, "rate": b.Terms.Rate,
+		"capacity": b.Terms.Capacity(), "room": b.Terms.Capacity() - cost*b.Terms.Period,
+	}
+}
+
+// owed returns [checked] and gcra.Bucket.Owed of a row at a moment, in SQL. A damaged row
+// owes -1.
+//
+// DEBT is gcra.Rescale, up to two capacities. Rates have 31 bits, and comparisons bound the
+// quotient and the elapsed time, so that nothing overflows.
+func (e *engine) owed(row, now string) string {
+	text := `CASE
+	WHEN @debt < 0 OR @debt > 4611686018427387904 OR @as_of < 0 OR @rate < 0 OR @rate > 2147483647 THEN -1
+	WHEN @rate = 0 AND @debt > 0 THEN -1
+	WHEN @debt = 0 OR NOW - @as_of > MOST / RATE THEN 0
+	WHEN @as_of - NOW > MOST / RATE THEN {capacity}
+	WHEN (@as_of - NOW) * RATE > MOST - DEBT THEN {capacity}
+	ELSE GREATEST(0, DEBT + (@as_of - NOW) * RATE) END`
+	text = strings.ReplaceAll(text, "DEBT", "(CASE WHEN @debt / @rate > MOST / RATE THEN MOST "+
+		"ELSE LEAST(MOST, @debt / @rate * RATE + (@debt % @rate * RATE + @rate - 1) / @rate) END)")
+	return strings.NewReplacer("@", row, "NOW", now, "RATE", "{rate}", "MOST", "(2 * {capacity})", "/", e.divide,
+		"LEAST", e.least, "GREATEST", e.greatest).Replace(text)
+}
+
+// newSinglePostgreSQL first reads the bucket in the statement's snapshot without a lock, so
+// that a denial costs a read. Then the upsert decides on the current row. If the snapshot
+// would admit and the upsert does not, the snapshot is too old for the numbers of a denial.
+func newSinglePostgreSQL(l *Limiter) single {
+	e := l.dialect.engine
+	locked := e.owed("b.", "excluded.as_of")
+	charge := newStatement(l.db, l.dialect, `
+WITH clock AS MATERIALIZED (SELECT `+e.now+` AS now),
+seen AS MATERIALIZED (
+	SELECT `+e.owed("b.", "now")+` AS owed FROM httpkey_buckets AS b, clock WHERE b.id = {id}
+), charged AS (
+	INSERT INTO httpkey_buckets AS b (id, debt, as_of, rate, full_at)
+	SELECT {id}, {cost}, now, {rate}, now + ({cost} - 1) / {rate} + 1 FROM clock
+	WHERE NOT EXISTS (SELECT 1 FROM seen WHERE owed NOT BETWEEN 0 AND {room})
+	ON CONFLICT (id) DO UPDATE SET
+		debt = `+locked+` + excluded.debt, as_of = excluded.as_of, rate = excluded.rate,
+		full_at = excluded.as_of + (`+locked+` + excluded.debt - 1) / {rate} + 1
+	WHERE `+locked+` BETWEEN 0 AND {room}
+	RETURNING b.debt - {cost} AS owed
+)
+SELECT owed, true FROM charged
+UNION ALL SELECT owed, false FROM seen WHERE NOT EXISTS (SELECT 1 FROM charged)`)
+	return func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error) {
+		var charged bool
+		err = charge.row(ctx, b.values(cost), &owed, &charged)
+		if errors.Is(err, sql.ErrNoRows) { // the snapshot is older than the bucket
+			return 0, false, nil
+		}
+		return owed, charged || owed < 0 || !b.Terms.HasRoom(owed, cost), err
+	}
+}
+
+// newSingleMySQL returns the debt as the statement's insert ID, which is 0 for a new bucket.
+// MySQL assigns from left to right, and each assignment sees the earlier ones. The sign of
+// full_at says whether the later ones change the row.
+func newSingleMySQL(l *Limiter) single {
+	e := l.dialect.engine
+	owed := e.owed("", e.now)
+	charge := newStatement(l.db, l.dialect, `
+INSERT INTO httpkey_buckets (id, debt, as_of, rate, full_at)
+VALUES ({id}, {cost}, `+e.now+`, {rate}, `+e.now+` + ({cost} - 1) DIV {rate} + 1)
+ON DUPLICATE KEY UPDATE
+	full_at = IF(LAST_INSERT_ID(`+owed+`) BETWEEN 0 AND {room}, -(`+owed+` + {cost}), full_at),
+	debt = IF(full_at < 0, -full_at, debt),
+	as_of = IF(full_at < 0, `+e.now+`, as_of),
+	rate = IF(full_at < 0, {rate}, rate),
+	full_at = IF(full_at < 0, as_of + (debt - 1) DIV rate + 1, full_at)`)
+	return func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error) {
+		result, err := charge.exec(ctx, nil, b.values(cost))
+		if err != nil {
+			return 0, false, err
+		}
+		owed, err = result.LastInsertId()
+		return owed, true, err
+	}
+}
+
+// newSingleSQLite reads first, because a read does not wait for the only writer. Two
+// statements cost no more round trips here, since SQLite has no network.
+func newSingleSQLite(l *Limiter) single {
+	e := l.dialect.engine
+	locked := e.owed("", "excluded.as_of")
+	look := newStatement(l.db, l.dialect,
+		"SELECT "+e.owed("", "now")+" FROM httpkey_buckets, (SELECT {now} AS now) WHERE id = {id}")
+	charge := newStatement(l.db, l.dialect, `
+INSERT INTO httpkey_buckets (id, debt, as_of, rate, full_at)
+SELECT {id}, {cost}, now, {rate}, now + ({cost} - 1) / {rate} + 1 FROM (SELECT {now} AS now) WHERE true
+ON CONFLICT (id) DO UPDATE SET
+	debt = `+locked+` + excluded.debt, as_of = excluded.as_of, rate = excluded.rate,
+	full_at = excluded.as_of + (`+locked+` + excluded.debt - 1) / {rate} + 1
+WHERE `+locked+` BETWEEN 0 AND {room}
+RETURNING debt - {cost}`)
+	return func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error) {
+		err = look.row(ctx, b.values(cost), &owed)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return 0, false, err
+		}
+		if owed < 0 || !b.Terms.HasRoom(owed, cost) {
+			return owed, true, nil
+		}
+		release, err := l.takeTurn(ctx)
+		if err != nil {
+			return 0, false, err
+		}
+		defer release()
+		err = charge.row(ctx, b.values(cost), &owed)
+		if errors.Is(err, sql.ErrNoRows) {
+			return 0, false, nil
+		}
+		return owed, err == nil, err
+	}
+}
