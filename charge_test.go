@@ -100,7 +100,7 @@ func TestChargeOfARequest(t *testing.T) {
 	}
 }
 
-// What is configured, and what a token has, is not changed by edits in place, however a
+// Edits in place change neither the configuration nor a token, however a
 // limiter is reached.
 func TestEditsOfChargesChangeNothingElse(t *testing.T) {
 	t.Parallel()

@@ -82,7 +82,7 @@ func TestIETFHeaders(t *testing.T) {
 	}
 }
 
-// What may come at once is the quota that Remaining counts down.
+// Remaining counts down from Burst.
 func TestLimitHeaderIsTheBurst(t *testing.T) {
 	t.Parallel()
 	guard := newGuard(nil)

@@ -160,7 +160,7 @@ func FuzzMore(f *testing.F) {
 	})
 }
 
-// What a change may do to a token, in every store.
+// Apply holds a change to the rules, for every store.
 func TestApply(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -70,7 +70,7 @@ func TestRequire(t *testing.T) {
 	}
 }
 
-// What is demanded does not change with the caller's slice.
+// A middleware keeps its demands when the caller changes its slice.
 func TestRequireCopiesItsDemands(t *testing.T) {
 	t.Parallel()
 	scopes, kinds := []string{"write"}, []httpkey.Kind{httpkey.ServiceToken}

@@ -53,7 +53,7 @@ type Token struct {
 	User string `json:"user"`
 	// Where it is valid; opaque to this package, at most 255 bytes; empty: null.
 	Workspace string `json:"workspace"`
-	// What it may do, as scope-tokens of RFC 6749; at most 100; see RequireScope.
+	// The permissions of the token, as scope-tokens of RFC 6749; at most 100; see RequireScope.
 	Scopes []string `json:"scopes"`
 	// False once it is revoked.
 	IsActive bool `json:"is_active"`

@@ -159,7 +159,7 @@ func TestMemoryIsBoundedAndGivenBack(t *testing.T) {
 	runtime.KeepAlive(names)
 }
 
-// What a token takes beside its strings, with and without the bucket that lies beside it in
+// The size of a token beside its strings, with and without the bucket that lies beside it in
 // use. The numbers are those of the doc comments.
 func TestMemoryOfATokenInUse(t *testing.T) {
 	// Not parallel: it looks at the heap.
