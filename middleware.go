@@ -217,6 +217,7 @@ func (g *Guard) lookup(l *lookup, key string) (*entry, error) {
 	return nil, nil
 }
 
+// fill makes whole the entry of a token that is in no memory but that of its request.
 func fill(whole *ram.Whole[Token], t Token) *entry {
 	isSpecial := len(t.Limits) > 0 || len(t.Networks) > 0
 	return whole.Fill(t.Digest, ram.Micros(t.LastUsed), t.Payer(), ram.Body[Token]{
@@ -225,8 +226,7 @@ func fill(whole *ram.Whole[Token], t Token) *entry {
 	}, t)
 }
 
-// judge returns why the key of d is not valid where the request comes from, and else the
-// limits of its own that the token has.
+// judge returns the token's own limits, or the reason why its key is not valid for r.
 func (g *Guard) judge(ctx context.Context, r *http.Request, d *decision) (own []Limit, why Reason) {
 	token, at := d.token, d.at.UnixMicro()
 	switch {
@@ -278,7 +278,7 @@ func peek(b *ram.Body[Token]) *Token {
 	if b.Full != nil {
 		return b.Full
 	}
-	return &noToken // it has become another meanwhile
+	return &noToken // an update has taken its limits and networks away meanwhile
 }
 
 var noToken Token

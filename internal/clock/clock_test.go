@@ -37,7 +37,7 @@ func TestClock(t *testing.T) {
 		}
 		c.Now()
 		c.offset.Add(int64(time.Hour)) // as if the wall clock had been set back
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond)   // in the bubble's time
 		if got := c.Now().UnixNano; got != time.Now().UnixNano() {
 			t.Errorf("a millisecond after the wall clock was set, it is off by %v", time.Duration(got-time.Now().UnixNano()))
 		}
