@@ -3,6 +3,7 @@ package httpkey
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/httpkey/httpkey/internal/answer"
@@ -125,12 +126,21 @@ func WriteError(w http.ResponseWriter, r *http.Request, e Error) {
 		}
 	}
 	writeDetail(w, r, &e)
+	unshare(h)
+}
+
+// unshare gives h values of its own, for a handler that may change them in place.
+func unshare(h http.Header) {
+	for name, value := range h {
+		h[name] = slices.Clone(value)
+	}
 }
 
 // The header values of refusals. All responses share them, so they must not be changed
 // in place.
 var (
 	noStore     = []string{"no-store"}
+	private     = []string{"private"}
 	challenge   = []string{`ApiKey realm="api"`}
 	jsonContent = []string{"application/json"}
 	retries     answer.Decimals
@@ -145,6 +155,14 @@ func setRefusalHeaders(h http.Header, e *Error) {
 		h["Www-Authenticate"] = challenge
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		h["Retry-After"] = retries.Header(retrySeconds(&e.result))
+	}
+}
+
+// keepPrivate keeps the response of a handler out of shared caches, unless h says how to
+// cache it.
+func keepPrivate(h http.Header) {
+	if h["Cache-Control"] == nil {
+		h["Cache-Control"] = private
 	}
 }
 
