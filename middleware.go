@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/httpkey/httpkey/internal/answer"
 	"github.com/httpkey/httpkey/internal/budget"
 	"github.com/httpkey/httpkey/internal/clock"
 	"github.com/httpkey/httpkey/internal/keyformat"
@@ -56,7 +57,9 @@ func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bo
 		g.refuse(w, r, &d)
 		return r, false
 	}
-	keepPrivate(w.Header())
+	if h := w.Header(); h["Cache-Control"] == nil {
+		h["Cache-Control"] = private
+	}
 	in := g.admit(r.Context(), r, &d)
 	in.line = &lines[0]
 	return r.WithContext(in), true
@@ -437,9 +440,11 @@ func (g *Guard) setHeaders(h http.Header, d *decision) {
 	if d.result.Limit == (Limit{}) {
 		return
 	}
-	g.headers.set(h, &d.result, d.at)
+	r := &d.result
+	// Reset is rounded up, so that a client that waits for it is never early.
+	g.quota.Set(h, int64(r.Limit.Burst), int64(max(0, r.Remaining)), d.at.CeilUnix(r.ResetAfter))
 	if g.options.IETFHeaders {
-		setIETFHeaders(h, &d.result)
+		setIETFHeaders(h, r)
 	}
 }
 
@@ -448,11 +453,11 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, d *decision) {
 	g.tell(r.Context(), r, d)
 	e := d.error()
 	if status := e.class().status; status == http.StatusUnauthorized || status == http.StatusServiceUnavailable {
-		clearRateLimitHeaders(w.Header())
+		answer.ClearQuota(w.Header())
 	}
 	setRefusalHeaders(w.Header(), &e)
 	if g.options.ErrorHandler != nil {
-		unshare(w.Header())
+		answer.Unshare(w.Header())
 		g.options.ErrorHandler(w, r, e)
 		return
 	}

@@ -3,11 +3,9 @@ package httpkey
 import (
 	"errors"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/httpkey/httpkey/internal/answer"
-	"github.com/httpkey/httpkey/internal/clock"
 	"github.com/httpkey/httpkey/internal/ietf"
 )
 
@@ -126,14 +124,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, e Error) {
 		}
 	}
 	writeDetail(w, r, &e)
-	unshare(h)
-}
-
-// unshare gives h values of its own, for a handler that may change them in place.
-func unshare(h http.Header) {
-	for name, value := range h {
-		h[name] = slices.Clone(value)
-	}
+	answer.Unshare(h)
 }
 
 // The header values of refusals. All responses share them, so they must not be changed
@@ -155,14 +146,6 @@ func setRefusalHeaders(h http.Header, e *Error) {
 		h["Www-Authenticate"] = challenge
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		h["Retry-After"] = retries.Header(retrySeconds(&e.result))
-	}
-}
-
-// keepPrivate keeps the response of a handler out of shared caches, unless h says how to
-// cache it.
-func keepPrivate(h http.Header) {
-	if h["Cache-Control"] == nil {
-		h["Cache-Control"] = private
 	}
 }
 
@@ -192,32 +175,6 @@ func ceilSeconds(d time.Duration) int64 {
 		seconds++
 	}
 	return seconds
-}
-
-// rateLimitHeaders writes the three X-RateLimit headers.
-type rateLimitHeaders struct {
-	limits, remainings, resets answer.Decimals
-}
-
-// set writes the headers of a result at a moment. Reset is rounded up, so that a client
-// that waits for it is never early.
-func (c *rateLimitHeaders) set(h http.Header, result *Result, at clock.Instant) {
-	h["X-Ratelimit-Limit"] = c.limits.Header(int64(result.Limit.Burst))
-	h["X-Ratelimit-Remaining"] = c.remainings.Header(int64(max(0, result.Remaining)))
-	h["X-Ratelimit-Reset"] = c.resets.Header(at.CeilUnix(result.ResetAfter))
-}
-
-// clearRateLimitHeaders removes the headers that a Guard around this one may have
-// written: a refused caller must not see a quota.
-func clearRateLimitHeaders(h http.Header) {
-	if h["X-Ratelimit-Limit"] == nil {
-		return
-	}
-	for _, name := range []string{
-		"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset", "Ratelimit-Policy", "Ratelimit",
-	} {
-		delete(h, name)
-	}
 }
 
 // setIETFHeaders writes RateLimit-Policy and RateLimit.
