@@ -177,33 +177,36 @@ func testLimiterClockSetBack(t *testing.T, b *sqlBackend) {
 	}
 	tables := b.newTables(t)
 	clock := tables.newClock(t)
-	db := tables.open(t, clock.options)
-	var limiter *sqlstore.Limiter
-	model := model{}
-	random := rand.New(rand.NewPCG(23, 29))
-	at := time.Duration(1<<40) * time.Microsecond
-	for i := range 3000 {
-		if i%200 == 0 { // and so it does not sweep: a bucket that is full is forgotten, also if the clock goes back then
-			limiter = sqlstore.NewLimiter(db, tables.dialect)
+	synctest.Test(t, func(t *testing.T) { // in which the limiter forgets each denial before the next step
+		db := tables.open(t, clock.options)
+		var limiter *sqlstore.Limiter
+		model := model{}
+		random := rand.New(rand.NewPCG(23, 29))
+		at := time.Duration(1<<40) * time.Microsecond
+		for i := range 3000 {
+			if i%200 == 0 { // and so it does not sweep: a bucket that is full is forgotten, also if the clock goes back then
+				limiter = sqlstore.NewLimiter(db, tables.dialect)
+			}
+			c := &httpkey.Charge{Bucket: fmt.Sprint(random.IntN(2)), Cost: random.IntN(9), Forced: random.IntN(8) == 0}
+			for n := range 1 + random.IntN(2) {
+				limit := httpkey.PerMinute(41 + random.IntN(20))
+				limit.Name = fmt.Sprint("limit", n)
+				c.Limits = append(c.Limits, limit)
+			}
+			clock.set(t, db, at)
+			got, err := limiter.Allow(t.Context(), c)
+			want := model.allow(c, time.UnixMicro(clockStart.UnixMicro()+at.Microseconds()))
+			if err != nil || !reflect.DeepEqual(got, want) {
+				t.Fatalf("step %d, after %v, %+v: %+v (%v), internal/gcra says %+v", i, at, c, got, err, want)
+			}
+			step := 2 * time.Second
+			if random.IntN(20) == 0 {
+				step = 200 * time.Second
+			}
+			at += time.Duration(random.Int64N(2*int64(step)) - int64(step)*9/10).Truncate(time.Microsecond)
+			elapse(time.Second)
 		}
-		c := &httpkey.Charge{Bucket: fmt.Sprint(random.IntN(2)), Cost: random.IntN(9), Forced: random.IntN(8) == 0}
-		for n := range 1 + random.IntN(2) {
-			limit := httpkey.PerMinute(41 + random.IntN(20))
-			limit.Name = fmt.Sprint("limit", n)
-			c.Limits = append(c.Limits, limit)
-		}
-		clock.set(t, db, at)
-		got, err := limiter.Allow(t.Context(), c)
-		want := model.allow(c, time.UnixMicro(clockStart.UnixMicro()+at.Microseconds()))
-		if err != nil || !reflect.DeepEqual(got, want) {
-			t.Fatalf("step %d, after %v, %+v: %+v (%v), internal/gcra says %+v", i, at, c, got, err, want)
-		}
-		step := 2 * time.Second
-		if random.IntN(20) == 0 {
-			step = 200 * time.Second
-		}
-		at += time.Duration(random.Int64N(2*int64(step)) - int64(step)*9/10).Truncate(time.Microsecond)
-	}
+	})
 }
 
 // A limit that changes at each request never lets in more than the greatest would.
