@@ -33,10 +33,19 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 // LogValue returns a placeholder.
 func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// hint returns the end of the secret, by which people recognize it. In a secret that
-// Issue made, that is the end of the checksum, which reveals less than 24 of the 160
-// random bits.
-func (s Secret) hint() string { return string(s[max(0, len(s)-4):]) }
+// hint returns the end of the secret, by which people recognize it; none of a short secret.
+// In a secret that Issue made, the hint is the end of the checksum, which reveals less than 24
+// of the 160 random bits.
+func (s Secret) hint() string {
+	if s.isShort() {
+		return ""
+	}
+	return string(s[len(s)-4:])
+}
+
+// isShort reports whether s may have so few random bits that four characters are too many to
+// show, and that its SHA-256 does not hide it. Issue makes no such secret.
+func (s Secret) isShort() bool { return len(s) < 32 }
 
 // Digest is the SHA-256 of a secret, or its HMAC-SHA-256 under a pepper. Stores keep
 // it in place of the secret. Formatting, logging and marshaling redact it; the bytes

@@ -37,11 +37,12 @@ const (
 // read-only, or [Token.Clone] them. A store keeps the fields from ID to RotatedFrom one by
 // one, and the other fields as [Token.More] writes them.
 type Token struct {
-	// A UUID of version 7 (RFC 9562), unless the caller or the store chooses it; at most 255 bytes.
+	// A UUID of version 7 (RFC 9562), unless the caller or the store chooses it: at most 255
+	// bytes, not "." or "..", without slashes and control characters.
 	ID string `json:"id"`
 	// The digest of the secret, by which a store finds the token.
 	Digest Digest `json:"-"`
-	// The secret's last 4 characters, by which people recognize it.
+	// The secret's last 4 characters, by which people recognize it; empty for a short imported key.
 	Hint string `json:"hint"`
 	// APIKey or ServiceToken.
 	Kind Kind `json:"kind"`
@@ -113,9 +114,15 @@ const (
 // Validate reports why no store should hold t: an error that wraps
 // [ErrInvalidToken] (or [ErrInvalidLimit]) and names the field.
 func (t Token) Validate() error {
-	if t.ID == "" {
-		return fmt.Errorf("%w: ID is empty", ErrInvalidToken)
+	if !name.IsSegment(t.ID) {
+		return fmt.Errorf("%w: ID is %q, it must be a segment of a URL path", ErrInvalidToken, t.ID)
 	}
+	return t.validate()
+}
+
+// validate validates t except for the shape of its ID. A token that is stored already keeps
+// the ID that an earlier version let it have.
+func (t Token) validate() error {
 	if t.Kind != APIKey && t.Kind != ServiceToken {
 		return fmt.Errorf("%w: Kind is %q, it must be %q or %q", ErrInvalidToken, t.Kind, APIKey, ServiceToken)
 	}
@@ -228,7 +235,7 @@ func (t Token) Apply(change func(*Token) error) (Token, error) {
 		next.RevokedAt = now
 	}
 	next.CreatedAt, next.ExpiredAt, next.RevokedAt = stored(next.CreatedAt), stored(next.ExpiredAt), stored(next.RevokedAt)
-	if err := next.Validate(); err != nil && t.Validate() == nil { // an invalid token can still be revoked
+	if err := next.validate(); err != nil && t.validate() == nil { // an invalid token can still be revoked
 		return Token{}, err
 	}
 	return next.Clone(), nil // change may have put in slices that its caller still holds

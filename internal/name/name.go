@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/httpkey/httpkey/internal/keyformat"
@@ -48,6 +49,15 @@ func IsScope(s string, most int) bool {
 		}
 	}
 	return true
+}
+
+// IsSegment reports whether s can be a segment of a URL path: it is not empty, "." or "..",
+// and has no slash and no control character. Clients and proxies resolve dot segments and
+// decode slashes, however they are escaped.
+func IsSegment(s string) bool {
+	return s != "" && s != "." && s != ".." && !strings.ContainsFunc(s, func(r rune) bool {
+		return r == '/' || unicode.IsControl(r)
+	})
 }
 
 // IsText reports whether every store can keep s: UTF-8 without a NUL.
