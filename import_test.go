@@ -18,7 +18,7 @@ import (
 func TestImport(t *testing.T) {
 	t.Parallel()
 	guard := newGuard(&httpkey.Options{ImportedMinLength: 20})
-	foreign := "plane_api_4f0c0a4b9f2b4f4e"
+	foreign := "plane_api_4f0c0a4b9f2b4f4e_4f0c0a4b9f2b4f4e"
 	born := time.Date(2020, 1, 2, 3, 4, 5, 6789, time.UTC)
 	token, err := guard.Import(t.Context(), httpkey.Secret(foreign), httpkey.Token{
 		User: "u-1", IsActive: true, CreatedAt: born, LastUsed: born.Add(time.Hour), CreatedBy: "migration",
@@ -38,7 +38,7 @@ func TestImport(t *testing.T) {
 	if w := httpkeytest.Get(guard.Handler(ok), foreign); w.Code != http.StatusOK {
 		t.Errorf("the imported key got %d", w.Code)
 	}
-	if w := httpkeytest.Get(guard.Handler(ok), "plane_api_4f0c0a4b9f2b4f4f"); w.Code != http.StatusUnauthorized {
+	if w := httpkeytest.Get(guard.Handler(ok), "plane_api_4f0c0a4b9f2b4f4e_4f0c0a4b9f2b4f4f"); w.Code != http.StatusUnauthorized {
 		t.Errorf("another foreign key got %d", w.Code)
 	}
 	own, _ := issue(t, guard, httpkey.Token{})

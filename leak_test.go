@@ -259,7 +259,8 @@ func TestSlogObserverDoesNotLogTheRequest(t *testing.T) {
 		observer := httpkey.SlogObserver(slog.New(handler(&buf, &slog.HandlerOptions{Level: slog.LevelDebug})))
 		types := []httpkey.EventType{
 			httpkey.EventAdmitted, httpkey.EventRefused, httpkey.EventIssued, httpkey.EventRotated,
-			httpkey.EventRevoked, httpkey.EventLimiterDown, httpkey.EventLimiterUp, httpkey.EventFlushFailed,
+			httpkey.EventRevoked, httpkey.EventWeakKey, httpkey.EventLimiterDown, httpkey.EventLimiterUp,
+			httpkey.EventFlushFailed,
 		}
 		for _, event := range types {
 			observer.Observe(t.Context(), &httpkey.Event{Type: event, Reason: httpkey.ReasonScope,

@@ -109,6 +109,9 @@ func (g *Guard) create(ctx context.Context, secret Secret, t Token) (Token, erro
 	if err := t.Validate(); err != nil {
 		return Token{}, err
 	}
+	if !name.IsSegment(t.ID) { // stores keep such IDs from earlier versions
+		return Token{}, fmt.Errorf("%w: ID is %q, it must be a segment of a URL path", ErrInvalidToken, t.ID)
+	}
 	return g.store.Create(ctx, t)
 }
 
