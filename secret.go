@@ -2,6 +2,7 @@ package httpkey
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,8 +11,9 @@ import (
 const redacted = "[REDACTED]"
 
 // Secret is a key or a pepper in plain text. An accidental print does not show it:
-// fmt, slog, a panic, and every marshaler that honors [encoding.TextMarshaler] write a
-// placeholder. [Secret.Reveal] returns the plain text.
+// fmt, slog, templates, a panic, and every marshaler that honors [encoding.TextMarshaler]
+// write a placeholder, and encoding/gob returns an error. [Secret.Reveal] returns the plain
+// text.
 //
 // Go calls no method, so the secret shows, in an unexported field of a struct that
 // fmt prints, for the verbs %p and %w (which go vet refuses), in the builtin
@@ -29,6 +31,13 @@ func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // MarshalText returns a placeholder.
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// MarshalBinary returns an error unless s is empty, so that encoding/gob and others that heed
+// [encoding.BinaryMarshaler] neither show the secret nor lose it unnoticed.
+func (s Secret) MarshalBinary() ([]byte, error) { return nil, refusedUnless(s == "") }
+
+// UnmarshalBinary reads the output of MarshalBinary.
+func (s *Secret) UnmarshalBinary(text []byte) error { return refusedUnless(len(text) == 0) }
 
 // LogValue returns a placeholder.
 func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
@@ -48,8 +57,8 @@ func (s Secret) hint() string {
 func (s Secret) isShort() bool { return len(s) < 32 }
 
 // Digest is the SHA-256 of a secret, or its HMAC-SHA-256 under a pepper. Stores keep
-// it in place of the secret. Formatting, logging and marshaling redact it; the bytes
-// are those of the array.
+// it in place of the secret. Formatting, logging and marshaling redact it, and encoding/gob
+// returns an error; the bytes are those of the array.
 type Digest [32]byte
 
 // equal compares in constant time. It compares words, because
@@ -67,3 +76,16 @@ func (Digest) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // MarshalText returns a placeholder.
 func (Digest) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// MarshalBinary returns an error unless d is zero, as that of [Secret].
+func (d Digest) MarshalBinary() ([]byte, error) { return nil, refusedUnless(d == Digest{}) }
+
+// UnmarshalBinary reads the output of MarshalBinary.
+func (d *Digest) UnmarshalBinary(text []byte) error { return refusedUnless(len(text) == 0) }
+
+func refusedUnless(isEmpty bool) error {
+	if isEmpty {
+		return nil
+	}
+	return errors.New("httpkey: a Secret or a Digest has no binary form: clear it first, or encode its bytes where they belong")
+}
