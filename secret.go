@@ -71,6 +71,9 @@ func (d *Digest) equal(other *Digest) bool {
 	return differ == 0
 }
 
+// String returns a placeholder, which a panic prints.
+func (Digest) String() string { return redacted }
+
 // Format writes a placeholder, whatever the verb.
 func (Digest) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
