@@ -33,6 +33,7 @@ type Guard struct {
 
 	format    keyformat.Format
 	digesters []keyformat.Digester // the current one first
+	hasPepper bool
 	lastUsed  *lastused.Writer
 	clock     clock.Clock
 	quota     answer.Quota
@@ -63,6 +64,7 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 		services:  newTerms(o.Limits[ServiceToken]),
 		format:    keyformat.Format{Prefix: o.Prefix, MinImported: o.ImportedMinLength},
 		digesters: []keyformat.Digester{keyformat.NewDigester(o.Pepper.Reveal())},
+		hasPepper: o.Pepper != "",
 		observes:  observedBy(o.Observer),
 	}
 	if g.buckets == nil && limiter != Unlimited {
@@ -130,7 +132,8 @@ type Options struct {
 
 	// ImportedMinLength, if not 0, admits keys issued elsewhere, of any shape: from
 	// this many to 255 visible ASCII characters. It is at least 16. See [Guard.Import].
-	// The Hint of such a key shows its last four characters, which are no checksum.
+	// The Hint of such a key shows its last four characters, which are no checksum; a key of
+	// fewer than 32 characters has none.
 	ImportedMinLength int
 
 	// Limits apply to the tokens of a kind that have no limits of their own. A missing

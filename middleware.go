@@ -16,6 +16,7 @@ import (
 	"github.com/httpkey/httpkey/internal/budget"
 	"github.com/httpkey/httpkey/internal/clock"
 	"github.com/httpkey/httpkey/internal/keyformat"
+	"github.com/httpkey/httpkey/internal/name"
 	"github.com/httpkey/httpkey/internal/ram"
 )
 
@@ -373,7 +374,12 @@ func (g *Guard) charge(
 	c.Charge = Charge{Bucket: e.Payer(), Limits: append(c.limits[:0], limits...), Cost: cost}
 	if g.options.Charge != nil {
 		c.token = g.copyOf(e)
+		user, workspace := c.token.User, c.token.Workspace // before Charge can change them
 		g.options.Charge(r, &c.token, &c.Charge)
+		if !name.MayPay(c.Bucket, e.Payer(), user, workspace) {
+			return Result{}, "", fmt.Errorf("%w: Bucket is %q, which names another payer than this token; "+
+				"begin names of your own otherwise", ErrInvalidLimit, c.Bucket)
+		}
 		if cost == 0 { // Admit only looks
 			c.Cost = 0
 		}
