@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -59,16 +60,14 @@ func TestNoModuleRequiresAVulnerableVersion(t *testing.T) {
 
 func isOlder(t *testing.T, version, other string) bool {
 	t.Helper()
-	var a, b [3]int
-	for text, numbers := range map[string]*[3]int{version: &a, other: &b} {
-		if _, err := fmt.Sscanf(text, "v%d.%d.%d", &numbers[0], &numbers[1], &numbers[2]); err != nil {
-			t.Fatalf("%s: %v", text, err)
-		}
+	return slices.Compare(numbersOf(t, version), numbersOf(t, other)) < 0
+}
+
+func numbersOf(t *testing.T, version string) []int {
+	t.Helper()
+	numbers := make([]int, 3)
+	if _, err := fmt.Sscanf(version, "v%d.%d.%d", &numbers[0], &numbers[1], &numbers[2]); err != nil {
+		t.Fatalf("%s: %v", version, err)
 	}
-	for i := range a {
-		if a[i] != b[i] {
-			return a[i] < b[i]
-		}
-	}
-	return false
+	return numbers
 }
