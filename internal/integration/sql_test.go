@@ -56,6 +56,7 @@ var sqlTests = []struct {
 	{"SeveralDenied", testSeveralDenied},
 	{"RevokeRaces", testRevokeRaces},
 	{"LimiterClockSetBack", testLimiterClockSetBack},
+	{"LimiterClockBehind", testLimiterClockBehind},
 	{"LimiterMoves", testLimiterMoves},
 	{"LimiterDamaged", testLimiterDamaged},
 	{"LimiterDenialWritesNothing", testLimiterDenialWritesNothing},
