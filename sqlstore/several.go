@@ -100,7 +100,7 @@ func (q *question) look(ctx context.Context, look *statement, tx *sql.Tx) (now i
 			state gcra.Bucket
 		)
 		if err := rows.Scan(&id, &state.Debt, &state.AsOf, &state.Rate, &now); err != nil {
-			return 0, err
+			return 0, fmt.Errorf("%w: %w", gcra.ErrDamaged, err) // SQLite has columns of any type
 		}
 		b := q.find(id)
 		if b == nil {

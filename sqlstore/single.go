@@ -31,7 +31,7 @@ func (b *bucket) values(cost int64) values {
 // DEBT is gcra.Rescale, up to two capacities. Rates have 31 bits, and comparisons bound the
 // quotient and the elapsed time, so that nothing overflows.
 func (e *engine) owed(row, now string) string {
-	text := `CASE
+	text := `CASE` + e.mistyped + `
 	WHEN @debt < 0 OR @debt > 4611686018427387904 OR @as_of < 0 OR @rate < 0 OR @rate > 2147483647 THEN -1
 	WHEN @rate = 0 AND @debt > 0 THEN -1
 	WHEN @debt = 0 OR NOW - @as_of > MOST / RATE THEN 0

@@ -302,9 +302,16 @@ func testLimiterDamaged(t *testing.T, b *sqlBackend) {
 	db := tables.open(t)
 	limiter := sqlstore.NewLimiter(db, tables.dialect)
 	minute, day := httpkey.PerMinute(60), httpkey.PerDay(60)
-	for _, damage := range []string{
+	damages := []string{
 		"debt = -1", "rate = -1", "rate = 0, debt = 5", "as_of = -1", "rate = 4294967296", "debt = 9223372036854775807",
-	} {
+		"debt = -9223372036854775808", "rate = 9223372036854775807", "as_of = -9223372036854775808",
+	}
+	if b.driver == "sqlite" { // whose columns take any value
+		for _, column := range []string{"debt", "as_of", "rate"} {
+			damages = append(damages, column+" = 'text'", column+" = ''", column+" = 1.5", column+" = 9e99", column+" = x'00'")
+		}
+	}
+	for _, damage := range damages {
 		for name, limits := range map[string][]httpkey.Limit{
 			"one limit": {minute}, "a quota": {day}, "several": {minute, day},
 		} {
@@ -340,12 +347,12 @@ func (b *sqlTables) rowsOf(t *testing.T, table string) (text string) {
 	for rows.Next() {
 		var (
 			id                       []byte
-			debt, asOf, rate, fullAt int64
+			debt, asOf, rate, fullAt any // SQLite has columns of any type
 		)
 		if err := rows.Scan(&id, &debt, &asOf, &rate, &fullAt); err != nil {
 			t.Fatal(err)
 		}
-		text += fmt.Sprintf("%x %d %d %d %d\n", id, debt, asOf, rate, fullAt)
+		text += fmt.Sprintf("%x %v %v %v %v\n", id, debt, asOf, rate, fullAt)
 	}
 	if err := rows.Err(); err != nil {
 		t.Fatal(err)
