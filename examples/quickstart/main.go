@@ -88,7 +88,7 @@ func serve(ctx context.Context, listener net.Listener, b *backend, stdout io.Wri
 	if err := announce(ctx, guard, listener.Addr(), stdout); err != nil {
 		return err
 	}
-	server := &http.Server{Handler: routes(guard), ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: onlyHere(routes(guard)), ReadHeaderTimeout: 5 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	var err error
