@@ -174,8 +174,9 @@ type Options struct {
 	LastUsedInterval time.Duration
 
 	// Timeout bounds how long a request waits for the store and the limiter together.
-	// 0: 100 ms. It does not bound a call that ignores its context: see the client
-	// options that redisstore and sqlstore require.
+	// 0: 100 ms. A client that goes away does not end that wait, and neither does a deadline
+	// of the request: an ended call costs its connection. Timeout does not bound a call that
+	// ignores its context: see the client options that redisstore and sqlstore require.
 	Timeout time.Duration
 
 	// Fallback decides while the limiter is down, and about a damaged bucket. Nil: the

@@ -221,7 +221,7 @@ func (c *Charge) Validate() error {
 	if c.Cost < 0 && !c.Forced {
 		return fmt.Errorf("%w: Cost is %d, it must not be negative unless the charge is Forced", ErrInvalidLimit, c.Cost)
 	}
-	if c.Cost < -math.MaxInt32 || c.Cost > math.MaxInt32 {
+	if c.Forced && (c.Cost < -math.MaxInt32 || c.Cost > math.MaxInt32) {
 		return fmt.Errorf("%w: Cost is %d, it must be within %d", ErrInvalidLimit, c.Cost, math.MaxInt32)
 	}
 	return validateLimits(c.Limits)

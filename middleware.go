@@ -76,7 +76,7 @@ func (g *Guard) hasAdmitted(r *http.Request, lines []string) bool {
 // Admit decides on a secret that did not come in a request header, but over gRPC, say. It
 // takes cost from the limits and notes a use of the token. A cost of 0 does neither, but
 // still asks the limiter. Admit waits for the store and the limiter for [Options.Timeout]
-// at most.
+// at most, whether ctx ends before or not.
 //
 // The error is an [Error]. Admit knows no address, so it refuses a token with Networks.
 func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission, error) {
@@ -153,7 +153,7 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 		ctx = b
 	}
 	d := decision{token: token, at: g.clock.Now(), cause: err}
-	own, reason := g.judge(ctx, r, &d)
+	own, reason := g.judge(r, &d)
 	if d.reason = reason; reason != "" || cost == noCharge {
 		return d
 	}
@@ -163,7 +163,7 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 	}
 	switch {
 	case d.cause != nil:
-		d.reason = blame(ctx, ReasonLimiter)
+		d.reason = ReasonLimiter
 		return d
 	case d.result.Allowed:
 	case d.result.never():
@@ -248,11 +248,11 @@ func fill(whole *ram.Whole[Token], t Token) *entry {
 }
 
 // judge returns the token's own limits, or the reason why its key is not valid for r.
-func (g *Guard) judge(ctx context.Context, r *http.Request, d *decision) (own []Limit, why Reason) {
+func (g *Guard) judge(r *http.Request, d *decision) (own []Limit, why Reason) {
 	token, at := d.token, d.at.UnixMicro()
 	switch {
 	case d.cause != nil:
-		return nil, blame(ctx, ReasonStore)
+		return nil, ReasonStore
 	case token == nil:
 		return nil, ReasonUnknown
 	}
@@ -272,15 +272,6 @@ func (g *Guard) judge(ctx context.Context, r *http.Request, d *decision) (own []
 		return nil, ReasonNetwork
 	}
 	return special.Limits, ""
-}
-
-// blame returns the reason for a missing answer: asked, unless the caller went away, which
-// is no failure of the store or the limiter.
-func blame(ctx context.Context, asked Reason) Reason {
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return ReasonCanceled
-	}
-	return asked
 }
 
 func (g *Guard) isInNetworks(r *http.Request, networks []netip.Prefix) bool {
@@ -582,7 +573,8 @@ func AdmissionFrom(ctx context.Context) (*Admission, bool) {
 // Charge takes n more from the buckets that paid for the request, even without room, down
 // to one Burst below empty. It serves costs that are known only after the response. A
 // negative n gives back, never above full. Charge waits for the limiter for
-// [Options.Timeout] at most. The error is the limiter's.
+// [Options.Timeout] at most, and charges even if ctx has ended, as that of a request does when
+// its client goes away. The error is the limiter's.
 func (a *Admission) Charge(ctx context.Context, n int) error {
 	if a.guard == nil || len(a.limits) == 0 {
 		return nil

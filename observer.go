@@ -101,7 +101,7 @@ func (o slogObserver) Enabled(ctx context.Context, t EventType) bool {
 func (o slogObserver) Observe(ctx context.Context, e *Event) {
 	level := slog.LevelInfo
 	switch {
-	case e.Err != nil && e.Reason != ReasonCanceled:
+	case e.Err != nil:
 		level = slog.LevelError
 	case e.Type == EventAdmitted:
 		level = slog.LevelDebug

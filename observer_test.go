@@ -266,8 +266,6 @@ func TestSlogObserver(t *testing.T) {
 			`level=INFO msg="httpkey: refused" reason=throttled token=t-1 kind=api_key user=u-1 workspace="" retry_after=1s`},
 		{httpkey.Event{Type: httpkey.EventRefused, Reason: httpkey.ReasonStore, Err: errors.New("down")},
 			`level=ERROR msg="httpkey: refused" reason=store error=down`},
-		{httpkey.Event{Type: httpkey.EventRefused, Reason: httpkey.ReasonCanceled, Err: errors.New("gone")},
-			`level=INFO msg="httpkey: refused" reason=canceled error=gone`},
 		{httpkey.Event{Type: httpkey.EventRotated, Token: token},
 			`level=INFO msg="httpkey: rotated" token=t-1 kind=api_key user=u-1 workspace="" rotated_from=t-0`},
 		{httpkey.Event{Type: httpkey.EventRevoked, Token: httpkey.Token{ID: "t-1", Kind: httpkey.APIKey,
