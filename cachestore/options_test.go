@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"text/template"
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
 
@@ -55,19 +57,31 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// A printed Store shows no digest, for any verb.
+// A printed Store shows no digest, for any verb. A template prints what a pointer points to,
+// unless that has a String method.
 func TestPrintingShowsNoDigest(t *testing.T) {
 	t.Parallel()
-	s := New(memstore.New(), nil)
+	store := httpkeytest.NewStore(memstore.New())
+	s := New(store, nil)
 	secret := token(1)
 	secret.Digest = httpkey.Digest([]byte("0123456789abcdef0123456789abcdef"))
 	create(t, s, secret)
-	if _, err := s.Lookup(t.Context(), secret.Digest); err != nil {
+	store.Before(httpkeytest.Fail(errors.New("down"), "Lookup"))
+	if _, err := s.Lookup(t.Context(), secret.Digest); err == nil { // the Store remembers the digest that failed
+		t.Fatal("the store is not down")
+	}
+	printed := make(map[string]string)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
+		printed[verb] = fmt.Sprintf(verb, s)
+	}
+	var page strings.Builder
+	if err := template.Must(template.New("").Parse("{{.}}")).Execute(&page, s); err != nil {
 		t.Fatal(err)
 	}
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
-		if got := fmt.Sprintf(verb, s); got != "cachestore.Store" {
-			t.Errorf("%s prints %q", verb, got)
+	printed["a template"] = page.String()
+	for how, got := range printed {
+		if got != "cachestore.Store" {
+			t.Errorf("%s prints %q", how, got)
 		}
 	}
 }

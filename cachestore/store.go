@@ -153,8 +153,11 @@ func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
 	return s.store.Touch(ctx, used)
 }
 
+// String returns the name of the type, which templates print.
+func (s *Store) String() string { return "cachestore.Store" }
+
 // Format keeps the digests out of a printed Store.
-func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "cachestore.Store") }
+func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // source lets a Guard read the tokens in memory. It has the answers for which Lookup need not
 // ask the store.
