@@ -23,8 +23,8 @@ import (
 
 const floodTime = 3 * time.Second
 
-// The pools of connections to the servers. They are smaller than that of package flood, so that
-// the load is not bounded by the processors.
+// The pool of connections to each server is smaller than that of package flood, so that the
+// processors do not bound the load.
 const (
 	distantConnections = 4
 	distantLatency     = 4 * time.Millisecond
@@ -40,8 +40,8 @@ type floodTarget struct {
 	stall, resume func()
 }
 
-// BenchmarkFlood prints what a flood of made-up keys costs clients with good keys, with a cache
-// and without.
+// BenchmarkFlood prints what clients with good keys notice of a flood of made-up keys, with a
+// cache and without.
 func BenchmarkFlood(b *testing.B) {
 	var table strings.Builder
 	for _, target := range []struct {
@@ -58,25 +58,20 @@ func BenchmarkFlood(b *testing.B) {
 			for _, load := range []float64{0.75, 1.25, 2} {
 				for _, isCached := range []bool{false, true} {
 					f := started.attack(b, capacity, load, isCached)
-					fmt.Fprintf(&table, "| %s, %d × %v | %.2f | %s | %s |\n", target.name, started.connections, started.latency,
-						load, floodContestant(isCached), floodRow(&f))
+					fmt.Fprintf(&table, "| %s, %d × %v | %.2f | %t | %s |\n",
+						target.name, started.connections, started.latency, load, isCached, floodRow(&f))
 				}
 			}
 		})
 	}
 	fmt.Printf("\n%d CPUs, %s; %v each.\n\n", runtime.NumCPU(), runtime.Version(), floodTime)
-	fmt.Printf("| connections × time of a call | made-up keys / capacity | | keys in use | unused keys | revoked in 100 ms "+
-		"| made-up keys | store_down | limiter_down | feed_down | goroutines |\n"+
+	fmt.Printf("| connections × time of a call | made-up keys / capacity | cachestore | keys in use | unused keys "+
+		"| revoked in 100 ms | made-up keys | store_down | limiter_down | feed_down | goroutines |\n"+
 		"|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|\n%s\n", table.String())
 }
 
-func floodContestant(isCached bool) string {
-	if isCached {
-		return "cachestore"
-	}
-	return "without cachestore"
-}
-
+// floodRow has the shares of requests and revocations that succeeded, the events, and the
+// goroutines beside one for each request.
 func floodRow(f *flood.Figures) string {
 	percent := func(s flood.Share) string { return fmt.Sprintf("%.0f %%", 100*s.Of()) }
 	return fmt.Sprintf("%s | %s | %s | %s | %d | %d | %d | %d",
@@ -140,7 +135,11 @@ func (target *floodTarget) attack(b *testing.B, capacity int, load float64, isCa
 func floodMemory(b *testing.B) floodTarget {
 	pool := flood.OpenPool()
 	b.Cleanup(func() { _ = pool.Close() })
-	return floodTarget{flood.Connections, flood.Latency, pool.Store(), pool.Limiter(), pool.Tokens, pool.Stall, pool.Resume}
+	return floodTarget{
+		flood.Connections, flood.Latency,
+		pool.Store(), pool.Limiter(), pool.Tokens,
+		pool.Stall, pool.Resume,
+	}
 }
 
 func floodPostgreSQL(b *testing.B) floodTarget {
