@@ -409,8 +409,8 @@ func TestWaitingLoadHasNoGoroutine(t *testing.T) {
 			go func() { _, _ = s.Lookup(t.Context(), digest(n)) }()
 		}
 		synctest.Wait()
-		if n := runtime.NumGoroutine() - before - callers; n != limit {
-			t.Errorf("%d callers have %d goroutines more, want %d", callers, n, limit)
+		if n := runtime.NumGoroutine() - before - callers; n > limit {
+			t.Errorf("%d callers have %d goroutines more, want %d at most", callers, n, limit)
 		}
 		close(release)
 		wantRest(t, s)

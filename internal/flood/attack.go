@@ -45,6 +45,7 @@ type Attack struct {
 
 	handler http.Handler
 	open    atomic.Int64 // requests under way
+	mu      sync.Mutex   // guards the shares of the Figures
 }
 
 // Figures are what an attack did.
@@ -61,20 +62,12 @@ type Figures struct {
 
 // Share is a count of successes.
 type Share struct {
-	Good int64 // successes
-	All  int64 // attempts
+	Good int // successes
+	All  int // attempts
 }
 
 // Of returns the share as a number from 0 to 1.
 func (s Share) Of() float64 { return float64(s.Good) / float64(s.All) }
-
-// count adds an outcome.
-func (s *Share) count(isGood bool) {
-	atomic.AddInt64(&s.All, 1)
-	if isGood {
-		atomic.AddInt64(&s.Good, 1)
-	}
-}
 
 // Run issues the good keys, uses those that are to be in memory, and attacks. The store stalls
 // as the flood begins, because that leaves a backlog behind. Run counts what happens later.
@@ -110,7 +103,7 @@ func (a *Attack) Run(ctx context.Context) (Figures, error) {
 		{a.Capacity / perUnused, &f.Unused, func(n int) bool { return a.get(unused[n]) == http.StatusOK }},
 		{a.Capacity / perRevoked, &f.Revoked, func(n int) bool { return a.revoke(ctx, revoked[n]) }},
 	} {
-		streams.Go(func() { a.every(stream.rate, a.Time, func(n int) { stream.share.count(stream.do(n)) }) })
+		streams.Go(func() { a.every(stream.rate, a.Time, func(n int) { a.count(stream.share, stream.do(n)) }) })
 	}
 	streams.Wait()
 	stop()
@@ -151,6 +144,16 @@ func (a *Attack) every(rate int, during time.Duration, do func(n int)) {
 		})
 	}
 	running.Wait()
+}
+
+// count adds an outcome to a share.
+func (a *Attack) count(s *Share, isGood bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s.All++
+	if isGood {
+		s.Good++
+	}
 }
 
 // get sends a request with a key and returns the status.
