@@ -219,6 +219,25 @@ func TestHowLongADenialHolds(t *testing.T) {
 	}
 }
 
+// A denial by a quota ends with its day.
+func TestDenialsEndAtMidnight(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		httpkeytest.Elapse(24*time.Hour - 300*time.Millisecond) // the bubble begins at midnight
+		m, c := remember(memstore.NewLimiter(), false), of("payer", 6, httpkey.PerDay(6))
+		m.asks(t, c)
+		m.asks(t, c)
+		httpkeytest.Elapse(300*time.Millisecond - time.Microsecond)
+		if m.asks(t, c) {
+			t.Error("the denial ended before the day")
+		}
+		httpkeytest.Elapse(time.Microsecond)
+		if r, err := m.Allow(t.Context(), c); err != nil || !r.Allowed {
+			t.Errorf("on the next day: %+v, %v", r, err)
+		}
+	})
+}
+
 // A denial answers for its own payer, limits and cost.
 func TestDenialsAreOfOneCharge(t *testing.T) {
 	t.Parallel()
@@ -421,16 +440,14 @@ func TestMemoIsBounded(t *testing.T) {
 			for n := range i % 9 {
 				m.asks(t, of(charge(i).Bucket, 3+n, hour))
 			}
-		}
-		if payers := len(m.memo.young) + len(m.memo.old); payers > 2*size {
-			t.Errorf("%d payers are kept", payers)
-		}
-		for name, p := range m.memo.young {
-			if len(p.denials) > perPayer {
-				t.Fatalf("%d denials of %s are kept", len(p.denials), name)
+			if n := len(m.memo.find(charge(i).Bucket).denials); n != min(i%9+1, perPayer) {
+				t.Fatalf("%d denials are kept of a payer", n)
+			}
+			if n := len(m.memo.young) + len(m.memo.old); n > 2*size {
+				t.Fatalf("%d payers are kept", n)
 			}
 		}
-		if m.asks(t, charge(3*size)) || m.asks(t, charge(2*size+9)) {
+		if m.asks(t, charge(3*size)) || m.asks(t, charge(2*size+1)) {
 			t.Error("the latest denials were forgotten")
 		}
 	})
