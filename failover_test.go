@@ -213,6 +213,38 @@ func TestFallbackPolicies(t *testing.T) {
 	})
 }
 
+// In the first period of an outage, each process admits the limit from its own memory, after
+// what the limiter has admitted: (processes + 1) × limit in all, and no more.
+func TestOutageAdmitsOneLimitMoreThanThereAreProcesses(t *testing.T) {
+	t.Parallel()
+	const processes, limit = 3, 10
+	synctest.Test(t, func(t *testing.T) {
+		store, limiter := memstore.New(), newRemoteLimiter()
+		var guards []*httpkey.Guard
+		for range processes {
+			guards = append(guards, httpkey.New(store, limiter, nil))
+		}
+		key, _ := issue(t, guards[0], httpkey.Token{Limits: limits(httpkey.PerHour(limit))})
+		admitted := func() (n int) {
+			for range 2 * limit {
+				for _, guard := range guards {
+					if w := httpkeytest.Get(guard.Handler(ok), key); w.Code == http.StatusOK {
+						n++
+					}
+				}
+			}
+			return n
+		}
+		if n := admitted(); n != limit {
+			t.Errorf("together they admit %d, want %d", n, limit)
+		}
+		limiter.Before(refused)
+		if n := admitted(); n != processes*limit {
+			t.Errorf("in the outage, %d processes admit %d more, want %d", processes, n, processes*limit)
+		}
+	})
+}
+
 // The timeout is for the store and the limiter together, and what the store took
 // is not held against the limiter: neither if nothing is left, nor if little is.
 func TestTimeoutIsShared(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"github.com/httpkey/httpkey/internal/budget"
 	"github.com/httpkey/httpkey/internal/clock"
 	"github.com/httpkey/httpkey/internal/keyformat"
+	"github.com/httpkey/httpkey/internal/name"
 	"github.com/httpkey/httpkey/internal/ram"
 )
 
@@ -204,13 +205,15 @@ func (g *Guard) recall(key string) (token *entry, known bool) {
 	if g.memory == nil {
 		return nil, false
 	}
+	known = true
 	for _, digest := range g.digesters {
-		token, known := g.memory.Find(digest(key))
-		if token != nil || !known {
-			return token, known
+		token, isKnown := g.memory.Find(digest(key))
+		if token != nil {
+			return token, true
 		}
+		known = known && isKnown
 	}
-	return nil, true
+	return nil, known
 }
 
 // lookup holds the budget of a Lookup and the token that it finds in one object, to save
@@ -222,7 +225,7 @@ type lookup struct {
 
 // lookup finds the token of a key in the store; it returns nil if there is none.
 func (g *Guard) lookup(l *lookup, key string) (*entry, error) {
-	for _, digest := range g.digesters {
+	for _, digest := range ram.HeldFirst(g.memory, g.digesters, key) {
 		d := Digest(digest(key))
 		token, err := g.store.Lookup(&l.Budget, d)
 		switch {
@@ -373,7 +376,12 @@ func (g *Guard) charge(
 	c.Charge = Charge{Bucket: e.Payer(), Limits: append(c.limits[:0], limits...), Cost: cost}
 	if g.options.Charge != nil {
 		c.token = g.copyOf(e)
+		user, workspace := c.token.User, c.token.Workspace // before Charge can change them
 		g.options.Charge(r, &c.token, &c.Charge)
+		if !name.MayPay(c.Bucket, e.Payer(), user, workspace) {
+			return Result{}, "", fmt.Errorf("%w: Bucket is %q, which names another payer than this token; "+
+				"begin names of your own otherwise", ErrInvalidLimit, c.Bucket)
+		}
 		if cost == 0 { // Admit only looks
 			c.Cost = 0
 		}

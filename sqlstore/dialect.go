@@ -40,12 +40,13 @@ type engine struct {
 	// SQLite makes them sleep, longer each time, until they find its lock free.
 	takesTurns bool
 
-	touch     string // see Store.Touch
-	now       string // the present in Unix microseconds
-	divide    string // the operator of integer division
-	mistyped  string // finds a value of another type in a row, see engine.owed
-	least     string // the function of two numbers
+	touch     func(uses []use) (query string, args []any) // see Store.Touch
+	now       string                                      // the present in Unix microseconds
+	divide    string                                      // the operator of integer division
+	mistyped  string                                      // finds a value of another type in a row, see engine.owed
+	least     string                                      // the function of two numbers
 	greatest  string
+	current   string                                                       // ends a SELECT in a transaction: TiDB would else read the row as it was when that began
 	conflict  string                                                       // begins the update of an existing row
 	proposed  string                                                       // a column of the row to be inserted
 	newSingle func(l *Limiter) single                                      // see Limiter
@@ -64,7 +65,7 @@ var (
 	mySQL = engine{
 		name: "MySQL", prepares: true, touch: touchMySQL,
 		now:    "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
-		divide: "DIV", least: "LEAST", greatest: "GREATEST",
+		divide: "DIV", least: "LEAST", greatest: "GREATEST", current: " FOR UPDATE",
 		conflict: "ON DUPLICATE KEY UPDATE", proposed: "VALUES(COLUMN)", newSingle: newSingleMySQL,
 		clear: clearOthers, lock: lockMySQL, unlock: "DO RELEASE_ALL_LOCKS()",
 	}

@@ -15,6 +15,7 @@ import (
 type several struct {
 	look  *statement // reads the existing buckets and the clock
 	claim *statement // creates the missing buckets, and locks all
+	read  *statement // is look in a transaction
 	write *statement
 }
 
@@ -31,9 +32,10 @@ func newSeveral(db *sql.DB, d Dialect, n int) several {
 		return column + " = " + strings.ReplaceAll(e.proposed, "COLUMN", column)
 	}
 	const insert = "INSERT INTO httpkey_buckets (id, debt, as_of, rate, full_at) VALUES "
+	look := "SELECT id, debt, as_of, rate, " + e.now + " FROM httpkey_buckets WHERE id IN (" + list("{id#}") + ")"
 	return several{
-		look: newStatement(db, d,
-			"SELECT id, debt, as_of, rate, "+e.now+" FROM httpkey_buckets WHERE id IN ("+list("{id#}")+")"),
+		look:  newStatement(db, d, look),
+		read:  newStatement(db, d, look+e.current),
 		claim: newStatement(db, d, insert+list("({id#}, 0, 0, 0, 0)")+" "+e.conflict+" debt = httpkey_buckets.debt"),
 		write: newStatement(db, d, insert+list("({id#}, {debt#}, {at#}, {rate#}, {full#})")+" "+
 			e.conflict+" "+strings.Join([]string{set("debt"), set("as_of"), set("rate"), set("full_at")}, ", ")),
@@ -56,7 +58,7 @@ func (l *Limiter) decideAll(ctx context.Context, q *question) ([]httpkey.Result,
 		return nil, err
 	}
 	defer release()
-	for _, s := range []*statement{statements.claim, statements.write} {
+	for _, s := range []*statement{statements.claim, statements.read, statements.write} {
 		if err := s.ready(ctx); err != nil {
 			return nil, err
 		}
@@ -69,7 +71,7 @@ func (l *Limiter) decideAll(ctx context.Context, q *question) ([]httpkey.Result,
 	if _, err := statements.claim.exec(ctx, tx, q.values(now)); err != nil {
 		return nil, err
 	}
-	if now, err = q.look(ctx, statements.look, tx); err != nil {
+	if now, err = q.look(ctx, statements.read, tx); err != nil {
 		return nil, err
 	}
 	each, enough := q.decide(now)
