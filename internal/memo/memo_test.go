@@ -335,9 +335,8 @@ func TestRefundsElsewhereShowWithinASecond(t *testing.T) {
 	}
 }
 
-// Of the callers of a payer over its limit, one asks at a time, and twice for each request
-// that comes back. None of them waits for another's charge of the limiter for longer than its
-// context lasts.
+// Of the callers of a payer over its limit, one asks at a time, and two for each request that
+// comes back.
 func TestOneCallerAsksAtATime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -345,7 +344,7 @@ func TestOneCallerAsksAtATime(t *testing.T) {
 		m.asks(t, of("payer", 60, limit))
 		m.asks(t, of("payer", 1, limit))
 		m.lag = func() { httpkeytest.Elapse(10 * time.Millisecond) }
-		var admitted, failed atomic.Int64
+		var admitted atomic.Int64
 		var callers sync.WaitGroup
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
@@ -353,11 +352,7 @@ func TestOneCallerAsksAtATime(t *testing.T) {
 		for range 100 {
 			callers.Go(func() {
 				for ctx.Err() == nil {
-					r, err := m.Allow(ctx, of("payer", 1, limit))
-					if err != nil {
-						failed.Add(1)
-					}
-					if r.Allowed {
+					if r, _ := m.Allow(ctx, of("payer", 1, limit)); r.Allowed {
 						admitted.Add(1)
 					}
 					httpkeytest.Elapse(7 * time.Millisecond)
@@ -368,7 +363,8 @@ func TestOneCallerAsksAtATime(t *testing.T) {
 		calls := m.calls.Load() - before
 		t.Logf("%d calls, %d at once, admitted %d", calls, m.most.Load(), admitted.Load())
 		if m.most.Load() != 1 || admitted.Load() < 9 || calls > 2*admitted.Load()+2 {
-			t.Errorf("%d calls, %d at once, admitted %d, want 2 calls for each, 1 at once", calls, m.most.Load(), admitted.Load())
+			t.Errorf("%d calls, %d at once, for %d admissions, want two for each, one at once",
+				calls, m.most.Load(), admitted.Load())
 		}
 	})
 }
