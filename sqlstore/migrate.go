@@ -120,6 +120,9 @@ func readSteps(files fs.FS) ([]step, error) {
 }
 
 func migrate(ctx context.Context, db *sql.DB, d Dialect, steps []step) error {
+	if err := d.engine.check(ctx, db); err != nil {
+		return err
+	}
 	// A role that may only read and write rows must be able to start. An error here means
 	// that there is no table, or occurs again below.
 	if version, err := schemaVersion(ctx, db, d); err == nil && version >= len(steps) {

@@ -38,6 +38,7 @@ type Store struct {
 
 	db      *sql.DB
 	dialect Dialect
+	session session
 	lookup  *statement
 }
 
@@ -56,6 +57,7 @@ func New(db *sql.DB, dialect Dialect, opts *Options) *Store {
 		pollInterval: defaultPollInterval,
 		db:           db,
 		dialect:      dialect,
+		session:      session{db: db, dialect: dialect},
 		lookup:       newStatement(db, dialect, "SELECT "+columns+" FROM httpkey_tokens WHERE digest = {digest}"),
 	}
 	if opts == nil {
@@ -127,6 +129,9 @@ func (s *Store) exists(ctx context.Context, db database, r *row) (bool, error) {
 
 // Lookup implements [httpkey.TokenStore].
 func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
+	if err := s.session.check(ctx); err != nil {
+		return httpkey.Token{}, fmt.Errorf("httpkey: read a token: %w", err)
+	}
 	var r row
 	t, err := found(&r, s.lookup.row(ctx, values{"digest": d[:]}, r.places()...))
 	if err == nil && t.Digest != d {

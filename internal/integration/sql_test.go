@@ -72,6 +72,8 @@ var sqlTests = []sqlTest{
 	{"LimiterDenialWritesNothing", testLimiterDenialWritesNothing},
 	{"LimiterSweeps", testLimiterSweeps},
 	{"LimiterZones", testLimiterZones},
+	{"SessionRefused", testSessionRefused},
+	{"SessionAccepted", testSessionAccepted},
 	{"HostileKeys", testHostileKeys},
 	{"InvalidTokens", testInvalidTokens},
 	{"TimeZones", testTimeZones},
