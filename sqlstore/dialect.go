@@ -40,13 +40,16 @@ type engine struct {
 	// SQLite makes them sleep, longer each time, until they find its lock free.
 	takesTurns bool
 
+	// current ends a SELECT in a transaction. In TiDB, others would read what was there when
+	// the transaction began.
+	current string
+
 	check     func(ctx context.Context, db database) error // see session
 	touch     func(uses []use) (query string, args []any)  // see Store.Touch
 	now       string                                       // the present in Unix microseconds
 	divide    string                                       // the operator of integer division
 	least     string                                       // the function of two numbers
 	greatest  string
-	current   string                                                       // makes SELECT read what is committed since BEGIN
 	conflict  string                                                       // begins the update of an existing row
 	proposed  string                                                       // a column of the row to be inserted
 	newSingle func(l *Limiter) single                                      // see Limiter
