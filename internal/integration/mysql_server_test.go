@@ -78,7 +78,7 @@ func startMySQLServer(t testing.TB, install, program *exec.Cmd) *sqlBackend {
 	server.command = func() *exec.Cmd {
 		return command(program, "--port="+strconv.Itoa(server.port), "--bind-address=127.0.0.1",
 			"--socket="+filepath.Join(server.directory, "socket"), "--pid-file="+filepath.Join(server.directory, "pid"),
-			"--max-connections=300", "--innodb-buffer-pool-size=512M")
+			"--max-connections=600", "--innodb-buffer-pool-size=512M")
 	}
 	dsn := func(database string) string {
 		return fmt.Sprintf("root@tcp(127.0.0.1:%d)/%s?", server.port, database)

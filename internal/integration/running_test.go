@@ -12,12 +12,12 @@ import (
 
 func TestRunningPostgreSQL(t *testing.T) {
 	dsn := running(t, "HTTPKEY_POSTGRESQL", "postgres://postgres@127.0.0.1/postgres?sslmode=disable")
-	runSQLTests(t, postgreSQLBackend(func(testing.TB) string { return dsn }), sqlTests...)
+	runSQLTests(t, postgreSQLBackend(func(testing.TB) string { return dsn }), sqlTests)
 }
 
 func TestRunningMySQL(t *testing.T) {
 	dsn := running(t, "HTTPKEY_MYSQL", "root@tcp(127.0.0.1:3306)/httpkey?timeout=5s")
-	runSQLTests(t, mySQLBackend(func(testing.TB) string { return dsn }), sqlTests...)
+	runSQLTests(t, mySQLBackend(func(testing.TB) string { return dsn }), sqlTests)
 }
 
 func TestRunningRedis(t *testing.T) {

@@ -49,6 +49,7 @@ func testSessionAccepted(t *testing.T, b *sqlBackend) {
 		"pgx": {"&client_encoding=utf-8", "&standard_conforming_strings=off"},
 	}[b.driver] {
 		t.Run(options, func(t *testing.T) {
+			t.Parallel()
 			testSQLStore(t, b.with(options))
 			tables := b.firstShape(t)
 			tables.dsn += options
@@ -58,11 +59,4 @@ func testSessionAccepted(t *testing.T, b *sqlBackend) {
 			tables.hasFirstShape(t)
 		})
 	}
-}
-
-// with returns the backend for connections with other options.
-func (b *sqlBackend) with(options string) *sqlBackend {
-	variant := *b
-	variant.dsn = func(t testing.TB) string { return b.dsn(t) + options }
-	return &variant
 }

@@ -39,18 +39,20 @@ type sqlBackend struct {
 // The servers do not wait for the disk: when they are killed they lose nothing
 // for that, only a machine would.
 
-func TestPostgreSQL(t *testing.T) { runAllSQLTests(t, startPostgreSQL(t, "-c", "fsync=off")) }
-func TestMariaDB(t *testing.T) {
-	runAllSQLTests(t, startMariaDB(t, "--innodb-flush-log-at-trx-commit=2"))
+func TestPostgreSQL(t *testing.T) {
+	runSQLTests(t, startPostgreSQL(t, "-c", "fsync=off"), sqlTests, ownServerTests, outageTests)
 }
-func TestMySQL(t *testing.T) {
-	runAllSQLTests(t, startMySQL(t, "--innodb-flush-log-at-trx-commit=2"))
-}
-func TestSQLite(t *testing.T) { runAllSQLTests(t, sqliteBackend()) }
 
-func runAllSQLTests(t *testing.T, backend *sqlBackend) {
-	runSQLTests(t, backend, append(slices.Clone(sqlTests), ownServerTests...)...)
+func TestMariaDB(t *testing.T) {
+	runSQLTests(t, startMariaDB(t, "--innodb-flush-log-at-trx-commit=2"), sqlTests, ownServerTests, outageTests)
 }
+
+// Outages are those of MariaDB, which has the same driver.
+func TestMySQL(t *testing.T) {
+	runSQLTests(t, startMySQL(t, "--innodb-flush-log-at-trx-commit=2"), sqlTests, ownServerTests)
+}
+
+func TestSQLite(t *testing.T) { runSQLTests(t, sqliteBackend(), sqlTests, ownServerTests, outageTests) }
 
 type sqlTest struct {
 	name string
@@ -63,7 +65,6 @@ var sqlTests = []sqlTest{
 	{"LimiterProcesses", testLimiterProcesses},
 	{"LimiterFrozen", testLimiterFrozen},
 	{"LimiterAgrees", testLimiterAgrees},
-	{"LimiterModes", testLimiterModes},
 	{"SeveralFrozen", testSeveralFrozen},
 	{"SeveralDenied", testSeveralDenied},
 	{"LimiterClockSetBack", testLimiterClockSetBack},
@@ -74,6 +75,7 @@ var sqlTests = []sqlTest{
 	{"LimiterZones", testLimiterZones},
 	{"SessionRefused", testSessionRefused},
 	{"SessionAccepted", testSessionAccepted},
+	{"Modes", testModes},
 	{"HostileKeys", testHostileKeys},
 	{"InvalidTokens", testInvalidTokens},
 	{"TimeZones", testTimeZones},
@@ -88,6 +90,7 @@ var sqlTests = []sqlTest{
 	{"MigrateHalfDone", testMigrateHalfDone},
 	{"MigrateByHand", testMigrateByHand},
 	{"MigrateAgain", testMigrateAgain},
+	{"MigrateLate", testMigrateLate},
 	{"ImportInSQL", testImportInSQL},
 	{"ChangeByHand", testChangeByHand},
 	{"FeedTells", testFeedTells},
@@ -102,21 +105,24 @@ var sqlTests = []sqlTest{
 	{"KillProgram", testKillProgram},
 }
 
-// ownServerTests are those that stop the server, go to it by a proxy, or know its superuser and
-// its settings.
+// ownServerTests go to the server by a proxy, or know its superuser and its settings.
 var ownServerTests = []sqlTest{
 	{"RevokeRaces", testRevokeRaces},
 	{"Plans", testPlans},
 	{"MigrateNowhere", testMigrateNowhere},
 	{"MigrateUnprivileged", testMigrateUnprivileged},
+}
+
+// outageTests stop the server.
+var outageTests = []sqlTest{
 	{"Outages", testSQLOutages},
 	{"OutageWithoutCache", testOutageWithoutCache},
 	{"Unwritable", testUnwritable},
 	{"KillServer", testKillServer},
 }
 
-func runSQLTests(t *testing.T, backend *sqlBackend, tests ...sqlTest) {
-	for _, test := range tests {
+func runSQLTests(t *testing.T, backend *sqlBackend, lists ...[]sqlTest) {
+	for _, test := range slices.Concat(lists...) {
 		t.Run(test.name, func(t *testing.T) { test.run(t, backend) })
 	}
 }
