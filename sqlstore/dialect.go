@@ -48,6 +48,7 @@ type engine struct {
 	touch     func(uses []use) (query string, args []any)  // see Store.Touch
 	now       string                                       // the present in Unix microseconds
 	divide    string                                       // the operator of integer division
+	mistyped  string                                       // finds a value of another type in a row, see engine.owed
 	least     string                                       // the function of two numbers
 	greatest  string
 	conflict  string                                                       // begins the update of an existing row
@@ -76,7 +77,8 @@ var (
 		name: "SQLite", prepares: true, takesTurns: true, check: checkSQLite, touch: touchSQLite,
 		now: "{now}", divide: "/", least: "min", greatest: "max", // SQLite's own clock has milliseconds
 		conflict: "ON CONFLICT (id) DO UPDATE SET", proposed: "excluded.COLUMN", newSingle: newSingleSQLite,
-		clear: clearOthers, lock: lockSQLite, unlock: "COMMIT",
+		mistyped: " WHEN typeof(@debt) || typeof(@as_of) || typeof(@rate) <> 'integerintegerinteger' THEN -1",
+		clear:    clearOthers, lock: lockSQLite, unlock: "COMMIT",
 	}
 )
 
