@@ -52,7 +52,6 @@ type engine struct {
 	least     string                                       // the function of two numbers
 	greatest  string
 	conflict  string                                                       // begins the update of an existing row
-	proposed  string                                                       // a column of the row to be inserted
 	newSingle func(l *Limiter) single                                      // see Limiter
 	clear     string                                                       // see sweeper
 	lock      func(ctx context.Context, conn *sql.Conn, name string) error // see Migrate
@@ -63,20 +62,20 @@ var (
 	postgreSQL = engine{
 		name: "PostgreSQL", numbered: true, check: checkPostgreSQL, touch: touchPostgreSQL,
 		now: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", divide: "/", least: "least", greatest: "greatest",
-		conflict: "ON CONFLICT (id) DO UPDATE SET", proposed: "excluded.COLUMN", newSingle: newSinglePostgreSQL,
+		conflict: "ON CONFLICT (id) DO UPDATE SET", newSingle: newSinglePostgreSQL,
 		clear: clearPostgreSQL, lock: lockPostgreSQL, unlock: "COMMIT",
 	}
 	mySQL = engine{
 		name: "MySQL", prepares: true, check: checkMySQL, touch: touchMySQL,
 		now:    "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
 		divide: "DIV", least: "LEAST", greatest: "GREATEST", current: " FOR UPDATE",
-		conflict: "ON DUPLICATE KEY UPDATE", proposed: "VALUES(COLUMN)", newSingle: newSingleMySQL,
+		conflict: "ON DUPLICATE KEY UPDATE", newSingle: newSingleMySQL,
 		clear: clearOthers, lock: lockMySQL, unlock: "DO RELEASE_ALL_LOCKS()",
 	}
 	sqLite = engine{
 		name: "SQLite", prepares: true, takesTurns: true, check: checkSQLite, touch: touchSQLite,
 		now: "{now}", divide: "/", least: "min", greatest: "max", // SQLite's own clock has milliseconds
-		conflict: "ON CONFLICT (id) DO UPDATE SET", proposed: "excluded.COLUMN", newSingle: newSingleSQLite,
+		conflict: "ON CONFLICT (id) DO UPDATE SET", newSingle: newSingleSQLite,
 		mistyped: " WHEN typeof(@debt) || typeof(@as_of) || typeof(@rate) <> 'integerintegerinteger' THEN -1",
 		clear:    clearOthers, lock: lockSQLite, unlock: "COMMIT",
 	}

@@ -56,6 +56,8 @@ func startMySQL(t testing.TB, options ...string) *sqlBackend {
 	backend.connections = "SELECT variable_value FROM performance_schema.global_status " +
 		"WHERE variable_name = 'Threads_connected'"
 	backend.deadlocks = "SELECT count FROM information_schema.innodb_metrics WHERE name = 'lock_deadlocks'"
+	backend.deprecations = "SELECT sum(sum_error_raised) FROM performance_schema.events_errors_summary_global_by_error " +
+		"WHERE error_name LIKE '%DEPRECATED%'"
 	return backend
 }
 

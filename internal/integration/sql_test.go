@@ -34,6 +34,7 @@ type sqlBackend struct {
 	superuser           string // as a data source name has it
 	connections         string // counts those to the server
 	deadlocks           string // counts those that the server has found; empty for SQLite
+	deprecations        string // counts the uses of what a later server will not have; empty where none counts
 }
 
 // The servers do not wait for the disk: when they are killed they lose nothing
@@ -75,8 +76,6 @@ var sqlTests = []sqlTest{
 	{"LimiterSweeps", testLimiterSweeps},
 	{"LimiterZones", testLimiterZones},
 	{"SessionRefused", testSessionRefused},
-	{"SessionAccepted", testSessionAccepted},
-	{"Modes", testModes},
 	{"HostileKeys", testHostileKeys},
 	{"InvalidTokens", testInvalidTokens},
 	{"TimeZones", testTimeZones},
@@ -106,10 +105,13 @@ var sqlTests = []sqlTest{
 	{"KillProgram", testKillProgram},
 }
 
-// ownServerTests go to the server by a proxy, or know its superuser and its settings.
+// ownServerTests need many connections or a proxy, or know the superuser and the settings.
 var ownServerTests = []sqlTest{
+	{"Modes", testModes},
+	{"SessionAccepted", testSessionAccepted},
 	{"RevokeRaces", testRevokeRaces},
 	{"Plans", testPlans},
+	{"NothingDeprecated", testNothingDeprecated},
 	{"MigrateNowhere", testMigrateNowhere},
 	{"MigrateUnprivileged", testMigrateUnprivileged},
 }
