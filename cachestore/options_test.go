@@ -16,9 +16,10 @@ import (
 func TestInvalidOptionsPanic(t *testing.T) {
 	t.Parallel()
 	for field, opts := range map[string]*Options{
-		"Size":    {Size: -1},
-		"TTL":     {TTL: -1},
-		"Timeout": {Timeout: -1},
+		"Size":       {Size: -1},
+		"TTL":        {TTL: -1},
+		"Timeout":    {Timeout: -1},
+		"MaxUnknown": {MaxUnknown: -1},
 	} {
 		t.Run(field, func(t *testing.T) {
 			t.Parallel()
@@ -46,7 +47,8 @@ func TestNewNeedsAStore(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	t.Parallel()
 	got := (*Options)(nil).withDefaults()
-	if got.Size != 100_000 || got.TTL != 30*time.Second || got.StaleFor != time.Minute || got.Timeout != time.Second {
+	if got.Size != 100_000 || got.TTL != 30*time.Second || got.StaleFor != time.Minute || got.Timeout != time.Second ||
+		got.MaxUnknown != 16 {
 		t.Errorf("%+v", got)
 	}
 	given := Options{Size: 1}

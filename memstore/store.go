@@ -63,6 +63,7 @@ func New() *Store {
 type source struct{ *ram.Index[httpkey.Token] }
 
 func (s source) Find(d [32]byte) (*entry, bool) { return s.Index.Find(&d), true }
+func (s source) Holds(d [32]byte) bool          { return s.Index.Find(&d) != nil }
 func (source) Token(e *entry) httpkey.Token     { return pack.Token(e) }
 func (source) ID(e *entry) string               { return pack.ID(e) }
 
