@@ -26,7 +26,8 @@ func (g *Guard) Issue(ctx context.Context, t Token) (Created, error) {
 	t.IsActive, t.CreatedAt, t.LastUsed, t.RotatedFrom, t.rest = true, time.Time{}, time.Time{}, "", rest{}
 	t.RevokedAt, t.RevokedFor = time.Time{}, ""
 	if (Token{ExpiredAt: stored(t.ExpiredAt)}).Expired(time.Now()) {
-		return Created{}, fmt.Errorf("httpkey: issue: %w: ExpiredAt is %v, it must be in the future", ErrInvalidToken, t.ExpiredAt)
+		return Created{}, fmt.Errorf("httpkey: issue: %w: ExpiredAt is %v, it must be in the future",
+			ErrInvalidToken, t.ExpiredAt)
 	}
 	secret := g.newSecret(t.Kind)
 	t, err := g.create(ctx, secret, t)
