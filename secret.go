@@ -90,5 +90,5 @@ func refusedUnless(isEmpty bool) error {
 	if isEmpty {
 		return nil
 	}
-	return errors.New("httpkey: a Secret or a Digest has no binary form: clear it first, or encode its bytes where they belong")
+	return errors.New("httpkey: a Secret or a Digest has no binary form: clear it first, or encode its bytes on purpose")
 }
