@@ -560,6 +560,12 @@ type Admission struct {
 	limits []Limit // that were charged
 }
 
+// Format prints the token, with its digest redacted, and the result. Without Format, some
+// verbs would print the digest of an *Admission.
+func (a Admission) Format(f fmt.State, verb rune) {
+	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), [...]any{a.Token, a.Result})
+}
+
 // AdmissionFrom returns the admission of the request that ctx belongs to, and false if no
 // Guard has admitted it.
 func AdmissionFrom(ctx context.Context) (*Admission, bool) {
