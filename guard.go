@@ -100,8 +100,11 @@ func (g *Guard) Close(ctx context.Context) error { return g.lastUsed.Close(ctx) 
 // Store returns the store that g was made with, for pages that list and change tokens.
 func (g *Guard) Store() TokenStore { return g.store }
 
+// String returns the name of the type, which templates print.
+func (g *Guard) String() string { return "httpkey.Guard" }
+
 // Format keeps the store and its contents out of a printed Guard.
-func (g *Guard) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "httpkey.Guard") }
+func (g *Guard) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, g.String()) }
 
 // ErrInvalidOptions is wrapped by every error of [Options.Validate]. The
 // message names the field.
@@ -156,7 +159,8 @@ type Options struct {
 	//
 	// A change of t has no effect. Charge must keep neither t nor c. r is nil in
 	// [Guard.Admit]. A Guard answers 503, and tells the Observer, if [Charge.Validate]
-	// refuses the charge. Nil: the charge stays as it is.
+	// refuses the charge, or if its Bucket names another token, user or workspace. Nil: the
+	// charge stays as it is.
 	Charge func(r *http.Request, t *Token, c *Charge)
 
 	// ClientAddr returns the client's address, which a token's Networks must contain.

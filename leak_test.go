@@ -121,7 +121,7 @@ func written(write func(io.Writer, any) error) func(any) string {
 	return func(value any) string {
 		var text bytes.Buffer
 		err := write(&text, value)
-		return fmt.Sprint(text.String(), err)
+		return fmt.Sprintf("%s %v", text.String(), err)
 	}
 }
 
@@ -208,6 +208,18 @@ func TestNothingPrintsSecrets(t *testing.T) {
 			if strings.Contains(text, pepper.Reveal()) || strings.Contains(text, hex.EncodeToString([]byte(pepper))) {
 				t.Errorf("%s by %s shows the pepper: %q", name, how, text)
 			}
+		}
+	}
+}
+
+// What a template prints of a pointer is what it points to, unless that has a String method.
+func TestTemplatesPrintNames(t *testing.T) {
+	t.Parallel()
+	store := memstore.New()
+	print := printers(t)["text/template {{.}}"]
+	for want, value := range map[string]any{"httpkey.Guard": httpkey.New(store, httpkey.Unlimited, nil), "memstore.Store": store} {
+		if got := print(value); got != want+" <nil>" {
+			t.Errorf("a template prints %q, want %q", got, want)
 		}
 	}
 }

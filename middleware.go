@@ -205,13 +205,15 @@ func (g *Guard) recall(key string) (token *entry, known bool) {
 	if g.memory == nil {
 		return nil, false
 	}
+	known = true
 	for _, digest := range g.digesters {
-		token, known := g.memory.Find(digest(key))
-		if token != nil || !known {
-			return token, known
+		token, isKnown := g.memory.Find(digest(key))
+		if token != nil {
+			return token, true
 		}
+		known = known && isKnown
 	}
-	return nil, true
+	return nil, known
 }
 
 // lookup holds the budget of a Lookup and the token that it finds in one object, to save
@@ -223,7 +225,7 @@ type lookup struct {
 
 // lookup finds the token of a key in the store; it returns nil if there is none.
 func (g *Guard) lookup(l *lookup, key string) (*entry, error) {
-	for _, digest := range g.digesters {
+	for _, digest := range ram.HeldFirst(g.memory, g.digesters, key) {
 		d := Digest(digest(key))
 		token, err := g.store.Lookup(&l.Budget, d)
 		switch {

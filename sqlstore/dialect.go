@@ -43,6 +43,7 @@ type engine struct {
 	touch     func(uses []use) (query string, args []any) // see Store.Touch
 	now       string                                      // the present in Unix microseconds
 	divide    string                                      // the operator of integer division
+	mistyped  string                                      // finds a value of another type in a row, see engine.owed
 	least     string                                      // the function of two numbers
 	greatest  string
 	current   string                                                       // ends a SELECT in a transaction: TiDB would else read the row as it was when that began
@@ -72,7 +73,8 @@ var (
 		name: "SQLite", prepares: true, takesTurns: true, touch: touchSQLite,
 		now: "{now}", divide: "/", least: "min", greatest: "max", // SQLite's own clock has milliseconds
 		conflict: "ON CONFLICT (id) DO UPDATE SET", proposed: "excluded.COLUMN", newSingle: newSingleSQLite,
-		clear: clearOthers, lock: lockSQLite, unlock: "COMMIT",
+		mistyped: " WHEN typeof(@debt) || typeof(@as_of) || typeof(@rate) <> 'integerintegerinteger' THEN -1",
+		clear:    clearOthers, lock: lockSQLite, unlock: "COMMIT",
 	}
 )
 

@@ -101,7 +101,9 @@ func (l *Limiter) decide(ctx context.Context, q *question) ([]httpkey.Result, er
 		switch {
 		case err != nil:
 			return nil, err
-		case owed < 0:
+		case owed == farAhead:
+			return l.decideAll(ctx, q)
+		case owed == damagedRow:
 			return nil, gcra.ErrDamaged
 		case decided:
 			return []httpkey.Result{b.answer(owed, q.cost)}, nil

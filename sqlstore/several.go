@@ -50,7 +50,7 @@ func (l *Limiter) decideAll(ctx context.Context, q *question) ([]httpkey.Result,
 	if err != nil {
 		return nil, err
 	}
-	if each, enough := q.decide(now); !enough || q.cost == 0 {
+	if each, enough := q.decide(now); !q.healed && (!enough || q.cost == 0) {
 		return each, nil
 	}
 	release, err := l.takeTurn(ctx)
@@ -75,7 +75,7 @@ func (l *Limiter) decideAll(ctx context.Context, q *question) ([]httpkey.Result,
 		return nil, err
 	}
 	each, enough := q.decide(now)
-	if enough {
+	if enough || q.healed {
 		if _, err := statements.write.exec(ctx, tx, q.values(now)); err != nil {
 			return nil, err
 		}
@@ -87,6 +87,7 @@ func (l *Limiter) decideAll(ctx context.Context, q *question) ([]httpkey.Result,
 
 // look reads the state of all buckets. It returns the clock, or 0 if no bucket exists.
 func (q *question) look(ctx context.Context, look *statement, tx *sql.Tx) (now int64, err error) {
+	q.healed = false
 	for i := range q.buckets {
 		q.buckets[i].state = gcra.Bucket{}
 	}
@@ -101,7 +102,7 @@ func (q *question) look(ctx context.Context, look *statement, tx *sql.Tx) (now i
 			state gcra.Bucket
 		)
 		if err := rows.Scan(&id, &state.Debt, &state.AsOf, &state.Rate, &now); err != nil {
-			return 0, err
+			return 0, fmt.Errorf("%w: %w", gcra.ErrDamaged, err) // SQLite has columns of any type
 		}
 		b := q.find(id)
 		if b == nil {
@@ -109,6 +110,9 @@ func (q *question) look(ctx context.Context, look *statement, tx *sql.Tx) (now i
 		}
 		if b.state, err = checked(state); err != nil {
 			return 0, err
+		}
+		if b.state.Heal(b.Terms, now) {
+			q.healed = true
 		}
 	}
 	return now, rows.Err()

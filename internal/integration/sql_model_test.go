@@ -154,6 +154,11 @@ func (m model) allow(c *httpkey.Charge, now time.Time) httpkey.Result {
 	key := func(item charge.Item) string { return fmt.Sprintf("%q %q", c.Bucket, item.Name()) }
 	owed := func(item charge.Item) int64 { return m[key(item)].Owed(item.Terms, now.UnixMicro()) }
 	rooms, enough := make([]bool, len(items)), true
+	for _, item := range items {
+		bucket := m[key(item)]
+		bucket.Heal(item.Terms, now.UnixMicro())
+		m[key(item)] = bucket
+	}
 	for i, item := range items {
 		rooms[i] = c.Forced || item.Terms.HasRoom(owed(item), int64(c.Cost))
 		enough = enough && rooms[i]
@@ -209,6 +214,60 @@ func testLimiterClockSetBack(t *testing.T, b *sqlBackend) {
 	})
 }
 
+// A database whose clock is set back delays nobody by more than a window: a denied client that
+// waits as it is told is let in then, and after a window the bucket is full.
+func testLimiterClockBehind(t *testing.T, b *sqlBackend) {
+	if b.server == nil {
+		t.Skip("the clock is this process's here")
+	}
+	minute, hour := httpkey.PerMinute(60), httpkey.PerHour(3600)
+	const now = 100 * time.Hour
+	for _, back := range []time.Duration{time.Second, 30 * time.Second, 90 * time.Second, time.Hour, 99 * time.Hour} {
+		for name, charge := range map[string]func(n int) *httpkey.Charge{
+			"one limit":     func(n int) *httpkey.Charge { return of("key", n, minute) },
+			"several":       func(n int) *httpkey.Charge { return of("key", n, minute, httpkey.PerDay(1000)) },
+			"of two clocks": func(n int) *httpkey.Charge { return of("key", n, minute, hour) },
+		} {
+			t.Run(fmt.Sprintf("%s, %v", name, back), func(t *testing.T) {
+				tables := b.newTables(t)
+				clock := tables.newClock(t)
+				synctest.Test(t, func(t *testing.T) { // in which the limiter forgets each denial before the next step
+					db := tables.open(t, clock.options)
+					limiter := sqlstore.NewLimiter(db, tables.dialect)
+					at := now
+					allow := func(n int, later time.Duration) httpkey.Result {
+						t.Helper()
+						at += later
+						clock.set(t, db, at)
+						elapse(time.Second)
+						r, err := limiter.Allow(t.Context(), charge(n))
+						if err != nil {
+							t.Fatal(err)
+						}
+						return r
+					}
+					if r := allow(60, 0); !r.Allowed {
+						t.Fatalf("a full bucket: %+v", r)
+					}
+					denied := allow(1, -back)
+					if denied.Allowed || denied.RetryAfter > time.Minute+time.Second {
+						t.Fatalf("%v back: %+v", back, denied)
+					}
+					if r := allow(1, denied.RetryAfter-time.Microsecond); r.Allowed || r.RetryAfter != time.Microsecond {
+						t.Errorf("a microsecond before RetryAfter (%v): %+v", denied.RetryAfter, r)
+					}
+					if r := allow(1, time.Microsecond); !r.Allowed {
+						t.Errorf("after RetryAfter (%v): %+v", denied.RetryAfter, r)
+					}
+					if r := allow(60, time.Minute); !r.Allowed {
+						t.Errorf("after a window: %+v", r)
+					}
+				})
+			})
+		}
+	}
+}
+
 // A limit that changes at each request never lets in more than the greatest would.
 func testLimiterMoves(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
@@ -243,9 +302,16 @@ func testLimiterDamaged(t *testing.T, b *sqlBackend) {
 	db := tables.open(t)
 	limiter := sqlstore.NewLimiter(db, tables.dialect)
 	minute, day := httpkey.PerMinute(60), httpkey.PerDay(60)
-	for _, damage := range []string{
+	damages := []string{
 		"debt = -1", "rate = -1", "rate = 0, debt = 5", "as_of = -1", "rate = 4294967296", "debt = 9223372036854775807",
-	} {
+		"debt = -9223372036854775808", "rate = 9223372036854775807", "as_of = -9223372036854775808",
+	}
+	if b.driver == "sqlite" { // whose columns take any value
+		for _, column := range []string{"debt", "as_of", "rate"} {
+			damages = append(damages, column+" = 'text'", column+" = ''", column+" = 1.5", column+" = 9e99", column+" = x'00'")
+		}
+	}
+	for _, damage := range damages {
 		for name, limits := range map[string][]httpkey.Limit{
 			"one limit": {minute}, "a quota": {day}, "several": {minute, day},
 		} {
@@ -281,12 +347,12 @@ func (b *sqlTables) rowsOf(t *testing.T, table string) (text string) {
 	for rows.Next() {
 		var (
 			id                       []byte
-			debt, asOf, rate, fullAt int64
+			debt, asOf, rate, fullAt any // SQLite has columns of any type
 		)
 		if err := rows.Scan(&id, &debt, &asOf, &rate, &fullAt); err != nil {
 			t.Fatal(err)
 		}
-		text += fmt.Sprintf("%x %d %d %d %d\n", id, debt, asOf, rate, fullAt)
+		text += fmt.Sprintf("%x %v %v %v %v\n", id, debt, asOf, rate, fullAt)
 	}
 	if err := rows.Err(); err != nil {
 		t.Fatal(err)

@@ -67,6 +67,7 @@ var sqlTests = []sqlTest{
 	{"SeveralFrozen", testSeveralFrozen},
 	{"SeveralDenied", testSeveralDenied},
 	{"LimiterClockSetBack", testLimiterClockSetBack},
+	{"LimiterClockBehind", testLimiterClockBehind},
 	{"LimiterMoves", testLimiterMoves},
 	{"LimiterDamaged", testLimiterDamaged},
 	{"LimiterDenialWritesNothing", testLimiterDenialWritesNothing},
