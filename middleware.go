@@ -379,7 +379,7 @@ func (g *Guard) charge(
 		user, workspace := c.token.User, c.token.Workspace // before Charge can change them
 		g.options.Charge(r, &c.token, &c.Charge)
 		if !name.MayPay(c.Bucket, e.Payer(), user, workspace) {
-			return Result{}, "", fmt.Errorf("%w: Bucket is %q, which names another payer than this token; "+
+			return Result{}, "", fmt.Errorf("%w: Bucket is %q, which names no payer of this token; "+
 				"begin names of your own otherwise", ErrInvalidLimit, c.Bucket)
 		}
 		if cost == 0 { // Admit only looks
