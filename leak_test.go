@@ -91,6 +91,7 @@ func printers(t *testing.T) map[string]func(any) string {
 	}
 	for _, verb := range verbs {
 		all["Sprintf "+verb] = func(value any) string { return fmt.Sprintf(verb, value) }
+		all["Sprintf of a list "+verb] = func(value any) string { return fmt.Sprintf(verb, []any{value}) }
 	}
 	for how, handler := range map[string]func(io.Writer) slog.Handler{
 		"slog text": func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) },

@@ -102,7 +102,7 @@ func TestPayersNeverCollide(t *testing.T) {
 func TestForeignPayers(t *testing.T) {
 	t.Parallel()
 	for bucket, want := range map[string]int{
-		"token:t": 200, "user:ann": 200, "workspace:w": 200, "team:w": 200, "": 200, "ann": 200, "tokens:x": 200, "user": 200,
+		"token:t": 200, "user:ann": 200, "workspace:w": 200, "team:w": 200, "": 503, "ann": 200, "tokens:x": 200, "user": 200,
 		"token:other": 503, "token:": 503, "token:t2": 503, "token:T": 503, "user:bob": 503, "user:": 503,
 		"user:ann:reports": 503, "workspace:v": 503, "anonymous:": 503, "anonymous:192.0.2.1": 503, "probe": 503,
 	} {
@@ -120,6 +120,29 @@ func TestForeignPayers(t *testing.T) {
 			_, err := guard.Admit(t.Context(), key, 1)
 			if (err == nil) != (want == 200) {
 				t.Errorf("%q, %s: Admit returned %v", bucket, name, err)
+			}
+		}
+	}
+}
+
+// Tokens without a user or a workspace share no bucket, and neither do those for which Charge
+// names none: one of them could end the quota of all others.
+func TestNobodyIsNoPayer(t *testing.T) {
+	t.Parallel()
+	for name, edit := range map[string]edit{
+		"no user":      func(_ *http.Request, t *httpkey.Token, c *httpkey.Charge) { c.Bucket = "user:" + t.User },
+		"no workspace": func(_ *http.Request, t *httpkey.Token, c *httpkey.Charge) { c.Bucket = "workspace:" + t.Workspace },
+		"a new charge": func(_ *http.Request, _ *httpkey.Token, c *httpkey.Charge) {
+			*c = httpkey.Charge{Limits: c.Limits, Cost: 1}
+		},
+	} {
+		var seen events
+		guard := newGuard(&httpkey.Options{Charge: edit, Observer: &seen})
+		for range 2 {
+			key, _ := issue(t, guard, httpkey.Token{Limits: limits(httpkey.PerHour(1))})
+			w := httpkeytest.Get(guard.Handler(ok), key)
+			if e := seen.last(t); w.Code != http.StatusServiceUnavailable || !errors.Is(e.Err, httpkey.ErrInvalidLimit) {
+				t.Errorf("%s: status %d, observed %v", name, w.Code, e.Err)
 			}
 		}
 	}
