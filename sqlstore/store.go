@@ -38,6 +38,7 @@ type Store struct {
 
 	db      *sql.DB
 	dialect Dialect
+	session session
 	lookup  *statement
 }
 
@@ -56,6 +57,7 @@ func New(db *sql.DB, dialect Dialect, opts *Options) *Store {
 		pollInterval: defaultPollInterval,
 		db:           db,
 		dialect:      dialect,
+		session:      session{db: db, dialect: dialect},
 		lookup:       newStatement(db, dialect, "SELECT "+columns+" FROM httpkey_tokens WHERE digest = {digest}"),
 	}
 	if opts == nil {
@@ -127,13 +129,21 @@ func (s *Store) exists(ctx context.Context, db database, r *row) (bool, error) {
 
 // Lookup implements [httpkey.TokenStore].
 func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
+	if err := s.session.check(ctx); err != nil {
+		return httpkey.Token{}, fmt.Errorf("httpkey: read a token: %w", err)
+	}
 	var r row
 	t, err := found(&r, s.lookup.row(ctx, values{"digest": d[:]}, r.places()...))
 	if err == nil && t.Digest != d {
-		return httpkey.Token{}, httpkey.ErrNotFound
+		return httpkey.Token{}, errMixed
 	}
 	return t, err
 }
+
+// errMixed means that a driver got the answer to another statement. That is neither a token, nor
+// the news that there is none.
+var errMixed = errors.New("httpkey: the database answered another question; " +
+	"behind a pooler, lib/pq needs binary_parameters=yes")
 
 // Get implements [httpkey.TokenStore].
 func (s *Store) Get(ctx context.Context, id string) (httpkey.Token, error) {
@@ -141,7 +151,11 @@ func (s *Store) Get(ctx context.Context, id string) (httpkey.Token, error) {
 		return httpkey.Token{}, httpkey.ErrNotFound
 	}
 	var r row
-	return found(&r, s.db.QueryRowContext(ctx, s.dialect.query(tokenOfID), id).Scan(r.places()...))
+	t, err := found(&r, s.db.QueryRowContext(ctx, s.dialect.query(tokenOfID), id).Scan(r.places()...))
+	if err == nil && t.ID != id {
+		return httpkey.Token{}, errMixed
+	}
+	return t, err
 }
 
 const tokenOfID = "SELECT " + columns + " FROM httpkey_tokens WHERE id = ?"
@@ -178,6 +192,9 @@ func (s *Store) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, er
 			return nil, fmt.Errorf("httpkey: list tokens: %w", err)
 		}
 		t, err := r.token()
+		if err == nil && !f.Matches(&t) {
+			err = errMixed
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -278,6 +295,8 @@ func (s *Store) changeExisting(ctx context.Context, id string, write func(*sql.T
 			return nil, httpkey.ErrNotFound
 		case err != nil:
 			return nil, err
+		case r.id != id:
+			return nil, errMixed
 		}
 		return r.digest, write(tx, &r)
 	})

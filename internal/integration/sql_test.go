@@ -34,23 +34,26 @@ type sqlBackend struct {
 	superuser           string // as a data source name has it
 	connections         string // counts those to the server
 	deadlocks           string // counts those that the server has found; empty for SQLite
+	deprecations        string // counts the uses of what a later server will not have; empty where none counts
 }
 
 // The servers do not wait for the disk: when they are killed they lose nothing
 // for that, only a machine would.
 
-func TestPostgreSQL(t *testing.T) { runAllSQLTests(t, startPostgreSQL(t, "-c", "fsync=off")) }
-func TestMariaDB(t *testing.T) {
-	runAllSQLTests(t, startMariaDB(t, "--innodb-flush-log-at-trx-commit=2"))
+func TestPostgreSQL(t *testing.T) {
+	runSQLTests(t, startPostgreSQL(t, "-c", "fsync=off"), sqlTests, ownServerTests, outageTests)
 }
-func TestMySQL(t *testing.T) {
-	runAllSQLTests(t, startMySQL(t, "--innodb-flush-log-at-trx-commit=2"))
-}
-func TestSQLite(t *testing.T) { runAllSQLTests(t, sqliteBackend()) }
 
-func runAllSQLTests(t *testing.T, backend *sqlBackend) {
-	runSQLTests(t, backend, append(slices.Clone(sqlTests), ownServerTests...)...)
+func TestMariaDB(t *testing.T) {
+	runSQLTests(t, startMariaDB(t, "--innodb-flush-log-at-trx-commit=2"), sqlTests, ownServerTests, outageTests)
 }
+
+// Outages are those of MariaDB, which has the same driver.
+func TestMySQL(t *testing.T) {
+	runSQLTests(t, startMySQL(t, "--innodb-flush-log-at-trx-commit=2"), sqlTests, ownServerTests)
+}
+
+func TestSQLite(t *testing.T) { runSQLTests(t, sqliteBackend(), sqlTests, ownServerTests, outageTests) }
 
 type sqlTest struct {
 	name string
@@ -63,7 +66,6 @@ var sqlTests = []sqlTest{
 	{"LimiterProcesses", testLimiterProcesses},
 	{"LimiterFrozen", testLimiterFrozen},
 	{"LimiterAgrees", testLimiterAgrees},
-	{"LimiterModes", testLimiterModes},
 	{"SeveralFrozen", testSeveralFrozen},
 	{"SeveralDenied", testSeveralDenied},
 	{"LimiterClockSetBack", testLimiterClockSetBack},
@@ -73,6 +75,7 @@ var sqlTests = []sqlTest{
 	{"LimiterDenialWritesNothing", testLimiterDenialWritesNothing},
 	{"LimiterSweeps", testLimiterSweeps},
 	{"LimiterZones", testLimiterZones},
+	{"SessionRefused", testSessionRefused},
 	{"HostileKeys", testHostileKeys},
 	{"InvalidTokens", testInvalidTokens},
 	{"TimeZones", testTimeZones},
@@ -87,6 +90,7 @@ var sqlTests = []sqlTest{
 	{"MigrateHalfDone", testMigrateHalfDone},
 	{"MigrateByHand", testMigrateByHand},
 	{"MigrateAgain", testMigrateAgain},
+	{"MigrateLate", testMigrateLate},
 	{"ImportInSQL", testImportInSQL},
 	{"ChangeByHand", testChangeByHand},
 	{"FeedTells", testFeedTells},
@@ -101,21 +105,27 @@ var sqlTests = []sqlTest{
 	{"KillProgram", testKillProgram},
 }
 
-// ownServerTests are those that stop the server, go to it by a proxy, or know its superuser and
-// its settings.
+// ownServerTests need many connections or a proxy, or know the superuser and the settings.
 var ownServerTests = []sqlTest{
+	{"Modes", testModes},
+	{"SessionAccepted", testSessionAccepted},
 	{"RevokeRaces", testRevokeRaces},
 	{"Plans", testPlans},
+	{"NothingDeprecated", testNothingDeprecated},
 	{"MigrateNowhere", testMigrateNowhere},
 	{"MigrateUnprivileged", testMigrateUnprivileged},
+}
+
+// outageTests stop the server.
+var outageTests = []sqlTest{
 	{"Outages", testSQLOutages},
 	{"OutageWithoutCache", testOutageWithoutCache},
 	{"Unwritable", testUnwritable},
 	{"KillServer", testKillServer},
 }
 
-func runSQLTests(t *testing.T, backend *sqlBackend, tests ...sqlTest) {
-	for _, test := range tests {
+func runSQLTests(t *testing.T, backend *sqlBackend, lists ...[]sqlTest) {
+	for _, test := range slices.Concat(lists...) {
 		t.Run(test.name, func(t *testing.T) { test.run(t, backend) })
 	}
 }
