@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ func testSessionRefused(t *testing.T, b *sqlBackend) {
 	}[b.driver] {
 		db := tables.open(t, options)
 		store := sqlstore.New(db, tables.dialect, nil)
+		ctx, end := context.WithCancel(t.Context())
 		_, lookup := store.Lookup(t.Context(), sqlToken(1).Digest)
 		_, get := store.Get(t.Context(), sqlToken(1).ID)
 		_, list := store.List(t.Context(), httpkey.Filter{})
@@ -33,7 +35,7 @@ func testSessionRefused(t *testing.T, b *sqlBackend) {
 			"Lookup": lookup, "Get": get, "List": list, "Create": create, "Allow": allow,
 			"Delete":  store.Delete(t.Context(), "id"),
 			"Touch":   store.Touch(t.Context(), map[string]time.Time{"id": time.Now()}),
-			"Changes": store.Changes(t.Context(), func() { t.Error("the feed is ready") }, func(httpkey.Digest) {}),
+			"Changes": store.Changes(ctx, end, func(httpkey.Digest) {}),
 			"Migrate": sqlstore.Migrate(t.Context(), db, tables.dialect),
 		} {
 			if err == nil || !strings.HasPrefix(err.Error(), "httpkey: ") || !strings.Contains(err.Error(), want) {
