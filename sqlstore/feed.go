@@ -103,6 +103,9 @@ func (s *Store) Changes(ctx context.Context, ready func(), changed func(httpkey.
 func (s *Store) revision(ctx context.Context) (revision int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
+	if err := s.session.check(ctx); err != nil {
+		return 0, err
+	}
 	err = s.db.QueryRowContext(ctx, s.dialect.query(latestRevision)).Scan(&revision)
 	return revision, err
 }
