@@ -40,6 +40,12 @@ type engine struct {
 	// SQLite makes them sleep, longer each time, until they find its lock free.
 	takesTurns bool
 
+	// isolation is that of transactions. Under a stricter one, PostgreSQL ends those that wait
+	// for a lock with an error once they have it. 0: the connection's.
+	isolation sql.IsolationLevel
+
+	again func(error) bool // see Dialect.repeat
+
 	touch     string // see Store.Touch
 	now       string // the present in Unix microseconds
 	divide    string // the operator of integer division
@@ -56,19 +62,20 @@ type engine struct {
 var (
 	postgreSQL = engine{
 		name: "PostgreSQL", numbered: true, touch: touchPostgreSQL,
+		isolation: sql.LevelReadCommitted, again: againPostgreSQL,
 		now: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", divide: "/", least: "least", greatest: "greatest",
 		conflict: "ON CONFLICT (id) DO UPDATE SET", proposed: "excluded.COLUMN", newSingle: newSinglePostgreSQL,
 		clear: clearPostgreSQL, lock: lockPostgreSQL, unlock: "COMMIT",
 	}
 	mySQL = engine{
-		name: "MySQL", prepares: true, touch: touchMySQL,
+		name: "MySQL", prepares: true, touch: touchMySQL, again: againMySQL,
 		now:    "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
 		divide: "DIV", least: "LEAST", greatest: "GREATEST",
 		conflict: "ON DUPLICATE KEY UPDATE", proposed: "VALUES(COLUMN)", newSingle: newSingleMySQL,
 		clear: clearOthers, lock: lockMySQL, unlock: "DO RELEASE_ALL_LOCKS()",
 	}
 	sqLite = engine{
-		name: "SQLite", prepares: true, takesTurns: true, touch: touchSQLite,
+		name: "SQLite", prepares: true, takesTurns: true, touch: touchSQLite, again: againSQLite,
 		now: "{now}", divide: "/", least: "min", greatest: "max", // SQLite's own clock has milliseconds
 		conflict: "ON CONFLICT (id) DO UPDATE SET", proposed: "excluded.COLUMN", newSingle: newSingleSQLite,
 		clear: clearOthers, lock: lockSQLite, unlock: "COMMIT",

@@ -42,9 +42,13 @@ func newSeveral(db *sql.DB, d Dialect, n int) several {
 
 // decideAll decides in a transaction, all or nothing. It first reads without a lock, so that a
 // denial writes nothing.
-func (l *Limiter) decideAll(ctx context.Context, q *question) ([]httpkey.Result, error) {
+func (l *Limiter) decideAll(ctx context.Context, q *question) (each []httpkey.Result, err error) {
 	statements := &l.several[len(q.buckets)-1]
-	now, err := q.look(ctx, statements.look, nil)
+	var now int64
+	err = l.dialect.repeat(ctx, func() error {
+		now, err = q.look(ctx, statements.look, nil)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -61,26 +65,23 @@ func (l *Limiter) decideAll(ctx context.Context, q *question) ([]httpkey.Result,
 			return nil, err
 		}
 	}
-	tx, err := l.db.BeginTx(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = tx.Rollback() }()
-	if _, err := statements.claim.exec(ctx, tx, q.values(now)); err != nil {
-		return nil, err
-	}
-	if now, err = q.look(ctx, statements.look, tx); err != nil {
-		return nil, err
-	}
-	each, enough := q.decide(now)
-	if enough {
-		if _, err := statements.write.exec(ctx, tx, q.values(now)); err != nil {
-			return nil, err
+	err = l.dialect.transact(ctx, l.db, func(tx *sql.Tx) error {
+		if _, err := statements.claim.execIn(ctx, tx, q.values(now)); err != nil {
+			return err
 		}
-	}
-	// It also commits a denial, which may add full buckets; these are the same as none. If
-	// MySQL rolled back new rows, callers that wait for them could deadlock.
-	return each, tx.Commit()
+		if now, err = q.look(ctx, statements.look, tx); err != nil {
+			return err
+		}
+		var enough bool
+		if each, enough = q.decide(now); !enough {
+			// It also commits a denial, which may add full buckets; these are the same as none. If
+			// MySQL rolled back new rows, callers that wait for them could deadlock.
+			return nil
+		}
+		_, err := statements.write.execIn(ctx, tx, q.values(now))
+		return err
+	})
+	return each, err
 }
 
 // look reads the state of all buckets. It returns the clock, or 0 if no bucket exists.

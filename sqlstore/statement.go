@@ -17,19 +17,46 @@ type database interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
+// readRow scans the only row of a query's answer into dest, and readAll returns all rows,
+// each with the destinations that places returns for it. Both repeat the query where it conflicts with others.
+func (d Dialect) readRow(ctx context.Context, db *sql.DB, query string, args []any, dest ...any) error {
+	return d.repeat(ctx, func() error { return db.QueryRowContext(ctx, d.query(query), args...).Scan(dest...) })
+}
+
+func readAll[T any](
+	ctx context.Context, d Dialect, db *sql.DB, query string, args []any, places func(*T) []any,
+) (all []T, err error) {
+	err = d.repeat(ctx, func() error {
+		rows, err := db.QueryContext(ctx, d.query(query), args...)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = rows.Close() }()
+		for all = nil; rows.Next(); {
+			var row T
+			if err := rows.Scan(places(&row)...); err != nil {
+				return err
+			}
+			all = append(all, row)
+		}
+		return rows.Err()
+	})
+	return all, err
+}
+
 // statement is a statement of the request path. If the engine prepares, it is prepared at
 // its first use, because a constructor does no I/O. It is closed with its database.
 type statement struct {
 	db         *sql.DB
+	dialect    Dialect
 	query      string
 	parameters []string // their names, in order
-	prepares   bool
 	prepared   atomic.Pointer[sql.Stmt]
 }
 
 func newStatement(db *sql.DB, d Dialect, text string) *statement {
 	query, parameters := d.bind(text)
-	return &statement{db: db, query: query, parameters: parameters, prepares: d.engine.prepares}
+	return &statement{db: db, dialect: d, query: query, parameters: parameters}
 }
 
 var parameter = regexp.MustCompile(`\{([a-z]+)[0-9]*\}`)
@@ -75,8 +102,17 @@ func (s *statement) args(v values) []any {
 	return args
 }
 
-func (s *statement) exec(ctx context.Context, tx *sql.Tx, v values) (sql.Result, error) {
-	if !s.prepares {
+// exec runs the statement by itself, and repeats it where it conflicts with others.
+func (s *statement) exec(ctx context.Context, v values) (result sql.Result, err error) {
+	err = s.dialect.repeat(ctx, func() error {
+		result, err = s.execIn(ctx, nil, v)
+		return err
+	})
+	return result, err
+}
+
+func (s *statement) execIn(ctx context.Context, tx *sql.Tx, v values) (sql.Result, error) {
+	if !s.dialect.engine.prepares {
 		return s.unprepared(tx).ExecContext(ctx, s.query, s.args(v)...)
 	}
 	stmt, err := s.prepare(ctx, tx)
@@ -87,7 +123,7 @@ func (s *statement) exec(ctx context.Context, tx *sql.Tx, v values) (sql.Result,
 }
 
 func (s *statement) rows(ctx context.Context, tx *sql.Tx, v values) (*sql.Rows, error) {
-	if !s.prepares {
+	if !s.dialect.engine.prepares {
 		return s.unprepared(tx).QueryContext(ctx, s.query, s.args(v)...)
 	}
 	stmt, err := s.prepare(ctx, tx)
@@ -97,9 +133,14 @@ func (s *statement) rows(ctx context.Context, tx *sql.Tx, v values) (*sql.Rows, 
 	return stmt.QueryContext(ctx, s.args(v)...)
 }
 
-// row scans the only row of the answer into dest. It returns [sql.ErrNoRows] if there is none.
+// row scans the only row of the answer into dest, and repeats the statement as exec does. It
+// returns [sql.ErrNoRows] if there is none.
 func (s *statement) row(ctx context.Context, v values, dest ...any) error {
-	if !s.prepares {
+	return s.dialect.repeat(ctx, func() error { return s.askRow(ctx, v, dest...) })
+}
+
+func (s *statement) askRow(ctx context.Context, v values, dest ...any) error {
+	if !s.dialect.engine.prepares {
 		return s.db.QueryRowContext(ctx, s.query, s.args(v)...).Scan(dest...)
 	}
 	stmt, err := s.prepare(ctx, nil)
@@ -138,7 +179,7 @@ func (s *statement) prepare(ctx context.Context, tx *sql.Tx) (*sql.Stmt, error) 
 // ready prepares the statement before a transaction begins, if the engine prepares. Inside, it
 // would need a second connection, which the pool may not have.
 func (s *statement) ready(ctx context.Context) error {
-	if !s.prepares {
+	if !s.dialect.engine.prepares {
 		return nil
 	}
 	_, err := s.prepare(ctx, nil)

@@ -103,7 +103,12 @@ func (s *Store) Create(ctx context.Context, t httpkey.Token) (httpkey.Token, err
 		return r.digest, refused
 	})
 	if refused != nil { // an INSERT by hand may have come first; MySQL's error then shows the digest
-		switch taken, unknown := s.exists(ctx, s.db, r); {
+		var taken bool
+		unknown := s.dialect.repeat(ctx, func() (err error) {
+			taken, err = s.exists(ctx, s.db, r)
+			return err
+		})
+		switch {
 		case unknown != nil:
 			err = unknown
 		case taken:
@@ -142,7 +147,7 @@ func (s *Store) Get(ctx context.Context, id string) (httpkey.Token, error) {
 		return httpkey.Token{}, httpkey.ErrNotFound
 	}
 	var r row
-	return found(&r, s.db.QueryRowContext(ctx, s.dialect.query(tokenOfID), id).Scan(r.places()...))
+	return found(&r, s.dialect.readRow(ctx, s.db, tokenOfID, []any{id}, r.places()...))
 }
 
 const tokenOfID = "SELECT " + columns + " FROM httpkey_tokens WHERE id = ?"
@@ -167,25 +172,15 @@ func (s *Store) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, er
 	}
 	query := fmt.Sprintf("SELECT %s FROM httpkey_tokens%s ORDER BY created_at DESC, id DESC LIMIT %d",
 		columns, where, f.PageSize())
-	rows, err := s.db.QueryContext(ctx, s.dialect.query(query), args...)
+	rows, err := readAll(ctx, s.dialect, s.db, query, args, (*row).places)
 	if err != nil {
 		return nil, fmt.Errorf("httpkey: list tokens: %w", err)
 	}
-	defer func() { _ = rows.Close() }()
-	var page []httpkey.Token
-	for rows.Next() {
-		var r row
-		if err := rows.Scan(r.places()...); err != nil {
-			return nil, fmt.Errorf("httpkey: list tokens: %w", err)
-		}
-		t, err := r.token()
-		if err != nil {
+	page := make([]httpkey.Token, len(rows))
+	for i := range rows {
+		if page[i], err = rows[i].token(); err != nil {
 			return nil, err
 		}
-		page = append(page, t)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("httpkey: list tokens: %w", err)
 	}
 	return page, nil
 }
@@ -218,8 +213,11 @@ func conditions(f httpkey.Filter) (string, []any) {
 	return " WHERE " + strings.Join(where, " AND "), args
 }
 
-// Update implements [httpkey.TokenStore]. It calls change once, in a transaction for which all
-// other changes of the store wait, so change must not call the Store.
+// errRefused ends a transaction instead of an error of the caller's, which is not the database's.
+var errRefused = errors.New("the caller refused the update")
+
+// Update implements [httpkey.TokenStore]. It calls change in a transaction for which all other
+// changes of the store wait, so change must not call the Store.
 func (s *Store) Update(ctx context.Context, id string, change func(*httpkey.Token) error) (httpkey.Token, error) {
 	var (
 		updated httpkey.Token
@@ -231,7 +229,7 @@ func (s *Store) Update(ctx context.Context, id string, change func(*httpkey.Toke
 			return err
 		}
 		if t, refused = t.Apply(change); refused != nil {
-			return refused
+			return errRefused
 		}
 		if r, err = rowOf(&t); err != nil {
 			return err
@@ -244,7 +242,7 @@ func (s *Store) Update(ctx context.Context, id string, change func(*httpkey.Toke
 		return err
 	})
 	switch {
-	case refused != nil:
+	case errors.Is(err, errRefused):
 		return httpkey.Token{}, refused
 	case errors.Is(err, httpkey.ErrNotFound):
 		return httpkey.Token{}, httpkey.ErrNotFound
@@ -303,7 +301,10 @@ func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
 	slices.SortFunc(uses, func(a, b use) int { return strings.Compare(a[0].(string), b[0].(string)) })
 	list, err := json.Marshal(uses)
 	if err == nil {
-		_, err = s.db.ExecContext(ctx, s.dialect.query(s.dialect.engine.touch), string(list))
+		err = s.dialect.repeat(ctx, func() error {
+			_, err := s.db.ExecContext(ctx, s.dialect.query(s.dialect.engine.touch), string(list))
+			return err
+		})
 	}
 	if err != nil {
 		return fmt.Errorf("httpkey: write last_used of %d tokens: %w", len(uses), err)

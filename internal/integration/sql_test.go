@@ -22,6 +22,9 @@ type sqlBackend struct {
 	dialect sqlstore.Dialect
 	driver  string
 	server  *sqlServer                // nil for SQLite
+	nodes   []string                  // addresses of servers with the same data, of which each pool takes the next; or nil
+	opened  atomic.Int64              // pools
+	options string                    // of each connection
 	dsn     func(t testing.TB) string // of a database, for SQLite a new one; options may be appended
 	zones   []string                  // options that set a time zone
 	outage  string                    // options that make the driver give up in time
@@ -125,7 +128,7 @@ func (b *sqlBackend) newTables(t testing.TB) *sqlTables {
 func (b *sqlBackend) noTables(t testing.TB) *sqlTables {
 	t.Helper()
 	prefix := fmt.Sprintf("test%d_", tablePrefixes.Add(1))
-	return &sqlTables{b, b.dialect.WithPrefix(prefix), prefix, b.dsn(t)}
+	return &sqlTables{sqlBackend: b, dialect: b.dialect.WithPrefix(prefix), prefix: prefix, dsn: b.dsn(t)}
 }
 
 // sqlConnections is the size of the pool that sqlstore/README.md recommends.
@@ -134,9 +137,9 @@ const sqlConnections = 16
 // open returns a pool of connections of its own.
 func (b *sqlTables) open(t testing.TB, options ...string) *sql.DB {
 	t.Helper()
-	dsn := b.dsn
-	for _, option := range options {
-		dsn += option
+	dsn := b.dsn + b.options + strings.Join(options, "")
+	if len(b.nodes) > 0 {
+		dsn = strings.Replace(dsn, b.nodes[0], b.nodes[int(b.opened.Add(1))%len(b.nodes)], 1)
 	}
 	db, err := sql.Open(b.driver, dsn)
 	if err != nil {
