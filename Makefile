@@ -2,7 +2,7 @@
 # make test    every test of every module; needs Go alone
 # make lint    gofmt, go mod tidy, go vet, golangci-lint (with staticcheck)
 # make models  the limiters beside their model, in full: under the race detector, make test takes a tenth of the steps
-# make integration  the stores and limiters on real servers, which it starts: Redis, PostgreSQL, MariaDB
+# make integration  the stores and limiters on real servers, which it starts: Redis, PostgreSQL, MariaDB; the middleware behind Varnish and nginx
 # make browser  the console in a headless Chromium, which must be installed, as npm
 # make pictures  those of the README, from the same page
 # make fuzz    each fuzz target for $(FUZZTIME)

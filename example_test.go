@@ -11,7 +11,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -87,6 +89,42 @@ func ExampleGuard_Handler() {
 
 // A framework with handlers of its own calls Check and passes on the request
 // that it returns.
+// A ReverseProxy adds the headers of its upstream to those of the Guard. If the upstream
+// has limits of its own, drop its headers, so that a client sees one truth. Cache-Control of
+// the upstream joins the Guard's private, which still holds.
+func ExampleGuard_Handler_reverseProxy() {
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-RateLimit-Limit", "1000")
+		_, _ = fmt.Fprintf(w, "the upstream got the key %q", r.Header.Get("X-Api-Key"))
+	}))
+	defer upstream.Close()
+	target := must(url.Parse(upstream.URL))
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Header.Del("X-Api-Key")
+		},
+		ModifyResponse: func(r *http.Response) error {
+			for _, name := range []string{"Limit", "Remaining", "Reset"} {
+				r.Header.Del("X-RateLimit-" + name)
+			}
+			return nil
+		},
+	}
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+	secret, _ := issued(guard, httpkey.Token{})
+
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("X-Api-Key", secret.Reveal())
+	w := httptest.NewRecorder()
+	guard.Handler(proxy).ServeHTTP(w, r)
+	fmt.Println(w.Body)
+	fmt.Println(w.Header().Values("X-RateLimit-Limit"))
+	// Output:
+	// the upstream got the key ""
+	// [60]
+}
+
 func ExampleGuard_Check() {
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
 	secret, _ := issued(guard, httpkey.Token{User: "ann"})

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/httpkey/httpkey/internal/answer"
 	"github.com/httpkey/httpkey/internal/clock"
 	"github.com/httpkey/httpkey/internal/keyformat"
 	"github.com/httpkey/httpkey/internal/lastused"
@@ -34,7 +35,7 @@ type Guard struct {
 	digesters []keyformat.Digester // the current one first
 	lastUsed  *lastused.Writer
 	clock     clock.Clock
-	headers   rateLimitHeaders
+	quota     answer.Quota
 	observes  func(context.Context, EventType) bool
 }
 

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/httpkey/httpkey/internal/answer"
 	"github.com/httpkey/httpkey/internal/budget"
 	"github.com/httpkey/httpkey/internal/clock"
 	"github.com/httpkey/httpkey/internal/keyformat"
@@ -21,11 +22,15 @@ import (
 // Handler returns the middleware. It calls next for a request that it admits, and
 // answers every other request itself. It wraps neither the ResponseWriter nor the body.
 // The response to an admitted request carries the rate-limit headers, whatever next
-// answers.
+// answers. It also carries Cache-Control: private, unless that header is set already or next
+// sets it: otherwise a shared cache (RFC 9111, section 3) serves the response to everybody.
+// Requests share the values of these headers, so next must replace a value and not write
+// into it.
 //
 // A request with a valid key costs quota, whatever its method. Put a handler of CORS
-// preflights, which carry no key, around this one. If one Guard stands inside another,
-// both charge the request, and the context has the token of the inner one.
+// preflights, which carry no key, around this one. A Guard that stands twice around a handler
+// charges once. Two Guards both charge the request, and the context has the token of the
+// inner one.
 func (g *Guard) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r, ok := g.Check(w, r); ok {
@@ -38,7 +43,11 @@ func (g *Guard) Handler(next http.Handler) http.Handler {
 // gin and echo. If Check returns true, continue with the returned request, which has
 // the token in its context. If it returns false, it has written the response: stop.
 func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bool) {
-	key, reason := g.extract(r.Header)
+	lines := r.Header[g.options.Header]
+	if g.hasAdmitted(r, lines) {
+		return r, true
+	}
+	key, reason := g.extract(lines)
 	d := decision{reason: reason}
 	if reason == "" {
 		d = g.decide(r.Context(), r, key, 1)
@@ -48,7 +57,19 @@ func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bo
 		g.refuse(w, r, &d)
 		return r, false
 	}
-	return r.WithContext(g.admit(r.Context(), r, &d)), true
+	if h := w.Header(); h["Cache-Control"] == nil {
+		h["Cache-Control"] = private
+	}
+	in := g.admit(r.Context(), r, &d)
+	in.line = &lines[0]
+	return r.WithContext(in), true
+}
+
+// hasAdmitted reports whether g has admitted this very request before. A request that was
+// derived from an admitted one has its context, but header lines of its own.
+func (g *Guard) hasAdmitted(r *http.Request, lines []string) bool {
+	in := admittedIn(r.Context())
+	return in != nil && in.guard == g && len(lines) == 1 && in.line == &lines[0]
 }
 
 // Admit decides on a secret that did not come in a request header, but over gRPC, say. It
@@ -155,10 +176,9 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 	return d
 }
 
-// extract returns the only key in h, or the reason why h has none of the right shape. It
-// looks at no other header, and never at the URL.
-func (g *Guard) extract(h http.Header) (key string, reason Reason) {
-	lines := h[g.options.Header]
+// extract returns the key of the only header line, or the reason why there is none of the
+// right shape.
+func (g *Guard) extract(lines []string) (key string, reason Reason) {
 	if len(lines) > 1 {
 		return "", ReasonMalformed
 	}
@@ -420,9 +440,11 @@ func (g *Guard) setHeaders(h http.Header, d *decision) {
 	if d.result.Limit == (Limit{}) {
 		return
 	}
-	g.headers.set(h, &d.result, d.at)
+	r := &d.result
+	// Reset is rounded up, so that a client that waits for it is never early.
+	g.quota.Set(h, int64(r.Limit.Burst), int64(max(0, r.Remaining)), d.at.CeilUnix(r.ResetAfter))
 	if g.options.IETFHeaders {
-		setIETFHeaders(h, &d.result)
+		setIETFHeaders(h, r)
 	}
 }
 
@@ -431,10 +453,11 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, d *decision) {
 	g.tell(r.Context(), r, d)
 	e := d.error()
 	if status := e.class().status; status == http.StatusUnauthorized || status == http.StatusServiceUnavailable {
-		clearRateLimitHeaders(w.Header())
+		answer.ClearQuota(w.Header())
 	}
 	setRefusalHeaders(w.Header(), &e)
 	if g.options.ErrorHandler != nil {
+		answer.Unshare(w.Header())
 		g.options.ErrorHandler(w, r, e)
 		return
 	}
@@ -458,7 +481,7 @@ func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
 // admit reports the admission and returns the context of the admitted request.
 func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) *admitted {
 	g.tell(ctx, r, d)
-	return &admitted{ctx, g, d.token, d.payer, d.result}
+	return &admitted{Context: ctx, guard: g, token: d.token, payer: d.payer, result: d.result}
 }
 
 // admitted is the context of an admitted request. A context of its own type
@@ -469,6 +492,7 @@ type admitted struct {
 	token  *entry
 	payer  string
 	result Result
+	line   *string // of the header that held the key; nil: Admit made the context
 }
 
 type admittedKey struct{}
