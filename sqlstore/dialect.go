@@ -36,6 +36,9 @@ type engine struct {
 	// or are configured not to because of a pooler.
 	prepares bool
 
+	// inlines says that the statements of a transaction have no parameters; see inlined.
+	inlines bool
+
 	// takesTurns says that the callers of a process write one after the other. Otherwise
 	// SQLite makes them sleep, longer each time, until they find its lock free.
 	takesTurns bool
@@ -68,7 +71,7 @@ var (
 		clear: clearPostgreSQL, lock: lockPostgreSQL, unlock: "COMMIT",
 	}
 	mySQL = engine{
-		name: "MySQL", prepares: true, touch: touchMySQL, again: againMySQL,
+		name: "MySQL", prepares: true, inlines: true, touch: touchMySQL, again: againMySQL,
 		now:    "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
 		divide: "DIV", least: "LEAST", greatest: "GREATEST",
 		conflict: "ON DUPLICATE KEY UPDATE", proposed: "VALUES(COLUMN)", newSingle: newSingleMySQL,

@@ -38,8 +38,8 @@ const (
 
 // change runs write in a transaction, and records a change of the token whose digest write
 // returns. If the transaction conflicts with another, it runs write again.
-func (s *Store) change(ctx context.Context, write func(*sql.Tx) (digest []byte, err error)) error {
-	return s.dialect.transact(ctx, s.db, func(tx *sql.Tx) error {
+func (s *Store) change(ctx context.Context, write func(database) (digest []byte, err error)) error {
+	return s.dialect.transact(ctx, s.db, func(tx database) error {
 		// The lock comes first, so that all changes take their locks in the same order. In SQLite,
 		// a transaction that begins with a read may fail to write later.
 		if _, err := tx.ExecContext(ctx, s.dialect.query(countUp)); err != nil {

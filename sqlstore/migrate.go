@@ -82,7 +82,7 @@ func Migrate(ctx context.Context, db *sql.DB, d Dialect) error {
 	mustHave(db, d)
 	steps, err := readSteps(Migrations(d))
 	if err == nil {
-		err = migrate(ctx, db, d, steps)
+		err = d.repeatFor(ctx, migrationPatience, func() error { return migrate(ctx, db, d, steps) })
 	}
 	if err != nil {
 		return fmt.Errorf("httpkey: migrate %s: %w", d, err)
@@ -181,6 +181,10 @@ func known(version int, steps []step) error {
 	return nil
 }
 
+// migrationPatience is the time for which one process waits for another's migration. For a
+// client that died, MySQL waits just as long.
+const migrationPatience = 10 * time.Minute
+
 // discard closes a connection, and so ends its transaction and releases its locks.
 func discard(conn *sql.Conn) { _ = conn.Raw(func(any) error { return driver.ErrBadConn }) }
 
@@ -200,16 +204,13 @@ func lockSQLite(ctx context.Context, conn *sql.Conn, _ string) error {
 	return err
 }
 
-// mySQLLockSeconds is the time for which one process waits for another. For a client that
-// died, the server waits just as long.
-const mySQLLockSeconds = 600
 
 func lockMySQL(ctx context.Context, conn *sql.Conn, name string) error {
 	// The names of locks belong to the whole server, and have up to 64 characters. If no
 	// database is selected, the creation of the first table reports it.
 	const lock = "SELECT GET_LOCK(SHA1(CONCAT(COALESCE(DATABASE(), ''), '.', ?)), ?)"
 	var locked sql.Null[int]
-	err := conn.QueryRowContext(ctx, lock, name, mySQLLockSeconds).Scan(&locked)
+	err := conn.QueryRowContext(ctx, lock, name, migrationPatience/time.Second).Scan(&locked)
 	if err == nil && locked.V != 1 {
 		err = errors.New("another process has been migrating for ten minutes")
 	}

@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -17,13 +16,17 @@ import (
 
 const (
 	patience     = 10 * time.Second // as the busy timeout that README.md recommends for SQLite
-	longestPause = 25 * time.Millisecond
+	longestPause = 5 * time.Millisecond
 )
 
-// repeat runs ask, and again while it returns an error for which d says to try again. It gives
-// up when ctx is done, or after some ten seconds. The pauses are random and grow, so that those
-// who conflict separate.
+// repeat runs ask, and again while another statement or transaction makes it fail. It gives up
+// when ctx is done, or after patience. The pauses are random and grow, so that callers that
+// conflict come apart.
 func (d Dialect) repeat(ctx context.Context, ask func() error) error {
+	return d.repeatFor(ctx, patience, ask)
+}
+
+func (d Dialect) repeatFor(ctx context.Context, patience time.Duration, ask func() error) error {
 	start := time.Now()
 	for limit := time.Millisecond; ; limit = min(2*limit, longestPause) {
 		err := ask()
@@ -36,21 +39,6 @@ func (d Dialect) repeat(ctx context.Context, ask func() error) error {
 		case <-time.After(rand.N(limit)):
 		}
 	}
-}
-
-// transact runs write in a transaction, and again as repeat does.
-func (d Dialect) transact(ctx context.Context, db *sql.DB, write func(*sql.Tx) error) error {
-	return d.repeat(ctx, func() error {
-		tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: d.engine.isolation})
-		if err != nil {
-			return err
-		}
-		defer func() { _ = tx.Rollback() }()
-		if err := write(tx); err != nil {
-			return err
-		}
-		return tx.Commit()
-	})
 }
 
 // The drivers' own types of errors cannot be named here, because this package imports no driver.

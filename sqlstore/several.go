@@ -45,8 +45,8 @@ func newSeveral(db *sql.DB, d Dialect, n int) several {
 func (l *Limiter) decideAll(ctx context.Context, q *question) (each []httpkey.Result, err error) {
 	statements := &l.several[len(q.buckets)-1]
 	var now int64
-	err = l.dialect.repeat(ctx, func() error {
-		now, err = q.look(ctx, statements.look, nil)
+	err = statements.look.alone(ctx, func(look runnable) error {
+		now, err = q.look(ctx, look, statements.look.args(q.values(0)))
 		return err
 	})
 	if err != nil {
@@ -60,16 +60,13 @@ func (l *Limiter) decideAll(ctx context.Context, q *question) (each []httpkey.Re
 		return nil, err
 	}
 	defer release()
-	for _, s := range []*statement{statements.claim, statements.write} {
-		if err := s.ready(ctx); err != nil {
-			return nil, err
-		}
-	}
-	err = l.dialect.transact(ctx, l.db, func(tx *sql.Tx) error {
-		if _, err := statements.claim.execIn(ctx, tx, q.values(now)); err != nil {
+	err = l.dialect.transact(ctx, l.db, func(tx database) error {
+		claim, look, write := statements.claim, statements.look, statements.write
+		ids := q.values(0)
+		if _, err := claim.within(tx).ExecContext(ctx, claim.args(ids)...); err != nil {
 			return err
 		}
-		if now, err = q.look(ctx, statements.look, tx); err != nil {
+		if now, err = q.look(ctx, look.within(tx), look.args(ids)); err != nil {
 			return err
 		}
 		var enough bool
@@ -78,18 +75,18 @@ func (l *Limiter) decideAll(ctx context.Context, q *question) (each []httpkey.Re
 			// MySQL rolled back new rows, callers that wait for them could deadlock.
 			return nil
 		}
-		_, err := statements.write.execIn(ctx, tx, q.values(now))
+		_, err := write.within(tx).ExecContext(ctx, write.args(q.values(now))...)
 		return err
 	})
 	return each, err
 }
 
 // look reads the state of all buckets. It returns the clock, or 0 if no bucket exists.
-func (q *question) look(ctx context.Context, look *statement, tx *sql.Tx) (now int64, err error) {
+func (q *question) look(ctx context.Context, look runnable, args []any) (now int64, err error) {
 	for i := range q.buckets {
 		q.buckets[i].state = gcra.Bucket{}
 	}
-	rows, err := look.rows(ctx, tx, q.values(0))
+	rows, err := look.QueryContext(ctx, args...)
 	if err != nil {
 		return 0, err
 	}

@@ -102,86 +102,72 @@ func (s *statement) args(v values) []any {
 	return args
 }
 
-// exec runs the statement by itself, and repeats it where it conflicts with others.
+// runnable is a statement, prepared or as a text.
+type runnable interface {
+	ExecContext(ctx context.Context, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, args ...any) *sql.Row
+}
+
+// text is a statement that is not prepared.
+type text struct {
+	in    database
+	query string
+}
+
+func (t text) ExecContext(ctx context.Context, args ...any) (sql.Result, error) {
+	return t.in.ExecContext(ctx, t.query, args...)
+}
+
+func (t text) QueryContext(ctx context.Context, args ...any) (*sql.Rows, error) {
+	return t.in.QueryContext(ctx, t.query, args...)
+}
+
+func (t text) QueryRowContext(ctx context.Context, args ...any) *sql.Row {
+	return t.in.QueryRowContext(ctx, t.query, args...)
+}
+
+// within returns the statement in a transaction. It is not prepared there, for which the pool
+// would need a second connection.
+func (s *statement) within(tx database) runnable { return text{tx, s.query} }
+
+// alone runs the statement outside of a transaction, and again where it conflicts with others.
+func (s *statement) alone(ctx context.Context, run func(runnable) error) error {
+	return s.dialect.repeat(ctx, func() error {
+		if !s.dialect.engine.prepares {
+			return run(text{s.db, s.query})
+		}
+		stmt, err := s.prepare(ctx)
+		if err != nil {
+			return err
+		}
+		return run(stmt)
+	})
+}
+
 func (s *statement) exec(ctx context.Context, v values) (result sql.Result, err error) {
-	err = s.dialect.repeat(ctx, func() error {
-		result, err = s.execIn(ctx, nil, v)
+	err = s.alone(ctx, func(r runnable) error {
+		result, err = r.ExecContext(ctx, s.args(v)...)
 		return err
 	})
 	return result, err
 }
 
-func (s *statement) execIn(ctx context.Context, tx *sql.Tx, v values) (sql.Result, error) {
-	if !s.dialect.engine.prepares {
-		return s.unprepared(tx).ExecContext(ctx, s.query, s.args(v)...)
-	}
-	stmt, err := s.prepare(ctx, tx)
-	if err != nil {
-		return nil, err
-	}
-	return stmt.ExecContext(ctx, s.args(v)...)
-}
-
-func (s *statement) rows(ctx context.Context, tx *sql.Tx, v values) (*sql.Rows, error) {
-	if !s.dialect.engine.prepares {
-		return s.unprepared(tx).QueryContext(ctx, s.query, s.args(v)...)
-	}
-	stmt, err := s.prepare(ctx, tx)
-	if err != nil {
-		return nil, err
-	}
-	return stmt.QueryContext(ctx, s.args(v)...)
-}
-
-// row scans the only row of the answer into dest, and repeats the statement as exec does. It
-// returns [sql.ErrNoRows] if there is none.
+// row scans the only row of the answer into dest. It returns [sql.ErrNoRows] if there is none.
 func (s *statement) row(ctx context.Context, v values, dest ...any) error {
-	return s.dialect.repeat(ctx, func() error { return s.askRow(ctx, v, dest...) })
+	return s.alone(ctx, func(r runnable) error { return r.QueryRowContext(ctx, s.args(v)...).Scan(dest...) })
 }
 
-func (s *statement) askRow(ctx context.Context, v values, dest ...any) error {
-	if !s.dialect.engine.prepares {
-		return s.db.QueryRowContext(ctx, s.query, s.args(v)...).Scan(dest...)
+func (s *statement) prepare(ctx context.Context) (*sql.Stmt, error) {
+	if stmt := s.prepared.Load(); stmt != nil {
+		return stmt, nil
 	}
-	stmt, err := s.prepare(ctx, nil)
+	made, err := s.db.PrepareContext(ctx, s.query)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return stmt.QueryRowContext(ctx, s.args(v)...).Scan(dest...)
-}
-
-func (s *statement) unprepared(tx *sql.Tx) database {
-	if tx != nil {
-		return tx
+	if !s.prepared.CompareAndSwap(nil, made) { // another was quicker
+		_ = made.Close()
 	}
-	return s.db
-}
-
-// prepare returns the statement for a transaction, or for none if tx is nil.
-func (s *statement) prepare(ctx context.Context, tx *sql.Tx) (*sql.Stmt, error) {
-	stmt := s.prepared.Load()
-	if stmt == nil {
-		made, err := s.db.PrepareContext(ctx, s.query)
-		if err != nil {
-			return nil, err
-		}
-		if !s.prepared.CompareAndSwap(nil, made) { // another was quicker
-			_ = made.Close()
-		}
-		stmt = s.prepared.Load()
-	}
-	if tx != nil {
-		stmt = tx.StmtContext(ctx, stmt)
-	}
-	return stmt, nil
-}
-
-// ready prepares the statement before a transaction begins, if the engine prepares. Inside, it
-// would need a second connection, which the pool may not have.
-func (s *statement) ready(ctx context.Context) error {
-	if !s.dialect.engine.prepares {
-		return nil
-	}
-	_, err := s.prepare(ctx, nil)
-	return err
+	return s.prepared.Load(), nil
 }

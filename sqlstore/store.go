@@ -89,7 +89,7 @@ func (s *Store) Create(ctx context.Context, t httpkey.Token) (httpkey.Token, err
 		return httpkey.Token{}, err
 	}
 	var refused error
-	err = s.change(ctx, func(tx *sql.Tx) ([]byte, error) {
+	err = s.change(ctx, func(tx database) ([]byte, error) {
 		// This change holds the lock of all changes, so no other comes between the statements.
 		taken, err := s.exists(ctx, tx, r)
 		if err != nil {
@@ -223,7 +223,7 @@ func (s *Store) Update(ctx context.Context, id string, change func(*httpkey.Toke
 		updated httpkey.Token
 		refused error
 	)
-	err := s.changeExisting(ctx, id, func(tx *sql.Tx, r *row) error {
+	err := s.changeExisting(ctx, id, func(tx database, r *row) error {
 		t, err := r.token()
 		if err != nil {
 			return err
@@ -254,7 +254,7 @@ func (s *Store) Update(ctx context.Context, id string, change func(*httpkey.Toke
 
 // Delete implements [httpkey.TokenStore].
 func (s *Store) Delete(ctx context.Context, id string) error {
-	err := s.changeExisting(ctx, id, func(tx *sql.Tx, _ *row) error {
+	err := s.changeExisting(ctx, id, func(tx database, _ *row) error {
 		_, err := tx.ExecContext(ctx, s.dialect.query("DELETE FROM httpkey_tokens WHERE id = ?"), id)
 		return err
 	})
@@ -265,11 +265,11 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 }
 
 // changeExisting runs write in a change of the token with this ID, and passes the current row.
-func (s *Store) changeExisting(ctx context.Context, id string, write func(*sql.Tx, *row) error) error {
+func (s *Store) changeExisting(ctx context.Context, id string, write func(database, *row) error) error {
 	if !isText(id) {
 		return httpkey.ErrNotFound
 	}
-	return s.change(ctx, func(tx *sql.Tx) (digest []byte, err error) {
+	return s.change(ctx, func(tx database) (digest []byte, err error) {
 		var r row
 		err = tx.QueryRowContext(ctx, s.dialect.query(tokenOfID), id).Scan(r.places()...)
 		switch {

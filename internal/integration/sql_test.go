@@ -19,15 +19,16 @@ import (
 
 // sqlBackend is one kind of database.
 type sqlBackend struct {
-	dialect sqlstore.Dialect
-	driver  string
-	server  *sqlServer                // nil for SQLite
-	nodes   []string                  // addresses of servers with the same data, of which each pool takes the next; or nil
-	opened  atomic.Int64              // pools
-	options string                    // of each connection
-	dsn     func(t testing.TB) string // of a database, for SQLite a new one; options may be appended
-	zones   []string                  // options that set a time zone
-	outage  string                    // options that make the driver give up in time
+	dialect   sqlstore.Dialect
+	driver    string
+	server    *sqlServer                // nil for SQLite
+	nodes     []string                  // addresses of servers with the same data, of which each pool takes the next; or nil
+	conflicts bool                      // statements that change the same rows may fail at first
+	opened    atomic.Int64              // pools
+	options   string                    // of each connection
+	dsn       func(t testing.TB) string // of a database, for SQLite a new one; options may be appended
+	zones     []string                  // options that set a time zone
+	outage    string                    // options that make the driver give up in time
 
 	serializable string // options that isolate transactions as much as can be
 
@@ -43,7 +44,7 @@ func TestPostgreSQL(t *testing.T) { runSQLTests(t, startPostgreSQL(t, "-c", "fsy
 func TestMariaDB(t *testing.T) {
 	runSQLTests(t, startMariaDB(t, "--innodb-flush-log-at-trx-commit=2"))
 }
-func TestSQLite(t *testing.T) { runSQLTests(t, sqliteBackend()) }
+func TestSQLite(t *testing.T) { runSQLTests(t, sqliteBackend(t)) }
 
 var sqlTests = []struct {
 	name string
