@@ -5,6 +5,7 @@
 # make integration  the stores and limiters on real servers, which it starts: Redis, PostgreSQL, MariaDB; the middleware behind Varnish and nginx
 # make browser  the console in a headless Chromium, which must be installed, as npm
 # make pictures  those of the README, from the same page
+# make vulnerabilities  the required versions of all modules, beside the Go vulnerability database and that of npm; needs the network
 # make fuzz    each fuzz target for $(FUZZTIME)
 # make bench   the middleware beside its peers; some five minutes on a quiet machine
 # make bench-http  whole processes under wrk, which must be installed
@@ -22,8 +23,9 @@ RACE     ?= auto
 export REQUIRE_TOOLS
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK   := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: demo test models integration browser pictures lint fuzz bench bench-http bench-redis bench-sql
+.PHONY: demo test models integration browser pictures lint vulnerabilities fuzz bench bench-http bench-redis bench-sql
 
 demo:
 	@mkdir -p bin
@@ -64,6 +66,13 @@ lint:
 	@for module in $(MODULES) internal/integration internal/browser; do \
 		echo "== $$module" && (cd $$module && go mod tidy -diff && go vet ./... && $(GOLANGCI_LINT) run ./...) || exit 1; \
 	done
+
+# The scan of modules also finds a vulnerability that no code reaches.
+vulnerabilities:
+	@for module in $(MODULES) internal/integration internal/browser; do \
+		echo "== $$module" && (cd $$module && $(GOVULNCHECK) -scan=module) || exit 1; \
+	done
+	npm audit --prefix internal/browser
 
 fuzz:
 	go test -run='^$$' -fuzz=FuzzAccepts -fuzztime=$(FUZZTIME) ./internal/keyformat

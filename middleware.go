@@ -16,6 +16,7 @@ import (
 	"github.com/httpkey/httpkey/internal/budget"
 	"github.com/httpkey/httpkey/internal/clock"
 	"github.com/httpkey/httpkey/internal/keyformat"
+	"github.com/httpkey/httpkey/internal/name"
 	"github.com/httpkey/httpkey/internal/ram"
 )
 
@@ -75,7 +76,7 @@ func (g *Guard) hasAdmitted(r *http.Request, lines []string) bool {
 // Admit decides on a secret that did not come in a request header, but over gRPC, say. It
 // takes cost from the limits and notes a use of the token. A cost of 0 does neither, but
 // still asks the limiter. Admit waits for the store and the limiter for [Options.Timeout]
-// at most.
+// at most, whether ctx ends before or not.
 //
 // The error is an [Error]. Admit knows no address, so it refuses a token with Networks.
 func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission, error) {
@@ -152,7 +153,7 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 		ctx = b
 	}
 	d := decision{token: token, at: g.clock.Now(), cause: err}
-	own, reason := g.judge(ctx, r, &d)
+	own, reason := g.judge(r, &d)
 	if d.reason = reason; reason != "" || cost == noCharge {
 		return d
 	}
@@ -162,7 +163,7 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 	}
 	switch {
 	case d.cause != nil:
-		d.reason = blame(ctx, ReasonLimiter)
+		d.reason = ReasonLimiter
 		return d
 	case d.result.Allowed:
 	case d.result.never():
@@ -204,13 +205,15 @@ func (g *Guard) recall(key string) (token *entry, known bool) {
 	if g.memory == nil {
 		return nil, false
 	}
+	known = true
 	for _, digest := range g.digesters {
-		token, known := g.memory.Find(digest(key))
-		if token != nil || !known {
-			return token, known
+		token, isKnown := g.memory.Find(digest(key))
+		if token != nil {
+			return token, true
 		}
+		known = known && isKnown
 	}
-	return nil, true
+	return nil, known
 }
 
 // lookup holds the budget of a Lookup and the token that it finds in one object, to save
@@ -222,7 +225,7 @@ type lookup struct {
 
 // lookup finds the token of a key in the store; it returns nil if there is none.
 func (g *Guard) lookup(l *lookup, key string) (*entry, error) {
-	for _, digest := range g.digesters {
+	for _, digest := range ram.HeldFirst(g.memory, g.digesters, key) {
 		d := Digest(digest(key))
 		token, err := g.store.Lookup(&l.Budget, d)
 		switch {
@@ -247,11 +250,11 @@ func fill(whole *ram.Whole[Token], t Token) *entry {
 }
 
 // judge returns the token's own limits, or the reason why its key is not valid for r.
-func (g *Guard) judge(ctx context.Context, r *http.Request, d *decision) (own []Limit, why Reason) {
+func (g *Guard) judge(r *http.Request, d *decision) (own []Limit, why Reason) {
 	token, at := d.token, d.at.UnixMicro()
 	switch {
 	case d.cause != nil:
-		return nil, blame(ctx, ReasonStore)
+		return nil, ReasonStore
 	case token == nil:
 		return nil, ReasonUnknown
 	}
@@ -271,15 +274,6 @@ func (g *Guard) judge(ctx context.Context, r *http.Request, d *decision) (own []
 		return nil, ReasonNetwork
 	}
 	return special.Limits, ""
-}
-
-// blame returns the reason for a missing answer: asked, unless the caller went away, which
-// is no failure of the store or the limiter.
-func blame(ctx context.Context, asked Reason) Reason {
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return ReasonCanceled
-	}
-	return asked
 }
 
 func (g *Guard) isInNetworks(r *http.Request, networks []netip.Prefix) bool {
@@ -382,7 +376,12 @@ func (g *Guard) charge(
 	c.Charge = Charge{Bucket: e.Payer(), Limits: append(c.limits[:0], limits...), Cost: cost}
 	if g.options.Charge != nil {
 		c.token = g.copyOf(e)
+		user, workspace := c.token.User, c.token.Workspace // before Charge can change them
 		g.options.Charge(r, &c.token, &c.Charge)
+		if !name.MayPay(c.Bucket, e.Payer(), user, workspace) {
+			return Result{}, "", fmt.Errorf("%w: Bucket is %q, which names another payer than this token; "+
+				"begin names of your own otherwise", ErrInvalidLimit, c.Bucket)
+		}
 		if cost == 0 { // Admit only looks
 			c.Cost = 0
 		}
@@ -576,7 +575,8 @@ func AdmissionFrom(ctx context.Context) (*Admission, bool) {
 // Charge takes n more from the buckets that paid for the request, even without room, down
 // to one Burst below empty. It serves costs that are known only after the response. A
 // negative n gives back, never above full. Charge waits for the limiter for
-// [Options.Timeout] at most. The error is the limiter's.
+// [Options.Timeout] at most, and charges even if ctx has ended, as that of a request does when
+// its client goes away. The error is the limiter's.
 func (a *Admission) Charge(ctx context.Context, n int) error {
 	if a.guard == nil || len(a.limits) == 0 {
 		return nil

@@ -28,7 +28,6 @@ const (
 	ReasonWorkspace Reason = "workspace" // RequireWorkspace: the token is of another workspace
 	ReasonStore     Reason = "store"     // the token store did not answer
 	ReasonLimiter   Reason = "limiter"   // the limiter did not decide
-	ReasonCanceled  Reason = "canceled"  // the caller went away before there was an answer
 )
 
 // The classes of refusal, one for each kind of response. An [Error] matches
@@ -102,7 +101,7 @@ func (e *Error) class() *class {
 		return &throttled
 	case ReasonScope, ReasonKind, ReasonWorkspace, ReasonLimit:
 		return &forbidden
-	case ReasonStore, ReasonLimiter, ReasonCanceled:
+	case ReasonStore, ReasonLimiter:
 		return &unavailable
 	default:
 		return &invalidKey

@@ -31,12 +31,25 @@ type Options struct {
 	// second.
 	Timeout time.Duration
 
+	// MaxUnknown is the number of keys that are not in memory for which the store is asked at
+	// once. Lookups of other such keys wait, the newest first, as long as their context and
+	// Timeout allow. They have no goroutine of their own. Set MaxUnknown to the number of the
+	// store's connections. With fewer, a flood of made-up keys leaves connections unused. With
+	// more than twice as many, keys in memory and revocations wait for a connection. 0: 16.
+	MaxUnknown int
+
 	// Observer gets an event when the store or its feed goes down, and when it is up
 	// again; see [EventStoreDown]. It may be the Guard's Observer. Nil: none.
 	Observer httpkey.Observer
 }
 
 // The types of events that a [Store] sends to its Observer, with their fields.
+//
+// The store counts as down when the Lookups of several keys in memory have failed in a row.
+// Lookups of unknown keys do not count, because they can be a flood. So a process that has
+// just started does not tell of an outage by [EventStoreDown]. Each request gets its 503, and
+// the Guard's Observer an [httpkey.EventRefused] with [httpkey.ReasonStore]. Any answer of
+// the store ends an outage.
 const (
 	EventStoreDown httpkey.EventType = "store_down" // the cache asks the store twice a second at most; Err
 	EventStoreUp   httpkey.EventType = "store_up"   // the store answers again
@@ -63,6 +76,8 @@ func (o *Options) withDefaults() Options {
 		panic(fmt.Errorf("%w: Size is %d, it must not be negative", httpkey.ErrInvalidOptions, d.Size))
 	case d.TTL < 0:
 		panic(fmt.Errorf("%w: TTL is %v, it must not be negative", httpkey.ErrInvalidOptions, d.TTL))
+	case d.MaxUnknown < 0:
+		panic(fmt.Errorf("%w: MaxUnknown is %d, it must not be negative", httpkey.ErrInvalidOptions, d.MaxUnknown))
 	case d.Timeout < 0:
 		panic(fmt.Errorf("%w: Timeout is %v, it must not be negative", httpkey.ErrInvalidOptions, d.Timeout))
 	}
@@ -77,6 +92,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if d.Timeout == 0 {
 		d.Timeout = time.Second
+	}
+	if d.MaxUnknown == 0 {
+		d.MaxUnknown = 16
 	}
 	return d
 }

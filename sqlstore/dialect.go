@@ -49,11 +49,13 @@ type engine struct {
 
 	again func(error) bool // see Dialect.repeat
 
-	touch     string // see Store.Touch
-	now       string // the present in Unix microseconds
-	divide    string // the operator of integer division
-	least     string // the function of two numbers
+	touch     func(uses []use) (query string, args []any) // see Store.Touch
+	now       string                                      // the present in Unix microseconds
+	divide    string                                      // the operator of integer division
+	mistyped  string                                      // finds a value of another type in a row, see engine.owed
+	least     string                                      // the function of two numbers
 	greatest  string
+	current   string                                                       // ends a SELECT in a transaction: TiDB would else read the row as it was when that began
 	conflict  string                                                       // begins the update of an existing row
 	proposed  string                                                       // a column of the row to be inserted
 	newSingle func(l *Limiter) single                                      // see Limiter
@@ -73,7 +75,7 @@ var (
 	mySQL = engine{
 		name: "MySQL", prepares: true, inlines: true, touch: touchMySQL, again: againMySQL,
 		now:    "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
-		divide: "DIV", least: "LEAST", greatest: "GREATEST",
+		divide: "DIV", least: "LEAST", greatest: "GREATEST", current: " FOR UPDATE",
 		conflict: "ON DUPLICATE KEY UPDATE", proposed: "VALUES(COLUMN)", newSingle: newSingleMySQL,
 		clear: clearOthers, lock: lockMySQL, unlock: "DO RELEASE_ALL_LOCKS()",
 	}
@@ -81,7 +83,8 @@ var (
 		name: "SQLite", prepares: true, takesTurns: true, touch: touchSQLite, again: againSQLite,
 		now: "{now}", divide: "/", least: "min", greatest: "max", // SQLite's own clock has milliseconds
 		conflict: "ON CONFLICT (id) DO UPDATE SET", proposed: "excluded.COLUMN", newSingle: newSingleSQLite,
-		clear: clearOthers, lock: lockSQLite, unlock: "COMMIT",
+		mistyped: " WHEN typeof(@debt) || typeof(@as_of) || typeof(@rate) <> 'integerintegerinteger' THEN -1",
+		clear:    clearOthers, lock: lockSQLite, unlock: "COMMIT",
 	}
 )
 

@@ -10,6 +10,7 @@ import (
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/charge"
 	"github.com/httpkey/httpkey/internal/gcra"
+	"github.com/httpkey/httpkey/internal/memo"
 	"github.com/httpkey/httpkey/memstore"
 )
 
@@ -24,6 +25,12 @@ import (
 // charges take a transaction that locks their buckets. A denial takes one read in PostgreSQL
 // and SQLite, and changes no row in any database.
 //
+// The Limiter remembers a denial until a request may come back, for a second at most. It
+// answers the same client from memory meanwhile. Any charge of the payer by this Limiter ends
+// that. A refund by another process, and a deleted row, show within the second; until then
+// the client is denied. A forced charge by another process shows then, too: RetryAfter may be
+// too short before.
+//
 // In PostgreSQL the buckets are an unlogged table. After a crash of the server, and on a
 // replica that takes over, all buckets are full. A restart keeps them.
 //
@@ -31,7 +38,8 @@ import (
 // of Allow starts a goroutine, which checks up to 512 buckets, removes the full ones and
 // ends. So the table holds at most about twice the buckets that are in use.
 //
-// It is safe for concurrent use and needs no Close.
+// It is safe for concurrent use and needs no Close. The remembered denials take some 5 MB at
+// most, and more where the charges of a payer differ.
 type Limiter struct {
 	db      *sql.DB
 	dialect Dialect
@@ -39,6 +47,7 @@ type Limiter struct {
 	several [maxLimits]several // of 1, 2, … buckets
 	turn    chan struct{}      // holds a value while a caller writes; nil: callers take no turns
 	sweeper *sweeper
+	denied  *memo.Memo
 }
 
 // maxLimits is the maximum number of limits of a charge.
@@ -48,7 +57,7 @@ const maxLimits = 8
 // panics if db is nil or dialect is zero. It does no I/O.
 func NewLimiter(db *sql.DB, dialect Dialect) *Limiter {
 	mustHave(db, dialect)
-	l := &Limiter{db: db, dialect: dialect}
+	l := &Limiter{db: db, dialect: dialect, denied: memo.New(false)}
 	if dialect.engine.takesTurns {
 		l.turn = make(chan struct{}, 1)
 	}
@@ -72,13 +81,14 @@ func (l *Limiter) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Result,
 	if len(c.Limits) == 0 {
 		return c.Join(nil), nil
 	}
-	q := newQuestion(c, charge.Items(c, time.Now()))
-	each, err := l.decide(ctx, q)
-	if err != nil {
-		return httpkey.Result{}, fmt.Errorf("httpkey: ask for the limit: %w", err)
-	}
-	l.sweeper.afterCall()
-	return c.Join(each), nil
+	return l.denied.Allow(ctx, c, func() (httpkey.Result, error) {
+		each, err := l.decide(ctx, newQuestion(c, charge.Items(c, time.Now())))
+		if err != nil {
+			return httpkey.Result{}, fmt.Errorf("httpkey: ask for the limit: %w", err)
+		}
+		l.sweeper.afterCall()
+		return c.Join(each), nil
+	})
 }
 
 func (l *Limiter) decide(ctx context.Context, q *question) ([]httpkey.Result, error) {
@@ -91,7 +101,9 @@ func (l *Limiter) decide(ctx context.Context, q *question) ([]httpkey.Result, er
 		switch {
 		case err != nil:
 			return nil, err
-		case owed < 0:
+		case owed == farAhead:
+			return l.decideAll(ctx, q)
+		case owed == damagedRow:
 			return nil, gcra.ErrDamaged
 		case decided:
 			return []httpkey.Result{b.answer(owed, q.cost)}, nil

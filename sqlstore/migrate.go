@@ -204,11 +204,10 @@ func lockSQLite(ctx context.Context, conn *sql.Conn, _ string) error {
 	return err
 }
 
-
 func lockMySQL(ctx context.Context, conn *sql.Conn, name string) error {
 	// The names of locks belong to the whole server, and have up to 64 characters. If no
 	// database is selected, the creation of the first table reports it.
-	const lock = "SELECT GET_LOCK(SHA1(CONCAT(COALESCE(DATABASE(), ''), '.', ?)), ?)"
+	const lock = "SELECT GET_LOCK(SHA2(CONCAT(COALESCE(DATABASE(), ''), '.', ?), 256), ?)"
 	var locked sql.Null[int]
 	err := conn.QueryRowContext(ctx, lock, name, migrationPatience/time.Second).Scan(&locked)
 	if err == nil && locked.V != 1 {

@@ -15,6 +15,7 @@ import (
 type several struct {
 	look  *statement // reads the existing buckets and the clock
 	claim *statement // creates the missing buckets, and locks all
+	read  *statement // is look in a transaction
 	write *statement
 }
 
@@ -31,9 +32,10 @@ func newSeveral(db *sql.DB, d Dialect, n int) several {
 		return column + " = " + strings.ReplaceAll(e.proposed, "COLUMN", column)
 	}
 	const insert = "INSERT INTO httpkey_buckets (id, debt, as_of, rate, full_at) VALUES "
+	look := "SELECT id, debt, as_of, rate, " + e.now + " FROM httpkey_buckets WHERE id IN (" + list("{id#}") + ")"
 	return several{
-		look: newStatement(db, d,
-			"SELECT id, debt, as_of, rate, "+e.now+" FROM httpkey_buckets WHERE id IN ("+list("{id#}")+")"),
+		look:  newStatement(db, d, look),
+		read:  newStatement(db, d, look+e.current),
 		claim: newStatement(db, d, insert+list("({id#}, 0, 0, 0, 0)")+" "+e.conflict+" debt = httpkey_buckets.debt"),
 		write: newStatement(db, d, insert+list("({id#}, {debt#}, {at#}, {rate#}, {full#})")+" "+
 			e.conflict+" "+strings.Join([]string{set("debt"), set("as_of"), set("rate"), set("full_at")}, ", ")),
@@ -52,7 +54,7 @@ func (l *Limiter) decideAll(ctx context.Context, q *question) (each []httpkey.Re
 	if err != nil {
 		return nil, err
 	}
-	if each, enough := q.decide(now); !enough || q.cost == 0 {
+	if each, enough := q.decide(now); !q.healed && (!enough || q.cost == 0) {
 		return each, nil
 	}
 	release, err := l.takeTurn(ctx)
@@ -61,16 +63,16 @@ func (l *Limiter) decideAll(ctx context.Context, q *question) (each []httpkey.Re
 	}
 	defer release()
 	err = l.dialect.transact(ctx, l.db, func(tx database) error {
-		claim, look, write := statements.claim, statements.look, statements.write
+		claim, read, write := statements.claim, statements.read, statements.write
 		ids := q.values(0)
 		if _, err := claim.within(tx).ExecContext(ctx, claim.args(ids)...); err != nil {
 			return err
 		}
-		if now, err = q.look(ctx, look.within(tx), look.args(ids)); err != nil {
+		if now, err = q.look(ctx, read.within(tx), read.args(ids)); err != nil {
 			return err
 		}
 		var enough bool
-		if each, enough = q.decide(now); !enough {
+		if each, enough = q.decide(now); !enough && !q.healed {
 			// It also commits a denial, which may add full buckets; these are the same as none. If
 			// MySQL rolled back new rows, callers that wait for them could deadlock.
 			return nil
@@ -83,6 +85,7 @@ func (l *Limiter) decideAll(ctx context.Context, q *question) (each []httpkey.Re
 
 // look reads the state of all buckets. It returns the clock, or 0 if no bucket exists.
 func (q *question) look(ctx context.Context, look runnable, args []any) (now int64, err error) {
+	q.healed = false
 	for i := range q.buckets {
 		q.buckets[i].state = gcra.Bucket{}
 	}
@@ -97,7 +100,7 @@ func (q *question) look(ctx context.Context, look runnable, args []any) (now int
 			state gcra.Bucket
 		)
 		if err := rows.Scan(&id, &state.Debt, &state.AsOf, &state.Rate, &now); err != nil {
-			return 0, err
+			return 0, fmt.Errorf("%w: %w", gcra.ErrDamaged, err) // SQLite has columns of any type
 		}
 		b := q.find(id)
 		if b == nil {
@@ -105,6 +108,9 @@ func (q *question) look(ctx context.Context, look runnable, args []any) (now int
 		}
 		if b.state, err = checked(state); err != nil {
 			return 0, err
+		}
+		if b.state.Heal(b.Terms, now) {
+			q.healed = true
 		}
 	}
 	return now, rows.Err()

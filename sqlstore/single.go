@@ -7,10 +7,16 @@ import (
 	"strings"
 )
 
-// single charges one bucket if it has room. It returns the debt before the charge, or less
-// than 0 if the row is damaged. If decided is false, another caller came first, and the caller
+// single charges one bucket if it has room. It returns the debt before the charge, or
+// damagedRow or farAhead. If decided is false, another caller came first, and the caller
 // tries again.
 type single func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error)
+
+// These are what a single charge returns for a row that it cannot count with.
+const (
+	damagedRow = -1
+	farAhead   = -2 // decideAll heals it: see gcra.Bucket.Heal
+)
 
 // values returns the arguments of the statement of a single charge.
 func (b *bucket) values(cost int64) values {
@@ -20,18 +26,17 @@ func (b *bucket) values(cost int64) values {
 	}
 }
 
-// owed returns [checked] and gcra.Bucket.Owed of a row at a moment, in SQL. A damaged row
-// owes -1.
+// owed returns [checked] and gcra.Bucket.Owed of a row at a moment, in SQL.
 //
 // DEBT is gcra.Rescale, up to two capacities. Rates have 31 bits, and comparisons bound the
 // quotient and the elapsed time, so that nothing overflows.
 func (e *engine) owed(row, now string) string {
-	text := `CASE
+	text := `CASE` + e.mistyped + `
 	WHEN @debt < 0 OR @debt > 4611686018427387904 OR @as_of < 0 OR @rate < 0 OR @rate > 2147483647 THEN -1
 	WHEN @rate = 0 AND @debt > 0 THEN -1
 	WHEN @debt = 0 OR NOW - @as_of > MOST / RATE THEN 0
-	WHEN @as_of - NOW > MOST / RATE THEN {capacity}
-	WHEN (@as_of - NOW) * RATE > MOST - DEBT THEN {capacity}
+	WHEN @as_of - NOW > MOST / RATE THEN -2
+	WHEN (@as_of - NOW) * RATE > MOST - DEBT THEN -2
 	ELSE GREATEST(0, DEBT + (@as_of - NOW) * RATE) END`
 	text = strings.ReplaceAll(text, "DEBT", "(CASE WHEN @debt / @rate > MOST / RATE THEN MOST "+
 		"ELSE LEAST(MOST, @debt / @rate * RATE + (@debt % @rate * RATE + @rate - 1) / @rate) END)")

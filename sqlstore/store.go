@@ -16,7 +16,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -271,7 +270,7 @@ func (s *Store) changeExisting(ctx context.Context, id string, write func(databa
 	}
 	return s.change(ctx, func(tx database) (digest []byte, err error) {
 		var r row
-		err = tx.QueryRowContext(ctx, s.dialect.query(tokenOfID), id).Scan(r.places()...)
+		err = tx.QueryRowContext(ctx, s.dialect.query(tokenOfID+s.dialect.engine.current), id).Scan(r.places()...)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return nil, httpkey.ErrNotFound
@@ -282,59 +281,31 @@ func (s *Store) changeExisting(ctx context.Context, id string, write func(databa
 	})
 }
 
-// Touch implements [httpkey.TokenStore], in one statement.
+// Touch implements [httpkey.TokenStore], in one statement for each thousand tokens.
 //
 // Several processes touch the same tokens at the same time. Each locks its rows in the order
 // of their IDs, so that they never deadlock. Touch waits for rows that others hold. It cannot
 // skip them: the other process may write an earlier time, and this use would be lost.
 func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
-	type use [2]any // ID, microseconds
 	uses := make([]use, 0, len(used))
 	for id, at := range used {
 		if isText(id) && !at.IsZero() {
 			uses = append(uses, use{id, at.UnixMicro()})
 		}
 	}
-	if len(uses) == 0 {
-		return nil
-	}
-	slices.SortFunc(uses, func(a, b use) int { return strings.Compare(a[0].(string), b[0].(string)) })
-	list, err := json.Marshal(uses)
-	if err == nil {
-		err = s.dialect.repeat(ctx, func() error {
-			_, err := s.db.ExecContext(ctx, s.dialect.query(s.dialect.engine.touch), string(list))
+	slices.SortFunc(uses, func(a, b use) int { return strings.Compare(a.id, b.id) })
+	for batch := range slices.Chunk(uses, touchBatch) {
+		query, args := s.dialect.engine.touch(batch)
+		err := s.dialect.repeat(ctx, func() error {
+			_, err := s.db.ExecContext(ctx, s.dialect.query(query), args...)
 			return err
 		})
-	}
-	if err != nil {
-		return fmt.Errorf("httpkey: write last_used of %d tokens: %w", len(uses), err)
+		if err != nil {
+			return fmt.Errorf("httpkey: write last_used of %d tokens: %w", len(uses), err)
+		}
 	}
 	return nil
 }
-
-const (
-	touchPostgreSQL = `
-WITH used AS (
-	SELECT value->>0 AS id, (value->>1)::bigint AS at FROM jsonb_array_elements(?::jsonb)
-), locked AS (
-	SELECT t.id, used.at FROM httpkey_tokens AS t JOIN used ON used.id = t.id
-	WHERE t.last_used IS NULL OR t.last_used < used.at
-	ORDER BY t.id FOR NO KEY UPDATE OF t
-)
-UPDATE httpkey_tokens AS t SET last_used = locked.at FROM locked WHERE t.id = locked.id`
-
-	// The join must lock the rows in the order of the sorted list.
-	touchMySQL = `
-UPDATE JSON_TABLE(?, '$[*]' COLUMNS (id VARCHAR(255) CHARACTER SET utf8mb4 PATH '$[0]', at BIGINT PATH '$[1]')) AS used
-STRAIGHT_JOIN httpkey_tokens AS t FORCE INDEX (PRIMARY) ON t.id = CAST(used.id AS BINARY)
-SET t.last_used = used.at WHERE t.last_used IS NULL OR t.last_used < used.at`
-
-	// SQLite has one writer at a time.
-	touchSQLite = `
-UPDATE httpkey_tokens SET last_used = used.at
-FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS at FROM json_each(?)) AS used
-WHERE httpkey_tokens.id = used.id AND (last_used IS NULL OR last_used < used.at)`
-)
 
 // Format keeps the DSN and the rest of the database handle out of a printed Store.
 func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "sqlstore.Store") }

@@ -7,8 +7,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -54,6 +56,37 @@ func TestKeysSurviveARestart(t *testing.T) {
 			} {
 				if status, body, _ := get(t, string(url), key); status != http.StatusOK {
 					t.Errorf("%s: %d %s", what, status, body)
+				}
+			}
+		})
+	}
+}
+
+// Nobody else on the machine reads the digests: neither in a new file, nor in one that an
+// earlier version has left.
+func TestDatabaseIsPrivate(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no such modes")
+	}
+	for name, before := range map[string][]string{"new": nil, "left": {"", "-wal", "-shm"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "httpkey.db")
+			for _, suffix := range before {
+				if err := os.WriteFile(file+suffix, nil, 0o644); err != nil { //nolint:gosec // the mode is what is tested
+					t.Fatal(err)
+				}
+			}
+			start(t, in("sqlite:"+file))
+			files, err := os.ReadDir(filepath.Dir(file))
+			if err != nil || len(files) < 3 {
+				t.Errorf("the files are %v (%v), want the database, its log and its index", files, err)
+			}
+			for _, f := range files {
+				info, err := f.Info()
+				if err != nil || info.Mode().Perm() != 0o600 {
+					t.Errorf("%s has the mode %v (%v), want 0600", f.Name(), info.Mode(), err)
 				}
 			}
 		})

@@ -27,6 +27,7 @@ type proxy struct {
 	jammed sync.Mutex   // held while the proxy accepts no connection
 
 	passed  atomic.Int64 // replies, or they would be but for the above
+	opened  atomic.Int64 // connections
 	passing atomic.Int64 // goroutines
 	mu      sync.Mutex
 	conns   map[net.Conn]bool
@@ -65,6 +66,7 @@ func (p *proxy) serve() {
 		if far, err := net.Dial("tcp", p.target); err != nil {
 			_ = near.Close()
 		} else if p.keep(near, far) {
+			p.opened.Add(1)
 			var script atomic.Bool // whether the last call was a script
 			p.served.Go(func() {
 				p.pass(near, far, func(request []byte) bool {

@@ -78,7 +78,7 @@ func testMigrateNowhere(t *testing.T, b *sqlBackend) {
 // error where there is.
 func testMigrateUnprivileged(t *testing.T, b *sqlBackend) {
 	options := ""
-	if b.server == nil {
+	if b.driver == "sqlite" {
 		options = "&mode=ro"
 	}
 	tables := b.newTables(t)

@@ -209,6 +209,8 @@ type Source[T any] interface {
 	// none. A Guard does not compare digests again. known is false if only a Lookup in the
 	// store can tell.
 	Find(d [32]byte) (e *Entry[T], known bool)
+	// Holds reports whether memory has a token with this digest, even an outdated one.
+	Holds(d [32]byte) bool
 	// Token returns a copy of the present token of an entry.
 	Token(e *Entry[T]) T
 	// ID returns the ID of the token of an entry.
@@ -233,4 +235,21 @@ func SourceOf[T any](store any) Source[T] {
 		return h.held().source
 	}
 	return nil
+}
+
+// HeldFirst returns the digesters of a key, and first those whose digest the source holds: the
+// Lookup of another may wait behind made-up keys. The source may be nil.
+func HeldFirst[T any, D ~func(string) [32]byte](s Source[T], digesters []D, key string) []D {
+	if s == nil || len(digesters) == 1 {
+		return digesters
+	}
+	var held, others []D
+	for _, digest := range digesters {
+		if s.Holds(digest(key)) {
+			held = append(held, digest)
+		} else {
+			others = append(others, digest)
+		}
+	}
+	return append(held, others...)
 }
