@@ -39,9 +39,10 @@ type engine struct {
 	// inlines says that the statements of a transaction have no parameters; see inlined.
 	inlines bool
 
-	// takesTurns says that the callers of a process write one after the other. Otherwise
-	// SQLite makes them sleep, longer each time, until they find its lock free.
-	takesTurns bool
+	// inProcess says that there is no server. So callers of a process take turns to write:
+	// otherwise SQLite makes them sleep, longer each time, until they find its lock free. And
+	// a database in memory may be one of a single connection.
+	inProcess bool
 
 	// isolation is that of transactions. Under a stricter one, PostgreSQL ends those that wait
 	// for a lock with an error once they have it. 0: the connection's.
@@ -80,7 +81,7 @@ var (
 		clear: clearOthers, lock: lockMySQL, unlock: "DO RELEASE_ALL_LOCKS()",
 	}
 	sqLite = engine{
-		name: "SQLite", prepares: true, takesTurns: true, touch: touchSQLite, again: againSQLite,
+		name: "SQLite", prepares: true, inProcess: true, touch: touchSQLite, again: againSQLite,
 		now: "{now}", divide: "/", least: "min", greatest: "max", // SQLite's own clock has milliseconds
 		conflict: "ON CONFLICT (id) DO UPDATE SET", proposed: "excluded.COLUMN", newSingle: newSingleSQLite,
 		mistyped: " WHEN typeof(@debt) || typeof(@as_of) || typeof(@rate) <> 'integerintegerinteger' THEN -1",

@@ -58,7 +58,7 @@ const maxLimits = 8
 func NewLimiter(db *sql.DB, dialect Dialect) *Limiter {
 	mustHave(db, dialect)
 	l := &Limiter{db: db, dialect: dialect, denied: memo.New(false)}
-	if dialect.engine.takesTurns {
+	if dialect.engine.inProcess {
 		l.turn = make(chan struct{}, 1)
 	}
 	for i := range l.several {

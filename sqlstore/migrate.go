@@ -137,10 +137,32 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect, steps []step) error {
 	if err == nil {
 		_, err = conn.ExecContext(ctx, d.engine.unlock)
 	}
+	if err == nil && d.engine.inProcess {
+		err = mustShare(ctx, db, conn, d)
+	}
 	if err != nil {
 		discard(conn)
 	}
 	return err
+}
+
+// mustShare returns an error if another connection than conn has another database in memory.
+func mustShare(ctx context.Context, db *sql.DB, conn *sql.Conn, d Dialect) error {
+	var file sql.Null[string]
+	err := conn.QueryRowContext(ctx, "SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&file)
+	if err != nil || file.V != "" || db.Stats().MaxOpenConnections == 1 {
+		return err
+	}
+	other, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = other.Close() }()
+	if _, err = schemaVersion(ctx, other, d); err != nil {
+		return fmt.Errorf("each connection has a database of its own in memory (%w); "+
+			"use a file, or call db.SetMaxOpenConns(1) before Migrate", err)
+	}
+	return nil
 }
 
 func apply(ctx context.Context, conn *sql.Conn, d Dialect, steps []step) error {
