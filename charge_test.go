@@ -239,8 +239,9 @@ func TestLimitOfNothing(t *testing.T) {
 		"cost above a quota":             {limits(httpkey.PerMonth(60)), costs(61), 61},
 		"cost above a quota and a limit": {limits(httpkey.PerDay(60), httpkey.PerMinute(60)), costs(61), 61},
 		"cost above all that can be":     {nil, costs(math.MaxInt), math.MaxInt},
-		"cost above 31 bits of several":  {limits(httpkey.PerDay(60), httpkey.PerMinute(60)), costs(math.MaxInt), math.MaxInt},
-		"cost 0, but rate 0, too":        {limits(httpkey.PerMinute(0)), costs(0), 0},
+		"cost above all of several": {limits(httpkey.PerDay(60), httpkey.PerMinute(60)), costs(math.MaxInt),
+			math.MaxInt},
+		"cost 0, but rate 0, too": {limits(httpkey.PerMinute(0)), costs(0), 0},
 	} {
 		for where, limiter := range everyLimiter {
 			t.Run(name+", "+where, func(t *testing.T) {
@@ -277,7 +278,8 @@ func TestLimitOfNothing(t *testing.T) {
 // A Period with nanoseconds is rounded where it is set, so that it is a limit as any other.
 func TestOddPeriods(t *testing.T) {
 	t.Parallel()
-	odd, whole := httpkey.Limit{Rate: 3, Period: time.Hour + 1}, httpkey.Limit{Rate: 3, Period: time.Hour + time.Microsecond}
+	odd := httpkey.Limit{Rate: 3, Period: time.Hour + 1}
+	whole := httpkey.Limit{Rate: 3, Period: time.Hour + time.Microsecond}
 	byKind := func(l ...httpkey.Limit) map[httpkey.Kind][]httpkey.Limit {
 		return map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: l}
 	}

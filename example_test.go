@@ -87,11 +87,13 @@ func ExampleGuard_Handler() {
 	// Retry-After: 12
 }
 
-// A framework with handlers of its own calls Check and passes on the request
-// that it returns.
 // A ReverseProxy adds the headers of its upstream to those of the Guard. If the upstream
 // has limits of its own, drop its headers, so that a client sees one truth. Cache-Control of
 // the upstream joins the Guard's private, which still holds.
+//
+// A 1xx answer of the upstream removes the Guard's headers from the final one
+// (go.dev/issue/81207). A client can ask for a 100 with Expect, so that does not reach the
+// upstream, and the final answer gets a private of its own.
 func ExampleGuard_Handler_reverseProxy() {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-RateLimit-Limit", "1000")
@@ -103,10 +105,14 @@ func ExampleGuard_Handler_reverseProxy() {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
 			r.Out.Header.Del("X-Api-Key")
+			r.Out.Header.Del("Expect")
 		},
 		ModifyResponse: func(r *http.Response) error {
 			for _, name := range []string{"Limit", "Remaining", "Reset"} {
 				r.Header.Del("X-RateLimit-" + name)
+			}
+			if r.Header.Get("Cache-Control") == "" {
+				r.Header.Set("Cache-Control", "private")
 			}
 			return nil
 		},
@@ -125,6 +131,8 @@ func ExampleGuard_Handler_reverseProxy() {
 	// [60]
 }
 
+// A framework with handlers of its own calls Check and passes on the request
+// that it returns.
 func ExampleGuard_Check() {
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
 	secret, _ := issued(guard, httpkey.Token{User: "ann"})

@@ -159,8 +159,8 @@ type Options struct {
 	//
 	// A change of t has no effect. Charge must keep neither t nor c. r is nil in
 	// [Guard.Admit]. A Guard answers 503, and tells the Observer, if [Charge.Validate]
-	// refuses the charge, or if its Bucket names another token, user or workspace. Nil: the
-	// charge stays as it is.
+	// refuses the charge, or if its Bucket names another token, user or workspace, or none, as
+	// "user:" does. Nil: the charge stays as it is.
 	Charge func(r *http.Request, t *Token, c *Charge)
 
 	// ClientAddr returns the client's address, which a token's Networks must contain.

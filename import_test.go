@@ -38,7 +38,8 @@ func TestImport(t *testing.T) {
 	if w := httpkeytest.Get(guard.Handler(ok), foreign); w.Code != http.StatusOK {
 		t.Errorf("the imported key got %d", w.Code)
 	}
-	if w := httpkeytest.Get(guard.Handler(ok), "plane_api_4f0c0a4b9f2b4f4e_4f0c0a4b9f2b4f4f"); w.Code != http.StatusUnauthorized {
+	another := "plane_api_4f0c0a4b9f2b4f4e_4f0c0a4b9f2b4f4f"
+	if w := httpkeytest.Get(guard.Handler(ok), another); w.Code != http.StatusUnauthorized {
 		t.Errorf("another foreign key got %d", w.Code)
 	}
 	own, _ := issue(t, guard, httpkey.Token{})

@@ -91,6 +91,7 @@ func printers(t *testing.T) map[string]func(any) string {
 	}
 	for _, verb := range verbs {
 		all["Sprintf "+verb] = func(value any) string { return fmt.Sprintf(verb, value) }
+		all["Sprintf of a list "+verb] = func(value any) string { return fmt.Sprintf(verb, []any{value}) }
 	}
 	for how, handler := range map[string]func(io.Writer) slog.Handler{
 		"slog text": func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) },
@@ -216,7 +217,8 @@ func TestTemplatesPrintNames(t *testing.T) {
 	t.Parallel()
 	store := memstore.New()
 	print := printers(t)["text/template {{.}}"]
-	for want, value := range map[string]any{"httpkey.Guard": httpkey.New(store, httpkey.Unlimited, nil), "memstore.Store": store} {
+	guard := httpkey.New(store, httpkey.Unlimited, nil)
+	for want, value := range map[string]any{"httpkey.Guard": guard, "memstore.Store": store} {
 		if got := print(value); got != want+" <nil>" {
 			t.Errorf("a template prints %q, want %q", got, want)
 		}

@@ -26,7 +26,8 @@ func (g *Guard) Issue(ctx context.Context, t Token) (Created, error) {
 	t.IsActive, t.CreatedAt, t.LastUsed, t.RotatedFrom, t.rest = true, time.Time{}, time.Time{}, "", rest{}
 	t.RevokedAt, t.RevokedFor = time.Time{}, ""
 	if (Token{ExpiredAt: stored(t.ExpiredAt)}).Expired(time.Now()) {
-		return Created{}, fmt.Errorf("httpkey: issue: %w: ExpiredAt is %v, it must be in the future", ErrInvalidToken, t.ExpiredAt)
+		return Created{}, fmt.Errorf("httpkey: issue: %w: ExpiredAt is %v, it must be in the future",
+			ErrInvalidToken, t.ExpiredAt)
 	}
 	secret := g.newSecret(t.Kind)
 	t, err := g.create(ctx, secret, t)
@@ -67,11 +68,13 @@ func (g *Guard) Import(ctx context.Context, secret Secret, t Token) (Token, erro
 	return t, nil
 }
 
+// importToken stores t as the token of secret, unless a token has the secret already.
 func (g *Guard) importToken(ctx context.Context, secret Secret, t Token) (Token, error) {
 	if !g.format.Accepts(secret.Reveal()) {
 		return Token{}, fmt.Errorf("%w: Options.ImportedMinLength does not allow a secret of this shape", ErrInvalidToken)
 	}
-	if t.RotatedFrom, t.rest = "", (rest{}); t.IsActive {
+	t.RotatedFrom, t.rest = "", rest{}
+	if t.IsActive {
 		t.RevokedFor = ""
 	}
 	for _, digest := range g.digesters[1:] { // Create checks the current digest

@@ -199,7 +199,7 @@ type Charge struct {
 	// "anonymous:" mean tokens, users, workspaces and requests without a key, so that no
 	// name of one is that of another. Payers of your own need another beginning. A Guard
 	// refuses a charge that names another token, user or workspace than those of the
-	// request's token, and the payer "probe", which is its own.
+	// request's token, or none, and the payer "probe", which is its own.
 	Bucket string
 
 	// Limits apply together; there are at most 8. Limits with the same Name must have

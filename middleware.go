@@ -379,7 +379,7 @@ func (g *Guard) charge(
 		user, workspace := c.token.User, c.token.Workspace // before Charge can change them
 		g.options.Charge(r, &c.token, &c.Charge)
 		if !name.MayPay(c.Bucket, e.Payer(), user, workspace) {
-			return Result{}, "", fmt.Errorf("%w: Bucket is %q, which names another payer than this token; "+
+			return Result{}, "", fmt.Errorf("%w: Bucket is %q, which names no payer of this token; "+
 				"begin names of your own otherwise", ErrInvalidLimit, c.Bucket)
 		}
 		if cost == 0 { // Admit only looks
@@ -560,6 +560,12 @@ type Admission struct {
 	guard  *Guard
 	payer  string
 	limits []Limit // that were charged
+}
+
+// Format prints the token, with its digest redacted, and the result. Without Format, some
+// verbs would print the digest of an *Admission.
+func (a Admission) Format(f fmt.State, verb rune) {
+	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), [...]any{a.Token, a.Result})
 }
 
 // AdmissionFrom returns the admission of the request that ctx belongs to, and false if no

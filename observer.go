@@ -32,7 +32,7 @@ const (
 	EventIssued      EventType = "issued"       // a token was created or imported; Token
 	EventRotated     EventType = "rotated"      // Token is the successor
 	EventRevoked     EventType = "revoked"      // Token
-	EventWeakKey     EventType = "weak_key"     // after an import: the key has fewer than 32 characters, and there is no pepper; Token
+	EventWeakKey     EventType = "weak_key"     // a key of fewer than 32 characters was imported without a pepper; Token
 	EventLimiterDown EventType = "limiter_down" // from now on the fallback decides; Err
 	EventLimiterUp   EventType = "limiter_up"   // the limiter decides again
 	EventFlushFailed EventType = "flush_failed" // uses were not written, and stay pending or are lost; Err

@@ -17,8 +17,8 @@ import (
 // hostile are names that look like payers, or like parts of them.
 var hostile = []string{
 	"a", "b", "a:b", "user", "user:", "user:a", "user:user:a", "token:", "token:a", "token:user:a", "workspace:a",
-	"anonymous:", "anonymous:192.0.2.1", "probe", "probe:", ":", "::", ":a", " user:a", "User:a", "user:a ", "user：a", "token",
-	"{token:a}", "token:a}", "%", "token%3Aa", "user\u0301:a", "ｕser:a", "rate:a", "team:a",
+	"anonymous:", "anonymous:192.0.2.1", "probe", "probe:", ":", "::", ":a", " user:a", "User:a", "user:a ", "user：a",
+	"token", "{token:a}", "token:a}", "%", "token%3Aa", "user\u0301:a", "ｕser:a", "rate:a", "team:a",
 }
 
 // payer is who pays for a request: a token, a user, a workspace, or a name of the program.
@@ -102,9 +102,9 @@ func TestPayersNeverCollide(t *testing.T) {
 func TestForeignPayers(t *testing.T) {
 	t.Parallel()
 	for bucket, want := range map[string]int{
-		"token:t": 200, "user:ann": 200, "workspace:w": 200, "team:w": 200, "": 200, "ann": 200, "tokens:x": 200, "user": 200,
-		"token:other": 503, "token:": 503, "token:t2": 503, "token:T": 503, "user:bob": 503, "user:": 503, "user:ann:reports": 503,
-		"workspace:v": 503, "anonymous:": 503, "anonymous:192.0.2.1": 503, "probe": 503,
+		"token:t": 200, "user:ann": 200, "workspace:w": 200, "team:w": 200, "": 503, "ann": 200, "tokens:x": 200, "user": 200,
+		"token:other": 503, "token:": 503, "token:t2": 503, "token:T": 503, "user:bob": 503, "user:": 503,
+		"user:ann:reports": 503, "workspace:v": 503, "anonymous:": 503, "anonymous:192.0.2.1": 503, "probe": 503,
 	} {
 		for name, limited := range map[string]bool{"limited": true, "unlimited": false} {
 			guard := newGuard(&httpkey.Options{Charge: func(_ *http.Request, _ *httpkey.Token, c *httpkey.Charge) {
@@ -120,6 +120,29 @@ func TestForeignPayers(t *testing.T) {
 			_, err := guard.Admit(t.Context(), key, 1)
 			if (err == nil) != (want == 200) {
 				t.Errorf("%q, %s: Admit returned %v", bucket, name, err)
+			}
+		}
+	}
+}
+
+// Tokens without a user or a workspace share no bucket, and neither do those for which Charge
+// names none: one of them could end the quota of all others.
+func TestNobodyIsNoPayer(t *testing.T) {
+	t.Parallel()
+	for name, edit := range map[string]edit{
+		"no user":      func(_ *http.Request, t *httpkey.Token, c *httpkey.Charge) { c.Bucket = "user:" + t.User },
+		"no workspace": func(_ *http.Request, t *httpkey.Token, c *httpkey.Charge) { c.Bucket = "workspace:" + t.Workspace },
+		"a new charge": func(_ *http.Request, _ *httpkey.Token, c *httpkey.Charge) {
+			*c = httpkey.Charge{Limits: c.Limits, Cost: 1}
+		},
+	} {
+		var seen events
+		guard := newGuard(&httpkey.Options{Charge: edit, Observer: &seen})
+		for range 2 {
+			key, _ := issue(t, guard, httpkey.Token{Limits: limits(httpkey.PerHour(1))})
+			w := httpkeytest.Get(guard.Handler(ok), key)
+			if e := seen.last(t); w.Code != http.StatusServiceUnavailable || !errors.Is(e.Err, httpkey.ErrInvalidLimit) {
+				t.Errorf("%s: status %d, observed %v", name, w.Code, e.Err)
 			}
 		}
 	}
@@ -171,7 +194,7 @@ func TestIDsHaveURLs(t *testing.T) {
 			t.Errorf("%q: the revoked key got %d", id, w.Code)
 		}
 	}
-	for _, id := range []string{"a", "...", ".a", "a.", "a b", "a:b", `a\b`, "a%2Fb", "a?b", "a#b", "ä", "\u202e", "-", "~"} {
+	for _, id := range []string{"a", "...", ".a", "a.", "a b", "a:b", `a\b`, "a%2Fb", "a?b", "a#b", "ä", "\u202e", "~"} {
 		issue(t, newGuard(nil), httpkey.Token{ID: id})
 	}
 }

@@ -16,8 +16,9 @@ const redacted = "[REDACTED]"
 // text.
 //
 // Go calls no method, so the secret shows, in an unexported field of a struct that
-// fmt prints, for the verbs %p and %w (which go vet refuses), in the builtin
-// println, and in JSON as the key of a map.
+// fmt prints, in the builtin println, and in JSON as the key of a map. It also shows for the
+// verbs %p and %w, and where a verb that is not for pointers, such as %s, meets a pointer to a
+// struct of yours inside another value. Go vet refuses these verbs.
 type Secret string
 
 // Reveal returns the secret itself. Show it to its owner once; store it nowhere.
@@ -90,5 +91,5 @@ func refusedUnless(isEmpty bool) error {
 	if isEmpty {
 		return nil
 	}
-	return errors.New("httpkey: a Secret or a Digest has no binary form: clear it first, or encode its bytes where they belong")
+	return errors.New("httpkey: a Secret or a Digest has no binary form: clear it first, or encode its bytes on purpose")
 }

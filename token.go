@@ -114,8 +114,8 @@ func (t Token) Validate() error {
 	}
 	for _, err := range []error{
 		bounds.Name("ID", t.ID), bounds.Name("User", t.User), bounds.Name("Workspace", t.Workspace),
-		bounds.Name("RotatedFrom", t.RotatedFrom), bounds.Name("RotatedTo", t.RotatedTo), bounds.Name("CreatedBy", t.CreatedBy),
-		bounds.Label("Label", t.Label), bounds.Label("RevokedFor", t.RevokedFor),
+		bounds.Name("RotatedFrom", t.RotatedFrom), bounds.Name("RotatedTo", t.RotatedTo),
+		bounds.Name("CreatedBy", t.CreatedBy), bounds.Label("Label", t.Label), bounds.Label("RevokedFor", t.RevokedFor),
 		bounds.Description("Description", t.Description),
 		bounds.Moment("ExpiredAt", t.ExpiredAt), bounds.Moment("LastUsed", t.LastUsed),
 		bounds.Moment("CreatedAt", t.CreatedAt), bounds.Moment("RevokedAt", t.RevokedAt),

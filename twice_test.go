@@ -32,6 +32,7 @@ func TestTwiceInAChain(t *testing.T) {
 			})
 		}
 	}
+	stripped := func(next http.Handler) http.Handler { return http.StripPrefix("/", next) }
 	none := func(next http.Handler) http.Handler { return next }
 	for _, tt := range []struct {
 		name    string
@@ -42,7 +43,7 @@ func TestTwiceInAChain(t *testing.T) {
 		charges int
 	}{
 		{"the same request", none, guard, 200, "ada", 1},
-		{"a stripped prefix", func(next http.Handler) http.Handler { return http.StripPrefix("/", next) }, guard, 200, "ada", 1},
+		{"a stripped prefix", stripped, guard, 200, "ada", 1},
 		{"behind its own demand", httpkey.RequireKind(httpkey.APIKey), guard, 200, "ada", 1},
 		{"a request of its own with the same key", withKey(ada, true), guard, 200, "ada", 2},
 		{"a request of its own with another key", withKey(bob, true), guard, 200, "bob", 2},

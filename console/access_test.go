@@ -382,6 +382,38 @@ func TestLinksWorkWhereverItIsMounted(t *testing.T) {
 	}
 }
 
+// A router that does not clean paths, as http.ServeMux does, leaves that to the console. It
+// sends nobody to another path of the host, and asks for a login first.
+func TestRedirectsStayInTheConsole(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	server := httptest.NewServer(http.StripPrefix("/tokens", s.handler))
+	defer server.Close()
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for _, path := range []string{
+		"//host", "///host/", "//", "/a//b", "/a//", "/..", "/../other", "/a/..", "/./", "/a/../../other/", "", "/%2fhost", `/%5chost`,
+		"/%2e%2e", "/id", "/id/", "/", "/new",
+	} {
+		for _, login := range []string{"", "ada"} {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.URL.Opaque = "/tokens" + path
+			r.Header.Set("Login", login)
+			response, err := client.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = response.Body.Close()
+			to := response.Header.Get("Location")
+			if strings.HasPrefix(to, "/") || login == "" && response.StatusCode != http.StatusUnauthorized {
+				t.Errorf("%q by %q: %d to %q", path, login, response.StatusCode, to)
+			}
+		}
+	}
+}
+
 func TestNewRefusesWhatCannotWork(t *testing.T) {
 	t.Parallel()
 	guard := httpkey.New(memstore.New(), httpkey.Unlimited, nil)

@@ -154,14 +154,17 @@ func (c *console) askLimiter(ctx context.Context, p Principal, action Action) (h
 		if err == nil {
 			return result, nil
 		}
-		c.audit(ctx, Event{Action: action, Principal: p, Err: err})
+		_ = c.failed(ctx, Event{Action: action, Principal: p, Err: err})
 	}
 	return c.standIn.Allow(ctx, charge)
 }
 
-// failed tells the audit of an error. The sender of the request learns nothing of it.
+// failed tells the audit of an error, unless the sender of the request hung up: that is no
+// failure. The sender learns nothing of the error.
 func (c *console) failed(ctx context.Context, e Event) error {
-	c.audit(ctx, e)
+	if !errors.Is(ctx.Err(), context.Canceled) {
+		c.audit(ctx, e)
+	}
 	return errUnavailable
 }
 

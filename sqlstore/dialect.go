@@ -50,15 +50,18 @@ type engine struct {
 
 	again func(error) bool // see Dialect.repeat
 
-	touch     func(uses []use) (query string, args []any) // see Store.Touch
-	now       string                                      // the present in Unix microseconds
-	divide    string                                      // the operator of integer division
-	mistyped  string                                      // finds a value of another type in a row, see engine.owed
-	least     string                                      // the function of two numbers
+	// current ends a SELECT in a transaction. In TiDB, others would read what was there when
+	// the transaction began.
+	current string
+
+	check     func(ctx context.Context, db database) error // see session
+	touch     func(uses []use) (query string, args []any)  // see Store.Touch
+	now       string                                       // the present in Unix microseconds
+	divide    string                                       // the operator of integer division
+	mistyped  string                                       // finds a value of another type in a row, see engine.owed
+	least     string                                       // the function of two numbers
 	greatest  string
-	current   string                                                       // ends a SELECT in a transaction: TiDB would else read the row as it was when that began
 	conflict  string                                                       // begins the update of an existing row
-	proposed  string                                                       // a column of the row to be inserted
 	newSingle func(l *Limiter) single                                      // see Limiter
 	clear     string                                                       // see sweeper
 	lock      func(ctx context.Context, conn *sql.Conn, name string) error // see Migrate
@@ -67,23 +70,23 @@ type engine struct {
 
 var (
 	postgreSQL = engine{
-		name: "PostgreSQL", numbered: true, touch: touchPostgreSQL,
+		name: "PostgreSQL", numbered: true, check: checkPostgreSQL, touch: touchPostgreSQL,
 		isolation: sql.LevelReadCommitted, again: againPostgreSQL,
 		now: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", divide: "/", least: "least", greatest: "greatest",
-		conflict: "ON CONFLICT (id) DO UPDATE SET", proposed: "excluded.COLUMN", newSingle: newSinglePostgreSQL,
+		conflict: "ON CONFLICT (id) DO UPDATE SET", newSingle: newSinglePostgreSQL,
 		clear: clearPostgreSQL, lock: lockPostgreSQL, unlock: "COMMIT",
 	}
 	mySQL = engine{
-		name: "MySQL", prepares: true, inlines: true, touch: touchMySQL, again: againMySQL,
+		name: "MySQL", prepares: true, inlines: true, check: checkMySQL, touch: touchMySQL, again: againMySQL,
 		now:    "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
 		divide: "DIV", least: "LEAST", greatest: "GREATEST", current: " FOR UPDATE",
-		conflict: "ON DUPLICATE KEY UPDATE", proposed: "VALUES(COLUMN)", newSingle: newSingleMySQL,
+		conflict: "ON DUPLICATE KEY UPDATE", newSingle: newSingleMySQL,
 		clear: clearOthers, lock: lockMySQL, unlock: "DO RELEASE_ALL_LOCKS()",
 	}
 	sqLite = engine{
-		name: "SQLite", prepares: true, inProcess: true, touch: touchSQLite, again: againSQLite,
+		name: "SQLite", prepares: true, inProcess: true, check: checkSQLite, touch: touchSQLite, again: againSQLite,
 		now: "{now}", divide: "/", least: "min", greatest: "max", // SQLite's own clock has milliseconds
-		conflict: "ON CONFLICT (id) DO UPDATE SET", proposed: "excluded.COLUMN", newSingle: newSingleSQLite,
+		conflict: "ON CONFLICT (id) DO UPDATE SET", newSingle: newSingleSQLite,
 		mistyped: " WHEN typeof(@debt) || typeof(@as_of) || typeof(@rate) <> 'integerintegerinteger' THEN -1",
 		clear:    clearOthers, lock: lockSQLite, unlock: "COMMIT",
 	}

@@ -28,7 +28,7 @@ import (
 const keptChanges = 10_000
 
 const (
-	countUp        = "UPDATE httpkey_revision SET revision = revision + 1"
+	countUp        = "UPDATE httpkey_revision SET revision = revision + 1 WHERE id = 1"
 	recordChange   = "INSERT INTO httpkey_changes (revision, digest) VALUES ((SELECT revision FROM httpkey_revision), ?)"
 	forgetChanges  = "DELETE FROM httpkey_changes WHERE revision <= (SELECT revision FROM httpkey_revision) - ?"
 	latestRevision = "SELECT revision FROM httpkey_revision"
@@ -39,6 +39,9 @@ const (
 // change runs write in a transaction, and records a change of the token whose digest write
 // returns. If the transaction conflicts with another, it runs write again.
 func (s *Store) change(ctx context.Context, write func(database) (digest []byte, err error)) error {
+	if err := s.session.check(ctx); err != nil {
+		return err
+	}
 	return s.dialect.transact(ctx, s.db, func(tx database) error {
 		// The lock comes first, so that all changes take their locks in the same order. In SQLite,
 		// a transaction that begins with a read may fail to write later.

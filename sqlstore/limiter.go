@@ -43,6 +43,7 @@ import (
 type Limiter struct {
 	db      *sql.DB
 	dialect Dialect
+	session session
 	single  single
 	several [maxLimits]several // of 1, 2, … buckets
 	turn    chan struct{}      // holds a value while a caller writes; nil: callers take no turns
@@ -57,7 +58,7 @@ const maxLimits = 8
 // panics if db is nil or dialect is zero. It does no I/O.
 func NewLimiter(db *sql.DB, dialect Dialect) *Limiter {
 	mustHave(db, dialect)
-	l := &Limiter{db: db, dialect: dialect, denied: memo.New(false)}
+	l := &Limiter{db: db, dialect: dialect, session: session{db: db, dialect: dialect}, denied: memo.New(false)}
 	if dialect.engine.inProcess {
 		l.turn = make(chan struct{}, 1)
 	}
@@ -92,6 +93,9 @@ func (l *Limiter) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Result,
 }
 
 func (l *Limiter) decide(ctx context.Context, q *question) ([]httpkey.Result, error) {
+	if err := l.session.check(ctx); err != nil {
+		return nil, err
+	}
 	if !q.isOne() {
 		return l.decideAll(ctx, q)
 	}

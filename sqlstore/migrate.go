@@ -120,9 +120,15 @@ func readSteps(files fs.FS) ([]step, error) {
 }
 
 func migrate(ctx context.Context, db *sql.DB, d Dialect, steps []step) error {
+	if err := d.engine.check(ctx, db); err != nil {
+		return err
+	}
 	// A role that may only read and write rows must be able to start. An error here means
-	// that there is no table, or occurs again below.
-	if version, err := schemaVersion(ctx, db, d); err == nil && version >= len(steps) {
+	// that there is no table, or occurs again below. PgBouncer keeps the name of a statement that
+	// it could not prepare, so apply asks for the version in other words.
+	var version int
+	err := db.QueryRowContext(ctx, d.named("SELECT max(version) FROM httpkey_migrations")).Scan(&version)
+	if err == nil && version >= len(steps) {
 		return known(version, steps)
 	}
 	conn, err := db.Conn(ctx)
@@ -158,7 +164,7 @@ func mustShare(ctx context.Context, db *sql.DB, conn *sql.Conn, d Dialect) error
 		return err
 	}
 	defer func() { _ = other.Close() }()
-	if _, err = schemaVersion(ctx, other, d); err != nil {
+	if _, err := other.ExecContext(ctx, d.named("SELECT count(*) FROM httpkey_migrations")); err != nil {
 		return fmt.Errorf("each connection has a database of its own in memory (%w); "+
 			"use a file, or call db.SetMaxOpenConns(1) before Migrate", err)
 	}
@@ -171,8 +177,9 @@ func apply(ctx context.Context, conn *sql.Conn, d Dialect, steps []step) error {
 	if _, err := conn.ExecContext(ctx, d.named(table)); err != nil {
 		return err
 	}
-	version, err := schemaVersion(ctx, conn, d)
-	if err != nil {
+	var version int
+	latest := d.named("SELECT COALESCE(max(version), 0) FROM httpkey_migrations")
+	if err := conn.QueryRowContext(ctx, latest).Scan(&version); err != nil {
 		return err
 	}
 	for version < len(steps) {
@@ -188,11 +195,6 @@ func apply(ctx context.Context, conn *sql.Conn, d Dialect, steps []step) error {
 		}
 	}
 	return known(version, steps)
-}
-
-func schemaVersion(ctx context.Context, db database, d Dialect) (version int, err error) {
-	err = db.QueryRowContext(ctx, d.named("SELECT COALESCE(max(version), 0) FROM httpkey_migrations")).Scan(&version)
-	return version, err
 }
 
 func known(version int, steps []step) error {

@@ -21,24 +21,22 @@ type several struct {
 
 func newSeveral(db *sql.DB, d Dialect, n int) several {
 	e := d.engine
-	list := func(each string) string {
+	list := func(item, separator string) string {
 		items := make([]string, n)
 		for i := range items {
-			items[i] = strings.ReplaceAll(each, "#", fmt.Sprint(i))
+			items[i] = strings.ReplaceAll(item, "#", fmt.Sprint(i))
 		}
-		return strings.Join(items, ", ")
+		return strings.Join(items, separator)
 	}
-	set := func(column string) string {
-		return column + " = " + strings.ReplaceAll(e.proposed, "COLUMN", column)
-	}
-	const insert = "INSERT INTO httpkey_buckets (id, debt, as_of, rate, full_at) VALUES "
-	look := "SELECT id, debt, as_of, rate, " + e.now + " FROM httpkey_buckets WHERE id IN (" + list("{id#}") + ")"
+	each := func(value string) string { return "CASE id " + list("WHEN {id#} THEN "+value, " ") + " END" }
+	look := "SELECT id, debt, as_of, rate, " + e.now + " FROM httpkey_buckets WHERE id IN (" + list("{id#}", ", ") + ")"
 	return several{
-		look:  newStatement(db, d, look),
-		read:  newStatement(db, d, look+e.current),
-		claim: newStatement(db, d, insert+list("({id#}, 0, 0, 0, 0)")+" "+e.conflict+" debt = httpkey_buckets.debt"),
-		write: newStatement(db, d, insert+list("({id#}, {debt#}, {at#}, {rate#}, {full#})")+" "+
-			e.conflict+" "+strings.Join([]string{set("debt"), set("as_of"), set("rate"), set("full_at")}, ", ")),
+		look: newStatement(db, d, look),
+		read: newStatement(db, d, look+e.current),
+		claim: newStatement(db, d, "INSERT INTO httpkey_buckets (id, debt, as_of, rate, full_at) VALUES "+
+			list("({id#}, 0, 0, 0, 0)", ", ")+" "+e.conflict+" debt = httpkey_buckets.debt"),
+		write: newStatement(db, d, "UPDATE httpkey_buckets SET debt = "+each("{debt#}")+", as_of = "+each("{at#}")+
+			", rate = "+each("{rate#}")+", full_at = "+each("{full#}")+" WHERE id IN ("+list("{id#}", ", ")+")"),
 	}
 }
 

@@ -38,6 +38,7 @@ type Store struct {
 
 	db      *sql.DB
 	dialect Dialect
+	session session
 	lookup  *statement
 }
 
@@ -56,6 +57,7 @@ func New(db *sql.DB, dialect Dialect, opts *Options) *Store {
 		pollInterval: defaultPollInterval,
 		db:           db,
 		dialect:      dialect,
+		session:      session{db: db, dialect: dialect},
 		lookup:       newStatement(db, dialect, "SELECT "+columns+" FROM httpkey_tokens WHERE digest = {digest}"),
 	}
 	if opts == nil {
@@ -132,13 +134,21 @@ func (s *Store) exists(ctx context.Context, db database, r *row) (bool, error) {
 
 // Lookup implements [httpkey.TokenStore].
 func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
+	if err := s.session.check(ctx); err != nil {
+		return httpkey.Token{}, fmt.Errorf("httpkey: read a token: %w", err)
+	}
 	var r row
 	t, err := found(&r, s.lookup.row(ctx, values{"digest": d[:]}, r.places()...))
 	if err == nil && t.Digest != d {
-		return httpkey.Token{}, httpkey.ErrNotFound
+		return httpkey.Token{}, errMixed
 	}
 	return t, err
 }
+
+// errMixed means that a driver got the answer to another statement. That is neither a token, nor
+// the news that there is none.
+var errMixed = errors.New("httpkey: the database answered another question; " +
+	"behind a pooler, lib/pq needs binary_parameters=yes")
 
 // Get implements [httpkey.TokenStore].
 func (s *Store) Get(ctx context.Context, id string) (httpkey.Token, error) {
@@ -146,7 +156,11 @@ func (s *Store) Get(ctx context.Context, id string) (httpkey.Token, error) {
 		return httpkey.Token{}, httpkey.ErrNotFound
 	}
 	var r row
-	return found(&r, s.dialect.readRow(ctx, s.db, tokenOfID, []any{id}, r.places()...))
+	t, err := found(&r, s.dialect.readRow(ctx, s.db, tokenOfID, []any{id}, r.places()...))
+	if err == nil && t.ID != id {
+		return httpkey.Token{}, errMixed
+	}
+	return t, err
 }
 
 const tokenOfID = "SELECT " + columns + " FROM httpkey_tokens WHERE id = ?"
@@ -177,7 +191,11 @@ func (s *Store) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, er
 	}
 	page := make([]httpkey.Token, len(rows))
 	for i := range rows {
-		if page[i], err = rows[i].token(); err != nil {
+		page[i], err = rows[i].token()
+		if err == nil && !f.Matches(&page[i]) {
+			err = errMixed
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -276,6 +294,8 @@ func (s *Store) changeExisting(ctx context.Context, id string, write func(databa
 			return nil, httpkey.ErrNotFound
 		case err != nil:
 			return nil, err
+		case r.id != id:
+			return nil, errMixed
 		}
 		return r.digest, write(tx, &r)
 	})

@@ -98,7 +98,7 @@ func makePrivate(file string) error {
 		return err
 	}
 	_ = f.Close()
-	for _, name := range []string{file, file + "-wal", file + "-shm", file + "-journal"} { // an earlier version left them open
+	for _, name := range []string{file, file + "-wal", file + "-shm", file + "-journal"} { // they may be there already
 		if err := os.Chmod(name, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%w: others may read it; let its owner run this, or name another file", err)
 		}

@@ -62,35 +62,45 @@ func TestKeysSurviveARestart(t *testing.T) {
 	}
 }
 
-// Nobody else on the machine reads the digests: neither in a new file, nor in one that an
+// Nobody else on the machine reads the digests: neither in new files, nor in those that an
 // earlier version has left.
 func TestDatabaseIsPrivate(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows has no such modes")
 	}
-	for name, before := range map[string][]string{"new": nil, "left": {"", "-wal", "-shm"}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			file := filepath.Join(t.TempDir(), "httpkey.db")
-			for _, suffix := range before {
-				if err := os.WriteFile(file+suffix, nil, 0o644); err != nil { //nolint:gosec // the mode is what is tested
-					t.Fatal(err)
-				}
+	isPrivate := func(t *testing.T, directory string, want int) {
+		t.Helper()
+		files, err := os.ReadDir(directory)
+		if err != nil || len(files) != want {
+			t.Errorf("the files are %v (%v), want %d", files, err, want)
+		}
+		for _, f := range files {
+			info, err := f.Info()
+			if err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("%s has the mode %v (%v), want 0600", f.Name(), info.Mode(), err)
 			}
-			start(t, in("sqlite:"+file))
-			files, err := os.ReadDir(filepath.Dir(file))
-			if err != nil || len(files) < 3 {
-				t.Errorf("the files are %v (%v), want the database, its log and its index", files, err)
-			}
-			for _, f := range files {
-				info, err := f.Info()
-				if err != nil || info.Mode().Perm() != 0o600 {
-					t.Errorf("%s has the mode %v (%v), want 0600", f.Name(), info.Mode(), err)
-				}
-			}
-		})
+		}
 	}
+	t.Run("new", func(t *testing.T) {
+		t.Parallel()
+		directory := t.TempDir()
+		start(t, in("sqlite:"+filepath.Join(directory, "httpkey.db")))
+		isPrivate(t, directory, 3) // the database, its log and its index
+	})
+	t.Run("left", func(t *testing.T) {
+		t.Parallel()
+		file := filepath.Join(t.TempDir(), "httpkey.db")
+		for _, name := range []string{file, file + "-wal", file + "-shm", file + "-journal"} {
+			if err := os.WriteFile(name, nil, 0o644); err != nil { //nolint:gosec // the mode is what is tested
+				t.Fatal(err)
+			}
+		}
+		if err := makePrivate(file); err != nil {
+			t.Fatal(err)
+		}
+		isPrivate(t, filepath.Dir(file), 4)
+	})
 }
 
 func TestMemoryForgets(t *testing.T) {

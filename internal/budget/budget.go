@@ -74,8 +74,8 @@ func (b *Budget) Value(key any) any {
 	b.mu.Lock()
 	waiting := b.waiting
 	b.mu.Unlock()
-	if waiting == nil {
-		waiting = context.WithoutCancel(b.request)
+	if waiting != nil {
+		return waiting.Value(key)
 	}
-	return waiting.Value(key)
+	return b.request.Value(key)
 }

@@ -96,7 +96,8 @@ func TestThrottledClientsAreNoOutage(t *testing.T) {
 	eachShared(t, func(t *testing.T, s shared) {
 		site := newSiteOn(t, s.store, s.limiter, cachestore.Options{}, budget)
 		for name, limits := range map[string][]httpkey.Limit{
-			"one limit": {httpkey.PerHour(1)}, "several": {httpkey.PerHour(1), httpkey.PerDay(1000)}, "a quota": {httpkey.PerDay(1)},
+			"one limit": {httpkey.PerHour(1)}, "a quota": {httpkey.PerDay(1)},
+			"several": {httpkey.PerHour(1), httpkey.PerDay(1000)},
 		} {
 			t.Run(name, func(t *testing.T) {
 				s.proxy.delay.Store(0)

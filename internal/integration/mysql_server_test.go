@@ -56,6 +56,8 @@ func startMySQL(t testing.TB, options ...string) *sqlBackend {
 	backend.connections = "SELECT variable_value FROM performance_schema.global_status " +
 		"WHERE variable_name = 'Threads_connected'"
 	backend.deadlocks = "SELECT count FROM information_schema.innodb_metrics WHERE name = 'lock_deadlocks'"
+	backend.deprecations = "SELECT sum(sum_error_raised) FROM performance_schema.events_errors_summary_global_by_error " +
+		"WHERE error_name LIKE '%DEPRECATED%'"
 	return backend
 }
 
@@ -78,7 +80,7 @@ func startMySQLServer(t testing.TB, install, program *exec.Cmd) *sqlBackend {
 	server.command = func() *exec.Cmd {
 		return command(program, "--port="+strconv.Itoa(server.port), "--bind-address=127.0.0.1",
 			"--socket="+filepath.Join(server.directory, "socket"), "--pid-file="+filepath.Join(server.directory, "pid"),
-			"--max-connections=300", "--innodb-buffer-pool-size=512M")
+			"--max-connections=600", "--innodb-buffer-pool-size=512M")
 	}
 	dsn := func(database string) string {
 		return fmt.Sprintf("root@tcp(127.0.0.1:%d)/%s?", server.port, database)

@@ -31,7 +31,7 @@ func startPostgreSQL(t testing.TB, options ...string) *sqlBackend {
 	server.command = func() *exec.Cmd {
 		return as(exec.Command(postgres, append([]string{"-D", data, "-p", strconv.Itoa(server.port),
 			"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
-			"-c", "max_connections=300", "-c", "shared_buffers=256MB"}, options...)...))
+			"-c", "max_connections=600", "-c", "shared_buffers=256MB"}, options...)...))
 	}
 	backend := postgreSQLBackend(func(testing.TB) string {
 		return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", server.port)

@@ -169,6 +169,39 @@ func testMigrateAgain(t *testing.T, b *sqlBackend) {
 	tables.works(t)
 }
 
+// A program that runs before the tables are made works when they are. PgBouncer refuses once more
+// what it could not prepare, and closes the connection.
+func testMigrateLate(t *testing.T, b *sqlBackend) {
+	tables := b.noTables(t)
+	db := tables.open(t)
+	db.SetMaxOpenConns(1)
+	store, limiter := sqlstore.New(db, tables.dialect, nil), sqlstore.NewLimiter(db, tables.dialect)
+	ask := func() map[string]error {
+		_, lookup := store.Lookup(t.Context(), sqlToken(1).Digest)
+		_, get := store.Get(t.Context(), sqlToken(1).ID)
+		_, list := store.List(t.Context(), httpkey.Filter{})
+		_, allow := takeFrom(t.Context(), limiter, "key", 1, httpkey.PerMinute(60))
+		return map[string]error{"Lookup": lookup, "Get": get, "List": list, "Allow": allow}
+	}
+	for what, err := range ask() {
+		if err == nil {
+			t.Errorf("%s succeeds without tables", what)
+		}
+	}
+	if err := sqlstore.Migrate(t.Context(), db, tables.dialect); err != nil {
+		t.Fatal(err)
+	}
+	if err := createTokens(t.Context(), store, sqlToken(1)); err != nil {
+		t.Error(err)
+	}
+	ask()
+	for what, err := range ask() {
+		if err != nil && !errors.Is(err, httpkey.ErrNotFound) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 // statements are those of the migrations after some versions.
 func (b *sqlTables) statements(t *testing.T, after ...int) []string {
 	t.Helper()

@@ -25,7 +25,6 @@ type sqlBackend struct {
 	driver  string
 	server  *sqlServer                // the test's own, if it is
 	nodes   []string                  // servers with the same data, of which each pool takes the next; nil: the server
-	opened  atomic.Int64              // pools
 	options string                    // of each connection
 	dsn     func(t testing.TB) string // of a database, for SQLite a new one; options may be appended
 	zones   []string                  // options that set a time zone
@@ -37,22 +36,27 @@ type sqlBackend struct {
 	superuser           string // as a data source name has it
 	connections         string // counts those to the server
 	deadlocks           string // counts those that the server has found; empty for SQLite
+	deprecations        string // counts the uses of what a later server will not have; empty where none counts
 }
 
 // The servers do not wait for the disk: when they are killed they lose nothing
 // for that, only a machine would.
 
-func TestPostgreSQL(t *testing.T) { runAllSQLTests(t, startPostgreSQL(t, "-c", "fsync=off")) }
-func TestMariaDB(t *testing.T) {
-	runAllSQLTests(t, startMariaDB(t, "--innodb-flush-log-at-trx-commit=2"))
+func TestPostgreSQL(t *testing.T) {
+	runSQLTests(t, startPostgreSQL(t, "-c", "fsync=off"), sqlTests, ownServerTests, outageTests)
 }
-func TestMySQL(t *testing.T) {
-	runAllSQLTests(t, startMySQL(t, "--innodb-flush-log-at-trx-commit=2"))
-}
-func TestSQLite(t *testing.T) { runAllSQLTests(t, sqliteBackend(t)) }
 
-func runAllSQLTests(t *testing.T, backend *sqlBackend) {
-	runSQLTests(t, backend, append(slices.Clone(sqlTests), ownServerTests...)...)
+func TestMariaDB(t *testing.T) {
+	runSQLTests(t, startMariaDB(t, "--innodb-flush-log-at-trx-commit=2"), sqlTests, ownServerTests, outageTests)
+}
+
+// Outages are those of MariaDB, which has the same driver.
+func TestMySQL(t *testing.T) {
+	runSQLTests(t, startMySQL(t, "--innodb-flush-log-at-trx-commit=2"), sqlTests, ownServerTests)
+}
+
+func TestSQLite(t *testing.T) {
+	runSQLTests(t, sqliteBackend(t), sqlTests, ownServerTests, outageTests)
 }
 
 type sqlTest struct {
@@ -66,7 +70,6 @@ var sqlTests = []sqlTest{
 	{"LimiterProcesses", testLimiterProcesses},
 	{"LimiterFrozen", testLimiterFrozen},
 	{"LimiterAgrees", testLimiterAgrees},
-	{"LimiterModes", testLimiterModes},
 	{"SeveralFrozen", testSeveralFrozen},
 	{"SeveralDenied", testSeveralDenied},
 	{"LimiterClockSetBack", testLimiterClockSetBack},
@@ -76,6 +79,7 @@ var sqlTests = []sqlTest{
 	{"LimiterDenialWritesNothing", testLimiterDenialWritesNothing},
 	{"LimiterSweeps", testLimiterSweeps},
 	{"LimiterZones", testLimiterZones},
+	{"SessionRefused", testSessionRefused},
 	{"HostileKeys", testHostileKeys},
 	{"InvalidTokens", testInvalidTokens},
 	{"TimeZones", testTimeZones},
@@ -90,6 +94,7 @@ var sqlTests = []sqlTest{
 	{"MigrateHalfDone", testMigrateHalfDone},
 	{"MigrateByHand", testMigrateByHand},
 	{"MigrateAgain", testMigrateAgain},
+	{"MigrateLate", testMigrateLate},
 	{"ImportInSQL", testImportInSQL},
 	{"ChangeByHand", testChangeByHand},
 	{"FeedTells", testFeedTells},
@@ -104,21 +109,27 @@ var sqlTests = []sqlTest{
 	{"KillProgram", testKillProgram},
 }
 
-// ownServerTests are those that stop the server, go to it by a proxy, or know its superuser and
-// its settings.
+// ownServerTests need many connections or a proxy, or know the superuser and the settings.
 var ownServerTests = []sqlTest{
+	{"Modes", testModes},
+	{"SessionAccepted", testSessionAccepted},
 	{"RevokeRaces", testRevokeRaces},
 	{"Plans", testPlans},
+	{"NothingDeprecated", testNothingDeprecated},
 	{"MigrateNowhere", testMigrateNowhere},
 	{"MigrateUnprivileged", testMigrateUnprivileged},
+}
+
+// outageTests stop the server.
+var outageTests = []sqlTest{
 	{"Outages", testSQLOutages},
 	{"OutageWithoutCache", testOutageWithoutCache},
 	{"Unwritable", testUnwritable},
 	{"KillServer", testKillServer},
 }
 
-func runSQLTests(t *testing.T, backend *sqlBackend, tests ...sqlTest) {
-	for _, test := range tests {
+func runSQLTests(t *testing.T, backend *sqlBackend, lists ...[]sqlTest) {
+	for _, test := range slices.Concat(lists...) {
 		t.Run(test.name, func(t *testing.T) { test.run(t, backend) })
 	}
 }
@@ -131,7 +142,7 @@ type sqlTables struct {
 	dsn     string
 }
 
-var tablePrefixes atomic.Int64
+var tablePrefixes, poolsOpened atomic.Int64
 
 // newTables migrates to tables of the test's own.
 func (b *sqlBackend) newTables(t testing.TB) *sqlTables {
@@ -157,7 +168,7 @@ func (b *sqlTables) open(t testing.TB, options ...string) *sql.DB {
 	t.Helper()
 	dsn := b.dsn + b.options + strings.Join(options, "")
 	if len(b.nodes) > 0 {
-		dsn = strings.Replace(dsn, b.nodes[0], b.nodes[int(b.opened.Add(1))%len(b.nodes)], 1)
+		dsn = strings.Replace(dsn, b.nodes[0], b.nodes[int(poolsOpened.Add(1))%len(b.nodes)], 1)
 	}
 	db, err := sql.Open(b.driver, dsn)
 	if err != nil {

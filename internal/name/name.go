@@ -61,18 +61,18 @@ func IsSegment(s string) bool {
 }
 
 // MayPay reports whether a request of a token may name a payer: the payer of the token, its
-// user or workspace, or a name of the program's own.
+// user or workspace if it has one, or a name of the program's own.
 func MayPay(payer, token, user, workspace string) bool {
 	kind, name, isKind := strings.Cut(payer, ":")
 	switch {
 	case !isKind:
-		return payer != "probe"
+		return payer != "" && payer != "probe"
 	case kind == "token":
 		return payer == token
 	case kind == "user":
-		return name == user
+		return name != "" && name == user
 	case kind == "workspace":
-		return name == workspace
+		return name != "" && name == workspace
 	}
 	return kind != "anonymous"
 }

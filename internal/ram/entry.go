@@ -187,13 +187,22 @@ func StateOf(isActive, isService, isSpecial bool) (s State) {
 	return s
 }
 
-// Micros returns t in Unix microseconds, or Null for the zero time.
+// Micros returns t in Unix microseconds, or Null for the zero time. A moment beyond their
+// range becomes the first or the last one. Without that, a token that expired long ago could
+// expire in the future.
 func Micros(t time.Time) int64 {
-	if t.IsZero() {
+	switch {
+	case t.IsZero():
 		return Null
+	case t.After(last):
+		return math.MaxInt64
+	case t.Before(first):
+		return Null + 1
 	}
 	return t.UnixMicro()
 }
+
+var first, last = time.UnixMicro(Null + 1), time.UnixMicro(math.MaxInt64)
 
 // Time is the inverse of Micros.
 func Time(at int64) time.Time {

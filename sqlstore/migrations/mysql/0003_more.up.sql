@@ -15,7 +15,7 @@ EXECUTE httpkey_step;
 SET @httpkey_step = (SELECT IF(count(*) = 0, 'DO 0',
 	'UPDATE httpkey_tokens SET more = CONCAT(''{"limits":[{"rate":'', limit_rate,
 		COALESCE(CONCAT('',"burst":'', limit_burst), ''''), '',"period":'', limit_period * 1000, ''}]}'')
-	WHERE limit_rate IS NOT NULL AND more IS NULL')
+	WHERE id >= '''' AND limit_rate IS NOT NULL AND more IS NULL')
 FROM information_schema.columns
 WHERE table_schema = DATABASE() AND table_name = 'httpkey_tokens' AND column_name = 'limit_rate');
 

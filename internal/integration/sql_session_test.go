@@ -1,0 +1,62 @@
+package integration
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/sqlstore"
+)
+
+// Settings of a connection under which decisions would be lost or texts changed are refused at the
+// first use, with what to set.
+func testSessionRefused(t *testing.T, b *sqlBackend) {
+	tables := b.newTables(t)
+	for options, want := range map[string]map[string]string{
+		"mysql": {
+			"&autocommit=0":   "autocommit=1",
+			"&charset=latin1": "charset=utf8mb4",
+			"&charset=utf8":   "charset=utf8mb4",
+			"&character_set_results=latin1&charset=utf8mb4": "charset=utf8mb4",
+		},
+		"pgx": {"&client_encoding=LATIN1": "client_encoding=UTF8"},
+	}[b.driver] {
+		db := tables.open(t, options)
+		store := sqlstore.New(db, tables.dialect, nil)
+		_, lookup := store.Lookup(t.Context(), sqlToken(1).Digest)
+		_, create := store.Create(t.Context(), sqlToken(1))
+		_, allow := takeFrom(t.Context(), sqlstore.NewLimiter(db, tables.dialect), "key", 1, httpkey.PerMinute(60))
+		for what, err := range map[string]error{
+			"Lookup": lookup, "Create": create, "Allow": allow, "Delete": store.Delete(t.Context(), "id"),
+			"Migrate": sqlstore.Migrate(t.Context(), db, tables.dialect),
+		} {
+			if err == nil || !strings.HasPrefix(err.Error(), "httpkey: ") || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s with %s: %v", what, options, err)
+			}
+		}
+	}
+	if n := tables.count(t, "httpkey_tokens") + tables.count(t, "httpkey_buckets"); n != 0 {
+		t.Errorf("%d rows were written", n)
+	}
+}
+
+// Settings under which a server is stricter or laxer make no difference.
+func testSessionAccepted(t *testing.T, b *sqlBackend) {
+	for _, options := range map[string][]string{
+		"mysql": {
+			"&sql_safe_updates=1", "&charset=utf8mb4", "&sql_mode=''", "&sql_mode='ANSI,TRADITIONAL,NO_BACKSLASH_ESCAPES'",
+		},
+		"pgx": {"&client_encoding=utf-8", "&standard_conforming_strings=off"},
+	}[b.driver] {
+		t.Run(options, func(t *testing.T) {
+			t.Parallel()
+			testSQLStore(t, b.with(options))
+			tables := b.firstShape(t)
+			tables.dsn += options
+			if err := sqlstore.Migrate(t.Context(), tables.open(t), tables.dialect); err != nil {
+				t.Fatal(err)
+			}
+			tables.hasFirstShape(t)
+		})
+	}
+}

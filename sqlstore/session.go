@@ -1,0 +1,64 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync/atomic"
+)
+
+// session checks at the first use of a database that the settings of its connections suit this
+// package. A constructor does no I/O, and so cannot check them.
+type session struct {
+	db      *sql.DB
+	dialect Dialect
+	checked atomic.Bool
+}
+
+// check returns an error that names what to set.
+func (s *session) check(ctx context.Context) error {
+	if s.checked.Load() {
+		return nil
+	}
+	err := s.dialect.repeat(ctx, func() error { return s.dialect.engine.check(ctx, s.db) })
+	s.checked.Store(err == nil)
+	return err
+}
+
+func checkMySQL(ctx context.Context, db database) error {
+	const ask = "SELECT @@autocommit, @@character_set_client, @@character_set_connection, " +
+		"COALESCE(@@character_set_results, 'utf8mb4')" // NULL: the server converts nothing
+	var (
+		autocommit bool
+		charsets   [3]string
+	)
+	err := db.QueryRowContext(ctx, ask).Scan(&autocommit, &charsets[0], &charsets[1], &charsets[2])
+	if err != nil {
+		return err
+	}
+	if !autocommit {
+		return errors.New("autocommit is off, so that charges and uses are never committed " +
+			"and reads see no change: set autocommit=1 in the DSN")
+	}
+	for _, charset := range charsets {
+		if charset != "utf8mb4" {
+			return fmt.Errorf("the connection's character set is %s, "+
+				"which changes texts: set charset=utf8mb4 in the DSN", charset)
+		}
+	}
+	return nil
+}
+
+func checkPostgreSQL(ctx context.Context, db database) error {
+	var encoding string
+	err := db.QueryRowContext(ctx, "SELECT current_setting('client_encoding')").Scan(&encoding)
+	if err == nil && encoding != "UTF8" && encoding != "SQL_ASCII" { // the latter converts nothing
+		err = fmt.Errorf("the connection's encoding is %s, "+
+			"which changes texts: set client_encoding=UTF8 in the DSN", encoding)
+	}
+	return err
+}
+
+// checkSQLite has nothing to check.
+func checkSQLite(context.Context, database) error { return nil }
