@@ -118,6 +118,7 @@ var ownServerTests = []sqlTest{
 	{"NothingDeprecated", testNothingDeprecated},
 	{"MigrateNowhere", testMigrateNowhere},
 	{"MigrateUnprivileged", testMigrateUnprivileged},
+	{"LeastRights", testLeastRights},
 }
 
 // outageTests stop the server.
@@ -180,24 +181,28 @@ func (b *sqlTables) open(t testing.TB, options ...string) *sql.DB {
 	return db
 }
 
-// asUser returns the tables as somebody sees them who may read and write their rows, and no more.
+// asUser returns the tables as a user with the rights in sqlstore/README.md sees them.
 func (b *sqlTables) asUser(t testing.TB) *sqlTables {
 	t.Helper()
 	user := *b
 	if b.server == nil {
 		return &user
 	}
-	db, name := b.open(t), b.prefix+"user"
-	quoted := name
-	if b.driver == "mysql" {
-		quoted += "@'%'"
+	db := b.open(t)
+	b.must(t, db, "CREATE USER "+b.user())
+	for _, grant := range b.grants(t, b.user()) {
+		b.must(t, db, grant)
 	}
-	b.must(t, db, "CREATE USER "+quoted)
-	for _, table := range []string{"tokens", "changes", "revision", "buckets", "migrations"} {
-		b.must(t, db, "GRANT SELECT, INSERT, UPDATE, DELETE ON "+b.prefix+table+" TO "+quoted)
-	}
-	user.dsn = strings.Replace(b.dsn, b.superuser+"@", name+"@", 1)
+	user.dsn = strings.Replace(b.dsn, b.superuser+"@", b.prefix+"user@", 1)
 	return &user
+}
+
+// user is the name of the user of asUser, as statements have it.
+func (b *sqlTables) user() string {
+	if b.dialect.String() == "MySQL" {
+		return b.prefix + "user@'%'"
+	}
+	return b.prefix + "user"
 }
 
 func (b *sqlTables) must(t testing.TB, db *sql.DB, statements string) {
