@@ -36,19 +36,19 @@ type engine struct {
 	// or are configured not to because of a pooler.
 	prepares bool
 
-	// inlines says that the statements of a transaction have no parameters; see inlined.
+	// inlines says that the statements of a transaction have no parameters: see inlined.
 	inlines bool
 
-	// inProcess says that there is no server. So callers of a process take turns to write:
-	// otherwise SQLite makes them sleep, longer each time, until they find its lock free. And
-	// a database in memory may be one of a single connection.
+	// inProcess says that there is no server. The callers of a process then take turns to
+	// write. Otherwise SQLite makes them sleep, longer each time, until they find its lock
+	// free. A database in memory may belong to a single connection.
 	inProcess bool
 
 	// isolation is that of transactions. Under a stricter one, PostgreSQL ends those that wait
 	// for a lock with an error once they have it. 0: the connection's.
 	isolation sql.IsolationLevel
 
-	again func(error) bool // see Dialect.repeat
+	again func(error) bool // reports whether an error asks to try again: see Dialect.repeat
 
 	// current ends a SELECT in a transaction. In TiDB, others would read what was there when
 	// the transaction began.

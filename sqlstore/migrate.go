@@ -76,6 +76,9 @@ func (d Dialect) archive() (fs.FS, error) {
 // An upgrade can drop columns. Programs of the previous version then fail until they are
 // replaced. README.md names the columns.
 //
+// Migrate refuses a SQLite database in memory that each connection has for itself. It waits up
+// to ten minutes for another process.
+//
 // Errors wrap [ErrNewerSchema] or are the database's. Migrate panics if db is nil or d is
 // zero.
 func Migrate(ctx context.Context, db *sql.DB, d Dialect) error {

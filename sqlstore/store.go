@@ -32,7 +32,8 @@ import (
 //
 // Reads and Touch are one statement each. Create, Update and Delete are a short transaction
 // each. These transactions of all processes run one after the other, in the order in which
-// Changes reports them.
+// Changes reports them. A Store repeats what conflicts with others, within the context and for
+// ten seconds at most.
 type Store struct {
 	pollInterval time.Duration
 
