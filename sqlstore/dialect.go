@@ -21,7 +21,7 @@ type Dialect struct {
 // httpkey_buckets and httpkey_migrations.
 var (
 	PostgreSQL = Dialect{&postgreSQL, defaultPrefix} // 12 or later, and databases that speak its SQL
-	MySQL      = Dialect{&mySQL, defaultPrefix}      // MySQL 8.0, MariaDB 10.6 or later
+	MySQL      = Dialect{&mySQL, defaultPrefix}      // MySQL 8.0 or later, MariaDB 10.6 or later, TiDB
 	SQLite     = Dialect{&sqLite, defaultPrefix}     // 3.38 or later
 )
 
@@ -36,9 +36,19 @@ type engine struct {
 	// or are configured not to because of a pooler.
 	prepares bool
 
-	// takesTurns says that the callers of a process write one after the other. Otherwise
-	// SQLite makes them sleep, longer each time, until they find its lock free.
-	takesTurns bool
+	// inlines says that the statements of a transaction have no parameters: see inlined.
+	inlines bool
+
+	// inProcess says that there is no server. The callers of a process then take turns to
+	// write. Otherwise SQLite makes them sleep, longer each time, until they find its lock
+	// free. A database in memory may belong to a single connection.
+	inProcess bool
+
+	// isolation is that of transactions. Under a stricter one, PostgreSQL ends those that wait
+	// for a lock with an error once they have it. 0: the connection's.
+	isolation sql.IsolationLevel
+
+	again func(error) bool // reports whether an error asks to try again: see Dialect.repeat
 
 	// current ends a SELECT in a transaction. In TiDB, others would read what was there when
 	// the transaction began.
@@ -61,19 +71,20 @@ type engine struct {
 var (
 	postgreSQL = engine{
 		name: "PostgreSQL", numbered: true, check: checkPostgreSQL, touch: touchPostgreSQL,
+		isolation: sql.LevelReadCommitted, again: againPostgreSQL,
 		now: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", divide: "/", least: "least", greatest: "greatest",
 		conflict: "ON CONFLICT (id) DO UPDATE SET", newSingle: newSinglePostgreSQL,
 		clear: clearPostgreSQL, lock: lockPostgreSQL, unlock: "COMMIT",
 	}
 	mySQL = engine{
-		name: "MySQL", prepares: true, check: checkMySQL, touch: touchMySQL,
+		name: "MySQL", prepares: true, inlines: true, check: checkMySQL, touch: touchMySQL, again: againMySQL,
 		now:    "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
 		divide: "DIV", least: "LEAST", greatest: "GREATEST", current: " FOR UPDATE",
 		conflict: "ON DUPLICATE KEY UPDATE", newSingle: newSingleMySQL,
 		clear: clearOthers, lock: lockMySQL, unlock: "DO RELEASE_ALL_LOCKS()",
 	}
 	sqLite = engine{
-		name: "SQLite", prepares: true, takesTurns: true, check: checkSQLite, touch: touchSQLite,
+		name: "SQLite", prepares: true, inProcess: true, check: checkSQLite, touch: touchSQLite, again: againSQLite,
 		now: "{now}", divide: "/", least: "min", greatest: "max", // SQLite's own clock has milliseconds
 		conflict: "ON CONFLICT (id) DO UPDATE SET", newSingle: newSingleSQLite,
 		mistyped: " WHEN typeof(@debt) || typeof(@as_of) || typeof(@rate) <> 'integerintegerinteger' THEN -1",

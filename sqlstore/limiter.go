@@ -21,6 +21,9 @@ import (
 // clock of the database; SQLite uses the clock of the machine. The day or month of a quota
 // follows the clock of the process.
 //
+// A Limiter repeats a statement or a transaction that conflicts with others, within the
+// context and for ten seconds at most. It never repeats one that may have been committed.
+//
 // A single limit takes one statement, in SQLite two. Several limits, quotas and forced
 // charges take a transaction that locks their buckets. A denial takes one read in PostgreSQL
 // and SQLite, and changes no row in any database.
@@ -59,7 +62,7 @@ const maxLimits = 8
 func NewLimiter(db *sql.DB, dialect Dialect) *Limiter {
 	mustHave(db, dialect)
 	l := &Limiter{db: db, dialect: dialect, session: session{db: db, dialect: dialect}, denied: memo.New(false)}
-	if dialect.engine.takesTurns {
+	if dialect.engine.inProcess {
 		l.turn = make(chan struct{}, 1)
 	}
 	for i := range l.several {

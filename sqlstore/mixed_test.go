@@ -19,12 +19,13 @@ type mixed struct {
 	row *row
 }
 
-func (m *mixed) Connect(context.Context) (driver.Conn, error) { return m, nil }
-func (*mixed) Driver() driver.Driver                          { return nil }
-func (*mixed) Close() error                                   { return nil }
-func (m *mixed) Begin() (driver.Tx, error)                    { return m, nil }
-func (*mixed) Commit() error                                  { return errors.New("it was written") }
-func (*mixed) Rollback() error                                { return nil }
+func (m *mixed) Connect(context.Context) (driver.Conn, error)                 { return m, nil }
+func (*mixed) Driver() driver.Driver                                          { return nil }
+func (*mixed) Close() error                                                   { return nil }
+func (m *mixed) Begin() (driver.Tx, error)                                    { return m, nil }
+func (m *mixed) BeginTx(context.Context, driver.TxOptions) (driver.Tx, error) { return m, nil }
+func (*mixed) Commit() error                                                  { return errors.New("it was written") }
+func (*mixed) Rollback() error                                                { return nil }
 
 func (*mixed) ExecContext(context.Context, string, []driver.NamedValue) (driver.Result, error) {
 	return driver.RowsAffected(1), nil

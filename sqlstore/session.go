@@ -21,7 +21,7 @@ func (s *session) check(ctx context.Context) error {
 	if s.checked.Load() {
 		return nil
 	}
-	err := s.dialect.engine.check(ctx, s.db)
+	err := s.dialect.repeat(ctx, func() error { return s.dialect.engine.check(ctx, s.db) })
 	s.checked.Store(err == nil)
 	return err
 }

@@ -42,9 +42,13 @@ func newSeveral(db *sql.DB, d Dialect, n int) several {
 
 // decideAll decides in a transaction, all or nothing. It first reads without a lock, so that a
 // denial writes nothing.
-func (l *Limiter) decideAll(ctx context.Context, q *question) ([]httpkey.Result, error) {
+func (l *Limiter) decideAll(ctx context.Context, q *question) (each []httpkey.Result, err error) {
 	statements := &l.several[len(q.buckets)-1]
-	now, err := q.look(ctx, statements.look, nil)
+	var now int64
+	err = statements.look.alone(ctx, func(look runnable) error {
+		now, err = q.look(ctx, look, statements.look.args(q.values(0)))
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -56,40 +60,34 @@ func (l *Limiter) decideAll(ctx context.Context, q *question) ([]httpkey.Result,
 		return nil, err
 	}
 	defer release()
-	for _, s := range []*statement{statements.claim, statements.read, statements.write} {
-		if err := s.ready(ctx); err != nil {
-			return nil, err
+	err = l.dialect.transact(ctx, l.db, func(tx database) error {
+		claim, read, write := statements.claim, statements.read, statements.write
+		ids := q.values(0)
+		if _, err := claim.within(tx).ExecContext(ctx, claim.args(ids)...); err != nil {
+			return err
 		}
-	}
-	tx, err := l.db.BeginTx(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = tx.Rollback() }()
-	if _, err := statements.claim.exec(ctx, tx, q.values(now)); err != nil {
-		return nil, err
-	}
-	if now, err = q.look(ctx, statements.read, tx); err != nil {
-		return nil, err
-	}
-	each, enough := q.decide(now)
-	if enough || q.healed {
-		if _, err := statements.write.exec(ctx, tx, q.values(now)); err != nil {
-			return nil, err
+		if now, err = q.look(ctx, read.within(tx), read.args(ids)); err != nil {
+			return err
 		}
-	}
-	// It also commits a denial, which may add full buckets; these are the same as none. If
-	// MySQL rolled back new rows, callers that wait for them could deadlock.
-	return each, tx.Commit()
+		var enough bool
+		if each, enough = q.decide(now); !enough && !q.healed {
+			// It also commits a denial, which may add full buckets; these are the same as none. If
+			// MySQL rolled back new rows, callers that wait for them could deadlock.
+			return nil
+		}
+		_, err := write.within(tx).ExecContext(ctx, write.args(q.values(now))...)
+		return err
+	})
+	return each, err
 }
 
 // look reads the state of all buckets. It returns the clock, or 0 if no bucket exists.
-func (q *question) look(ctx context.Context, look *statement, tx *sql.Tx) (now int64, err error) {
+func (q *question) look(ctx context.Context, look runnable, args []any) (now int64, err error) {
 	q.healed = false
 	for i := range q.buckets {
 		q.buckets[i].state = gcra.Bucket{}
 	}
-	rows, err := look.rows(ctx, tx, q.values(0))
+	rows, err := look.QueryContext(ctx, args...)
 	if err != nil {
 		return 0, err
 	}

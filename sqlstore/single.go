@@ -92,7 +92,7 @@ ON DUPLICATE KEY UPDATE
 	rate = IF(full_at < 0, {rate}, rate),
 	full_at = IF(full_at < 0, as_of + (debt - 1) DIV rate + 1, full_at)`)
 	return func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error) {
-		result, err := charge.exec(ctx, nil, b.values(cost))
+		result, err := charge.exec(ctx, b.values(cost))
 		if err != nil {
 			return 0, false, err
 		}

@@ -30,9 +30,13 @@ import (
 // with [New]; it is safe for concurrent use. It needs no Close: its prepared statements are
 // closed with their database.
 //
-// Reads and Touch are one statement each. Create, Update and Delete are a short transaction
-// each. These transactions of all processes run one after the other, in the order in which
-// Changes reports them.
+// Reads are one statement each, and Touch is one for each thousand tokens. Create, Update and
+// Delete are a short transaction each. These transactions of all processes run one after the
+// other, in the order in which Changes reports them. A Store repeats what conflicts with
+// others, within the context and for ten seconds at most.
+//
+// The first call checks that the connections commit each statement and have the character set
+// UTF-8 (utf8mb4 in MySQL). Otherwise it returns an error that says what to set.
 type Store struct {
 	pollInterval time.Duration
 
@@ -90,7 +94,7 @@ func (s *Store) Create(ctx context.Context, t httpkey.Token) (httpkey.Token, err
 		return httpkey.Token{}, err
 	}
 	var refused error
-	err = s.change(ctx, func(tx *sql.Tx) ([]byte, error) {
+	err = s.change(ctx, func(tx database) ([]byte, error) {
 		// This change holds the lock of all changes, so no other comes between the statements.
 		taken, err := s.exists(ctx, tx, r)
 		if err != nil {
@@ -104,7 +108,12 @@ func (s *Store) Create(ctx context.Context, t httpkey.Token) (httpkey.Token, err
 		return r.digest, refused
 	})
 	if refused != nil { // an INSERT by hand may have come first; MySQL's error then shows the digest
-		switch taken, unknown := s.exists(ctx, s.db, r); {
+		var taken bool
+		unknown := s.dialect.repeat(ctx, func() (err error) {
+			taken, err = s.exists(ctx, s.db, r)
+			return err
+		})
+		switch {
 		case unknown != nil:
 			err = unknown
 		case taken:
@@ -129,11 +138,12 @@ func (s *Store) exists(ctx context.Context, db database, r *row) (bool, error) {
 
 // Lookup implements [httpkey.TokenStore].
 func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
-	if err := s.session.check(ctx); err != nil {
-		return httpkey.Token{}, fmt.Errorf("httpkey: read a token: %w", err)
-	}
 	var r row
-	t, err := found(&r, s.lookup.row(ctx, values{"digest": d[:]}, r.places()...))
+	err := s.session.check(ctx)
+	if err == nil {
+		err = s.lookup.row(ctx, values{"digest": d[:]}, r.places()...)
+	}
+	t, err := found(&r, err)
 	if err == nil && t.Digest != d {
 		return httpkey.Token{}, errMixed
 	}
@@ -151,7 +161,11 @@ func (s *Store) Get(ctx context.Context, id string) (httpkey.Token, error) {
 		return httpkey.Token{}, httpkey.ErrNotFound
 	}
 	var r row
-	t, err := found(&r, s.db.QueryRowContext(ctx, s.dialect.query(tokenOfID), id).Scan(r.places()...))
+	err := s.session.check(ctx)
+	if err == nil {
+		err = s.dialect.readRow(ctx, s.db, tokenOfID, []any{id}, r.places()...)
+	}
+	t, err := found(&r, err)
 	if err == nil && t.ID != id {
 		return httpkey.Token{}, errMixed
 	}
@@ -178,30 +192,24 @@ func (s *Store) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, er
 	if slices.ContainsFunc(args, func(arg any) bool { text, is := arg.(string); return is && !isText(text) }) {
 		return nil, nil
 	}
+	if err := s.session.check(ctx); err != nil {
+		return nil, fmt.Errorf("httpkey: list tokens: %w", err)
+	}
 	query := fmt.Sprintf("SELECT %s FROM httpkey_tokens%s ORDER BY created_at DESC, id DESC LIMIT %d",
 		columns, where, f.PageSize())
-	rows, err := s.db.QueryContext(ctx, s.dialect.query(query), args...)
+	rows, err := readAll(ctx, s.dialect, s.db, query, args, (*row).places)
 	if err != nil {
 		return nil, fmt.Errorf("httpkey: list tokens: %w", err)
 	}
-	defer func() { _ = rows.Close() }()
-	var page []httpkey.Token
-	for rows.Next() {
-		var r row
-		if err := rows.Scan(r.places()...); err != nil {
-			return nil, fmt.Errorf("httpkey: list tokens: %w", err)
-		}
-		t, err := r.token()
-		if err == nil && !f.Matches(&t) {
+	page := make([]httpkey.Token, len(rows))
+	for i := range rows {
+		page[i], err = rows[i].token()
+		if err == nil && !f.Matches(&page[i]) {
 			err = errMixed
 		}
 		if err != nil {
 			return nil, err
 		}
-		page = append(page, t)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("httpkey: list tokens: %w", err)
 	}
 	return page, nil
 }
@@ -234,20 +242,23 @@ func conditions(f httpkey.Filter) (string, []any) {
 	return " WHERE " + strings.Join(where, " AND "), args
 }
 
-// Update implements [httpkey.TokenStore]. It calls change once, in a transaction for which all
-// other changes of the store wait, so change must not call the Store.
+// errRefused ends a transaction instead of an error of the caller's, which is not the database's.
+var errRefused = errors.New("the caller refused the update")
+
+// Update implements [httpkey.TokenStore]. It calls change in a transaction for which all other
+// changes of the store wait, so change must not call the Store.
 func (s *Store) Update(ctx context.Context, id string, change func(*httpkey.Token) error) (httpkey.Token, error) {
 	var (
 		updated httpkey.Token
 		refused error
 	)
-	err := s.changeExisting(ctx, id, func(tx *sql.Tx, r *row) error {
+	err := s.changeExisting(ctx, id, func(tx database, r *row) error {
 		t, err := r.token()
 		if err != nil {
 			return err
 		}
 		if t, refused = t.Apply(change); refused != nil {
-			return refused
+			return errRefused
 		}
 		if r, err = rowOf(&t); err != nil {
 			return err
@@ -260,7 +271,7 @@ func (s *Store) Update(ctx context.Context, id string, change func(*httpkey.Toke
 		return err
 	})
 	switch {
-	case refused != nil:
+	case errors.Is(err, errRefused):
 		return httpkey.Token{}, refused
 	case errors.Is(err, httpkey.ErrNotFound):
 		return httpkey.Token{}, httpkey.ErrNotFound
@@ -272,7 +283,7 @@ func (s *Store) Update(ctx context.Context, id string, change func(*httpkey.Toke
 
 // Delete implements [httpkey.TokenStore].
 func (s *Store) Delete(ctx context.Context, id string) error {
-	err := s.changeExisting(ctx, id, func(tx *sql.Tx, _ *row) error {
+	err := s.changeExisting(ctx, id, func(tx database, _ *row) error {
 		_, err := tx.ExecContext(ctx, s.dialect.query("DELETE FROM httpkey_tokens WHERE id = ?"), id)
 		return err
 	})
@@ -283,11 +294,11 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 }
 
 // changeExisting runs write in a change of the token with this ID, and passes the current row.
-func (s *Store) changeExisting(ctx context.Context, id string, write func(*sql.Tx, *row) error) error {
+func (s *Store) changeExisting(ctx context.Context, id string, write func(database, *row) error) error {
 	if !isText(id) {
 		return httpkey.ErrNotFound
 	}
-	return s.change(ctx, func(tx *sql.Tx) (digest []byte, err error) {
+	return s.change(ctx, func(tx database) (digest []byte, err error) {
 		var r row
 		err = tx.QueryRowContext(ctx, s.dialect.query(tokenOfID+s.dialect.engine.current), id).Scan(r.places()...)
 		switch {
@@ -308,6 +319,9 @@ func (s *Store) changeExisting(ctx context.Context, id string, write func(*sql.T
 // of their IDs, so that they never deadlock. Touch waits for rows that others hold. It cannot
 // skip them: the other process may write an earlier time, and this use would be lost.
 func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
+	if err := s.session.check(ctx); err != nil {
+		return fmt.Errorf("httpkey: write last_used of %d tokens: %w", len(used), err)
+	}
 	uses := make([]use, 0, len(used))
 	for id, at := range used {
 		if isText(id) && !at.IsZero() {
@@ -317,7 +331,11 @@ func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
 	slices.SortFunc(uses, func(a, b use) int { return strings.Compare(a.id, b.id) })
 	for batch := range slices.Chunk(uses, touchBatch) {
 		query, args := s.dialect.engine.touch(batch)
-		if _, err := s.db.ExecContext(ctx, s.dialect.query(query), args...); err != nil {
+		err := s.dialect.repeat(ctx, func() error {
+			_, err := s.db.ExecContext(ctx, s.dialect.query(query), args...)
+			return err
+		})
+		if err != nil {
 			return fmt.Errorf("httpkey: write last_used of %d tokens: %w", len(uses), err)
 		}
 	}

@@ -70,6 +70,6 @@ func (s *sweeper) sweep(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	_, err = s.clear.exec(ctx, nil, values{"id0": first, "id1": last})
+	_, err = s.clear.exec(ctx, values{"id0": first, "id1": last})
 	return err
 }

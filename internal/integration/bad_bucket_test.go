@@ -28,7 +28,7 @@ var bucketServers = map[string]func(t *testing.T) bucketServer{
 	"Redis, by lease": redisBuckets(redisLimiters[0].new, redisstore.Options{Lease: time.Second}),
 	"PostgreSQL":      func(t *testing.T) bucketServer { return sqlBuckets(t, startPostgreSQL(t, "-c", "fsync=off")) },
 	"MariaDB":         func(t *testing.T) bucketServer { return sqlBuckets(t, startMariaDB(t)) },
-	"SQLite":          func(t *testing.T) bucketServer { return sqlBuckets(t, sqliteBackend()) },
+	"SQLite":          func(t *testing.T) bucketServer { return sqlBuckets(t, sqliteBackend(t)) },
 }
 
 func redisBuckets(newLimiter newLimiter, opts redisstore.Options) func(*testing.T) bucketServer {

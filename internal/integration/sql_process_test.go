@@ -40,6 +40,7 @@ func TestSQLChild(t *testing.T) {
 	}
 	dialect := map[string]sqlstore.Dialect{
 		"pgx": sqlstore.PostgreSQL, "postgres": sqlstore.PostgreSQL, "mysql": sqlstore.MySQL, "sqlite": sqlstore.SQLite,
+		"sqlite3": sqlstore.SQLite,
 	}[os.Getenv(driverEnv)]
 	run(t, db, dialect.WithPrefix(os.Getenv(prefixEnv)))
 }

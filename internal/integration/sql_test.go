@@ -24,6 +24,8 @@ type sqlBackend struct {
 	dialect sqlstore.Dialect
 	driver  string
 	server  *sqlServer                // the test's own, if it is
+	nodes   []string                  // servers with the same data, of which each pool takes the next; nil: the server
+	options string                    // of each connection
 	dsn     func(t testing.TB) string // of a database, for SQLite a new one; options may be appended
 	zones   []string                  // options that set a time zone
 	outage  string                    // options that make the driver give up in time
@@ -53,7 +55,9 @@ func TestMySQL(t *testing.T) {
 	runSQLTests(t, startMySQL(t, "--innodb-flush-log-at-trx-commit=2"), sqlTests, ownServerTests)
 }
 
-func TestSQLite(t *testing.T) { runSQLTests(t, sqliteBackend(), sqlTests, ownServerTests, outageTests) }
+func TestSQLite(t *testing.T) {
+	runSQLTests(t, sqliteBackend(t), sqlTests, ownServerTests, outageTests)
+}
 
 type sqlTest struct {
 	name string
@@ -114,6 +118,7 @@ var ownServerTests = []sqlTest{
 	{"NothingDeprecated", testNothingDeprecated},
 	{"MigrateNowhere", testMigrateNowhere},
 	{"MigrateUnprivileged", testMigrateUnprivileged},
+	{"LeastRights", testLeastRights},
 }
 
 // outageTests stop the server.
@@ -138,7 +143,7 @@ type sqlTables struct {
 	dsn     string
 }
 
-var tablePrefixes atomic.Int64
+var tablePrefixes, poolsOpened atomic.Int64
 
 // newTables migrates to tables of the test's own.
 func (b *sqlBackend) newTables(t testing.TB) *sqlTables {
@@ -162,9 +167,9 @@ const sqlConnections = 16
 // open returns a pool of connections of its own.
 func (b *sqlTables) open(t testing.TB, options ...string) *sql.DB {
 	t.Helper()
-	dsn := b.dsn
-	for _, option := range options {
-		dsn += option
+	dsn := b.dsn + b.options + strings.Join(options, "")
+	if len(b.nodes) > 0 {
+		dsn = strings.Replace(dsn, b.nodes[0], b.nodes[int(poolsOpened.Add(1))%len(b.nodes)], 1)
 	}
 	db, err := sql.Open(b.driver, dsn)
 	if err != nil {
@@ -176,24 +181,28 @@ func (b *sqlTables) open(t testing.TB, options ...string) *sql.DB {
 	return db
 }
 
-// asUser returns the tables as somebody sees them who may read and write their rows, and no more.
+// asUser returns the tables as a user with the rights in sqlstore/README.md sees them.
 func (b *sqlTables) asUser(t testing.TB) *sqlTables {
 	t.Helper()
 	user := *b
 	if b.server == nil {
 		return &user
 	}
-	db, name := b.open(t), b.prefix+"user"
-	quoted := name
-	if b.driver == "mysql" {
-		quoted += "@'%'"
+	db := b.open(t)
+	b.must(t, db, "CREATE USER "+b.user())
+	for _, grant := range b.grants(t, b.user()) {
+		b.must(t, db, grant)
 	}
-	b.must(t, db, "CREATE USER "+quoted)
-	for _, table := range []string{"tokens", "changes", "revision", "buckets", "migrations"} {
-		b.must(t, db, "GRANT SELECT, INSERT, UPDATE, DELETE ON "+b.prefix+table+" TO "+quoted)
-	}
-	user.dsn = strings.Replace(b.dsn, b.superuser+"@", name+"@", 1)
+	user.dsn = strings.Replace(b.dsn, b.superuser+"@", b.prefix+"user@", 1)
 	return &user
+}
+
+// user is the name of the user of asUser, as statements have it.
+func (b *sqlTables) user() string {
+	if b.dialect.String() == "MySQL" {
+		return b.prefix + "user@'%'"
+	}
+	return b.prefix + "user"
 }
 
 func (b *sqlTables) must(t testing.TB, db *sql.DB, statements string) {
