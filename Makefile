@@ -11,6 +11,7 @@
 # make bench-http  whole processes under wrk, which must be installed
 # make bench-redis  keys and limits in a redis-server, which must be installed
 # make bench-sql  keys and limits in PostgreSQL and MariaDB, which must be installed, and SQLite; some four minutes
+# make bench-flood  a flood of made-up keys on a pool of connections, PostgreSQL and Redis; some three minutes
 
 MODULES  := . examples internal/bench
 FUZZTIME ?= 30s
@@ -25,7 +26,7 @@ export REQUIRE_TOOLS
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK   := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: demo test models integration browser pictures lint vulnerabilities fuzz bench bench-http bench-redis bench-sql
+.PHONY: demo test models integration browser pictures lint vulnerabilities fuzz bench bench-http bench-redis bench-sql bench-flood
 
 demo:
 	@mkdir -p bin
@@ -92,3 +93,6 @@ bench-redis:
 
 bench-sql:
 	@cd internal/integration && go test -run='^$$' -bench='^BenchmarkSQL$$' -benchtime=1x .
+
+bench-flood:
+	@cd internal/integration && go test -run='^$$' -bench='^BenchmarkFlood$$' -benchtime=1x .

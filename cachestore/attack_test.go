@@ -20,7 +20,7 @@ func TestFloodLeavesKeysInMemoryAlone(t *testing.T) {
 		t.Run(fmt.Sprint(load), func(t *testing.T) {
 			f := attack(t, load)
 			for what, share := range map[string]flood.Share{
-				"requests with a key in memory were admitted": f.Cached,
+				"requests with a key in memory were admitted": f.InUse,
 				"revocations took effect within 100 ms":       f.Revoked,
 			} {
 				if share.Good != share.All || share.All == 0 {
@@ -29,12 +29,12 @@ func TestFloodLeavesKeysInMemoryAlone(t *testing.T) {
 			}
 			least := 0.9
 			if load > 1 {
-				least = 0.8 * f.MadeUp.Of()
+				least = 0.6 * f.MadeUp.Of() // it is a sample, and each takes a second call, for its limit
 			}
-			if got := f.Uncached.Of(); got < least {
+			if got := f.Unused.Of(); got < least {
 				t.Errorf("%.2f of the requests with a good key that is not in memory were admitted, want %.2f", got, least)
 			}
-			if capacity := 4 * float64(flood.Capacity); load > 1 && float64(f.MadeUp.Good) < 0.8*capacity {
+			if capacity := attackTime.Seconds() * float64(flood.Capacity); load > 1 && float64(f.MadeUp.Good) < 0.8*capacity {
 				t.Errorf("%d made-up keys were looked up, the store has room for %.0f lookups", f.MadeUp.Good, capacity)
 			}
 			if f.Events[EventStoreDown]+f.Events[httpkey.EventLimiterDown] > 0 {
@@ -47,24 +47,27 @@ func TestFloodLeavesKeysInMemoryAlone(t *testing.T) {
 	}
 }
 
-// attack attacks a Guard over a cache, a pool and a limiter in it for some seconds, with made-up
-// keys at a share of the pool's capacity.
+const attackTime = 4 * time.Second
+
+// attack attacks a Guard over a cache, and over a pool in which its tokens and limits are, with
+// made-up keys at a share of the pool's capacity.
 func attack(t *testing.T, load float64) (f flood.Figures) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		pool := flood.OpenPool()
 		defer func() { _ = pool.Close() }()
 		events := new(flood.Events)
-		cache := New(pool.Store(), &Options{Observer: events, TTL: time.Second}) // so that keys are looked up again
+		cache := New(pool.Store(), &Options{Observer: events, TTL: time.Second}) // keys in use are looked up again
 		guard := httpkey.New(cache, pool.Limiter(), &httpkey.Options{Observer: events})
 		a := flood.Attack{
-			Guard:  guard,
-			Issuer: httpkey.New(pool.Tokens, httpkey.Unlimited, nil),
-			Events: events,
-			Rate:   int(load * float64(flood.Capacity)),
-			Time:   4 * time.Second,
-			Stall:  pool.Stall,
-			Resume: pool.Resume,
+			Guard:    guard,
+			Issuer:   httpkey.New(pool.Tokens, httpkey.Unlimited, nil),
+			Events:   events,
+			Capacity: flood.Capacity,
+			Load:     load,
+			Time:     attackTime,
+			Stall:    pool.Stall,
+			Resume:   pool.Resume,
 		}
 		var err error
 		if f, err = a.Run(t.Context()); err != nil {

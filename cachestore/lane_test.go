@@ -366,7 +366,9 @@ func TestProbeDoesNotWait(t *testing.T) {
 		expect(t, s, b, digest(0), "", nil, 1)
 		cancel()
 		for _, h := range hanging {
-			<-h
+			if err := <-h; err == nil {
+				t.Error("a made-up key was found")
+			}
 		}
 		httpkeytest.Elapse(time.Hour)
 		wantRest(t, s)
@@ -407,8 +409,8 @@ func TestWaitingLoadHasNoGoroutine(t *testing.T) {
 			go func() { _, _ = s.Lookup(t.Context(), digest(n)) }()
 		}
 		synctest.Wait()
-		if n := runtime.NumGoroutine() - before - callers; n != limit {
-			t.Errorf("%d callers have %d goroutines more, want %d", callers, n, limit)
+		if n := runtime.NumGoroutine() - before - callers; n > limit {
+			t.Errorf("%d callers have %d goroutines more, want %d at most", callers, n, limit)
 		}
 		close(release)
 		wantRest(t, s)

@@ -116,7 +116,7 @@ func (s *Store) leave(l *load, why error) error {
 		s.lane.abandon(l)
 		delete(s.loads, l.digest)
 	}
-	return fmt.Errorf("httpkey: lookups of %d other unknown keys, as many as cachestore.Options.MaxUnknown, came first: %w",
+	return fmt.Errorf("httpkey: lookups of %d other unknown keys came first (cachestore.Options.MaxUnknown): %w",
 		s.options.MaxUnknown, why)
 }
 

@@ -21,7 +21,7 @@ type Dialect struct {
 // httpkey_buckets and httpkey_migrations.
 var (
 	PostgreSQL = Dialect{&postgreSQL, defaultPrefix} // 12 or later, and databases that speak its SQL
-	MySQL      = Dialect{&mySQL, defaultPrefix}      // MySQL 8.0, MariaDB 10.6 or later
+	MySQL      = Dialect{&mySQL, defaultPrefix}      // MySQL 8.0 or later, MariaDB 10.6 or later, TiDB
 	SQLite     = Dialect{&sqLite, defaultPrefix}     // 3.38 or later
 )
 

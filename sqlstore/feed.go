@@ -107,6 +107,9 @@ func (c *revised) places() []any { return []any{&c.latest, &c.revision, &c.diges
 func (s *Store) revision(ctx context.Context) (revision int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
+	if err := s.session.check(ctx); err != nil {
+		return 0, err
+	}
 	err = s.dialect.readRow(ctx, s.db, latestRevision, nil, &revision)
 	return revision, err
 }

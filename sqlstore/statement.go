@@ -17,12 +17,13 @@ type database interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// readRow scans the only row of a query's answer into dest, and readAll returns all rows,
-// each with the destinations that places returns for it. Both repeat the query where it conflicts with others.
+// readRow scans the only row of a query's answer into dest. It repeats the query where it
+// conflicts with others.
 func (d Dialect) readRow(ctx context.Context, db *sql.DB, query string, args []any, dest ...any) error {
 	return d.repeat(ctx, func() error { return db.QueryRowContext(ctx, d.query(query), args...).Scan(dest...) })
 }
 
+// readAll is a readRow of all rows, each with the destinations that places returns for it.
 func readAll[T any](
 	ctx context.Context, d Dialect, db *sql.DB, query string, args []any, places func(*T) []any,
 ) (all []T, err error) {

@@ -30,10 +30,13 @@ import (
 // with [New]; it is safe for concurrent use. It needs no Close: its prepared statements are
 // closed with their database.
 //
-// Reads and Touch are one statement each. Create, Update and Delete are a short transaction
-// each. These transactions of all processes run one after the other, in the order in which
-// Changes reports them. A Store repeats what conflicts with others, within the context and for
-// ten seconds at most.
+// Reads are one statement each, and Touch is one for each thousand tokens. Create, Update and
+// Delete are a short transaction each. These transactions of all processes run one after the
+// other, in the order in which Changes reports them. A Store repeats what conflicts with
+// others, within the context and for ten seconds at most.
+//
+// The first call checks that the connections commit each statement and have the character set
+// UTF-8 (utf8mb4 in MySQL). Otherwise it returns an error that says what to set.
 type Store struct {
 	pollInterval time.Duration
 
@@ -135,11 +138,12 @@ func (s *Store) exists(ctx context.Context, db database, r *row) (bool, error) {
 
 // Lookup implements [httpkey.TokenStore].
 func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
-	if err := s.session.check(ctx); err != nil {
-		return httpkey.Token{}, fmt.Errorf("httpkey: read a token: %w", err)
-	}
 	var r row
-	t, err := found(&r, s.lookup.row(ctx, values{"digest": d[:]}, r.places()...))
+	err := s.session.check(ctx)
+	if err == nil {
+		err = s.lookup.row(ctx, values{"digest": d[:]}, r.places()...)
+	}
+	t, err := found(&r, err)
 	if err == nil && t.Digest != d {
 		return httpkey.Token{}, errMixed
 	}
@@ -157,7 +161,11 @@ func (s *Store) Get(ctx context.Context, id string) (httpkey.Token, error) {
 		return httpkey.Token{}, httpkey.ErrNotFound
 	}
 	var r row
-	t, err := found(&r, s.dialect.readRow(ctx, s.db, tokenOfID, []any{id}, r.places()...))
+	err := s.session.check(ctx)
+	if err == nil {
+		err = s.dialect.readRow(ctx, s.db, tokenOfID, []any{id}, r.places()...)
+	}
+	t, err := found(&r, err)
 	if err == nil && t.ID != id {
 		return httpkey.Token{}, errMixed
 	}
@@ -183,6 +191,9 @@ func (s *Store) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, er
 	where, args := conditions(f)
 	if slices.ContainsFunc(args, func(arg any) bool { text, is := arg.(string); return is && !isText(text) }) {
 		return nil, nil
+	}
+	if err := s.session.check(ctx); err != nil {
+		return nil, fmt.Errorf("httpkey: list tokens: %w", err)
 	}
 	query := fmt.Sprintf("SELECT %s FROM httpkey_tokens%s ORDER BY created_at DESC, id DESC LIMIT %d",
 		columns, where, f.PageSize())
@@ -308,6 +319,9 @@ func (s *Store) changeExisting(ctx context.Context, id string, write func(databa
 // of their IDs, so that they never deadlock. Touch waits for rows that others hold. It cannot
 // skip them: the other process may write an earlier time, and this use would be lost.
 func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
+	if err := s.session.check(ctx); err != nil {
+		return fmt.Errorf("httpkey: write last_used of %d tokens: %w", len(used), err)
+	}
 	uses := make([]use, 0, len(used))
 	for id, at := range used {
 		if isText(id) && !at.IsZero() {

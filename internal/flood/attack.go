@@ -4,23 +4,27 @@ package flood
 
 import (
 	"context"
+	"errors"
 	"net/http"
-	"net/http/httptest"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/httpkeytest"
 )
 
-// The traffic of good keys beside the flood.
+// The traffic of good keys beside the flood: one of each for so many calls of the capacity.
 const (
-	cachedKeys = 50  // used in turn
-	cached     = 100 // requests a second with them
-	uncached   = 40  // requests a second with a key that was never used before, each with another
-	revoked    = 5   // revocations a second, each of a key that is in use
+	perInUse   = 20  // requests with a key in use
+	perUnused  = 50  // requests with a key that was never used before
+	perRevoked = 200 // revocations of a key in use
 )
+
+// keysInUse take turns.
+const keysInUse = 50
 
 const (
 	stall  = time.Second             // of the store, while the flood begins
@@ -30,24 +34,26 @@ const (
 
 // Attack is a flood of made-up keys on a Guard, and the traffic of good keys beside it.
 type Attack struct {
-	Guard  *httpkey.Guard // under attack
-	Issuer *httpkey.Guard // over the same store by another way: it issues the good keys
-	Events *Events        // the Observer of everything under attack
-	Rate   int            // made-up keys a second
-	Time   time.Duration  // of the traffic of good keys
-	Stall  func()         // stalls the store
-	Resume func()         // ends that
+	Guard    *httpkey.Guard // under attack
+	Issuer   *httpkey.Guard // over the same store by another way: it issues the good keys
+	Events   *Events        // the Observer of everything under attack
+	Capacity int            // the calls a second that the store's connections are good for
+	Load     float64        // the rate of made-up keys, as a share of Capacity
+	Time     time.Duration  // of the traffic of good keys
+	Stall    func()         // stalls the store
+	Resume   func()         // ends that
 
 	handler http.Handler
 	open    atomic.Int64 // requests under way
+	mu      sync.Mutex   // guards the shares of the Figures
 }
 
 // Figures are what an attack did.
 type Figures struct {
-	Cached     Share // requests with a key in memory that were admitted
+	InUse      Share // requests with a key in use that were admitted
+	Unused     Share // first requests with a good key that were admitted
 	Revoked    Share // revocations that took effect promptly
-	Uncached   Share // requests with a key that is not in memory that were admitted
-	MadeUp     Share // requests with made-up keys that were answered 401
+	MadeUp     Share // requests with a made-up key that were answered 401
 	Goroutines int   // the most, beside one for each request under way
 	Open       int   // the most requests under way
 
@@ -56,113 +62,108 @@ type Figures struct {
 
 // Share is a count of successes.
 type Share struct {
-	Good int64 // successes
-	All  int64 // attempts
+	Good int // successes
+	All  int // attempts
 }
 
 // Of returns the share as a number from 0 to 1.
 func (s Share) Of() float64 { return float64(s.Good) / float64(s.All) }
 
-// count adds an outcome.
-func (s *Share) count(isGood bool) {
-	atomic.AddInt64(&s.All, 1)
-	if isGood {
-		atomic.AddInt64(&s.Good, 1)
-	}
-}
-
-// Run issues the good keys, uses those that are to be in memory, and attacks.
+// Run issues the good keys, uses those that are to be in memory, and attacks. The store stalls
+// as the flood begins, because that leaves a backlog behind. Run counts what happens later.
 func (a *Attack) Run(ctx context.Context) (Figures, error) {
 	a.handler = a.Guard.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	inMemory, err := a.issue(ctx, cachedKeys)
-	if err != nil {
+	inUse, err1 := a.issue(ctx, keysInUse)
+	revoked, err2 := a.issue(ctx, calls(a.Capacity/perRevoked, a.Time))
+	unused, err3 := a.issue(ctx, calls(a.Capacity/perUnused, a.Time))
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return Figures{}, err
 	}
-	seconds := int(a.Time/time.Second) + 1
-	toRevoke, err := a.issue(ctx, revoked*seconds)
-	if err != nil {
-		return Figures{}, err
-	}
-	unused, err := a.issue(ctx, uncached*seconds)
-	if err != nil {
-		return Figures{}, err
-	}
-	for _, created := range append(toRevoke, inMemory...) {
-		a.get(created.Secret.Reveal())
+	for _, k := range slices.Concat(revoked, inUse) {
+		a.get(k)
 	}
 
 	var f Figures
 	var streams sync.WaitGroup
-	madeUp := strangers()
+	madeUp, rate := strangers(), int(a.Load*float64(a.Capacity))
 	stop := a.watch(&f)
 	a.Stall()
-	streams.Go(func() { a.every(a.Rate, leadIn, func(int) { a.get(madeUp()) }) })
+	streams.Go(func() { a.every(rate, leadIn, func(int) { a.get(madeUp()) }) })
 	time.Sleep(stall)
 	a.Resume()
 	time.Sleep(leadIn - stall)
 	a.Events.take()
-	streams.Go(func() {
-		a.every(a.Rate, a.Time, func(int) { f.MadeUp.count(a.get(madeUp()) == http.StatusUnauthorized) })
-	})
-	streams.Go(func() {
-		a.every(cached, a.Time, func(n int) {
-			f.Cached.count(a.get(inMemory[n%len(inMemory)].Secret.Reveal()) == http.StatusOK)
-		})
-	})
-	streams.Go(func() {
-		a.every(uncached, a.Time, func(n int) { f.Uncached.count(a.get(unused[n].Secret.Reveal()) == http.StatusOK) })
-	})
-	streams.Go(func() {
-		a.every(revoked, a.Time, func(n int) { f.Revoked.count(a.revoke(ctx, toRevoke[n])) })
-	})
+	for _, stream := range []struct {
+		rate  int
+		share *Share
+		do    func(n int) (isGood bool)
+	}{
+		{rate, &f.MadeUp, func(int) bool { return a.get(madeUp()) == http.StatusUnauthorized }},
+		{a.Capacity / perInUse, &f.InUse, func(n int) bool { return a.get(inUse[n%len(inUse)]) == http.StatusOK }},
+		{a.Capacity / perUnused, &f.Unused, func(n int) bool { return a.get(unused[n]) == http.StatusOK }},
+		{a.Capacity / perRevoked, &f.Revoked, func(n int) bool { return a.revoke(ctx, revoked[n]) }},
+	} {
+		streams.Go(func() { a.every(stream.rate, a.Time, func(n int) { a.count(stream.share, stream.do(n)) }) })
+	}
 	streams.Wait()
 	stop()
 	f.Events = a.Events.take()
 	return f, nil
 }
 
+// calls returns how many calls come at a rate.
+func calls(rate int, during time.Duration) int {
+	return int(time.Duration(rate) * during / time.Second)
+}
+
 // issue returns n new keys that have room for every request.
-func (a *Attack) issue(ctx context.Context, n int) ([]httpkey.Created, error) {
-	keys := make([]httpkey.Created, n)
-	for i := range keys {
-		var err error
-		if keys[i], err = a.Issuer.Issue(ctx, httpkey.Token{Limits: []httpkey.Limit{httpkey.PerMinute(100_000)}}); err != nil {
+func (a *Attack) issue(ctx context.Context, n int) (issued []key, err error) {
+	for range n {
+		created, err := a.Issuer.Issue(ctx, httpkey.Token{Limits: []httpkey.Limit{httpkey.PerMinute(100_000)}})
+		if err != nil {
 			return nil, err
 		}
+		issued = append(issued, key{created.Token.ID, created.Secret.Reveal()})
 	}
-	return keys, nil
+	return issued, nil
 }
+
+// key is a good key, or one that is made up and has no ID.
+type key struct{ id, secret string }
 
 // every calls do rate times a second, each time in a goroutine, and returns when all have ended.
 func (a *Attack) every(rate int, during time.Duration, do func(n int)) {
-	var calls sync.WaitGroup
+	var running sync.WaitGroup
 	start := time.Now()
-	for n := range rate * int(during/time.Millisecond) / 1000 {
+	for n := range calls(rate, during) {
 		time.Sleep(time.Until(start.Add(time.Duration(n) * time.Second / time.Duration(rate))))
 		a.open.Add(1)
-		calls.Go(func() {
+		running.Go(func() {
 			do(n)
 			a.open.Add(-1)
 		})
 	}
-	calls.Wait()
+	running.Wait()
+}
+
+// count adds an outcome to a share.
+func (a *Attack) count(s *Share, isGood bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s.All++
+	if isGood {
+		s.Good++
+	}
 }
 
 // get sends a request with a key and returns the status.
-func (a *Attack) get(key string) int {
-	r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
-	r.Header.Set("X-Api-Key", key)
-	w := httptest.NewRecorder()
-	a.handler.ServeHTTP(w, r)
-	return w.Code
-}
+func (a *Attack) get(k key) int { return httpkeytest.Get(a.handler, k.secret).Code }
 
 // revoke reports whether a revocation takes effect promptly.
-func (a *Attack) revoke(ctx context.Context, created httpkey.Created) bool {
+func (a *Attack) revoke(ctx context.Context, k key) bool {
 	ctx, cancel := context.WithTimeout(ctx, prompt)
 	defer cancel()
-	return a.Guard.Revoke(ctx, created.Token.ID, "lost") == nil &&
-		a.get(created.Secret.Reveal()) == http.StatusUnauthorized
+	return a.Guard.Revoke(ctx, k.id, "lost") == nil && a.get(k) == http.StatusUnauthorized
 }
 
 // watch notes the most goroutines and requests until stop is called.
@@ -213,14 +214,14 @@ func (e *Events) take() map[httpkey.EventType]int {
 
 // strangers returns a function whose every call returns another key that looks good and is
 // in no store. It is safe for concurrent use.
-func strangers() func() string {
+func strangers() func() key {
 	elsewhere := httpkey.New(nowhere{}, httpkey.Unlimited, nil)
-	return func() string {
+	return func() key {
 		created, err := elsewhere.Issue(context.Background(), httpkey.Token{})
 		if err != nil {
 			panic(err)
 		}
-		return created.Secret.Reveal()
+		return key{secret: created.Secret.Reveal()}
 	}
 }
 

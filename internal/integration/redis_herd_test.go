@@ -49,8 +49,8 @@ func TestRedisHerdForOneKey(t *testing.T) {
 	}
 }
 
-// flood is how many made-up keys come; the environment may name another number.
-func flood(t *testing.T) int {
+// madeUpKeys is how many made-up keys come; the environment may name another number.
+func madeUpKeys(t *testing.T) int {
 	if text := os.Getenv("HTTPKEY_FLOOD"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil {
@@ -81,7 +81,7 @@ func TestRedisFloodOfMadeUpKeys(t *testing.T) {
 	use(&first)
 	use(&quiet)
 	used, before := heapInUse(), store.lookups.Load()
-	count := flood(t)
+	count := madeUpKeys(t)
 	var left atomic.Int64
 	left.Store(int64(count))
 	var group sync.WaitGroup

@@ -1,8 +1,10 @@
 package integration
 
 import (
+	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/sqlstore"
@@ -23,11 +25,17 @@ func testSessionRefused(t *testing.T, b *sqlBackend) {
 	}[b.driver] {
 		db := tables.open(t, options)
 		store := sqlstore.New(db, tables.dialect, nil)
+		ctx, end := context.WithCancel(t.Context())
 		_, lookup := store.Lookup(t.Context(), sqlToken(1).Digest)
+		_, get := store.Get(t.Context(), sqlToken(1).ID)
+		_, list := store.List(t.Context(), httpkey.Filter{})
 		_, create := store.Create(t.Context(), sqlToken(1))
 		_, allow := takeFrom(t.Context(), sqlstore.NewLimiter(db, tables.dialect), "key", 1, httpkey.PerMinute(60))
 		for what, err := range map[string]error{
-			"Lookup": lookup, "Create": create, "Allow": allow, "Delete": store.Delete(t.Context(), "id"),
+			"Lookup": lookup, "Get": get, "List": list, "Create": create, "Allow": allow,
+			"Delete":  store.Delete(t.Context(), "id"),
+			"Touch":   store.Touch(t.Context(), map[string]time.Time{"id": time.Now()}),
+			"Changes": store.Changes(ctx, end, func(httpkey.Digest) {}),
 			"Migrate": sqlstore.Migrate(t.Context(), db, tables.dialect),
 		} {
 			if err == nil || !strings.HasPrefix(err.Error(), "httpkey: ") || !strings.Contains(err.Error(), want) {
