@@ -101,7 +101,7 @@ func TestSecurityIsTested(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const head = "| the tests that hold it |\n|---|---|---|\n"
+	const head = "| what httpkey does | tests |\n|---|---|---|\n"
 	_, table, found := strings.Cut(strings.ReplaceAll(string(text), "\r", ""), head)
 	table, _, _ = strings.Cut(table, "\n\n")
 	if !found {

@@ -289,7 +289,7 @@ func TestChangeWhileALoadWaits(t *testing.T) {
 
 // Failed lookups of unknown keys tell nothing of the store's health, those of keys in memory
 // do, and any answer ends an outage.
-func TestStrangersSayNothingOfHealth(t *testing.T) {
+func TestUnknownKeysBeginNoOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBackend()

@@ -28,7 +28,7 @@ func readmeOpen(ctx context.Context) (*httpkey.Guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	// At every start: it does nothing where nothing is to be done.
+	// Call Migrate at every start. It does nothing if the schema is up to date.
 	if err := sqlstore.Migrate(ctx, db, sqlstore.PostgreSQL); err != nil {
 		return nil, err
 	}
