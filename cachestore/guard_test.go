@@ -243,7 +243,7 @@ func TestGuardKnowsAbsences(t *testing.T) {
 }
 
 // A key that is in memory under a previous pepper does not wait for a Lookup of its digest under
-// the present one, which no token has: neither while it is fresh nor when it is outdated.
+// the current pepper, which no token has. This holds for fresh and for outdated tokens.
 func TestKeyOfAPreviousPepperDoesNotWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -23,7 +23,7 @@ var (
 	errDown  = errors.New("connection refused")
 )
 
-// Which errors open the breaker, and who answers then.
+// Some errors open the breaker. The fallback answers after some errors, and the limiter's error is final otherwise.
 func TestErrors(t *testing.T) {
 	t.Parallel()
 	const timeout = 100 * time.Millisecond
