@@ -304,7 +304,7 @@ func TestUnknownKeysBeginNoOutage(t *testing.T) {
 			expect(t, s, b, digest(1000+n), "", errDown, 1)
 		}
 		if got := seen.take(); got != "" {
-			t.Errorf("after failures of unknown keys it told %q", got)
+			t.Errorf("after failures of unknown keys the Observer got %q", got)
 		}
 		httpkeytest.Elapse(30 * time.Second)
 		for n := range outageAfter {
@@ -312,14 +312,14 @@ func TestUnknownKeysBeginNoOutage(t *testing.T) {
 		}
 		synctest.Wait()
 		if got := seen.take(); got != "store_down: the store is down" {
-			t.Errorf("after failures of keys in memory it told %q", got)
+			t.Errorf("after failures of keys in memory the Observer got %q", got)
 		}
 		b.Before(nil)
 		httpkeytest.Elapse(retryAfter)
 		expect(t, s, b, digest(5000), "", httpkey.ErrNotFound, 1)
 		synctest.Wait()
 		if got := seen.take(); got != "store_up" {
-			t.Errorf("after an answer for an unknown key it told %q", got)
+			t.Errorf("after an answer for an unknown key the Observer got %q", got)
 		}
 
 		released := make(chan struct{})
@@ -335,7 +335,7 @@ func TestUnknownKeysBeginNoOutage(t *testing.T) {
 		}
 		synctest.Wait()
 		if got := seen.take(); got != "store_down: the store is down, store_up" {
-			t.Errorf("after the late answer for an unknown key it told %q", got)
+			t.Errorf("after the late answer for an unknown key the Observer got %q", got)
 		}
 	})
 }

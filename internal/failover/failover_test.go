@@ -23,7 +23,7 @@ var (
 	errDown  = errors.New("connection refused")
 )
 
-// Some errors open the breaker. The fallback answers after some errors, and the limiter's error is final otherwise.
+// The error decides whether the breaker opens, and whether the fallback answers.
 func TestErrors(t *testing.T) {
 	t.Parallel()
 	const timeout = 100 * time.Millisecond

@@ -25,6 +25,6 @@ func startGalera(t testing.TB) *sqlBackend {
 	first := address()
 	b := start(first, "", "--wsrep-new-cluster")
 	b.nodes = []string{b.server.address(), start(address(), first).server.address()}
-	b.options = "&wsrep_sync_wait=15" // otherwise a read may precede a write that the other server has acknowledged
+	b.options = "&wsrep_sync_wait=15" // otherwise a read may miss a write that the other server has acknowledged
 	return b
 }

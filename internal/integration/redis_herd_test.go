@@ -49,7 +49,7 @@ func TestRedisHerdForOneKey(t *testing.T) {
 	}
 }
 
-// madeUpKeys is how many made-up keys come; the environment may name another number.
+// madeUpKeys is the number of made-up keys. The environment may set another number.
 func madeUpKeys(t *testing.T) int {
 	if text := os.Getenv("HTTPKEY_FLOOD"); text != "" {
 		n, err := strconv.Atoi(text)

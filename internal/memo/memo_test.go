@@ -115,7 +115,7 @@ func TestMemoChangesNoAnswer(t *testing.T) {
 		known := steps - with.calls.Load()
 		t.Logf("%d of %d were answered from memory", known, steps)
 		if known < steps/20 {
-			t.Error("that shows little")
+			t.Error("too few answers came from memory")
 		}
 	})
 }
@@ -159,7 +159,7 @@ func TestMemoDeniesOnlyWithoutRoom(t *testing.T) {
 				}
 				t.Logf("%d of %d were answered from memory", steps-m.calls.Load(), steps)
 				if steps-m.calls.Load() < steps/40 {
-					t.Error("that shows little")
+					t.Error("too few answers came from memory")
 				}
 			})
 		})
