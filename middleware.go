@@ -30,8 +30,9 @@ import (
 //
 // A request with a valid key costs quota, whatever its method. Put a handler of CORS
 // preflights, which carry no key, around this one. A Guard that stands twice around a handler
-// charges once. Two Guards both charge the request, and the context has the token of the
-// inner one.
+// charges once. So it does not charge the parts of a batch, which next makes with the context
+// and the header of r: give each part a Clone of the header. Two Guards both charge the
+// request, and the context has the token of the inner one.
 func (g *Guard) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r, ok := g.Check(w, r); ok {

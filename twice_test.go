@@ -34,6 +34,13 @@ func TestTwiceInAChain(t *testing.T) {
 	}
 	stripped := func(next http.Handler) http.Handler { return http.StripPrefix("/", next) }
 	none := func(next http.Handler) http.Handler { return next }
+	part := func(next http.Handler) http.Handler { // of a batch
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			of := httptest.NewRequestWithContext(r.Context(), http.MethodGet, "/part", nil)
+			of.Header = r.Header
+			next.ServeHTTP(w, of)
+		})
+	}
 	for _, tt := range []struct {
 		name    string
 		between func(http.Handler) http.Handler
@@ -45,6 +52,7 @@ func TestTwiceInAChain(t *testing.T) {
 		{"the same request", none, guard, 200, "ada", 1},
 		{"a stripped prefix", stripped, guard, 200, "ada", 1},
 		{"behind its own demand", httpkey.RequireKind(httpkey.APIKey), guard, 200, "ada", 1},
+		{"a part of a batch, with the same header", part, guard, 200, "ada", 1},
 		{"a request of its own with the same key", withKey(ada, true), guard, 200, "ada", 2},
 		{"a request of its own with another key", withKey(bob, true), guard, 200, "bob", 2},
 		{"another key in the same request", withKey(bob, false), guard, 200, "bob", 2},

@@ -391,8 +391,8 @@ func TestRedirectsStayInTheConsole(t *testing.T) {
 	defer server.Close()
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	for _, path := range []string{
-		"//host", "///host/", "//", "/a//b", "/a//", "/..", "/../other", "/a/..", "/./", "/a/../../other/", "", "/%2fhost", `/%5chost`,
-		"/%2e%2e", "/id", "/id/", "/", "/new",
+		"//host", "///host/", "//", "/a//b", "/a//", "/..", "/../other", "/a/..", "/./", "/a/../../other/", "", "/%2fhost",
+		"/%5chost", "/%2e%2e", "/id", "/id/", "/", "/new",
 	} {
 		for _, login := range []string{"", "ada"} {
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, nil)

@@ -34,6 +34,10 @@ import (
 // the client is denied. A forced charge by another process shows then, too: RetryAfter may be
 // too short before.
 //
+// The Limiter asks at most four questions of one payer at once. The others wait in memory, and
+// give up when half of their time is over. So a client that comes too often takes no
+// connection from the others, and is no outage.
+//
 // In PostgreSQL the buckets are an unlogged table. After a crash of the server, and on a
 // replica that takes over, all buckets are full. A restart keeps them.
 //
@@ -52,6 +56,7 @@ type Limiter struct {
 	turn    chan struct{}      // holds a value while a caller writes; nil: callers take no turns
 	sweeper *sweeper
 	denied  *memo.Memo
+	payers  *payers
 }
 
 // maxLimits is the maximum number of limits of a charge.
@@ -61,7 +66,9 @@ const maxLimits = 8
 // panics if db is nil or dialect is zero. It does no I/O.
 func NewLimiter(db *sql.DB, dialect Dialect) *Limiter {
 	mustHave(db, dialect)
-	l := &Limiter{db: db, dialect: dialect, session: session{db: db, dialect: dialect}, denied: memo.New(false)}
+	l := &Limiter{
+		db: db, dialect: dialect, session: session{db: db, dialect: dialect}, denied: memo.New(false), payers: newPayers(),
+	}
 	if dialect.engine.inProcess {
 		l.turn = make(chan struct{}, 1)
 	}
@@ -86,6 +93,11 @@ func (l *Limiter) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Result,
 		return c.Join(nil), nil
 	}
 	return l.denied.Allow(ctx, c, func() (httpkey.Result, error) {
+		leave, err := l.payers.enter(ctx, c.Bucket)
+		if err != nil {
+			return httpkey.Result{}, fmt.Errorf("httpkey: ask for the limit: %w", err)
+		}
+		defer leave()
 		each, err := l.decide(ctx, newQuestion(c, charge.Items(c, time.Now())))
 		if err != nil {
 			return httpkey.Result{}, fmt.Errorf("httpkey: ask for the limit: %w", err)

@@ -92,7 +92,7 @@ func inOutage(t *testing.T, o *outage, callers int) {
 			t.Errorf("%s: %v, more than %v", what, got, slow)
 		}
 	}
-	storeDowns := min(1, callers-1) // the failed lookups of one known key are no outage of the store
+	storeDowns := min(1, callers-1)             // the failed lookups of one known key are no outage of the store
 	eventually(t, 5*time.Second, func() error { // a change is told just after it shows
 		stores := s.times(cachestore.EventStoreDown)
 		limiterDown, limiterUp := s.times(httpkey.EventLimiterDown), s.times(httpkey.EventLimiterUp)

@@ -125,6 +125,7 @@ var ownServerTests = []sqlTest{
 var outageTests = []sqlTest{
 	{"Outages", testSQLOutages},
 	{"OutageWithoutCache", testOutageWithoutCache},
+	{"HotPayer", testHotPayer},
 	{"Unwritable", testUnwritable},
 	{"KillServer", testKillServer},
 }
