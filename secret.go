@@ -44,8 +44,8 @@ func (s *Secret) UnmarshalBinary(text []byte) error { return refusedUnless(len(t
 func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // hint returns the end of the secret, by which people recognize it. A short secret has no
-// hint. In a secret that Issue made, the hint is the end of the checksum, which reveals less than 24
-// of the 160 random bits.
+// hint. In a secret that Issue made, the hint is the end of the checksum, which reveals less
+// than 24 of the 160 random bits.
 func (s Secret) hint() string {
 	if s.isShort() {
 		return ""

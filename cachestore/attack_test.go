@@ -11,8 +11,8 @@ import (
 	"github.com/httpkey/httpkey/internal/flood"
 )
 
-// A flood of made-up keys delays no key in memory, no revocation and no limit, whether it is
-// below the capacity of the store's connections or above it. Valid keys that are not in memory
+// A flood of made-up keys delays no key in memory, no revocation and no limit. The flood is below
+// or above the capacity of the store's connections. Valid keys that are not in memory
 // get as large a share of the store as made-up keys. The test counts all goroutines, so no
 // other test runs beside it.
 func TestFloodLeavesKeysInMemoryAlone(t *testing.T) {

@@ -151,10 +151,10 @@ func TestKeysInMemoryDoNotWait(t *testing.T) {
 				create(t, b.silent, token(1))
 				expect(t, s, b, digest(1), "", nil, 1)
 				ctx, cancel := context.WithCancel(t.Context())
-				var strangers []<-chan error
+				var unknown []<-chan error
 				b.Before(httpkeytest.Stall("Lookup"))
 				for n := range 10 {
-					strangers = append(strangers, call(ctx, s, 100+n))
+					unknown = append(unknown, call(ctx, s, 100+n))
 				}
 				b.Before(nil)
 				test.outdate(t, s, b)
@@ -179,8 +179,8 @@ func TestKeysInMemoryDoNotWait(t *testing.T) {
 					t.Errorf("that took %v", took)
 				}
 				cancel()
-				for _, stranger := range strangers {
-					if err := <-stranger; !errors.Is(err, context.Canceled) {
+				for _, lookup := range unknown {
+					if err := <-lookup; !errors.Is(err, context.Canceled) {
 						t.Error(err)
 					}
 				}

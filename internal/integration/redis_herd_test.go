@@ -71,7 +71,7 @@ func TestRedisFloodOfMadeUpKeys(t *testing.T) {
 			store = &counted{Store: s}
 			return store
 		})
-	holders, stranger := s.issue(t, valid, slowly), strangers()
+	holders, madeUpKey := s.issue(t, valid, slowly), madeUpKeySource()
 	use := func(took *timings) {
 		for _, h := range holders {
 			took.add(s.expect(t, h.key, http.StatusOK))
@@ -88,7 +88,7 @@ func TestRedisFloodOfMadeUpKeys(t *testing.T) {
 	for range workers {
 		group.Go(func() {
 			for left.Add(-1) >= 0 {
-				s.expect(t, stranger(), http.StatusUnauthorized)
+				s.expect(t, madeUpKey(), http.StatusUnauthorized)
 			}
 		})
 	}
