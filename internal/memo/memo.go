@@ -72,8 +72,9 @@ func (m *Memo) Allow(
 		m.forget(c.Bucket) // also after an error, since the charge may have been made
 		return result, err
 	}
+	came := time.Now()
 	for {
-		answer, wait, old := m.recall(c)
+		answer, wait, old := m.recall(c, came)
 		switch {
 		case answer != nil:
 			return *answer, nil
@@ -88,15 +89,18 @@ func (m *Memo) Allow(
 	}
 }
 
-// recall returns the answer to c, if a denial holds. If one is old, the caller asks again, or
-// waits while another caller does.
-func (m *Memo) recall(c *httpkey.Charge) (answer *httpkey.Result, wait <-chan struct{}, old *denial) {
+// recall returns the answer to c, if a denial holds, or if the limiter was asked for it after
+// the caller came. If a denial is old, the caller asks again, or waits while another caller
+// does.
+func (m *Memo) recall(
+	c *httpkey.Charge, came time.Time,
+) (answer *httpkey.Result, wait <-chan struct{}, old *denial) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	d := m.find(c.Bucket).denial(c)
 	switch now := time.Now(); {
 	case d == nil:
-	case now.Sub(d.asked) < d.holds:
+	case now.Sub(d.asked) < d.holds, d.asked.After(came):
 		answer = d.again(now)
 	case d.asking != nil:
 		wait = d.asking
@@ -123,7 +127,7 @@ func (m *Memo) ask(
 		return result, err
 	}
 	if result.Allowed {
-		m.drop(c, result.Remaining)
+		m.drop(c, old, result, asked)
 	} else {
 		m.keep(c, result, asked)
 	}
@@ -147,12 +151,18 @@ func (m *Memo) keep(c *httpkey.Charge, result httpkey.Result, asked time.Time) {
 		p.denials = append(p.denials, d)
 	}
 	result.Each = slices.Clone(result.Each) // the caller may change its own
+	m.set(d, result, asked)
+}
+
+// set makes result the answer of d.
+func (m *Memo) set(d *denial, result httpkey.Result, asked time.Time) {
 	d.result, d.asked, d.answered, d.holds = result, asked, time.Now(), m.holds(result)
 }
 
 // drop ends the denials of a payer after an admission. If no room is left for the same charge,
-// its old denial stays, so that still only one caller asks.
-func (m *Memo) drop(c *httpkey.Charge, remaining int) {
+// its old denial stays, so that still only one caller asks. If that caller has been admitted,
+// the admission says how long the others must wait.
+func (m *Memo) drop(c *httpkey.Charge, old *denial, result httpkey.Result, asked time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := m.find(c.Bucket)
@@ -161,10 +171,35 @@ func (m *Memo) drop(c *httpkey.Charge, remaining int) {
 	}
 	same := p.denial(c)
 	p.denials = nil
-	if same != nil && remaining < c.Cost {
-		same.holds = 0
-		p.denials = []*denial{same}
+	if same == nil || result.Remaining >= c.Cost {
+		return
 	}
+	same.holds = 0
+	p.denials = []*denial{same}
+	if same == old && !m.isStrict { // a strict window does not say when its earliest request expires
+		m.set(same, next(c, result), asked)
+	}
+}
+
+// next returns the denial of another c after an admission that left no room for it.
+func next(c *httpkey.Charge, admitted httpkey.Result) httpkey.Result {
+	each := slices.Clone(admitted.Each)
+	if len(each) == 0 {
+		each = []httpkey.Result{admitted}
+	}
+	for i := range each {
+		r := &each[i]
+		l := r.Limit
+		switch {
+		case r.Remaining >= c.Cost:
+		case l.Calendar != "":
+			r.Allowed, r.RetryAfter = false, r.ResetAfter
+		default:
+			given := int64(l.Burst-c.Cost) * l.Period.Microseconds() / int64(l.Rate)
+			r.Allowed, r.RetryAfter = false, max(time.Microsecond, r.ResetAfter-time.Duration(given)*time.Microsecond)
+		}
+	}
+	return c.Join(each)
 }
 
 // forget ends the denials of a payer, and keeps out the answers of calls in progress.
@@ -252,9 +287,12 @@ func (d *denial) again(now time.Time) *httpkey.Result {
 	return &r
 }
 
-// count counts the times of r down.
+// count counts the times of r down. RetryAfter stays positive, since 0 would mean never.
 func count(r *httpkey.Result, passed time.Duration) {
-	r.RetryAfter, r.ResetAfter = ceilMicros(r.RetryAfter-passed), ceilMicros(r.ResetAfter-passed)
+	if r.RetryAfter > 0 {
+		r.RetryAfter = max(time.Microsecond, ceilMicros(r.RetryAfter-passed))
+	}
+	r.ResetAfter = ceilMicros(r.ResetAfter - passed)
 }
 
 func ceilMicros(d time.Duration) time.Duration {
