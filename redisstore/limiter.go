@@ -36,7 +36,7 @@ import (
 //
 // The Limiter remembers a denial until a request may come back, for a second at most. It
 // answers the same client from memory meanwhile, since Redis would deny again. Any charge of
-// the payer by this process ends that. A refund by another process, and a deleted bucket,
+// the payer by this Limiter ends that. A refund by another Limiter, and a deleted bucket,
 // show within the second. The denials take some 5 MB at most, and more where the charges of
 // a payer differ.
 //

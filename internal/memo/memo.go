@@ -68,9 +68,8 @@ func (m *Memo) Allow(
 	case m == nil || c.Cost == 0 && !c.Forced:
 		return ask()
 	case c.Forced:
-		result, err := ask()
-		m.forget(c.Bucket) // also after an error, since the charge may have been made
-		return result, err
+		defer m.forget(c.Bucket) // also after an error and a panic, since the charge may have been made
+		return ask()
 	}
 	came := time.Now()
 	for {
