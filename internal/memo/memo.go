@@ -22,6 +22,9 @@ const (
 	size = 4096
 	// perPayer is the number of denials of a payer, which differ in cost or limits.
 	perPayer = 4
+	// mostWaits is the number of answers to others for which a caller waits at most. Each may be
+	// an admission, which says nothing of the next caller.
+	mostWaits = 2
 )
 
 // Memo remembers denials, so that a client over its limit costs the shared limiter few calls.
@@ -72,8 +75,8 @@ func (m *Memo) Allow(
 		return ask()
 	}
 	came := time.Now()
-	for {
-		answer, wait, old := m.recall(c, came)
+	for waited := 0; ; waited++ {
+		answer, wait, old := m.recall(c, came, waited)
 		switch {
 		case answer != nil:
 			return *answer, nil
@@ -90,9 +93,9 @@ func (m *Memo) Allow(
 
 // recall returns the answer to c, if a denial holds, or if the limiter was asked for it after
 // the caller came. If a denial is old, the caller asks again, or waits while another caller
-// does.
+// does. It has waited so many times before.
 func (m *Memo) recall(
-	c *httpkey.Charge, came time.Time,
+	c *httpkey.Charge, came time.Time, waited int,
 ) (answer *httpkey.Result, wait <-chan struct{}, old *denial) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -101,6 +104,7 @@ func (m *Memo) recall(
 	case d == nil:
 	case now.Sub(d.asked) < d.holds, d.asked.After(came):
 		answer = d.again(now)
+	case waited == mostWaits: // it asks beside others
 	case d.asking != nil:
 		wait = d.asking
 	default:
@@ -158,9 +162,9 @@ func (m *Memo) set(d *denial, result httpkey.Result, asked time.Time) {
 	d.result, d.asked, d.answered, d.holds = result, asked, time.Now(), m.holds(result)
 }
 
-// drop ends the denials of a payer after an admission. If no room is left for the same charge,
-// its old denial stays, so that still only one caller asks. If that caller has been admitted,
-// the admission says how long the others must wait.
+// drop ends the denials of a payer after an admission. The denial of the same charge stays, so
+// that still one caller asks at a time, unless it is old and there is room. Without room, the
+// admission says how long the others must wait.
 func (m *Memo) drop(c *httpkey.Charge, old *denial, result httpkey.Result, asked time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -170,12 +174,13 @@ func (m *Memo) drop(c *httpkey.Charge, old *denial, result httpkey.Result, asked
 	}
 	same := p.denial(c)
 	p.denials = nil
-	if same == nil || result.Remaining >= c.Cost {
+	hasRoom := result.Remaining >= c.Cost
+	if same == nil || hasRoom && time.Since(same.answered) > longest {
 		return
 	}
 	same.holds = 0
 	p.denials = []*denial{same}
-	if same == old && !m.isStrict { // a strict window does not say when its earliest request expires
+	if same == old && !hasRoom && !m.isStrict { // a strict window does not say when its earliest request expires
 		m.set(same, next(c, result), asked)
 	}
 }

@@ -387,7 +387,7 @@ func TestOneCallerAsksAtATime(t *testing.T) {
 	})
 }
 
-// No caller waits for longer than a few calls to the limiter take, also if requests come back as
+// No caller waits for longer than three calls to the limiter take, also if requests come back as
 // fast as that. A Guard would ask its fallback for the others, which counts by itself.
 func TestCallersOfABriskLimitGetAnAnswer(t *testing.T) {
 	t.Parallel()
@@ -434,14 +434,86 @@ func TestCallersOfABriskLimitGetAnAnswer(t *testing.T) {
 					callers.Wait()
 					t.Logf("admitted %d, denied %d, %d calls, the longest wait was %v",
 						admitted.Load(), denied.Load(), m.calls.Load(), longest)
-					if longest > 5*2*way || admitted.Load() < 2*int64(min(rate, 900)) {
+					if longest > 3*2*way || admitted.Load() < 2*int64(min(rate, 900)) {
 						t.Errorf("of %d a second, %d were admitted in three, and a caller waited for %v",
 							rate, admitted.Load(), longest)
+					}
+					if all := admitted.Load() + denied.Load(); m.calls.Load() > all*3/4 {
+						t.Errorf("%d of %d callers asked", m.calls.Load(), all)
 					}
 				})
 			})
 		}
 	}
+}
+
+// The callers of a payer that has been within its limit for a second wait for no other.
+func TestCallersWithinTheLimitDoNotWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, limit := remember(memstore.NewLimiter(), false), httpkey.PerMinute(600)
+		m.asks(t, of("payer", 600, limit))
+		m.asks(t, of("payer", 1, limit))
+		httpkeytest.Elapse(10 * time.Second)
+		m.asks(t, of("payer", 1, limit))
+		m.lag = func() { httpkeytest.Elapse(5 * time.Millisecond) }
+		for range 50 {
+			go func() {
+				begun := time.Now()
+				r, err := m.Allow(t.Context(), of("payer", 1, limit))
+				if took := time.Since(begun); err != nil || !r.Allowed || took != 10*time.Millisecond {
+					t.Errorf("%+v, %v after %v", r, err, took)
+				}
+			}()
+		}
+		httpkeytest.Elapse(time.Second)
+	})
+}
+
+// A remembered wait never ends at 0, which would mean that the charge can never pass.
+func TestWaitsStayPositive(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		result := httpkey.Result{RetryAfter: time.Millisecond, ResetAfter: time.Second}
+		d := denial{result: result, answered: time.Now()}
+		d.result.Each = []httpkey.Result{result, {ResetAfter: time.Second}}
+		httpkeytest.Elapse(time.Minute)
+		r := d.again(time.Now())
+		if r.RetryAfter != time.Microsecond || r.Each[0].RetryAfter != time.Microsecond || r.Each[1].RetryAfter != 0 {
+			t.Errorf("a minute after %+v: %+v", result, r)
+		}
+	})
+}
+
+// An admission that is late says nothing of a bucket that the limiter has been asked for since.
+func TestLateAdmissions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, c := New(false), of("payer", 1, httpkey.PerHour(6))
+		answer := func(allowed bool, after time.Duration) func() (httpkey.Result, error) {
+			return func() (httpkey.Result, error) {
+				httpkeytest.Elapse(after)
+				r := httpkey.Result{Allowed: allowed, Limit: httpkey.PerHour(6).Resolve(), ResetAfter: time.Hour}
+				if !allowed {
+					r.RetryAfter = 10 * time.Minute
+				}
+				return r, nil
+			}
+		}
+		go func() { _, _ = m.Allow(t.Context(), c, answer(true, 20*time.Millisecond)) }()
+		synctest.Wait()
+		_, _ = m.Allow(t.Context(), c, answer(false, 10*time.Millisecond))
+		httpkeytest.Elapse(10 * time.Millisecond)
+		synctest.Wait()
+		asked := false
+		_, _ = m.Allow(t.Context(), c, func() (httpkey.Result, error) {
+			asked = true
+			return answer(false, 0)()
+		})
+		if !asked {
+			t.Error("the limiter was not asked")
+		}
+	})
 }
 
 // A call that fails, panics or hangs holds nobody for longer than that.
