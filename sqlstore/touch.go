@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// touchBatch is the maximum number of tokens of a statement. MySQL's may have 65,535 parameters.
+// touchBatch is the maximum number of tokens of a statement, which locks them until it ends.
 const touchBatch = 1000
 
 // use is a token, and when it was last used.

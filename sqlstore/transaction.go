@@ -61,8 +61,8 @@ func inline(query string, args []any) string {
 			b.WriteString("NULL")
 		case []byte:
 			fmt.Fprintf(&b, "X'%x'", value)
-		case string:
-			fmt.Fprintf(&b, "_utf8mb4 X'%x'", value)
+		case string: // in TiDB, _utf8mb4 X'…' is no text
+			fmt.Fprintf(&b, "CONVERT(X'%x' USING utf8mb4)", value)
 		default: // a number or a boolean
 			fmt.Fprint(&b, value)
 		}

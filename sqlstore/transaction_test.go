@@ -12,7 +12,8 @@ func TestInline(t *testing.T) {
 		sql.Null[int64]{V: 9, Valid: true}, keptChanges,
 	}
 	const query = "A ? ? ? ? ? ? ? ? ? ? B"
-	const want = "A _utf8mb4 X'697427733b202d2d205c203f' _utf8mb4 X'' X'00ff' -7 true NULL _utf8mb4 X'c3a9' NULL 9 10000 B"
+	const want = "A CONVERT(X'697427733b202d2d205c203f' USING utf8mb4) CONVERT(X'' USING utf8mb4) X'00ff' -7 true NULL " +
+		"CONVERT(X'c3a9' USING utf8mb4) NULL 9 10000 B"
 	if got := inline(query, args); got != want {
 		t.Errorf("the statement is %s, want %s", got, want)
 	}

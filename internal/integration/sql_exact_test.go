@@ -217,7 +217,7 @@ func testPagesAreStable(t *testing.T, b *sqlBackend) {
 // Two prefixes in one database know nothing of each other.
 func testPrefixes(t *testing.T, b *sqlBackend) {
 	one := b.newTables(t)
-	two := &sqlTables{sqlBackend: b, dialect: b.dialect.WithPrefix(one.prefix + "x_"), prefix: one.prefix + "x_", dsn: one.dsn}
+	two := &sqlTables{b, b.dialect.WithPrefix(one.prefix + "x_"), one.prefix + "x_", one.dsn}
 	if err := sqlstore.Migrate(t.Context(), two.open(t), two.dialect); err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,6 @@ func TestMariaDBIsolation(t *testing.T) {
 		"--loose-innodb-snapshot-isolation=ON", // the default since MariaDB 11.6
 	} {
 		t.Run(option, func(t *testing.T) {
-			t.Parallel()
 			runContended(t, startMariaDB(t, option, "--innodb-flush-log-at-trx-commit=2"))
 		})
 	}

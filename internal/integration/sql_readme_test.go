@@ -215,7 +215,8 @@ func testImportInSQL(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
 	db := tables.open(t)
 	tables.oldKeys(t, db)
-	marker := map[string]string{"PostgreSQL": "gen_random_uuid()", "MySQL": "UUID()", "SQLite": "randomblob"}[b.dialect.String()]
+	dialect := b.dialect.String()
+	marker := map[string]string{"PostgreSQL": "gen_random_uuid()", "MySQL": "UUID()", "SQLite": "randomblob"}[dialect]
 	statement := ""
 	for block := range strings.SplitSeq(sqlReadme(t), "```") {
 		if strings.HasPrefix(block, "sql\nINSERT INTO httpkey_tokens") && strings.Contains(block, marker) {
@@ -224,13 +225,16 @@ func testImportInSQL(t *testing.T, b *sqlBackend) {
 	}
 	const key = `Ein\alter Schlüssel!`
 	digest := digestOf(key)
-	quoted := "'" + key + "'"
-	if b.dialect.String() == "MySQL" {
-		quoted = "'" + strings.ReplaceAll(key, `\`, `\\`) + "'"
+	quoted, created := "'"+key+"'", "'2026-01-02 03:04:05'"
+	switch dialect {
+	case "MySQL":
+		quoted = strings.ReplaceAll(quoted, `\`, `\\`)
+	case "PostgreSQL":
+		created = "'2026-01-02 03:04:05Z'"
 	}
 	row := func(hash, name, owner, revoked string) string {
-		return fmt.Sprintf("INSERT INTO old_keys VALUES (%s, %s, %s, %s, %s, '2026-01-02 03:04:05%s')", quoted, hash, name, owner,
-			revoked, map[string]string{"PostgreSQL": "Z"}[b.dialect.String()])
+		values := strings.Join([]string{quoted, hash, name, owner, revoked, created}, ", ")
+		return "INSERT INTO old_keys VALUES (" + values + ")"
 	}
 	hash := "'" + hex.EncodeToString(digest[:]) + "'"
 	imports := func(t *testing.T, statement string, want httpkey.Token) {
@@ -253,7 +257,9 @@ func testImportInSQL(t *testing.T, b *sqlBackend) {
 	tables.must(t, db, row(hash, "'n'", "'ann'", "true"))
 	imports(t, statement, httpkey.Token{Label: "n", User: "ann"})
 
-	for _, bad := range []string{"NULL", "''", hash[:41] + "'", hash[:64] + "'", "'00" + hash[1:], "'" + strings.Repeat("x", 64) + "'"} {
+	for _, bad := range []string{
+		"NULL", "''", hash[:41] + "'", hash[:64] + "'", "'00" + hash[1:], "'" + strings.Repeat("x", 64) + "'",
+	} {
 		tables.must(t, db, row(hash, "'n'", "'ann'", "false")+"; "+row(bad, "'n'", "'ann'", "false"))
 		if _, err := db.Exec(statement); err == nil || tables.count(t, "httpkey_tokens") != 0 {
 			t.Errorf("with the hash %s: %v, and %d rows", bad, err, tables.count(t, "httpkey_tokens"))
@@ -262,10 +268,11 @@ func testImportInSQL(t *testing.T, b *sqlBackend) {
 	}
 
 	_, table, _ := strings.Cut(sqlReadme(t), "instead of the empty hint |")
-	cells := regexp.MustCompile("(?m)^\\| " + b.dialect.String() + " \\| `+(.*?)`+ \\| `+(.*?)`+ \\|$").FindStringSubmatch(table)
-	if b.dialect.String() == "SQLite" {
+	if dialect == "SQLite" {
 		return // it has no SHA-256
 	}
+	line := regexp.MustCompile("(?m)^\\| " + dialect + " \\| `+(.*?)`+ \\| `+(.*?)`+ \\|$")
+	cells := line.FindStringSubmatch(table)
 	if cells == nil {
 		t.Fatal("README.md does not import plaintext keys")
 	}
