@@ -35,8 +35,8 @@ import (
 // too short before.
 //
 // The Limiter asks at most four questions of one payer at once. The others wait in memory, and
-// give up when half of their time is over. So a client that comes too often takes no
-// connection from the others, and is no outage.
+// give up when half of their time is over. A Guard then asks its fallback. So a client that
+// comes too often takes no connection from the others, and is no outage.
 //
 // In PostgreSQL the buckets are an unlogged table. After a crash of the server, and on a
 // replica that takes over, all buckets are full. A restart keeps them.
