@@ -16,7 +16,7 @@ type session struct {
 	checked atomic.Bool
 }
 
-// check returns an error that names what to set.
+// check returns an error that says what to set.
 func (s *session) check(ctx context.Context) error {
 	if s.checked.Load() {
 		return nil
@@ -39,12 +39,12 @@ func checkMySQL(ctx context.Context, db database) error {
 	}
 	if !autocommit {
 		return errors.New("autocommit is off, so that charges and uses are never committed " +
-			"and reads see no change: set autocommit=1 in the DSN")
+			"and reads see no change: set autocommit=1 in the data source name")
 	}
 	for _, charset := range charsets {
 		if charset != "utf8mb4" {
 			return fmt.Errorf("the connection's character set is %s, "+
-				"which changes texts: set charset=utf8mb4 in the DSN", charset)
+				"which changes texts: set charset=utf8mb4 in the data source name", charset)
 		}
 	}
 	return nil
@@ -55,7 +55,7 @@ func checkPostgreSQL(ctx context.Context, db database) error {
 	err := db.QueryRowContext(ctx, "SELECT current_setting('client_encoding')").Scan(&encoding)
 	if err == nil && encoding != "UTF8" && encoding != "SQL_ASCII" { // the latter converts nothing
 		err = fmt.Errorf("the connection's encoding is %s, "+
-			"which changes texts: set client_encoding=UTF8 in the DSN", encoding)
+			"which changes texts: set client_encoding=UTF8 in the data source name", encoding)
 	}
 	return err
 }
