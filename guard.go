@@ -184,9 +184,10 @@ type Options struct {
 	// require.
 	Timeout time.Duration
 
-	// Fallback decides while the limiter is down, and about a damaged bucket. Nil: the
-	// limiter's own fallback, which counts in the memory of this process, or else
-	// [FailClosed]. [Unlimited] admits every request.
+	// Fallback decides while the limiter is down, about a damaged bucket, and about a request
+	// whose payer has too many others at once. Nil: the limiter's own fallback, which counts in
+	// the memory of this process, or else [FailClosed]. [Unlimited] admits every request, so
+	// that a client can exceed its limit by many requests at once.
 	//
 	// A limiter is down once it has failed three times without admitting a charge in
 	// between; [EventLimiterDown] says so. From then on no request waits for it: a

@@ -377,9 +377,9 @@ func (g *Guard) charge(
 	c.Charge = Charge{Bucket: e.Payer(), Limits: append(c.limits[:0], limits...), Cost: cost}
 	if g.options.Charge != nil {
 		c.token = g.copyOf(e)
-		user, workspace := c.token.User, c.token.Workspace // before Charge can change them
+		id, user, workspace := c.token.ID, c.token.User, c.token.Workspace // before Charge can change them
 		g.options.Charge(r, &c.token, &c.Charge)
-		if !name.MayPay(c.Bucket, e.Payer(), user, workspace) {
+		if c.Bucket != e.Payer() && !name.MayPay(c.Bucket, id, user, workspace) {
 			return Result{}, "", fmt.Errorf("%w: Bucket is %q, which names no payer of this token; "+
 				"names of your own need another beginning", ErrInvalidLimit, c.Bucket)
 		}

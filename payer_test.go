@@ -125,6 +125,29 @@ func TestForeignPayers(t *testing.T) {
 	}
 }
 
+// A rotated token may also pay by its own ID. Otherwise a program that names its payers so
+// would work until the first rotation.
+func TestRotatedTokensMayPayByTheirOwnID(t *testing.T) {
+	t.Parallel()
+	var payers []string
+	limiter := limiterFunc(func(_ context.Context, c *httpkey.Charge) (httpkey.Result, error) {
+		payers = append(payers, c.Bucket)
+		return httpkey.Result{Allowed: true}, nil
+	})
+	guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{
+		Charge: func(_ *http.Request, t *httpkey.Token, c *httpkey.Charge) { c.Bucket = "token:" + t.ID },
+	})
+	_, token := issue(t, guard, httpkey.Token{})
+	rotated, err := guard.Rotate(t.Context(), token.ID, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httpkeytest.Get(guard.Handler(ok), rotated.Secret.Reveal())
+	if want := []string{"token:" + rotated.Token.ID}; w.Code != http.StatusOK || !slices.Equal(payers, want) {
+		t.Errorf("status %d, payers %q, want 200 and %q", w.Code, payers, want)
+	}
+}
+
 // Tokens without a user or a workspace share no bucket, and neither do those for which Charge
 // names none: one of them could end the quota of all others.
 func TestNobodyIsNoPayer(t *testing.T) {

@@ -52,3 +52,28 @@ func TestHangUpsAreNoFailures(t *testing.T) {
 		})
 	}
 }
+
+// A person who hangs up ends no call to the limiter: that would cost a connection of its pool.
+func TestHangUpsEndNoCallToTheLimiter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		limiter := httpkeytest.NewLimiter(memstore.NewLimiter())
+		s := newSiteOn(t, memstore.New(), Options{Limiter: limiter})
+		ctx, hangUp := context.WithCancel(t.Context())
+		asked := false
+		limiter.Before(func(call context.Context, _ string) error {
+			asked = true
+			hangUp()
+			if call.Err() != nil {
+				t.Errorf("the call ends with %v", call.Err())
+			}
+			return nil
+		})
+		r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/", strings.NewReader(`{"label":"x"}`))
+		r.Header.Set("Login", "ada")
+		r.Header.Set("Content-Type", "application/json")
+		if w := s.serve(r); w.Code != http.StatusCreated || !asked {
+			t.Errorf("status %d, the limiter was asked: %v", w.Code, asked)
+		}
+	})
+}

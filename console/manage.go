@@ -148,7 +148,7 @@ const limiterTimeout = 500 * time.Millisecond
 func (c *console) askLimiter(ctx context.Context, p Principal, action Action) (httpkey.Result, error) {
 	charge := &httpkey.Charge{Bucket: "console:" + p.User, Limits: []httpkey.Limit{c.options.Limit}, Cost: 1}
 	if c.options.Limiter != nil {
-		waiting, cancel := context.WithTimeout(ctx, limiterTimeout)
+		waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), limiterTimeout)
 		defer cancel()
 		result, err := c.options.Limiter.Allow(waiting, charge)
 		if err == nil {

@@ -36,8 +36,8 @@ import (
 //
 // The Limiter remembers a denial until a bucket may have more room, for a second at most. In
 // that time it answers the same charge from memory, because Redis would deny it again. An
-// admission, a forced charge or a refund of the payer by this process ends the denial. A
-// refund by another process, and a deleted bucket, take effect within the second. The denials
+// admission, a forced charge or a refund of the payer by this Limiter ends the denial. A
+// refund by another Limiter, and a deleted bucket, take effect within the second. The denials
 // take some 5 MB, and more if the charges of a payer differ.
 //
 // With Options.Lease, a process takes permits ahead from a bucket in steady use. It spends

@@ -36,8 +36,8 @@ import (
 // RetryAfter may be too short.
 //
 // The Limiter makes at most four calls for one payer at once. Other calls wait in memory, and
-// fail when half of their time is over. So a client with many requests takes no connection
-// from other clients, and causes no outage.
+// fail when half of their time is over; a Guard then asks its fallback. So a client with many
+// requests takes no connection from other clients, and causes no outage.
 //
 // In PostgreSQL the buckets are an unlogged table. After a crash of the server, and on a
 // replica that takes over, all buckets are full. A restart keeps them.

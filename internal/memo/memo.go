@@ -22,6 +22,9 @@ const (
 	size = 4096
 	// perPayer is the number of denials of a payer, which differ in cost or limits.
 	perPayer = 4
+	// mostWaits is the number of answers to others for which a caller waits at most. Each may be
+	// an admission, which says nothing of the next caller.
+	mostWaits = 2
 )
 
 // Memo remembers denials, so that a client over its limit costs the shared limiter few calls.
@@ -69,12 +72,12 @@ func (m *Memo) Allow(
 	case m == nil || c.Cost == 0 && !c.Forced:
 		return ask()
 	case c.Forced:
-		result, err := ask()
-		m.forget(c.Bucket) // also after an error, since the charge may have been made
-		return result, err
+		defer m.forget(c.Bucket) // also after an error and a panic, since the charge may have been made
+		return ask()
 	}
-	for {
-		answer, wait, old := m.recall(c)
+	came := time.Now()
+	for waited := 0; ; waited++ {
+		answer, wait, old := m.recall(c, came, waited)
 		switch {
 		case answer != nil:
 			return *answer, nil
@@ -90,16 +93,20 @@ func (m *Memo) Allow(
 	}
 }
 
-// recall returns the answer to c if a denial still holds. If the denial is old, the caller asks
-// again, or waits while another caller asks.
-func (m *Memo) recall(c *httpkey.Charge) (answer *httpkey.Result, wait <-chan struct{}, old *denial) {
+// recall returns the answer to c if a denial still holds, or if the limiter was asked for it
+// after the caller came. If the denial is old, the caller asks again, or waits while another
+// caller asks. waited is the number of callers that it has waited for.
+func (m *Memo) recall(
+	c *httpkey.Charge, came time.Time, waited int,
+) (answer *httpkey.Result, wait <-chan struct{}, old *denial) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	d := m.find(c.Bucket).denial(c)
 	switch now := time.Now(); {
 	case d == nil:
-	case now.Sub(d.asked) < d.holds:
+	case now.Sub(d.asked) < d.holds, d.asked.After(came):
 		answer = d.again(now)
+	case waited == mostWaits: // it asks beside others
 	case d.asking != nil:
 		wait = d.asking
 	default:
@@ -125,7 +132,7 @@ func (m *Memo) ask(
 		return result, err
 	}
 	if result.Allowed {
-		m.drop(c, result.Remaining)
+		m.drop(c, old, result, asked)
 	} else {
 		m.keep(c, result, asked)
 	}
@@ -149,12 +156,18 @@ func (m *Memo) keep(c *httpkey.Charge, result httpkey.Result, asked time.Time) {
 		p.denials = append(p.denials, d)
 	}
 	result.Each = slices.Clone(result.Each) // the caller may change its own
+	m.set(d, result, asked)
+}
+
+// set makes result the answer of d.
+func (m *Memo) set(d *denial, result httpkey.Result, asked time.Time) {
 	d.result, d.asked, d.answered, d.holds = result, asked, time.Now(), m.holds(result)
 }
 
-// drop ends the denials of a payer after an admission. If no room is left for the same charge,
-// its old denial stays, so that still only one caller asks.
-func (m *Memo) drop(c *httpkey.Charge, remaining int) {
+// drop ends the denials of a payer after an admission. The denial of the same charge stays, so
+// that still one caller asks at a time, unless it is old and there is room. Without room, the
+// admission says how long the others must wait.
+func (m *Memo) drop(c *httpkey.Charge, old *denial, result httpkey.Result, asked time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := m.find(c.Bucket)
@@ -163,10 +176,36 @@ func (m *Memo) drop(c *httpkey.Charge, remaining int) {
 	}
 	same := p.denial(c)
 	p.denials = nil
-	if same != nil && remaining < c.Cost {
-		same.holds = 0
-		p.denials = []*denial{same}
+	hasRoom := result.Remaining >= c.Cost
+	if same == nil || hasRoom && time.Since(same.answered) > longest {
+		return
 	}
+	same.holds = 0
+	p.denials = []*denial{same}
+	if same == old && !hasRoom && !m.isStrict { // a strict window does not say when its earliest request expires
+		m.set(same, next(c, result), asked)
+	}
+}
+
+// next returns the denial of another c after an admission that left no room for it.
+func next(c *httpkey.Charge, admitted httpkey.Result) httpkey.Result {
+	each := slices.Clone(admitted.Each)
+	if len(each) == 0 {
+		each = []httpkey.Result{admitted}
+	}
+	for i := range each {
+		r := &each[i]
+		l := r.Limit
+		switch {
+		case r.Remaining >= c.Cost:
+		case l.Calendar != "":
+			r.Allowed, r.RetryAfter = false, r.ResetAfter
+		default:
+			given := int64(l.Burst-c.Cost) * l.Period.Microseconds() / int64(l.Rate)
+			r.Allowed, r.RetryAfter = false, max(time.Microsecond, r.ResetAfter-time.Duration(given)*time.Microsecond)
+		}
+	}
+	return c.Join(each)
 }
 
 // forget ends the denials of a payer, and keeps out the answers of calls in progress.
@@ -254,9 +293,12 @@ func (d *denial) again(now time.Time) *httpkey.Result {
 	return &r
 }
 
-// count counts the times of r down.
+// count counts the times of r down. RetryAfter stays positive, since 0 would mean never.
 func count(r *httpkey.Result, passed time.Duration) {
-	r.RetryAfter, r.ResetAfter = ceilMicros(r.RetryAfter-passed), ceilMicros(r.ResetAfter-passed)
+	if r.RetryAfter > 0 {
+		r.RetryAfter = max(time.Microsecond, ceilMicros(r.RetryAfter-passed))
+	}
+	r.ResetAfter = ceilMicros(r.ResetAfter - passed)
 }
 
 func ceilMicros(d time.Duration) time.Duration {

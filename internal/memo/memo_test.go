@@ -92,7 +92,8 @@ func randomCharges(random *rand.Rand) []*httpkey.Charge {
 	return charges
 }
 
-// In front of a limiter that answers at once, the Memo changes no answer.
+// In front of a limiter that answers at once, the Memo changes no answer, but that a wait may
+// be a microsecond longer.
 func TestMemoChangesNoAnswer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -107,7 +108,7 @@ func TestMemoChangesNoAnswer(t *testing.T) {
 			c := charges[random.IntN(len(charges))]
 			got, err := with.Allow(t.Context(), c)
 			want, wantErr := without.Allow(t.Context(), c)
-			if err != nil || wantErr != nil || !reflect.DeepEqual(got, want) {
+			if err != nil || wantErr != nil || !isAnswer(got, want) {
 				t.Fatalf("step %d, %+v:\n%+v (%v), without a Memo\n%+v (%v)", step, c, got, err, want, wantErr)
 			}
 			httpkeytest.Elapse(time.Duration(random.IntN(40_000)) * time.Microsecond)
@@ -118,6 +119,23 @@ func TestMemoChangesNoAnswer(t *testing.T) {
 			t.Error("too few answers came from memory")
 		}
 	})
+}
+
+// isAnswer reports whether got is want, but for waits that are a microsecond longer.
+func isAnswer(got, want httpkey.Result) bool {
+	if got.RetryAfter == want.RetryAfter+time.Microsecond {
+		got.RetryAfter = want.RetryAfter
+	}
+	if len(got.Each) != len(want.Each) {
+		return false
+	}
+	for i := range got.Each {
+		if !isAnswer(got.Each[i], want.Each[i]) {
+			return false
+		}
+	}
+	got.Each = want.Each
+	return reflect.DeepEqual(got, want)
 }
 
 // Whatever the latency, the Memo denies no charge for which there is room.
@@ -335,8 +353,8 @@ func TestRefundsElsewhereShowWithinASecond(t *testing.T) {
 	}
 }
 
-// If a payer is over its limit, one caller asks at a time, and two ask for each request that is
-// admitted.
+// If a payer is over its limit, one caller asks at a time, and one asks for each request that
+// is admitted.
 func TestOneCallerAsksAtATime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -362,9 +380,138 @@ func TestOneCallerAsksAtATime(t *testing.T) {
 		callers.Wait()
 		calls := m.calls.Load() - before
 		t.Logf("%d calls, %d at once, admitted %d", calls, m.most.Load(), admitted.Load())
-		if m.most.Load() != 1 || admitted.Load() < 9 || calls > 2*admitted.Load()+2 {
-			t.Errorf("%d calls, %d at once, for %d admissions, want two for each, one at once",
+		if m.most.Load() != 1 || admitted.Load() < 9 || calls > admitted.Load()+2 {
+			t.Errorf("%d calls, %d at once, for %d admissions, want one for each, one at once",
 				calls, m.most.Load(), admitted.Load())
+		}
+	})
+}
+
+// No caller waits for longer than three calls to the limiter take, also if requests come back as
+// fast as that. A Guard would ask its fallback for the others, which counts by itself.
+func TestCallersOfABriskLimitGetAnAnswer(t *testing.T) {
+	t.Parallel()
+	const way = 5 * time.Millisecond
+	for _, isStrict := range []bool{false, true} {
+		for _, rate := range []int{20, 50, 80, 100, 120, 200, 1000} {
+			t.Run(fmt.Sprintf("%d a second, strict: %v", rate, isStrict), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					var limiter httpkey.Limiter = memstore.NewLimiter()
+					if isStrict {
+						limiter = memstore.NewWindow()
+					}
+					m, limit := remember(limiter, isStrict), httpkey.PerSecond(rate)
+					m.asks(t, of("payer", rate, limit))
+					m.asks(t, of("payer", 1, limit))
+					m.lag = func() { httpkeytest.Elapse(way) }
+					var admitted, denied atomic.Int64
+					var longest time.Duration
+					var mu sync.Mutex // of longest
+					var callers sync.WaitGroup
+					begun := time.Now()
+					for i := range 200 {
+						random := rand.New(rand.NewPCG(9, uint64(i)))
+						callers.Go(func() {
+							for time.Since(begun) < 3*time.Second {
+								httpkeytest.Elapse(time.Duration(1+random.IntN(100_000)) * time.Microsecond)
+								came := time.Now()
+								r, err := m.Allow(t.Context(), of("payer", 1, limit))
+								switch {
+								case err != nil || !r.Allowed && r.RetryAfter <= 0:
+									t.Errorf("%+v, %v", r, err)
+								case r.Allowed:
+									admitted.Add(1)
+								default:
+									denied.Add(1)
+								}
+								mu.Lock()
+								longest = max(longest, time.Since(came))
+								mu.Unlock()
+							}
+						})
+					}
+					callers.Wait()
+					t.Logf("admitted %d, denied %d, %d calls, the longest wait was %v",
+						admitted.Load(), denied.Load(), m.calls.Load(), longest)
+					if longest > 3*2*way || admitted.Load() < 2*int64(min(rate, 900)) {
+						t.Errorf("of %d a second, %d were admitted in three, and a caller waited for %v",
+							rate, admitted.Load(), longest)
+					}
+					if all := admitted.Load() + denied.Load(); m.calls.Load() > all*3/4 {
+						t.Errorf("%d of %d callers asked", m.calls.Load(), all)
+					}
+				})
+			})
+		}
+	}
+}
+
+// The callers of a payer that has been within its limit for a second wait for no other.
+func TestCallersWithinTheLimitDoNotWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, limit := remember(memstore.NewLimiter(), false), httpkey.PerMinute(600)
+		m.asks(t, of("payer", 600, limit))
+		m.asks(t, of("payer", 1, limit))
+		httpkeytest.Elapse(10 * time.Second)
+		m.asks(t, of("payer", 1, limit))
+		m.lag = func() { httpkeytest.Elapse(5 * time.Millisecond) }
+		for range 50 {
+			go func() {
+				begun := time.Now()
+				r, err := m.Allow(t.Context(), of("payer", 1, limit))
+				if took := time.Since(begun); err != nil || !r.Allowed || took != 10*time.Millisecond {
+					t.Errorf("%+v, %v after %v", r, err, took)
+				}
+			}()
+		}
+		httpkeytest.Elapse(time.Second)
+	})
+}
+
+// A remembered wait never ends at 0, which would mean that the charge can never pass.
+func TestWaitsStayPositive(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		result := httpkey.Result{RetryAfter: time.Millisecond, ResetAfter: time.Second}
+		d := denial{result: result, answered: time.Now()}
+		d.result.Each = []httpkey.Result{result, {ResetAfter: time.Second}}
+		httpkeytest.Elapse(time.Minute)
+		r := d.again(time.Now())
+		if r.RetryAfter != time.Microsecond || r.Each[0].RetryAfter != time.Microsecond || r.Each[1].RetryAfter != 0 {
+			t.Errorf("a minute after %+v: %+v", result, r)
+		}
+	})
+}
+
+// An admission that is late says nothing of a bucket that the limiter has been asked for since.
+func TestLateAdmissions(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, c := New(false), of("payer", 1, httpkey.PerHour(6))
+		answer := func(allowed bool, after time.Duration) func() (httpkey.Result, error) {
+			return func() (httpkey.Result, error) {
+				httpkeytest.Elapse(after)
+				r := httpkey.Result{Allowed: allowed, Limit: httpkey.PerHour(6).Resolve(), ResetAfter: time.Hour}
+				if !allowed {
+					r.RetryAfter = 10 * time.Minute
+				}
+				return r, nil
+			}
+		}
+		go func() { _, _ = m.Allow(t.Context(), c, answer(true, 20*time.Millisecond)) }()
+		synctest.Wait()
+		_, _ = m.Allow(t.Context(), c, answer(false, 10*time.Millisecond))
+		httpkeytest.Elapse(10 * time.Millisecond)
+		synctest.Wait()
+		asked := false
+		_, _ = m.Allow(t.Context(), c, func() (httpkey.Result, error) {
+			asked = true
+			return answer(false, 0)()
+		})
+		if !asked {
+			t.Error("the limiter was not asked")
 		}
 	})
 }

@@ -60,15 +60,15 @@ func IsSegment(s string) bool {
 	})
 }
 
-// MayPay reports whether a request of a token may name a payer: the payer of the token, its
-// user or workspace if it has one, or a name of the program's own.
-func MayPay(payer, token, user, workspace string) bool {
+// MayPay reports whether a request of a token may name a payer: the token, its user or
+// workspace if it has one, or a name of the program's own.
+func MayPay(payer, id, user, workspace string) bool {
 	kind, name, isKind := strings.Cut(payer, ":")
 	switch {
 	case !isKind:
 		return payer != "" && payer != "probe"
 	case kind == "token":
-		return payer == token
+		return name == id
 	case kind == "user":
 		return name != "" && name == user
 	case kind == "workspace":
