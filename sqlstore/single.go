@@ -68,7 +68,7 @@ SELECT owed, true FROM charged
 UNION ALL SELECT owed, false FROM seen WHERE NOT EXISTS (SELECT 1 FROM charged)`)
 	return func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error) {
 		var charged bool
-		err = charge.row(ctx, b.values(cost), &owed, &charged)
+		err = charge.rowOnce(ctx, b.values(cost), &owed, &charged)
 		if errors.Is(err, sql.ErrNoRows) { // the snapshot is older than the bucket
 			return 0, false, nil
 		}

@@ -128,9 +128,9 @@ func (t text) QueryRowContext(ctx context.Context, args ...any) *sql.Row {
 	return t.in.QueryRowContext(ctx, t.query, args...)
 }
 
-// within returns the statement in a transaction. It is not prepared there, for which the pool
-// would need a second connection.
-func (s *statement) within(tx database) runnable { return text{tx, s.query} }
+// within returns the statement in a transaction or on a connection. It is not prepared there, for
+// which the pool would need a second connection.
+func (s *statement) within(db database) runnable { return text{db, s.query} }
 
 // alone runs the statement outside of a transaction, and again where it conflicts with others.
 func (s *statement) alone(ctx context.Context, run func(runnable) error) error {
@@ -157,6 +157,19 @@ func (s *statement) exec(ctx context.Context, v values) (result sql.Result, err 
 // row scans the only row of the answer into dest. It returns [sql.ErrNoRows] if there is none.
 func (s *statement) row(ctx context.Context, v values, dest ...any) error {
 	return s.alone(ctx, func(r runnable) error { return r.QueryRowContext(ctx, s.args(v)...).Scan(dest...) })
+}
+
+// rowOnce is a row that database/sql does not repeat on another connection. Some drivers make it
+// do that although the server may have run the statement: lib/pq, and pgx with the simple protocol.
+func (s *statement) rowOnce(ctx context.Context, v values, dest ...any) error {
+	return s.dialect.repeat(ctx, func() error {
+		conn, err := s.db.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close() }()
+		return s.within(conn).QueryRowContext(ctx, s.args(v)...).Scan(dest...)
+	})
 }
 
 func (s *statement) prepare(ctx context.Context) (*sql.Stmt, error) {
