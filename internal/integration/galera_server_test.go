@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// startGalera starts two servers that replicate each other's writes.
+// startGalera starts two servers that replicate each other's writes. Now and then a wait for a
+// lock lasts there until its timeout, by default 50 s.
 func startGalera(t testing.TB) *sqlBackend {
 	t.Helper()
 	const provider = "/usr/lib/galera/libgalera_smm.so"
@@ -17,7 +18,7 @@ func startGalera(t testing.TB) *sqlBackend {
 	address := func() string { return "127.0.0.1:" + strconv.Itoa(freePort(t)) }
 	start := func(listen, cluster string, options ...string) *sqlBackend {
 		return startMariaDB(t, append(options, "--innodb-flush-log-at-trx-commit=0", "--binlog-format=ROW",
-			"--innodb-autoinc-lock-mode=2", "--wsrep-on=ON", "--wsrep-provider="+provider,
+			"--innodb-autoinc-lock-mode=2", "--innodb-lock-wait-timeout=2", "--wsrep-on=ON", "--wsrep-provider="+provider,
 			"--wsrep-sst-method=rsync", "--wsrep-sst-receive-address="+address(),
 			"--wsrep-node-address=127.0.0.1", "--wsrep-cluster-address=gcomm://"+cluster,
 			"--wsrep-provider-options=gmcast.listen_addr=tcp://"+listen+";ist.recv_addr="+address())...)
