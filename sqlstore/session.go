@@ -2,30 +2,12 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 )
 
-// session checks at the first use of a database that the settings of its connections suit this
-// package. A constructor does no I/O, and so cannot check them.
-type session struct {
-	db      *sql.DB
-	dialect Dialect
-	checked atomic.Bool
-}
-
-// check returns an error that names what to set.
-func (s *session) check(ctx context.Context) error {
-	if s.checked.Load() {
-		return nil
-	}
-	err := s.dialect.repeat(ctx, func() error { return s.dialect.engine.check(ctx, s.db) })
-	s.checked.Store(err == nil)
-	return err
-}
+// The checks return an error that names what to set. [pool] makes them at its first use.
 
 func checkMySQL(ctx context.Context, db database) error {
 	const ask = "SELECT @@autocommit, @@character_set_client, @@character_set_connection, " +

@@ -19,16 +19,16 @@ type database interface {
 
 // readRow scans the only row of a query's answer into dest. It repeats the query where it
 // conflicts with others.
-func (d Dialect) readRow(ctx context.Context, db *sql.DB, query string, args []any, dest ...any) error {
-	return d.repeat(ctx, func() error { return db.QueryRowContext(ctx, d.query(query), args...).Scan(dest...) })
+func (p *pool) readRow(ctx context.Context, query string, args []any, dest ...any) error {
+	return p.repeat(ctx, func() error { return p.db.QueryRowContext(ctx, p.dialect.query(query), args...).Scan(dest...) })
 }
 
 // readAll is a readRow of all rows, each with the destinations that places returns for it.
 func readAll[T any](
-	ctx context.Context, d Dialect, db *sql.DB, query string, args []any, places func(*T) []any,
+	ctx context.Context, p *pool, query string, args []any, places func(*T) []any,
 ) (all []T, err error) {
-	err = d.repeat(ctx, func() error {
-		rows, err := db.QueryContext(ctx, d.query(query), args...)
+	err = p.repeat(ctx, func() error {
+		rows, err := p.db.QueryContext(ctx, p.dialect.query(query), args...)
 		if err != nil {
 			return err
 		}
@@ -48,16 +48,15 @@ func readAll[T any](
 // statement is a statement of the request path. If the engine prepares, it is prepared at
 // its first use, because a constructor does no I/O. It is closed with its database.
 type statement struct {
-	db         *sql.DB
-	dialect    Dialect
+	*pool
 	query      string
 	parameters []string // their names, in order
 	prepared   atomic.Pointer[sql.Stmt]
 }
 
-func newStatement(db *sql.DB, d Dialect, text string) *statement {
-	query, parameters := d.bind(text)
-	return &statement{db: db, dialect: d, query: query, parameters: parameters}
+func newStatement(p *pool, text string) *statement {
+	query, parameters := p.dialect.bind(text)
+	return &statement{pool: p, query: query, parameters: parameters}
 }
 
 var parameter = regexp.MustCompile(`\{([a-z]+)[0-9]*\}`)
@@ -134,7 +133,7 @@ func (s *statement) within(db database) runnable { return text{db, s.query} }
 
 // alone runs the statement outside of a transaction, and again where it conflicts with others.
 func (s *statement) alone(ctx context.Context, run func(runnable) error) error {
-	return s.dialect.repeat(ctx, func() error {
+	return s.repeat(ctx, func() error {
 		if !s.dialect.engine.prepares {
 			return run(text{s.db, s.query})
 		}
@@ -162,7 +161,7 @@ func (s *statement) row(ctx context.Context, v values, dest ...any) error {
 // rowOnce is a row that database/sql does not repeat on another connection. Some drivers make it
 // do that although the server may have run the statement: lib/pq, and pgx with the simple protocol.
 func (s *statement) rowOnce(ctx context.Context, v values, dest ...any) error {
-	return s.dialect.repeat(ctx, func() error {
+	return s.repeat(ctx, func() error {
 		conn, err := s.db.Conn(ctx)
 		if err != nil {
 			return err
