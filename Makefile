@@ -5,7 +5,7 @@
 # make integration  the stores and limiters on real servers, which it starts: Redis, PostgreSQL, MariaDB; the middleware behind Varnish and nginx
 # make browser  the console in a headless Chromium, which must be installed, as npm
 # make pictures  those of the README, from the same page
-# make vulnerabilities  the required versions of all modules, beside the Go vulnerability database and that of npm; needs the network
+# make vulnerabilities  known vulnerabilities of the required versions of all modules, Go and npm; needs the network
 # make fuzz    each fuzz target for $(FUZZTIME)
 # make bench   the middleware beside its peers; some five minutes on a quiet machine
 # make bench-http  whole processes under wrk, which must be installed

@@ -214,7 +214,7 @@ var everyLimiter = map[string]func() httpkey.Limiter{
 	},
 }
 
-// A limit that can never admit is neither an outage nor a throttling, and no error to log.
+// A limit that can never admit a charge causes no outage, no throttling and no error to log.
 func TestLimitOfNothing(t *testing.T) {
 	t.Parallel()
 	costs := func(n int) edit {
@@ -262,7 +262,7 @@ func TestLimitOfNothing(t *testing.T) {
 				}
 				admits := []*httpkey.Guard{guard}
 				if name != "rate 0, by the charge" {
-					admits = append(admits, plain) // which knows the token's limits and the cost alone
+					admits = append(admits, plain) // it knows only the token's limits and the cost
 				}
 				for _, g := range admits {
 					_, err := g.Admit(t.Context(), key, tt.cost)
@@ -275,7 +275,7 @@ func TestLimitOfNothing(t *testing.T) {
 	}
 }
 
-// A Period with nanoseconds is rounded where it is set, so that it is a limit as any other.
+// A Period with nanoseconds is rounded up, so that its limit works like any other.
 func TestOddPeriods(t *testing.T) {
 	t.Parallel()
 	odd := httpkey.Limit{Rate: 3, Period: time.Hour + 1}
@@ -315,11 +315,11 @@ func TestOddPeriods(t *testing.T) {
 		}
 	}
 	if err := (&httpkey.Options{Limits: byKind(odd, whole)}).Validate(); !errors.Is(err, httpkey.ErrInvalidOptions) {
-		t.Errorf("two limits that are one when rounded: %v", err)
+		t.Errorf("two limits that are equal when rounded: %v", err)
 	}
 	if err := (httpkey.Token{ID: "t", Kind: httpkey.APIKey, Limits: limits(odd, whole)}).Validate(); !errors.Is(err,
 		httpkey.ErrInvalidLimit) {
-		t.Errorf("two limits of a token that are one when rounded: %v", err)
+		t.Errorf("two limits of a token that are equal when rounded: %v", err)
 	}
 }
 

@@ -300,7 +300,7 @@ func TestErrorHandlersWriteIntoTheirOwnHeaders(t *testing.T) {
 		charge   func(*http.Request, *httpkey.Token, *httpkey.Charge)
 		requests int
 		status   int
-		headers  []string // that the refusal shares with others
+		headers  []string // those that refusals share
 	}{
 		{"missing", nil, nil, 1, 401, []string{"Cache-Control", "Www-Authenticate", "Content-Type", "Content-Length"}},
 		{"throttled", &httpkey.Token{Limits: limits(second)}, nil, 2, 429, []string{"Cache-Control", "Retry-After",

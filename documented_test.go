@@ -94,14 +94,14 @@ func undocumented(pkg *doc.Package) (names []string) {
 	return names
 }
 
-// Each row of the table in SECURITY.md names tests, and all of them are there.
+// Each row of the table in SECURITY.md names tests, and all of them exist.
 func TestSecurityIsTested(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("SECURITY.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	const head = "| the tests that hold it |\n|---|---|---|\n"
+	const head = "| what httpkey does | tests |\n|---|---|---|\n"
 	_, table, found := strings.Cut(strings.ReplaceAll(string(text), "\r", ""), head)
 	table, _, _ = strings.Cut(table, "\n\n")
 	if !found {
@@ -116,7 +116,7 @@ func TestSecurityIsTested(t *testing.T) {
 		}
 		for name := range strings.SplitSeq(cells[2], ", ") {
 			if !tests[strings.Trim(name, "`")] {
-				t.Errorf("%q names the test %s, which is not there", cells[0], name)
+				t.Errorf("%q names the test %s, which does not exist", cells[0], name)
 			}
 		}
 	}

@@ -92,8 +92,8 @@ func ExampleGuard_Handler() {
 // the upstream joins the Guard's private, which still holds.
 //
 // A 1xx answer of the upstream removes the Guard's headers from the final one
-// (go.dev/issue/81207). A client can ask for a 100 with Expect, so that does not reach the
-// upstream, and the final answer gets a private of its own.
+// (go.dev/issue/81207). A client can ask for a 100 with Expect, so Rewrite deletes that
+// header. ModifyResponse sets Cache-Control again.
 func ExampleGuard_Handler_reverseProxy() {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-RateLimit-Limit", "1000")

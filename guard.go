@@ -135,8 +135,8 @@ type Options struct {
 
 	// ImportedMinLength, if not 0, admits keys issued elsewhere, of any shape: from
 	// this many to 255 visible ASCII characters. It is at least 16. See [Guard.Import].
-	// The Hint of such a key shows its last four characters, which are no checksum; a key of
-	// fewer than 32 characters has none.
+	// The Hint of such a key shows its last four characters, which are no checksum. A key of
+	// fewer than 32 characters has no Hint.
 	ImportedMinLength int
 
 	// Limits apply to the tokens of a kind that have no limits of their own. A missing
@@ -159,8 +159,8 @@ type Options struct {
 	//
 	// A change of t has no effect. Charge must keep neither t nor c. r is nil in
 	// [Guard.Admit]. A Guard answers 503, and tells the Observer, if [Charge.Validate]
-	// refuses the charge, or if its Bucket names another token, user or workspace, or none, as
-	// "user:" does. Nil: the charge stays as it is.
+	// refuses the charge. It also does so if Bucket names another token, user or
+	// workspace, or none, such as "user:". Nil: the charge stays as it is.
 	Charge func(r *http.Request, t *Token, c *Charge)
 
 	// ClientAddr returns the client's address, which a token's Networks must contain.
@@ -178,9 +178,10 @@ type Options struct {
 	LastUsedInterval time.Duration
 
 	// Timeout bounds how long a request waits for the store and the limiter together.
-	// 0: 100 ms. A client that goes away does not end that wait, and neither does a deadline
-	// of the request: an ended call costs its connection. Timeout does not bound a call that
-	// ignores its context: see the client options that redisstore and sqlstore require.
+	// 0: 100 ms. A client that hangs up does not end that wait, and neither does a deadline
+	// of the request, because a canceled call costs a connection. Timeout does not bound a
+	// call that ignores its context: see the client options that redisstore and sqlstore
+	// require.
 	Timeout time.Duration
 
 	// Fallback decides while the limiter is down, and about a damaged bucket. Nil: the

@@ -51,8 +51,8 @@ var questions = map[string]func(context.Context, *httpkey.Guard, string) error{
 	},
 }
 
-// A caller that goes away ends no call to the store or the limiter, because an ended call costs
-// a connection. Its request is decided and charged as any other, and it is no outage.
+// A caller that hangs up cancels no call to the store or the limiter, because a canceled call
+// costs a connection. The Guard decides on its request and charges it, and reports no outage.
 func TestHangUpsEndNoCall(t *testing.T) {
 	t.Parallel()
 	for how, leave := range impatient {
@@ -93,8 +93,8 @@ func TestHangUpsEndNoCall(t *testing.T) {
 	}
 }
 
-// A store or a limiter that stalls is at fault, whether its callers wait or not. They are
-// answered at the Timeout.
+// If a store or a limiter stalls, the Guard reports an outage, whether its callers wait or not.
+// They get an answer at the Timeout.
 func TestHangUpsHideNoOutage(t *testing.T) {
 	t.Parallel()
 	for how, leave := range impatient {
@@ -124,7 +124,7 @@ func TestHangUpsHideNoOutage(t *testing.T) {
 					if e := seen.last(t); e.Reason != httpkey.ReasonStore || e.Err == nil {
 						t.Errorf("observed %+v", e)
 					}
-					if store.Before(nil); what == "Verify" { // which asks no limiter
+					if store.Before(nil); what == "Verify" { // it asks no limiter
 						return
 					}
 					limiter.Before(hang)
@@ -142,7 +142,7 @@ func TestHangUpsHideNoOutage(t *testing.T) {
 	}
 }
 
-// A charge after the response is made even if the client has gone.
+// Admission.Charge charges even if the client has hung up.
 func TestHangUpsArePaidFor(t *testing.T) {
 	t.Parallel()
 	for how, leave := range impatient {
@@ -170,7 +170,7 @@ func TestHangUpsArePaidFor(t *testing.T) {
 	}
 }
 
-// A handler sees that its client has gone.
+// A handler sees that its client has hung up.
 func TestHandlersSeeHangUps(t *testing.T) {
 	t.Parallel()
 	type key struct{}

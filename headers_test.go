@@ -85,7 +85,7 @@ func TestIETFHeaders(t *testing.T) {
 	}
 }
 
-// A throttled client reads the same time in both fields.
+// RateLimit and Retry-After tell a throttled client the same time.
 func TestRateLimitAgreesWithRetryAfter(t *testing.T) {
 	t.Parallel()
 	limiters := map[string]func() httpkey.Limiter{

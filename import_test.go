@@ -58,7 +58,7 @@ func TestImport(t *testing.T) {
 	}
 }
 
-// A key that has ended in its former table has ended here too, and no import makes it valid.
+// A key that has ended in its old table is not valid after an import, and no second import makes it valid.
 func TestImportRevivesNoKey(t *testing.T) {
 	t.Parallel()
 	const key = "plane_api_4f0c0a4b9f2b4f4e_4f0c0a4b"
@@ -151,7 +151,7 @@ func TestImportOfAKeyKnownUnderAnotherPepper(t *testing.T) {
 	}
 }
 
-// A store that compares only a part of a digest finds another token: that is no conflict.
+// A store that compares only a part of a digest finds another token. That is no conflict.
 func TestImportComparesDigests(t *testing.T) {
 	t.Parallel()
 	store := anyDigest{memstore.New()}
@@ -164,7 +164,7 @@ func TestImportComparesDigests(t *testing.T) {
 	}
 }
 
-// anyDigest finds some token for every digest.
+// anyDigest is a store that finds a token for every digest.
 type anyDigest struct{ httpkey.TokenStore }
 
 func (s anyDigest) Lookup(ctx context.Context, _ httpkey.Digest) (httpkey.Token, error) {
@@ -175,8 +175,8 @@ func (s anyDigest) Lookup(ctx context.Context, _ httpkey.Digest) (httpkey.Token,
 	return all[0], nil
 }
 
-// Four characters of a short key are much of it. Without a pepper, a thief of the store can
-// guess a key of few random bits.
+// A hint would reveal much of a short key. Without a pepper, a thief of the store can guess a key
+// of few random bits.
 func TestImportOfShortKeys(t *testing.T) {
 	t.Parallel()
 	pepper := httpkey.Secret(strings.Repeat("1", 32))

@@ -79,7 +79,7 @@ type redactedJSON struct {
 var verbs = []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%o", "%b", "%c", "%U", "%t", "%T",
 	"%10.3v", "%z"}
 
-// printers are the ways in which a program may write a value without looking at it.
+// printers are the ways in which a program may write a value by accident.
 func printers(t *testing.T) map[string]func(any) string {
 	t.Helper()
 	all := map[string]func(any) string{
@@ -212,7 +212,7 @@ func TestNothingPrintsSecrets(t *testing.T) {
 	}
 }
 
-// What a template prints of a pointer is what it points to, unless that has a String method.
+// A template prints the value behind a pointer, unless that value has a String method.
 func TestTemplatesPrintNames(t *testing.T) {
 	t.Parallel()
 	store := memstore.New()
@@ -388,7 +388,7 @@ func TestGuardDoesNotKeepThePepper(t *testing.T) {
 	}
 }
 
-// A panic prints a value by its String method, not by Format, and so do dumpers.
+// A panic prints a value with its String method and not with Format. So do dumpers.
 func TestPanicDoesNotPrintSecrets(t *testing.T) {
 	t.Parallel()
 	for _, value := range []any{httpkey.Secret("hunter2"), httpkey.Digest([]byte("hunter2 hunter2 hunter2 hunter2!"))} {
@@ -435,8 +435,8 @@ func TestStoreAndLimiterNeverSeeTheSecret(t *testing.T) {
 	}
 }
 
-// A session may keep tokens in gob. It gets an error rather than a digest or a token without
-// its digest; without a digest, a token survives.
+// A session may keep tokens in gob. gob returns an error for a token with a digest, and encodes a
+// token without one.
 func TestGobOfTokens(t *testing.T) {
 	t.Parallel()
 	guard := newGuard(nil)

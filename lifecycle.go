@@ -46,7 +46,7 @@ func (g *Guard) newSecret(kind Kind) Secret { return Secret(g.format.Generate(ki
 //
 // Import keeps t's IsActive, LastUsed, CreatedAt and ExpiredAt, and RevokedAt and RevokedFor
 // of an inactive token. Set IsActive for a key that is to work. A key that has ended
-// elsewhere may be imported for audit, and does not work. The error wraps [ErrConflict] if a
+// elsewhere may be imported for audit. It does not work. The error wraps [ErrConflict] if a
 // token has this secret, also under one of [Options.PreviousPeppers].
 //
 // A secret of fewer than 32 characters gets no Hint, which would reveal much of it. Without
@@ -112,7 +112,7 @@ func (g *Guard) create(ctx context.Context, secret Secret, t Token) (Token, erro
 	if err := t.Validate(); err != nil {
 		return Token{}, err
 	}
-	if !name.IsSegment(t.ID) { // stores keep such IDs from earlier versions
+	if !name.IsSegment(t.ID) { // Validate accepts it, because earlier versions stored such IDs
 		return Token{}, fmt.Errorf("%w: ID is %q, it must be a segment of a URL path", ErrInvalidToken, t.ID)
 	}
 	return g.store.Create(ctx, t)

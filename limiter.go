@@ -196,10 +196,11 @@ func (l *Limit) UnmarshalJSON(text []byte) error {
 // of Limits, or takes nothing.
 type Charge struct {
 	// Bucket names the payer. The beginnings "token:", "user:", "workspace:" and
-	// "anonymous:" mean tokens, users, workspaces and requests without a key, so that no
-	// name of one is that of another. Payers of your own need another beginning. A Guard
-	// refuses a charge that names another token, user or workspace than those of the
-	// request's token, or none, and the payer "probe", which is its own.
+	// "anonymous:" mean tokens, users, workspaces and requests without a key. So payers of
+	// different kinds never share a bucket. Payers of your own need another beginning. A
+	// Guard refuses a charge whose Bucket names another token, user or workspace than the
+	// request's. It also refuses an empty Bucket, a Bucket without a name after one of these
+	// beginnings, and "anonymous:" and "probe", which are reserved.
 	Bucket string
 
 	// Limits apply together; there are at most 8. Limits with the same Name must have

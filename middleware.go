@@ -24,15 +24,15 @@ import (
 // answers every other request itself. It wraps neither the ResponseWriter nor the body.
 // The response to an admitted request carries the rate-limit headers, whatever next
 // answers. It also carries Cache-Control: private, unless that header is set already or next
-// sets it: otherwise a shared cache (RFC 9111, section 3) serves the response to everybody.
-// Requests share the values of these headers, so next must replace a value and not write
-// into it.
+// sets it. Without this header, a shared cache may serve the response to everybody (RFC 9111,
+// section 3). Requests share the values of these headers, so next must replace a value and
+// not write into it.
 //
 // A request with a valid key costs quota, whatever its method. Put a handler of CORS
-// preflights, which carry no key, around this one. A Guard that stands twice around a handler
-// charges once. So it does not charge the parts of a batch, which next makes with the context
-// and the header of r: give each part a Clone of the header. Two Guards both charge the
-// request, and the context has the token of the inner one.
+// preflights, which carry no key, around this one. A Guard that is twice around a handler charges
+// once. So it does not charge the parts of a batch that next makes with the context and the
+// header of r: give each part a Clone of the header. Two Guards both charge the request, and
+// the context has the token of the inner one.
 func (g *Guard) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r, ok := g.Check(w, r); ok {
@@ -77,7 +77,7 @@ func (g *Guard) hasAdmitted(r *http.Request, lines []string) bool {
 // Admit decides on a secret that did not come in a request header, but over gRPC, say. It
 // takes cost from the limits and notes a use of the token. A cost of 0 does neither, but
 // still asks the limiter. Admit waits for the store and the limiter for [Options.Timeout]
-// at most, whether ctx ends before or not.
+// at most. It also waits if ctx has ended.
 //
 // The error is an [Error]. Admit knows no address, so it refuses a token with Networks.
 func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission, error) {
@@ -178,8 +178,8 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 	return d
 }
 
-// extract returns the key of the only header line, or the reason why there is none of the
-// right shape.
+// extract returns the key in the only header line, or the reason why the Guard refuses the
+// lines.
 func (g *Guard) extract(lines []string) (key string, reason Reason) {
 	if len(lines) > 1 {
 		return "", ReasonMalformed
@@ -381,7 +381,7 @@ func (g *Guard) charge(
 		g.options.Charge(r, &c.token, &c.Charge)
 		if !name.MayPay(c.Bucket, e.Payer(), user, workspace) {
 			return Result{}, "", fmt.Errorf("%w: Bucket is %q, which names no payer of this token; "+
-				"begin names of your own otherwise", ErrInvalidLimit, c.Bucket)
+				"names of your own need another beginning", ErrInvalidLimit, c.Bucket)
 		}
 		if cost == 0 { // Admit only looks
 			c.Cost = 0
@@ -582,8 +582,8 @@ func AdmissionFrom(ctx context.Context) (*Admission, bool) {
 // Charge takes n more from the buckets that paid for the request, even without room, down
 // to one Burst below empty. It serves costs that are known only after the response. A
 // negative n gives back, never above full. Charge waits for the limiter for
-// [Options.Timeout] at most, and charges even if ctx has ended, as that of a request does when
-// its client goes away. The error is the limiter's.
+// [Options.Timeout] at most. It also charges if ctx has ended, for example because the client
+// hung up. The error is the limiter's.
 func (a *Admission) Charge(ctx context.Context, n int) error {
 	if a.guard == nil || len(a.limits) == 0 {
 		return nil

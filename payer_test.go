@@ -21,7 +21,7 @@ var hostile = []string{
 	"token", "{token:a}", "token:a}", "%", "token%3Aa", "user\u0301:a", "ｕser:a", "rate:a", "team:a",
 }
 
-// payer is who pays for a request: a token, a user, a workspace, or a name of the program.
+// payer is the payer of a request: a token, a user, a workspace, or a name of the program's own.
 type payer struct{ kind, name string }
 
 // Two payers never share a bucket, whatever IDs, users, workspaces and own names are, and
@@ -97,8 +97,8 @@ func TestPayersNeverCollide(t *testing.T) {
 	}
 }
 
-// A charge that names another token, user or workspace is refused, also without limits. The
-// names of the request's own token are no foreign ones.
+// The Guard refuses a charge that names another token, user or workspace, also without limits. It
+// accepts the names of the request's own token.
 func TestForeignPayers(t *testing.T) {
 	t.Parallel()
 	for bucket, want := range map[string]int{
@@ -148,8 +148,8 @@ func TestNobodyIsNoPayer(t *testing.T) {
 	}
 }
 
-// An ID that has no URL is refused where it is made. A token that has one already, from an
-// earlier version, works, and can be read, changed, rotated and revoked.
+// Issue and Import refuse an ID that cannot be a segment of a URL path. A token of an earlier
+// version with such an ID works, and can be read, changed, rotated and revoked.
 func TestIDsHaveURLs(t *testing.T) {
 	t.Parallel()
 	for _, id := range []string{".", "..", "/", "a/b", "/a", "a/", "../a", "a\nb", "\t", "a\x7f", "a\u0085b", "\x1b[31m"} {

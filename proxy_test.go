@@ -14,8 +14,8 @@ import (
 )
 
 // A ReverseProxy that forwards a 1xx answer removes the headers of the Guard from the final
-// one (go.dev/issue/81207). What SECURITY.md says against that keeps the answer private, and
-// leaves a client no way to cause it.
+// one (go.dev/issue/81207). The remedy in SECURITY.md keeps the response private, and
+// no client can cause it.
 func TestInterimAnswersOfAnUpstream(t *testing.T) {
 	t.Parallel()
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -17,8 +17,8 @@ const redacted = "[REDACTED]"
 //
 // Go calls no method, so the secret shows, in an unexported field of a struct that
 // fmt prints, in the builtin println, and in JSON as the key of a map. It also shows for the
-// verbs %p and %w, and where a verb that is not for pointers, such as %s, meets a pointer to a
-// struct of yours inside another value. Go vet refuses these verbs.
+// verbs %p and %w. A verb that is not for pointers, such as %s, shows it where a value holds a
+// pointer to a struct of yours. Go vet refuses these verbs.
 type Secret string
 
 // Reveal returns the secret itself. Show it to its owner once; store it nowhere.
@@ -33,8 +33,8 @@ func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 // MarshalText returns a placeholder.
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// MarshalBinary returns an error unless s is empty, so that encoding/gob and others that heed
-// [encoding.BinaryMarshaler] neither show the secret nor lose it unnoticed.
+// MarshalBinary returns an error unless s is empty. So encoding/gob, and others that honor
+// [encoding.BinaryMarshaler], neither show the secret nor lose it unnoticed.
 func (s Secret) MarshalBinary() ([]byte, error) { return nil, refusedUnless(s == "") }
 
 // UnmarshalBinary reads the output of MarshalBinary.
@@ -43,9 +43,9 @@ func (s *Secret) UnmarshalBinary(text []byte) error { return refusedUnless(len(t
 // LogValue returns a placeholder.
 func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// hint returns the end of the secret, by which people recognize it; none of a short secret.
-// In a secret that Issue made, the hint is the end of the checksum, which reveals less than 24
-// of the 160 random bits.
+// hint returns the end of the secret, by which people recognize it. A short secret has no
+// hint. In a secret that Issue made, the hint is the end of the checksum, which reveals less
+// than 24 of the 160 random bits.
 func (s Secret) hint() string {
 	if s.isShort() {
 		return ""
@@ -53,8 +53,8 @@ func (s Secret) hint() string {
 	return string(s[len(s)-4:])
 }
 
-// isShort reports whether s may have so few random bits that four characters are too many to
-// show, and that its SHA-256 does not hide it. Issue makes no such secret.
+// isShort reports whether s may have so few random bits that a hint reveals too much. Its
+// SHA-256 then does not hide it either. Issue makes no such secret.
 func (s Secret) isShort() bool { return len(s) < 32 }
 
 // Digest is the SHA-256 of a secret, or its HMAC-SHA-256 under a pepper. Stores keep
@@ -81,7 +81,7 @@ func (Digest) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 // MarshalText returns a placeholder.
 func (Digest) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// MarshalBinary returns an error unless d is zero, as that of [Secret].
+// MarshalBinary returns an error unless d is zero, for the reason of [Secret.MarshalBinary].
 func (d Digest) MarshalBinary() ([]byte, error) { return nil, refusedUnless(d == Digest{}) }
 
 // UnmarshalBinary reads the output of MarshalBinary.

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Issue makes secrets of at least 37 characters. Of a shorter one, the hint would reveal much.
+// Issue makes secrets of at least 37 characters. The hint of a shorter secret would reveal much.
 func TestHintIsTheEndOfALongSecret(t *testing.T) {
 	t.Parallel()
 	for length := range 60 {

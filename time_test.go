@@ -35,8 +35,8 @@ func TestExpiryIsExactToTheMicrosecond(t *testing.T) {
 	}
 }
 
-// A key from a table of the program's own may end in a year that no microsecond of 64 bits
-// tells. The Guard decides as Token.Expired does.
+// A key from a program's own table may expire in a year that 64-bit microseconds cannot
+// express. The Guard decides as Token.Expired does.
 func TestExpiryBeyondMicroseconds(t *testing.T) {
 	t.Parallel()
 	for _, year := range []int{-400_000, -290_308, -290_307, -1, 1, 9999, 294_246, 294_247, 400_000} {

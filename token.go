@@ -37,9 +37,9 @@ const (
 // one, and the other fields as [Token.More] writes them.
 type Token struct {
 	// A UUID of version 7 (RFC 9562), unless the caller or the store chooses it; at most 255
-	// bytes. Issue and Import refuse an ID that has no URL: "." and "..", one with a slash
-	// and one with a control character. Choose no ID twice: a successor of the deleted
-	// token may pay from its bucket.
+	// bytes. Issue and Import refuse an ID that cannot be a segment of a URL path: "." and
+	// "..", and IDs with a slash or a control character. Do not use an ID again: a
+	// successor of the deleted token may pay from its bucket.
 	ID string `json:"id"`
 	// The digest of the secret, by which a store finds the token.
 	Digest Digest `json:"-"`

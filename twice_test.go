@@ -10,8 +10,8 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// A Guard that stands twice around a handler decides on a request once. What only looks like
-// the same request it decides on again.
+// A Guard that is twice around a handler decides on a request once. It decides again on a request
+// that only looks the same.
 func TestTwiceInAChain(t *testing.T) {
 	t.Parallel()
 	var seen events
@@ -97,8 +97,8 @@ func TestTwiceInAChainChargesOnce(t *testing.T) {
 	}
 }
 
-// A request that a handler makes in the context of its own, as a batch endpoint does, is
-// authenticated and charged by itself.
+// A handler, such as a batch endpoint, may make requests in the context of its own request. The
+// Guard authenticates and charges each of them.
 func TestRequestsInsideARequestArePaid(t *testing.T) {
 	t.Parallel()
 	guard := newGuard(nil)

@@ -11,10 +11,10 @@ import (
 	"github.com/httpkey/httpkey/internal/flood"
 )
 
-// A flood of made-up keys holds up no key in memory, no revocation and no limit, whether it
-// leaves capacity of the store's pool of connections or exceeds it. Good keys that are not in
-// memory get as much of the store as the made-up ones. The test counts all goroutines, so no
-// other runs beside it.
+// A flood of made-up keys delays no key in memory, no revocation and no limit. The flood is below
+// or above the capacity of the store's connections. Valid keys that are not in memory
+// get as large a share of the store as made-up keys. The test counts all goroutines, so no
+// other test runs beside it.
 func TestFloodLeavesKeysInMemoryAlone(t *testing.T) {
 	for _, load := range []float64{0.75, 1.25, 2} {
 		t.Run(fmt.Sprint(load), func(t *testing.T) {
@@ -29,16 +29,16 @@ func TestFloodLeavesKeysInMemoryAlone(t *testing.T) {
 			}
 			least := 0.9
 			if load > 1 {
-				least = 0.6 * f.MadeUp.Of() // it is a sample, and each takes a second call, for its limit
+				least = 0.6 * f.MadeUp.Of() // it is a sample, and each request also makes a call for its limit
 			}
 			if got := f.Unused.Of(); got < least {
-				t.Errorf("%.2f of the requests with a good key that is not in memory were admitted, want %.2f", got, least)
+				t.Errorf("%.2f of the requests with a valid key that is not in memory were admitted, want %.2f", got, least)
 			}
 			if capacity := attackTime.Seconds() * float64(flood.Capacity); load > 1 && float64(f.MadeUp.Good) < 0.8*capacity {
 				t.Errorf("%d made-up keys were looked up, the store has room for %.0f lookups", f.MadeUp.Good, capacity)
 			}
 			if f.Events[EventStoreDown]+f.Events[httpkey.EventLimiterDown] > 0 {
-				t.Errorf("something is said to be down: %v", f.Events)
+				t.Errorf("the Observer got events of an outage: %v", f.Events)
 			}
 			if f.Goroutines > 64 {
 				t.Errorf("there are %d goroutines more", f.Goroutines)
@@ -49,8 +49,8 @@ func TestFloodLeavesKeysInMemoryAlone(t *testing.T) {
 
 const attackTime = 4 * time.Second
 
-// attack attacks a Guard over a cache, and over a pool in which its tokens and limits are, with
-// made-up keys at a share of the pool's capacity.
+// attack sends made-up keys to a Guard, at a share of the capacity of the pool that has its
+// tokens and limits. The tokens are behind a cache.
 func attack(t *testing.T, load float64) (f flood.Figures) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

@@ -242,8 +242,8 @@ func TestGuardKnowsAbsences(t *testing.T) {
 	}
 }
 
-// A key that is in memory under a previous pepper does not wait for a Lookup of its digest under
-// the present one, which no token has: neither while it is fresh nor when it is outdated.
+// A key that is in memory under a previous pepper does not wait for a Lookup of its current digest,
+// which no token has. This holds for fresh and for outdated tokens.
 func TestKeyOfAPreviousPepperDoesNotWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -268,7 +268,7 @@ func TestKeyOfAPreviousPepperDoesNotWait(t *testing.T) {
 		get(2)
 		ctx, cancel := context.WithCancel(t.Context())
 		b.Before(httpkeytest.Stall())
-		stranger := call(ctx, s, 1)
+		unknown := call(ctx, s, 1)
 		b.Before(nil)
 		httpkeytest.Elapse(absentTTL)
 		get(0)
@@ -279,7 +279,7 @@ func TestKeyOfAPreviousPepperDoesNotWait(t *testing.T) {
 		get(1) // it is used while it is stale
 		b.Before(nil)
 		cancel()
-		if err := <-stranger; err == nil {
+		if err := <-unknown; err == nil {
 			t.Error("a made-up key was found")
 		}
 		httpkeytest.Elapse(time.Hour) // the load ends

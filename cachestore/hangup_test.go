@@ -13,7 +13,7 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// A client that hangs up ends no load, and its request is decided when the load has ended.
+// A client that hangs up ends no load, and the Guard decides on its request after the load.
 func TestGuardWaitsForTheLoadOfAClientThatHangsUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -3,17 +3,16 @@ package cachestore
 import "container/list"
 
 // lane bounds the loads of unknown digests, so that made-up keys cannot take all connections
-// of the store. A load that must wait has no goroutine.
+// of the store. A load that waits has no goroutine.
 //
-// The newest waiting load comes first. Under more load than the store can bear, the others
-// have little of their budget left, and would use up the store without a caller that gets the
-// answer.
+// The newest waiting load comes first. If the store is overloaded, the older loads have little
+// of their time left. The store would answer them after their callers have left.
 type lane struct {
 	free    int       // loads that may start
 	waiting list.List // of *load, the newest in front
 }
 
-// enter reports whether l may start now. Otherwise l waits.
+// enter reports whether the load may start now. Otherwise the load waits.
 func (l *lane) enter(load *load) bool {
 	if l.free > 0 {
 		l.free--
@@ -23,7 +22,7 @@ func (l *lane) enter(load *load) bool {
 	return false
 }
 
-// renew puts a waiting load in front, for a caller that has just come.
+// renew puts a waiting load in front, because another caller has joined it.
 func (l *lane) renew(load *load) {
 	if load.place != nil {
 		l.waiting.MoveToFront(load.place)

@@ -25,7 +25,7 @@ type gated struct {
 	mu    sync.Mutex
 	order []int // the numbers of the digests
 	open  int   // Lookups in progress
-	most  int   // of them at once
+	most  int   // the most at once
 }
 
 func newGated() *gated { return &gated{backend: newBackend(), pass: make(chan struct{})} }
@@ -58,7 +58,7 @@ func (g *gated) take() []int {
 	return order
 }
 
-// call looks up digest(n) in a goroutine, and returns when that waits or has ended.
+// call looks up digest(n) in a goroutine, and returns when the goroutine waits or has ended.
 func call(ctx context.Context, s *Store, n int) (answer <-chan error) {
 	c := make(chan error, 1)
 	go func() {
@@ -69,7 +69,7 @@ func call(ctx context.Context, s *Store, n int) (answer <-chan error) {
 	return c
 }
 
-// wantRest checks that nothing of the loads is left.
+// wantRest checks that no load is left.
 func wantRest(t *testing.T, s *Store) {
 	t.Helper()
 	synctest.Wait()
@@ -79,8 +79,8 @@ func wantRest(t *testing.T, s *Store) {
 	}
 }
 
-// No more lookups of unknown keys than MaxUnknown run at once. Of those that wait the newest
-// comes next, and one for which another caller comes is the newest.
+// At most MaxUnknown lookups of unknown keys run at once. The newest waiting lookup runs next,
+// and a lookup that another caller joins becomes the newest.
 func TestUnknownKeysTakeTurns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -113,8 +113,8 @@ func TestUnknownKeysTakeTurns(t *testing.T) {
 	})
 }
 
-// While lookups of unknown keys fill the lane and wait, those of keys in memory do not,
-// whatever made the keys outdated, and no other method does.
+// While lookups of unknown keys fill the lane, lookups of keys in memory do not wait, whatever
+// made the keys outdated. No other method waits either.
 func TestKeysInMemoryDoNotWait(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -151,10 +151,10 @@ func TestKeysInMemoryDoNotWait(t *testing.T) {
 				create(t, b.silent, token(1))
 				expect(t, s, b, digest(1), "", nil, 1)
 				ctx, cancel := context.WithCancel(t.Context())
-				var strangers []<-chan error
+				var unknown []<-chan error
 				b.Before(httpkeytest.Stall("Lookup"))
 				for n := range 10 {
-					strangers = append(strangers, call(ctx, s, 100+n))
+					unknown = append(unknown, call(ctx, s, 100+n))
 				}
 				b.Before(nil)
 				test.outdate(t, s, b)
@@ -179,8 +179,8 @@ func TestKeysInMemoryDoNotWait(t *testing.T) {
 					t.Errorf("that took %v", took)
 				}
 				cancel()
-				for _, stranger := range strangers {
-					if err := <-stranger; !errors.Is(err, context.Canceled) {
+				for _, lookup := range unknown {
+					if err := <-lookup; !errors.Is(err, context.Canceled) {
 						t.Error(err)
 					}
 				}
@@ -191,8 +191,8 @@ func TestKeysInMemoryDoNotWait(t *testing.T) {
 	}
 }
 
-// Callers that share a digest share a load that waits too. One that leaves, even the first,
-// takes nothing from the others, and with the last the load is gone.
+// Callers of one digest also share a load that waits. If a caller leaves, even the first, the
+// others keep the load. When the last caller leaves, the load ends.
 func TestCallersOfAWaitingLoadLeave(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -241,7 +241,7 @@ func TestWaitEndsByTimeout(t *testing.T) {
 		start := time.Now()
 		oldest := call(t.Context(), s, 1)
 		waiting := call(t.Context(), s, 2)
-		for n := 3; n < 9; n++ { // each newer than the one that waits
+		for n := 3; n < 9; n++ { // each is newer than the one that waits
 			_ = call(t.Context(), s, n)
 			httpkeytest.Elapse(100 * time.Millisecond)
 		}
@@ -261,7 +261,7 @@ func TestWaitEndsByTimeout(t *testing.T) {
 	})
 }
 
-// A change does not make a load that has not begun useless: it sees the change.
+// A load that has not begun stays good after a change, because it sees the change.
 func TestChangeWhileALoadWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -287,9 +287,9 @@ func TestChangeWhileALoadWaits(t *testing.T) {
 	})
 }
 
-// Failed lookups of unknown keys tell nothing of the store's health, those of keys in memory
-// do, and any answer ends an outage.
-func TestStrangersSayNothingOfHealth(t *testing.T) {
+// Failed lookups of keys in memory begin an outage, and those of unknown keys do not. Any answer
+// ends an outage.
+func TestUnknownKeysBeginNoOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBackend()
@@ -304,7 +304,7 @@ func TestStrangersSayNothingOfHealth(t *testing.T) {
 			expect(t, s, b, digest(1000+n), "", errDown, 1)
 		}
 		if got := seen.take(); got != "" {
-			t.Errorf("after failures of unknown keys it told %q", got)
+			t.Errorf("after failures of unknown keys the Observer got %q", got)
 		}
 		httpkeytest.Elapse(30 * time.Second)
 		for n := range outageAfter {
@@ -312,14 +312,14 @@ func TestStrangersSayNothingOfHealth(t *testing.T) {
 		}
 		synctest.Wait()
 		if got := seen.take(); got != "store_down: the store is down" {
-			t.Errorf("after failures of keys in memory it told %q", got)
+			t.Errorf("after failures of keys in memory the Observer got %q", got)
 		}
 		b.Before(nil)
 		httpkeytest.Elapse(retryAfter)
 		expect(t, s, b, digest(5000), "", httpkey.ErrNotFound, 1)
 		synctest.Wait()
 		if got := seen.take(); got != "store_up" {
-			t.Errorf("after an answer for an unknown key it told %q", got)
+			t.Errorf("after an answer for an unknown key the Observer got %q", got)
 		}
 
 		released := make(chan struct{})
@@ -335,13 +335,12 @@ func TestStrangersSayNothingOfHealth(t *testing.T) {
 		}
 		synctest.Wait()
 		if got := seen.take(); got != "store_down: the store is down, store_up" {
-			t.Errorf("after the late answer for an unknown key it told %q", got)
+			t.Errorf("after the late answer for an unknown key the Observer got %q", got)
 		}
 	})
 }
 
-// In an outage, the load that finds out whether the store is back does not wait behind those
-// that hang.
+// In an outage, the probe of the store does not wait for loads that hang.
 func TestProbeDoesNotWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -353,7 +352,7 @@ func TestProbeDoesNotWait(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		b.Before(httpkeytest.Stall())
-		hanging := []<-chan error{call(ctx, s, 100), call(ctx, s, 101)} // one has the turn, one waits
+		hanging := []<-chan error{call(ctx, s, 100), call(ctx, s, 101)} // one runs, one waits
 		b.Before(httpkeytest.Fail(errDown))
 		s.changes.noteAll()
 		for n := range outageAfter {
@@ -375,8 +374,8 @@ func TestProbeDoesNotWait(t *testing.T) {
 	})
 }
 
-// A lookup that panics, or ends its goroutine, gives its turn back.
-func TestTurnIsGivenBack(t *testing.T) {
+// A lookup that panics, or ends its goroutine, lets the next lookup run.
+func TestPanicLetsTheNextLookupRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBackend()
@@ -398,7 +397,7 @@ func TestTurnIsGivenBack(t *testing.T) {
 }
 
 // A load that waits has no goroutine of its own. The test counts all goroutines, so no other
-// runs beside it.
+// test runs beside it.
 func TestWaitingLoadHasNoGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const callers, limit = 1000, 4
@@ -417,8 +416,8 @@ func TestWaitingLoadHasNoGoroutine(t *testing.T) {
 	})
 }
 
-// Whatever callers do, no more than MaxUnknown lookups of unknown keys run at once, each
-// caller gets the right answer or the error of its context, and nothing is left.
+// Whatever callers do, at most MaxUnknown lookups of unknown keys run at once. Each caller gets
+// the right answer or the error of its context, and no load is left.
 func TestLaneUnderRandomCallers(t *testing.T) {
 	t.Parallel()
 	for _, limit := range []int{1, 3, 16} {
@@ -468,7 +467,7 @@ func TestLaneUnderRandomCallers(t *testing.T) {
 	}
 }
 
-// onlyAbsent lets the gate count no digest that a token has: it may be in memory.
+// onlyAbsent excludes digests that a token has from the gate's count, because they may be in memory.
 type onlyAbsent struct {
 	*gated
 	valid int

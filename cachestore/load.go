@@ -16,7 +16,7 @@ import (
 type load struct {
 	digest    httpkey.Digest
 	ctx       context.Context // of the first caller, without its cancellation
-	isUnknown bool            // takes its turn in the lane, and says nothing of the store's health
+	isUnknown bool            // not in memory: it takes a turn in the lane, and its failure begins no outage
 
 	// The mutex of the Store guards these.
 	callers int           // that wait
@@ -92,7 +92,7 @@ func (s *Store) join(ctx context.Context, d httpkey.Digest) (l *load, waits bool
 	return l, l.place != nil
 }
 
-// isGood reports whether a caller that comes now may take the answer of l. A load that began
+// isGood reports whether a new caller may take the answer of l. A load that began
 // before a change may bring the token as it was.
 func (s *Store) isGood(l *load) bool {
 	return l.place != nil || l.reading.follows(s.changes.ofDigest(l.digest)) && l.reading.follows(&s.changes.byID)
@@ -104,7 +104,7 @@ func (s *Store) start(l *load) {
 	go s.run(l)
 }
 
-// leave takes a caller away from l. A load that waits for no caller is abandoned.
+// leave removes a caller from l. If the last caller leaves before l has started, leave removes l.
 func (s *Store) leave(l *load, why error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,7 +116,7 @@ func (s *Store) leave(l *load, why error) error {
 		s.lane.abandon(l)
 		delete(s.loads, l.digest)
 	}
-	return fmt.Errorf("httpkey: lookups of %d other unknown keys came first (cachestore.Options.MaxUnknown): %w",
+	return fmt.Errorf("httpkey: the lookup waited for %d others of unknown keys (cachestore.Options.MaxUnknown): %w",
 		s.options.MaxUnknown, why)
 }
 

@@ -31,11 +31,14 @@ type Options struct {
 	// second.
 	Timeout time.Duration
 
-	// MaxUnknown is the number of keys that are not in memory for which the store is asked at
-	// once. Lookups of other such keys wait, the newest first, as long as their context and
-	// Timeout allow. They have no goroutine of their own. Set MaxUnknown to the number of the
-	// store's connections. With fewer, a flood of made-up keys leaves connections unused. With
-	// more than twice as many, keys in memory and revocations wait for a connection. 0: 16.
+	// MaxUnknown is the maximum number of lookups of unknown keys in the store at once. A key
+	// is unknown if it is not in memory. Other lookups of unknown keys wait as long as their
+	// context and Timeout allow. The newest comes first. A lookup that waits has no goroutine of
+	// its own.
+	//
+	// Set MaxUnknown to the number of the store's connections. If it is smaller, a flood of
+	// made-up keys leaves connections unused. If it is more than twice as large, keys in memory
+	// and revocations wait for a connection during a flood. 0: 16.
 	MaxUnknown int
 
 	// Observer gets an event when the store or its feed goes down, and when it is up
@@ -46,10 +49,10 @@ type Options struct {
 // The types of events that a [Store] sends to its Observer, with their fields.
 //
 // The store counts as down when the Lookups of several keys in memory have failed in a row.
-// Lookups of unknown keys do not count, because they can be a flood. So a process that has
-// just started does not tell of an outage by [EventStoreDown]. Each request gets its 503, and
-// the Guard's Observer an [httpkey.EventRefused] with [httpkey.ReasonStore]. Any answer of
-// the store ends an outage.
+// Lookups of unknown keys do not count, because they can be a flood of made-up keys. So a
+// process that has just started reports no [EventStoreDown]. Its requests get 503, and the
+// Guard's Observer gets [httpkey.EventRefused] with [httpkey.ReasonStore]. Any answer of the
+// store ends an outage.
 const (
 	EventStoreDown httpkey.EventType = "store_down" // the cache asks the store twice a second at most; Err
 	EventStoreUp   httpkey.EventType = "store_up"   // the store answers again

@@ -57,8 +57,8 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// A printed Store shows no digest, for any verb. A template prints what a pointer points to,
-// unless that has a String method.
+// A printed Store shows no digest, for any verb. A template prints the value behind a pointer,
+// unless that value has a String method.
 func TestPrintingShowsNoDigest(t *testing.T) {
 	t.Parallel()
 	store := httpkeytest.NewStore(memstore.New())

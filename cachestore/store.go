@@ -10,14 +10,15 @@
 // [Options.TTL]. While the underlying store fails, the cache uses a token for longer, by
 // [Options.StaleFor].
 //
-// Anybody can make up keys that look good, because their checksum is public. Lookups of
-// unknown keys in the store are therefore limited by [Options.MaxUnknown]. Those of keys in
-// memory, and all other methods, are not, so a flood of made-up keys does not hold them up. A
-// good key that is not in memory competes with the flood; the Guard answers 503 if it loses.
+// Anybody can make up keys that reach the store, because the checksum of a key is public.
+// [Options.MaxUnknown] therefore bounds the lookups of unknown keys, which are those that are
+// not in memory. It bounds no lookup of a key in memory and no other method, so a flood of
+// made-up keys does not delay these. A valid key that is not in memory competes with the
+// flood. The Guard answers 503 if it loses.
 //
 // A Store relaxes one rule of [httpkey.TokenStore]: Lookup may return a LastUsed that is as
-// old as the TTL, and as the TTL and StaleFor while the store fails. Get and List return the
-// present one. In storetest, Claims.LateUses says so.
+// old as the TTL, or as TTL + StaleFor while the store fails. Get and List return the present
+// one. Set Claims.LateUses in storetest.
 package cachestore
 
 import (
@@ -87,13 +88,13 @@ func New(store httpkey.TokenStore, opts *Options) *Store {
 // missing or outdated in memory. All callers that wait for one digest share one call. An
 // answer from memory does not depend on the state of ctx.
 //
-// If the token is missing, the call may have to wait for others; see [Options.MaxUnknown].
+// If the token is missing in memory, the call may wait for others; see [Options.MaxUnknown].
 //
 // If the deadline of ctx passes while Lookup waits, that counts as a failure of the store:
 // Lookup then returns a token within StaleFor. If ctx is canceled, Lookup returns the error
 // of ctx.
 //
-// LastUsed may be as old as the TTL, and as the TTL and StaleFor while the store fails.
+// LastUsed may be as old as the TTL, or as TTL + StaleFor while the store fails.
 func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
 	if e, ok := s.tokens.GetIfPresent(d); ok && s.isFresh(e) {
 		return pack.Token(e.token), nil

@@ -363,8 +363,8 @@ func TestLinksWorkWhereverItIsMounted(t *testing.T) {
 			if !strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") {
 				return
 			}
-			if strings.Contains(body.String(), "ZgotmplZ") { // what html/template writes in place of a link
-				t.Errorf("%s has a link that leads nowhere", target)
+			if strings.Contains(body.String(), "ZgotmplZ") { // html/template writes this in place of an unsafe link
+				t.Errorf("%s has a link that html/template has replaced", target)
 			}
 			for _, attribute := range []string{` href="`, ` src="`} {
 				for _, rest := range strings.Split(body.String(), attribute)[1:] {
@@ -382,8 +382,8 @@ func TestLinksWorkWhereverItIsMounted(t *testing.T) {
 	}
 }
 
-// A router that does not clean paths, as http.ServeMux does, leaves that to the console. It
-// sends nobody to another path of the host, and asks for a login first.
+// Unlike http.ServeMux, some routers do not clean paths. The console then redirects no client to
+// another path of the host, and asks for a login first.
 func TestRedirectsStayInTheConsole(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})

@@ -35,7 +35,7 @@ func TestHangUpsAreNoFailures(t *testing.T) {
 				ctx, hangUp := context.WithCancel(t.Context())
 				store.Before(func(call context.Context, _ string) error {
 					<-ctx.Done()
-					return call.Err() // none of a change, which goes on
+					return call.Err() // nil for a change, which goes on
 				})
 				limiter.Before(httpkeytest.Stall())
 				defer time.AfterFunc(100*time.Millisecond, hangUp).Stop()

@@ -159,8 +159,8 @@ func (c *console) askLimiter(ctx context.Context, p Principal, action Action) (h
 	return c.standIn.Allow(ctx, charge)
 }
 
-// failed tells the audit of an error, unless the sender of the request hung up: that is no
-// failure. The sender learns nothing of the error.
+// failed reports an error to the audit, unless the client hung up, which is no failure. The
+// client learns nothing of the error.
 func (c *console) failed(ctx context.Context, e Event) error {
 	if !errors.Is(ctx.Err(), context.Canceled) {
 		c.audit(ctx, e)

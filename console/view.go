@@ -59,7 +59,7 @@ func (c *console) tokenView(p Principal, t httpkey.Token, successor *httpkey.Tok
 	return v
 }
 
-// pathOf returns an ID in a URL. A template takes what is before a colon for a scheme.
+// pathOf escapes an ID for a URL. A template would take the text before a colon for a scheme.
 func pathOf(id string) string { return strings.ReplaceAll(url.PathEscape(id), ":", "%3A") }
 
 // nameOf returns the name of t for people.

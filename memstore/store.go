@@ -3,8 +3,8 @@
 // [Store] is a token store, [Limiter] is a GCRA limiter and [Window] is a strict
 // sliding window. They serve unit tests and programs that run as one process.
 //
-// Steady limits and windows follow the monotonic clock, so they do not notice that the wall
-// clock is set. On Linux and macOS that clock stands still while the machine sleeps. After a
+// Limits with a Period follow the monotonic clock, so a change of the wall clock does not
+// affect them. On Linux and macOS that clock stands still while the machine sleeps. After a
 // sleep, a caller over its limit still waits for as long as it had to before. An
 // X-RateLimit-Reset from before the sleep is then too early. Quotas, the expiry of tokens and
 // LastUsed follow the wall clock, which goes on.

@@ -34,11 +34,11 @@ import (
 //
 // A quota counts exactly. Its day or month begins and ends by the clock of this process.
 //
-// The Limiter remembers a denial until a request may come back, for a second at most. It
-// answers the same client from memory meanwhile, since Redis would deny again. Any charge of
-// the payer by this process ends that. A refund by another process, and a deleted bucket,
-// show within the second. The denials take some 5 MB at most, and more where the charges of
-// a payer differ.
+// The Limiter remembers a denial until a bucket may have more room, for a second at most. In
+// that time it answers the same charge from memory, because Redis would deny it again. An
+// admission, a forced charge or a refund of the payer by this process ends the denial. A
+// refund by another process, and a deleted bucket, take effect within the second. The denials
+// take some 5 MB, and more if the charges of a payer differ.
 //
 // With Options.Lease, a process takes permits ahead from a bucket in steady use. It spends
 // them without a call to Redis, before they would have come back. So no period of time

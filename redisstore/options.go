@@ -18,9 +18,8 @@ type Options struct {
 	Prefix string
 
 	// AskAlways makes a limiter call Redis even if an earlier answer says that the bucket
-	// has no room yet. Set it if a client must be admitted at once after its bucket was deleted
-	// in Redis, or another process gave it back. Otherwise that shows within a second. A Store
-	// ignores it.
+	// has no room yet. Set it if a deleted bucket, or a refund by another process, must take
+	// effect at once. Otherwise that may take a second. A Store ignores it.
 	AskAlways bool
 
 	// Lease makes a [Limiter] take permits ahead and spend them without a call to Redis. A

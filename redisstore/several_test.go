@@ -411,8 +411,8 @@ func TestStateFarAheadIsEmptyAsOfNow(t *testing.T) {
 	}
 }
 
-// A server whose clock is set back delays nobody by more than a window: a denied client that
-// waits as it is told is let in then, and after a window the bucket is full.
+// A server whose clock is set back delays a caller by one window at most. The limiter admits a
+// denied client after its RetryAfter, and after a window the bucket is full.
 func TestClockSetBackDelaysByAWindowAtMost(t *testing.T) {
 	minute, hour := httpkey.PerMinute(60), httpkey.PerHour(3600)
 	for _, back := range []time.Duration{time.Second, 30 * time.Second, 90 * time.Second, time.Hour, 99 * time.Hour} {

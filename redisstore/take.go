@@ -113,7 +113,7 @@ func (q question) window() float64 {
 	case quotaSort:
 		return 0
 	}
-	return 2 * float64(q.item.Limit.Period.Microseconds()) // the server's clock may lie behind by one
+	return 2 * float64(q.item.Limit.Period.Microseconds()) // the server's clock may be behind by one Period
 }
 
 // result converts r to the decision on one limit.

@@ -44,13 +44,13 @@ type engine struct {
 	// free. A database in memory may belong to a single connection.
 	inProcess bool
 
-	// isolation is that of transactions. Under a stricter one, PostgreSQL ends those that wait
-	// for a lock with an error once they have it. 0: the connection's.
+	// isolation is the isolation level of transactions. Under a stricter level, PostgreSQL ends
+	// a transaction that has waited for a lock with an error. 0: the level of the connection.
 	isolation sql.IsolationLevel
 
-	again func(error) bool // reports whether an error asks to try again: see Dialect.repeat
+	again func(error) bool // reports whether an error is a conflict: see Dialect.repeat
 
-	// current ends a SELECT in a transaction. In TiDB, others would read what was there when
+	// current ends a SELECT in a transaction. Without it, TiDB reads the rows as they were when
 	// the transaction began.
 	current string
 
@@ -99,7 +99,7 @@ var prefixes = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 // WithPrefix returns d with another prefix of the table and index names than "httpkey_".
 // It is a lower-case letter, then lower-case letters, digits and underscores, at most 32 in
 // all; WithPrefix panics otherwise. To choose a schema of PostgreSQL, set the connection's
-// search_path; to choose a database of MySQL, set it in the DSN.
+// search_path; to choose a database of MySQL, set it in the data source name.
 func (d Dialect) WithPrefix(prefix string) Dialect {
 	d.mustBeOne()
 	if !prefixes.MatchString(prefix) {

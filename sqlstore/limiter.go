@@ -21,22 +21,23 @@ import (
 // clock of the database; SQLite uses the clock of the machine. The day or month of a quota
 // follows the clock of the process.
 //
-// A Limiter repeats a statement or a transaction that conflicts with others, within the
-// context and for ten seconds at most. It never repeats one that may have been committed.
+// A Limiter repeats a statement or a transaction that conflicts with others. It does so while
+// the context allows, for ten seconds at most. It never repeats one that may have been
+// committed.
 //
 // A single limit takes one statement, in SQLite two. Several limits, quotas and forced
 // charges take a transaction that locks their buckets. A denial takes one read in PostgreSQL
 // and SQLite, and changes no row in any database.
 //
-// The Limiter remembers a denial until a request may come back, for a second at most. It
-// answers the same client from memory meanwhile. Any charge of the payer by this Limiter ends
-// that. A refund by another process, and a deleted row, show within the second; until then
-// the client is denied. A forced charge by another process shows then, too: RetryAfter may be
-// too short before.
+// The Limiter remembers a denial until a bucket may have more room, for a second at most. In
+// that time it answers the same charge from memory. An admission, a forced charge or a refund
+// of the payer by this Limiter ends the denial. A refund by another process, and a deleted row,
+// take effect within the second. So does a forced charge by another process: until then,
+// RetryAfter may be too short.
 //
-// The Limiter asks at most four questions of one payer at once. The others wait in memory, and
-// give up when half of their time is over. So a client that comes too often takes no
-// connection from the others, and is no outage.
+// The Limiter makes at most four calls for one payer at once. Other calls wait in memory, and
+// fail when half of their time is over. So a client with many requests takes no connection
+// from other clients, and causes no outage.
 //
 // In PostgreSQL the buckets are an unlogged table. After a crash of the server, and on a
 // replica that takes over, all buckets are full. A restart keeps them.
@@ -45,8 +46,8 @@ import (
 // of Allow starts a goroutine, which checks up to 512 buckets, removes the full ones and
 // ends. So the table holds at most about twice the buckets that are in use.
 //
-// It is safe for concurrent use and needs no Close. The remembered denials take some 5 MB at
-// most, and more where the charges of a payer differ.
+// It is safe for concurrent use and needs no Close. The remembered denials take some 5 MB,
+// and more if the charges of a payer differ.
 type Limiter struct {
 	*pool
 	single  single

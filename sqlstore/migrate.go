@@ -76,8 +76,8 @@ func (d Dialect) archive() (fs.FS, error) {
 // An upgrade can drop columns. Programs of the previous version then fail until they are
 // replaced. README.md names the columns.
 //
-// Migrate refuses a SQLite database in memory that each connection has for itself. It waits up
-// to ten minutes for another process.
+// Migrate refuses a SQLite database in memory if each connection has a database of its own. It
+// waits up to ten minutes for another process.
 //
 // Errors wrap [ErrNewerSchema] or are the database's. Migrate panics if db is nil or d is
 // zero.
@@ -128,7 +128,7 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect, steps []step) error {
 	}
 	// A role that may only read and write rows must be able to start. An error here means
 	// that there is no table, or occurs again below. PgBouncer keeps the name of a statement that
-	// it could not prepare, so apply asks for the version in other words.
+	// it could not prepare, so apply reads the version with another statement.
 	var version int
 	err := db.QueryRowContext(ctx, d.named("SELECT max(version) FROM httpkey_migrations")).Scan(&version)
 	if err == nil && version >= len(steps) {
@@ -155,7 +155,7 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect, steps []step) error {
 	return err
 }
 
-// mustShare returns an error if another connection than conn has another database in memory.
+// mustShare returns an error if conn has a database in memory that other connections do not see.
 func mustShare(ctx context.Context, db *sql.DB, conn *sql.Conn, d Dialect) error {
 	var file sql.Null[string]
 	err := conn.QueryRowContext(ctx, "SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&file)

@@ -12,8 +12,8 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// mixed is a database that answers each question with one row, whatever was asked: as some drivers
-// get another's answer from a pooler.
+// mixed is a database that answers each query with the same row. Some drivers receive the answer
+// to another query from a pooler.
 type mixed struct {
 	driver.Conn
 	row *row
@@ -60,8 +60,8 @@ func (a *answer) Next(row []driver.Value) error {
 	return nil
 }
 
-// A row that does not match the question is an error. It is no token, since it would let in a
-// caller as another; nor is it the answer that there is none, which caches keep.
+// A row that does not match the query is an error. The token would let a caller in as another, and
+// caches would keep ErrNotFound.
 func TestAnswersOfOthers(t *testing.T) {
 	t.Parallel()
 	token := httpkey.Token{

@@ -9,7 +9,7 @@ import (
 	"github.com/httpkey/httpkey/internal/failover"
 )
 
-// maxAsking is how many questions of one payer a Limiter asks at once.
+// maxAsking is the maximum number of questions of one payer that a Limiter asks at once.
 const maxAsking = 4
 
 // payers lets the questions of a payer wait in memory. In the database they would wait for
@@ -27,8 +27,7 @@ type queue struct {
 func newPayers() *payers { return &payers{waiting: make(map[string]*queue)} }
 
 // enter waits until the caller may ask. The caller calls leave afterwards. A caller that
-// has waited for half of its time must not ask: a question that its deadline ends costs a
-// connection.
+// has waited for half of its time must not ask, because a canceled call costs a connection.
 func (p *payers) enter(ctx context.Context, payer string) (leave func(), err error) {
 	began, q := time.Now(), p.join(payer)
 	select {
@@ -43,7 +42,7 @@ func (p *payers) enter(ctx context.Context, payer string) (leave func(), err err
 	}
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < time.Since(began) {
 		leave()
-		return nil, fmt.Errorf("%w for the same payer, for too long", failover.ErrNotAsked)
+		return nil, fmt.Errorf("%w: other calls for the payer took half of the time", failover.ErrNotAsked)
 	}
 	return leave, nil
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/httpkey/httpkey/internal/failover"
 )
 
-// However many questions a payer has, it holds few connections. Those whose turn comes late
-// are not asked, and other payers do not wait.
+// A payer holds few connections, however many questions it has. The Limiter does not ask questions
+// whose turn comes too late, and other payers do not wait.
 func TestOnePayerHoldsFewConnections(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -10,18 +10,18 @@ import (
 	"time"
 )
 
-// Databases end a statement or a transaction that conflicts with a concurrent one, and ask
-// their client to repeat it. They have undone it then, so that nothing is charged twice. A
-// lost connection is another matter: its last statement may have been committed.
+// A database may end a statement or a transaction that conflicts with a concurrent one. The
+// database has then undone it, so a repetition charges nothing twice. After a lost connection,
+// nothing is repeated, because the last statement may have been committed.
 
 const (
 	patience     = 10 * time.Second // as the busy timeout that README.md recommends for SQLite
 	longestPause = 5 * time.Millisecond
 )
 
-// repeat runs ask, and again while another statement or transaction makes it fail. It gives up
-// when ctx is done, or after patience. The pauses are random and grow, so that callers that
-// conflict come apart.
+// repeat runs ask, and runs it again while it fails with a conflict. It gives up when ctx is
+// done, or after patience. The pauses are random and grow, so that the callers do not conflict
+// again.
 func (d Dialect) repeat(ctx context.Context, ask func() error) error {
 	return d.repeatFor(ctx, patience, ask)
 }
@@ -41,7 +41,7 @@ func (d Dialect) repeatFor(ctx context.Context, patience time.Duration, ask func
 	}
 }
 
-// The drivers' own types of errors cannot be named here, because this package imports no driver.
+// This package imports no driver, so the functions below cannot name the types of its errors.
 
 func againPostgreSQL(err error) bool {
 	var e interface{ SQLState() string }
@@ -68,6 +68,6 @@ func againMySQL(err error) bool {
 	return false
 }
 
-// againSQLite knows SQLITE_BUSY and SQLITE_LOCKED by their texts, which are SQLite's: each
+// againSQLite recognizes SQLITE_BUSY and SQLITE_LOCKED by the texts of SQLite, because each
 // driver has another type for the codes, or none.
 func againSQLite(err error) bool { return strings.Contains(err.Error(), "is locked") }

@@ -29,7 +29,7 @@ func (e stateError) SQLState() string { return string(e) }
 func (e *numberError) Error() string  { return fmt.Sprint("Error ", e.Number) }
 func (e textError) Error() string     { return string(e) }
 
-// conflicts has an error of each database that asks to try again.
+// conflicts has a conflict of each database.
 var conflicts = map[Dialect]error{
 	PostgreSQL: stateError("40001"), MySQL: &numberError{1213}, SQLite: textError("database is locked (5) (SQLITE_BUSY)"),
 }
@@ -47,7 +47,7 @@ func TestConflicts(t *testing.T) {
 		{PostgreSQL, stateError("40P01"), true}, // deadlock
 		{PostgreSQL, stateError("23505"), false},
 		{PostgreSQL, stateError("57014"), false}, // the statement was cancelled
-		{PostgreSQL, stateError("40003"), false}, // nobody knows if it was done
+		{PostgreSQL, stateError("40003"), false}, // it is not known whether the statement was done
 		{MySQL, &numberError{1213}, true},        // deadlock, or another server of a cluster came first
 		{MySQL, &numberError{1020}, true},        // the record has changed
 		{MySQL, &numberError{1205}, true},        // a lock was held too long
@@ -103,7 +103,7 @@ func TestRepeatIsBounded(t *testing.T) {
 	}
 }
 
-// flaky is a database in which one of the steps that it is asked for fails.
+// flaky is a database in which one step fails.
 type flaky struct {
 	steps []string
 	fails int // the step, from 0

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// The checks return an error that names what to set. [pool] makes them at its first use.
+// The checks return an error that says what to set. A [pool] runs its check at the first use.
 
 func checkMySQL(ctx context.Context, db database) error {
 	const ask = "SELECT @@autocommit, @@character_set_client, @@character_set_connection, " +
@@ -23,16 +23,16 @@ func checkMySQL(ctx context.Context, db database) error {
 	}
 	if !autocommit {
 		return errors.New("autocommit is off, so that charges and uses are never committed " +
-			"and reads see no change: set autocommit=1 in the DSN")
+			"and reads see no change: set autocommit=1 in the data source name")
 	}
 	if strings.Contains(mode, "SIMULTANEOUS_ASSIGNMENT") { // see newSingleMySQL
 		return errors.New("the SQL mode has SIMULTANEOUS_ASSIGNMENT, under which limits do not count: " +
-			"set an sql_mode without SIMULTANEOUS_ASSIGNMENT in the DSN")
+			"set an sql_mode without SIMULTANEOUS_ASSIGNMENT in the data source name")
 	}
 	for _, charset := range charsets {
 		if charset != "utf8mb4" {
 			return fmt.Errorf("the connection's character set is %s, "+
-				"which changes texts: set charset=utf8mb4 in the DSN", charset)
+				"which changes texts: set charset=utf8mb4 in the data source name", charset)
 		}
 	}
 	return nil
@@ -46,7 +46,7 @@ func checkPostgreSQL(ctx context.Context, db database) error {
 	case encoding == "SQL_ASCII": // converts nothing
 	default:
 		err = fmt.Errorf("the connection's encoding is %s, "+
-			"which changes texts: set client_encoding=UTF8 in the DSN", encoding)
+			"which changes texts: set client_encoding=UTF8 in the data source name", encoding)
 	}
 	return err
 }

@@ -12,7 +12,7 @@ import (
 // tries again.
 type single func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error)
 
-// These are what a single charge returns for a row that it cannot count with.
+// A single charge returns these for a row that it cannot use.
 const (
 	damagedRow = -1
 	farAhead   = -2 // decideAll heals it: see gcra.Bucket.Heal

@@ -17,13 +17,14 @@ type database interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// readRow scans the only row of a query's answer into dest. It repeats the query where it
+// readRow scans the only row of a query's answer into dest. It repeats a query that
 // conflicts with others.
 func (p *pool) readRow(ctx context.Context, query string, args []any, dest ...any) error {
 	return p.repeat(ctx, func() error { return p.db.QueryRowContext(ctx, p.dialect.query(query), args...).Scan(dest...) })
 }
 
-// readAll is a readRow of all rows, each with the destinations that places returns for it.
+// readAll returns all rows of a query's answer. It scans each into the destinations that places
+// returns, and repeats a query that conflicts with others.
 func readAll[T any](
 	ctx context.Context, p *pool, query string, args []any, places func(*T) []any,
 ) (all []T, err error) {
@@ -102,7 +103,7 @@ func (s *statement) args(v values) []any {
 	return args
 }
 
-// runnable is a statement, prepared or as a text.
+// runnable is a statement that is prepared, or a text.
 type runnable interface {
 	ExecContext(ctx context.Context, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, args ...any) (*sql.Rows, error)
@@ -127,11 +128,11 @@ func (t text) QueryRowContext(ctx context.Context, args ...any) *sql.Row {
 	return t.in.QueryRowContext(ctx, t.query, args...)
 }
 
-// within returns the statement in a transaction or on a connection. It is not prepared there, for
-// which the pool would need a second connection.
+// within returns the statement in a transaction or on a connection. It is not prepared there,
+// because that may need a second connection of the pool.
 func (s *statement) within(db database) runnable { return text{db, s.query} }
 
-// alone runs the statement outside of a transaction, and again where it conflicts with others.
+// alone runs the statement outside of a transaction, and repeats it if it conflicts with others.
 func (s *statement) alone(ctx context.Context, run func(runnable) error) error {
 	return s.repeat(ctx, func() error {
 		if !s.dialect.engine.prepares {

@@ -32,8 +32,8 @@ import (
 //
 // Reads are one statement each, and Touch is one for each thousand tokens. Create, Update and
 // Delete are a short transaction each. These transactions of all processes run one after the
-// other, in the order in which Changes reports them. A Store repeats what conflicts with
-// others, within the context and for ten seconds at most.
+// other, in the order in which Changes reports them. A Store repeats a statement or a
+// transaction that conflicts with others, while the context allows, for ten seconds at most.
 //
 // The first call checks that the connections commit each statement and have the character set
 // UTF-8 (utf8mb4 in MySQL). Otherwise it returns an error that says what to set.
@@ -144,9 +144,9 @@ func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, er
 	return t, err
 }
 
-// errMixed means that a driver got the answer to another statement. That is neither a token, nor
-// the news that there is none.
-var errMixed = errors.New("httpkey: the database answered another question; " +
+// errMixed means that a driver received the answer to another statement. It is not ErrNotFound,
+// which caches keep.
+var errMixed = errors.New("httpkey: the database sent the answer to another statement; " +
 	"behind a pooler, lib/pq needs binary_parameters=yes")
 
 // Get implements [httpkey.TokenStore].
@@ -230,11 +230,13 @@ func conditions(f httpkey.Filter) (string, []any) {
 	return " WHERE " + strings.Join(where, " AND "), args
 }
 
-// errRefused ends a transaction instead of an error of the caller's, which is not the database's.
+// errRefused ends a transaction in place of the caller's error, which repeat could take for a
+// conflict.
 var errRefused = errors.New("the caller refused the update")
 
 // Update implements [httpkey.TokenStore]. It calls change in a transaction for which all other
-// changes of the store wait, so change must not call the Store.
+// changes of the store wait, so change must not call the Store. If the transaction conflicts
+// with another, Update calls change again.
 func (s *Store) Update(ctx context.Context, id string, change func(*httpkey.Token) error) (httpkey.Token, error) {
 	var (
 		updated httpkey.Token

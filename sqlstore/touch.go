@@ -21,7 +21,7 @@ func (u use) MarshalJSON() ([]byte, error) { return json.Marshal([]any{u.id, u.u
 // listed returns a statement whose only parameter is the list of uses in JSON.
 func listed(query string) func([]use) (string, []any) {
 	return func(uses []use) (string, []any) {
-		list, _ := json.Marshal(uses) // texts and numbers have JSON
+		list, _ := json.Marshal(uses) // strings and integers always have JSON
 		return query, []any{string(list)}
 	}
 }
@@ -46,8 +46,8 @@ WHERE httpkey_tokens.id = used.id AND (last_used IS NULL OR last_used < used.at)
 
 // touchMySQL has the uses as rows of a derived table, because TiDB has no JSON_TABLE. They are
 // literals, because parameters take three round trips. The join must lock the tokens in the order
-// of these rows. With safe updates, MariaDB alone refuses a join with a table without an index; a
-// comment that only MariaDB reads prevents that.
+// of these rows. With safe updates, MariaDB refuses a join with a table without an index. A
+// comment that only MariaDB executes prevents that.
 func touchMySQL(uses []use) (query string, args []any) {
 	var b strings.Builder
 	b.WriteString("/*M! SET STATEMENT sql_safe_updates = 0 FOR */ UPDATE (")

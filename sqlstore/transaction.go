@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// transact runs write in a transaction, and again as [Dialect.repeat] does.
+// transact runs write in a transaction, and repeats both as [Dialect.repeat] does.
 func (p *pool) transact(ctx context.Context, write func(database) error) error {
 	return p.repeat(ctx, func() error {
 		tx, err := p.db.BeginTx(ctx, &sql.TxOptions{Isolation: p.dialect.engine.isolation})
@@ -29,8 +29,8 @@ func (p *pool) transact(ctx context.Context, write func(database) error) error {
 
 // inlined is a transaction whose statements have their arguments in their text, so that none
 // is prepared. In a Galera cluster, another server may end a transaction between two statements.
-// MariaDB reports that to the next command, but not if that one executes or closes a prepared
-// statement. The rest of the transaction would then be committed without the beginning.
+// MariaDB reports that to the next command, but not if that command executes or closes a
+// prepared statement. The rest of the transaction would then be committed without the beginning.
 type inlined struct{ tx *sql.Tx }
 
 func (t inlined) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {

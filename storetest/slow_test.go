@@ -15,7 +15,7 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// distant returns a limiter at the other end of a slow network. Both ways take as long.
+// distant returns a limiter behind a slow network. Both directions take the same time.
 func distant(limiter httpkey.Limiter, trip func() time.Duration) httpkey.Limiter {
 	return allowFunc(func(c *httpkey.Charge) (httpkey.Result, error) {
 		way := trip() / 2
@@ -25,8 +25,8 @@ func distant(limiter httpkey.Limiter, trip func() time.Duration) httpkey.Limiter
 	})
 }
 
-// checkDistant runs a rule as on a clock that nobody can stop, but in a bubble. It makes the
-// backend in the bubble by near.
+// checkDistant runs a rule in a bubble, but as if on a real clock. It makes the backend in the
+// bubble, by near.
 func checkDistant(
 	t *testing.T, rule limiterRule, isStrict bool, near func() func() httpkey.Limiter, trip func() time.Duration,
 ) (took time.Duration, err error) {
@@ -54,8 +54,8 @@ func good(isStrict bool) func() func() httpkey.Limiter {
 	}
 }
 
-// A good limiter passes on a real clock, whatever its calls take, and in reasonable time: no
-// rule is left unchecked. Only if the time of a call varies, a rule may be.
+// A good limiter passes on a real clock in reasonable time, however long its calls take. All rules
+// are checked, unless the time of a call varies.
 func TestDistantLimitersPass(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(9, 10))
@@ -93,7 +93,7 @@ func TestDistantLimitersPass(t *testing.T) {
 	}
 }
 
-// tooSlight are the faults that no rule can see where time is not exact.
+// tooSlight are the faults that no rule can see if time is not exact.
 var tooSlight = []string{
 	"promises a RetryAfter too short", "promises a RetryAfter too long", "promises a ResetAfter too short",
 	"promises a ResetAfter too long", "is a microsecond off under one rate", "takes every month for 31 days",

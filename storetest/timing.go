@@ -25,9 +25,9 @@ func (b limiterBench) pace(ctx context.Context, l httpkey.Limiter) (longest time
 	return longest, nil
 }
 
-// brisk returns limits that refill soon, but not within a few calls. Where time is not exact,
-// a call takes less than a tenth of the time for a request, so that a limiter that refills a
-// tenth late is found out.
+// brisk returns limits that refill soon, but not within a few calls. If time is not exact, a
+// call takes less than a tenth of the time in which a limit refills by one. So the rules find
+// out a limiter that refills a tenth late.
 func (b limiterBench) brisk(ctx context.Context, l httpkey.Limiter) ([]httpkey.Limit, error) {
 	if b.isExact {
 		return []httpkey.Limit{

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// onlyHere passes the requests to this machine by its address, or as localhost. An attacker
-// can point a name at 127.0.0.1: a page of that name would then read the answers of the demo
-// (DNS rebinding).
+// onlyHere passes requests whose Host is localhost or an address of this machine. An attacker
+// can point a domain at 127.0.0.1. Without onlyHere, a page of that domain could read the
+// answers of the demo (DNS rebinding).
 func onlyHere(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)

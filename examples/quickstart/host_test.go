@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A page of another site, whose name an attacker points at this machine, gets nothing: no
-// page, no session, no token.
+// An attacker points the name of another site at this machine. A page of that site then gets no
+// page, no session and no token of the demo.
 func TestOtherHostsAreMisdirected(t *testing.T) {
 	t.Parallel()
 	demo, _ := start(t, onAnyPort)
@@ -49,7 +49,7 @@ func TestOtherHostsAreMisdirected(t *testing.T) {
 	}
 }
 
-// On all addresses of the machine, the demo answers for the one that the client came to.
+// The demo answers requests for the address that the client connects to, whichever address that is.
 func TestHostIsTheAddressOfTheConnection(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

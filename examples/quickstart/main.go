@@ -1,7 +1,7 @@
 // Command quickstart is a small API behind httpkey to try with curl. It listens on
 // $ADDR, or else 127.0.0.1:8080. It keeps keys in $HTTPKEY_DSN, or else in the SQLite
 // file httpkey.db. Where there are none it issues one of each kind and prints them.
-// It answers only to localhost and to the address that a client connects to.
+// It answers only requests for localhost or for the address that the client connects to.
 //
 //	quickstart -issue LABEL
 //

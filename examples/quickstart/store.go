@@ -90,8 +90,8 @@ func open(ctx context.Context, dsn string) (*backend, error) {
 	return nil, errDSN
 }
 
-// makePrivate lets nobody else read the database in a file, which it makes if it is not
-// there. SQLite gives the files beside it the mode of the database.
+// makePrivate creates the file of a database if it is missing. It allows only the owner to read
+// it. SQLite gives the files beside a database the same mode.
 func makePrivate(file string) error {
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

@@ -62,8 +62,7 @@ func TestKeysSurviveARestart(t *testing.T) {
 	}
 }
 
-// Nobody else on the machine reads the digests: neither in new files, nor in those that an
-// earlier version has left.
+// Only the owner can read the digests, in new files and in files of an earlier version.
 func TestDatabaseIsPrivate(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {
@@ -92,7 +91,7 @@ func TestDatabaseIsPrivate(t *testing.T) {
 		t.Parallel()
 		file := filepath.Join(t.TempDir(), "httpkey.db")
 		for _, name := range []string{file, file + "-wal", file + "-shm", file + "-journal"} {
-			if err := os.WriteFile(name, nil, 0o644); err != nil { //nolint:gosec // the mode is what is tested
+			if err := os.WriteFile(name, nil, 0o644); err != nil { //nolint:gosec // the test is of the mode
 				t.Fatal(err)
 			}
 		}

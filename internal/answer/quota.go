@@ -17,7 +17,7 @@ func (q *Quota) Set(h http.Header, limit, remaining, reset int64) {
 	h["X-Ratelimit-Reset"] = q.resets.Header(reset)
 }
 
-// ClearQuota removes the headers that an outer Guard may have written, since a refused
+// ClearQuota removes the headers that an outer Guard may have written, because a refused
 // caller must not see a quota.
 func ClearQuota(h http.Header) {
 	if h["X-Ratelimit-Limit"] == nil {
@@ -30,7 +30,7 @@ func ClearQuota(h http.Header) {
 	}
 }
 
-// Unshare gives h values of its own, for a handler that may change them in place.
+// Unshare copies the values of h, because a handler may change them in place.
 func Unshare(h http.Header) {
 	for name, value := range h {
 		h[name] = slices.Clone(value)

@@ -22,13 +22,13 @@ const (
 	maxMetadataBytes    = 4096
 )
 
-// Name checks the ID of something.
+// Name checks an ID.
 func Name(field, s string) error { return text(field, s, len(s) <= maxNameBytes) }
 
-// Label checks a line for people.
+// Label checks a short text that people read.
 func Label(field, s string) error { return text(field, s, utf8.RuneCountInString(s) <= maxLabelRunes) }
 
-// Description checks a longer text for people.
+// Description checks a longer text that people read.
 func Description(field, s string) error {
 	return text(field, s, utf8.RuneCountInString(s) <= maxDescriptionRunes)
 }
@@ -43,7 +43,7 @@ func text(field, s string, fits bool) error {
 	return nil
 }
 
-// Moment checks a time, which JSON must be able to write.
+// Moment checks that JSON can write a time.
 func Moment(field string, at time.Time) error {
 	if year := at.UTC().Year(); year < 1 || year > 9999 { // RFC 3339 has four digits
 		return fmt.Errorf("%s is in the year %d", field, year)
@@ -77,7 +77,7 @@ func Networks(field string, networks []netip.Prefix) error {
 	return nil
 }
 
-// Metadata checks attributes of a program.
+// Metadata checks the attributes that a program adds to a token.
 func Metadata(field string, attributes map[string]string) error {
 	size := 0
 	for key, value := range attributes {

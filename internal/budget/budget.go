@@ -8,8 +8,8 @@ import (
 )
 
 // Budget is a context with a deadline of its own and the values of a request. It does not end
-// with the request: a call that ends early costs its connection, and a client could end as
-// many as it likes.
+// with the request, because a canceled call costs a connection. A client could cancel as many
+// calls as it likes.
 //
 // It sets its timer when a caller first asks for Done or Err. A request that a cache and a
 // memo answer never waits, so it pays for no timer.

@@ -41,7 +41,7 @@ func TestBudgetIsAContextWithTimeout(t *testing.T) {
 				}
 				b.End()
 
-				// The end of the request does not, nor its deadline.
+				// Neither the end of the request nor its deadline ends the budget.
 				parent, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 				cancel()
 				b = budget.New(parent, time.Second)

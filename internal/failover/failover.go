@@ -10,9 +10,9 @@ import (
 	"github.com/httpkey/httpkey/internal/budget"
 )
 
-// ErrNotAsked is wrapped by the error of a limiter that did not ask its server, and so knows
-// of no outage.
-var ErrNotAsked = errors.New("another caller asks")
+// ErrNotAsked is wrapped by the error of a limiter that did not call its server. Such an error
+// says nothing about an outage.
+var ErrNotAsked = errors.New("the limiter's server was not asked")
 
 // Limiter decides on a charge C with a result R.
 type Limiter[C, R any] interface {
@@ -26,7 +26,7 @@ type Options[C, R any] struct {
 	IsCharge func(charge C, r R) bool // whether the decision has changed a bucket
 	IsFinal  func(err error) bool     // whether every limiter would return the error
 	IsAlone  func(err error) bool     // whether the error concerns one bucket and is no outage
-	Timeout  time.Duration            // for a probe; a call that got less than half of it is no failure
+	Timeout  time.Duration            // for a probe; a call that times out after less than half of it is no failure
 	Report   func(err error)          // called with the error that begins an outage, and with nil when it ends
 }
 

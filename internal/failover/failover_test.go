@@ -23,7 +23,7 @@ var (
 	errDown  = errors.New("connection refused")
 )
 
-// Which errors open the breaker, and who answers then.
+// The error decides whether the breaker opens, and whether the fallback answers.
 func TestErrors(t *testing.T) {
 	t.Parallel()
 	const timeout = 100 * time.Millisecond

@@ -1,4 +1,4 @@
-// Package flood attacks a Guard with made-up keys, and measures what clients with good keys
+// Package flood attacks a Guard with made-up keys, and measures what clients with valid keys
 // notice. It works in a bubble of testing/synctest and in real time.
 package flood
 
@@ -16,32 +16,32 @@ import (
 	"github.com/httpkey/httpkey/httpkeytest"
 )
 
-// The traffic of good keys beside the flood: one of each for so many calls of the capacity.
+// The rates of the valid traffic beside the flood are the capacity divided by these numbers.
 const (
 	perInUse   = 20  // requests with a key in use
 	perUnused  = 50  // requests with a key that was never used before
 	perRevoked = 200 // revocations of a key in use
 )
 
-// keysInUse take turns.
+// keysInUse is the number of keys in use. Requests use them in turn.
 const keysInUse = 50
 
 const (
 	stall  = time.Second             // of the store, while the flood begins
 	leadIn = 1700 * time.Millisecond // of the flood alone; a breaker is shut again by then
-	prompt = 100 * time.Millisecond  // in which a revocation must succeed
+	prompt = 100 * time.Millisecond  // the time in which a revocation must succeed
 )
 
-// Attack is a flood of made-up keys on a Guard, and the traffic of good keys beside it.
+// Attack is a flood of made-up keys on a Guard, and the traffic of valid keys beside it.
 type Attack struct {
 	Guard    *httpkey.Guard // under attack
-	Issuer   *httpkey.Guard // over the same store by another way: it issues the good keys
+	Issuer   *httpkey.Guard // over the same store by another way: it issues the valid keys
 	Events   *Events        // the Observer of everything under attack
-	Capacity int            // the calls a second that the store's connections are good for
+	Capacity int            // the calls a second that the store's connections can carry
 	Load     float64        // the rate of made-up keys, as a share of Capacity
-	Time     time.Duration  // of the traffic of good keys
+	Time     time.Duration  // the length of the traffic of valid keys
 	Stall    func()         // stalls the store
-	Resume   func()         // ends that
+	Resume   func()         // ends the stall
 
 	handler http.Handler
 	open    atomic.Int64 // requests under way
@@ -51,13 +51,13 @@ type Attack struct {
 // Figures are what an attack did.
 type Figures struct {
 	InUse      Share // requests with a key in use that were admitted
-	Unused     Share // first requests with a good key that were admitted
+	Unused     Share // first requests with a valid key that were admitted
 	Revoked    Share // revocations that took effect promptly
 	MadeUp     Share // requests with a made-up key that were answered 401
 	Goroutines int   // the most, beside one for each request under way
 	Open       int   // the most requests under way
 
-	Events map[httpkey.EventType]int // that the Guard and the cache told, by their types
+	Events map[httpkey.EventType]int // how many the Guard and the cache reported
 }
 
 // Share is a count of successes.
@@ -69,8 +69,8 @@ type Share struct {
 // Of returns the share as a number from 0 to 1.
 func (s Share) Of() float64 { return float64(s.Good) / float64(s.All) }
 
-// Run issues the good keys, uses those that are to be in memory, and attacks. The store stalls
-// as the flood begins, because that leaves a backlog behind. Run counts what happens later.
+// Run issues the valid keys, brings those in use into memory, and attacks. The store stalls when
+// the flood begins, because that leaves a backlog. Run counts only what happens afterwards.
 func (a *Attack) Run(ctx context.Context) (Figures, error) {
 	a.handler = a.Guard.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	inUse, err1 := a.issue(ctx, keysInUse)
@@ -85,7 +85,7 @@ func (a *Attack) Run(ctx context.Context) (Figures, error) {
 
 	var f Figures
 	var streams sync.WaitGroup
-	madeUp, rate := strangers(), int(a.Load*float64(a.Capacity))
+	madeUp, rate := madeUpKeys(), int(a.Load*float64(a.Capacity))
 	stop := a.watch(&f)
 	a.Stall()
 	streams.Go(func() { a.every(rate, leadIn, func(int) { a.get(madeUp()) }) })
@@ -111,12 +111,12 @@ func (a *Attack) Run(ctx context.Context) (Figures, error) {
 	return f, nil
 }
 
-// calls returns how many calls come at a rate.
+// calls returns the number of calls at a rate for some time.
 func calls(rate int, during time.Duration) int {
 	return int(time.Duration(rate) * during / time.Second)
 }
 
-// issue returns n new keys that have room for every request.
+// issue returns n new keys whose limits admit every request.
 func (a *Attack) issue(ctx context.Context, n int) (issued []key, err error) {
 	for range n {
 		created, err := a.Issuer.Issue(ctx, httpkey.Token{Limits: []httpkey.Limit{httpkey.PerMinute(100_000)}})
@@ -128,7 +128,7 @@ func (a *Attack) issue(ctx context.Context, n int) (issued []key, err error) {
 	return issued, nil
 }
 
-// key is a good key, or one that is made up and has no ID.
+// key is a valid key, or a made-up key, which has no ID.
 type key struct{ id, secret string }
 
 // every calls do rate times a second, each time in a goroutine, and returns when all have ended.
@@ -212,9 +212,9 @@ func (e *Events) take() map[httpkey.EventType]int {
 	return counts
 }
 
-// strangers returns a function whose every call returns another key that looks good and is
-// in no store. It is safe for concurrent use.
-func strangers() func() key {
+// madeUpKeys returns a function that makes up keys. They have the right shape and checksum, and
+// no store has them. The function is safe for concurrent use.
+func madeUpKeys() func() key {
 	elsewhere := httpkey.New(nowhere{}, httpkey.Unlimited, nil)
 	return func() key {
 		created, err := elsewhere.Issue(context.Background(), httpkey.Token{})
@@ -225,7 +225,7 @@ func strangers() func() key {
 	}
 }
 
-// nowhere keeps nothing.
+// nowhere is a store that keeps nothing.
 type nowhere struct{ httpkey.TokenStore }
 
 func (nowhere) Create(_ context.Context, t httpkey.Token) (httpkey.Token, error) { return t, nil }

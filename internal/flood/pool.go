@@ -18,11 +18,11 @@ const (
 	Capacity    = int(Connections * time.Second / Latency) // calls a second
 )
 
-// Pool is a database whose only property is that each call takes one of its connections for
-// some time. What the calls would do is done in memory.
+// Pool is a database in which each call holds a connection for some time. Its data is in
+// memory.
 type Pool struct {
 	*sql.DB
-	Tokens *memstore.Store // what is behind the pool
+	Tokens *memstore.Store // the tokens behind the pool
 	limits *memstore.Limiter
 
 	stalled atomic.Pointer[chan struct{}] // closed at the end of the stall; nil: there is none
@@ -52,14 +52,14 @@ func (p *Pool) Store() httpkey.TokenStore { return poolStore{p.Tokens, p} }
 // Limiter returns a limiter behind the pool.
 func (p *Pool) Limiter() httpkey.Limiter { return poolLimiter{p} }
 
-// call is one statement.
+// call runs one statement.
 func (p *Pool) call(ctx context.Context) error {
 	_, err := p.ExecContext(ctx, "")
 	return err
 }
 
 type poolStore struct {
-	httpkey.TokenStore // in memory, for what no attack needs
+	httpkey.TokenStore // in memory, for methods that no attack calls
 	pool               *Pool
 }
 
@@ -108,7 +108,7 @@ func (l poolLimiter) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Resu
 
 func (poolLimiter) Fallback() httpkey.Limiter { return memstore.NewLimiter() }
 
-// connector makes connections that only take their time.
+// connector makes a connection within Latency.
 type connector struct{ pool *Pool }
 
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
@@ -117,7 +117,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 
 func (connector) Driver() driver.Driver { return nil }
 
-// conn is broken by a canceled call, as the connections of many drivers are.
+// conn is a connection that a canceled call breaks, as in many drivers.
 type conn struct {
 	driver.Conn // nil: no other method is called
 	pool        *Pool

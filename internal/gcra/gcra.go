@@ -110,8 +110,9 @@ func (b Bucket) Owed(t Terms, now int64) int64 {
 	return debt - elapsed*t.Rate
 }
 
-// Heal reports whether b lies ahead of a moment by more than two windows. If so, it makes b
-// empty as of then. A limiter must keep such a b even if it denies, or b never gives back.
+// Heal reports whether b lies ahead of now by more than two windows. If so, it makes b empty
+// as of now. A limiter must store a healed bucket even if it denies: otherwise the bucket
+// never refills.
 func (b *Bucket) Heal(t Terms, now int64) bool {
 	if t.Left > 0 || b.Debt == 0 || t.Rate == 0 {
 		return false

@@ -185,8 +185,8 @@ func TestClockIsSetBack(t *testing.T) {
 	}
 }
 
-// A bucket that lies too far ahead owes the same before and after it was healed. Then it gives
-// back in time, though nothing but a denial asked for it.
+// A bucket that lies too far ahead owes the same before and after it is healed. It then refills
+// within a window, even if the limiter denies.
 func TestHeal(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(3, 5))
@@ -219,7 +219,7 @@ func TestHeal(t *testing.T) {
 		}
 	}
 	if healed < 10_000 {
-		t.Errorf("%d were healed, which shows little", healed)
+		t.Errorf("only %d buckets were healed", healed)
 	}
 }
 

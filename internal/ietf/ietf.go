@@ -26,7 +26,7 @@ func Fields(policies []Policy) (policy, limit string) {
 	var names, ofPolicy, ofLimit []string
 	for _, p := range policies {
 		name, window := p.nameAmong(policies), max(1, ceilSeconds(p.Window))
-		for slices.Contains(names, name) { // a Name may be what a policy without one is called
+		for slices.Contains(names, name) { // a Name may equal the name of a policy without one
 			name += "-" + p.window()
 		}
 		names = append(names, name)

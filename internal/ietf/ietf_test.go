@@ -9,7 +9,7 @@ import (
 	"github.com/httpkey/httpkey/internal/ietf"
 )
 
-// A client can tell the policies of a response apart, whatever their Names are.
+// The policies of a response have different names, whatever the Names of the limits are.
 func TestNamesAreUnique(t *testing.T) {
 	t.Parallel()
 	names := []string{"", "default", "day", "month", "1m0s", "a", "a-1m0s", "a-day", "default-1m0s"}

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -14,14 +15,14 @@ import (
 	"github.com/httpkey/httpkey/sqlstore"
 )
 
-// bucketServer is one that has buckets which can be spoiled.
+// bucketServer is a server whose buckets a test can damage.
 type bucketServer struct {
 	limiter httpkey.Limiter // the site's
-	aside   httpkey.Limiter // another, which remembers nothing
+	aside   httpkey.Limiter // another limiter, which remembers no denial
 	spoil   map[string]func(t *testing.T)
 }
 
-// bucketServers are the shared limiters, and what can happen to all of their buckets.
+// bucketServers are the servers of the shared limiters, and the ways to damage their buckets.
 var bucketServers = map[string]func(t *testing.T) bucketServer{
 	"Redis":           redisBuckets(redisLimiters[0].new, redisstore.Options{}),
 	"Redis, strict":   redisBuckets(redisLimiters[1].new, redisstore.Options{}),
@@ -70,7 +71,7 @@ func sqlBuckets(t *testing.T, b *sqlBackend) bucketServer {
 	}
 	s := bucketServer{sqlstore.NewLimiter(db, tables.dialect), sqlstore.NewLimiter(db, tables.dialect),
 		map[string]func(*testing.T){
-			"far ahead":          set("as_of = as_of + 1000000000000"),
+			"far ahead":          set(fmt.Sprint("as_of = ", time.Now().Add(24*time.Hour).UnixMicro())),
 			"as far as can be":   set("as_of = 9223372036854775807"),
 			"a debt below 0":     set("debt = -1"),
 			"a debt without end": set("debt = 9223372036854775807"),
@@ -84,7 +85,7 @@ func sqlBuckets(t *testing.T, b *sqlBackend) bucketServer {
 	return s
 }
 
-// One bad bucket is no outage: no other key notices, and the server goes on counting.
+// One bad bucket is no outage: it affects no other key, and the server still counts.
 func TestOneBadBucketIsNoOutage(t *testing.T) {
 	minute := httpkey.PerMinute(60)
 	for name, open := range bucketServers {
@@ -101,7 +102,7 @@ func TestOneBadBucketIsNoOutage(t *testing.T) {
 						site.expect(t, bad.Secret.Reveal(), http.StatusOK)
 						spoil(t)
 						for n := range 7 {
-							for range 4 { // in a row, as only an outage has it
+							for range 4 { // failures in a row would count as an outage
 								switch status := site.get(bad.Secret.Reveal()); status {
 								case http.StatusOK, http.StatusTooManyRequests:
 								default:

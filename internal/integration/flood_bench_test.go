@@ -40,7 +40,7 @@ type floodTarget struct {
 	stall, resume func()
 }
 
-// BenchmarkFlood prints what clients with good keys notice of a flood of made-up keys, with a
+// BenchmarkFlood prints what clients with valid keys notice of a flood of made-up keys, with a
 // cache and without.
 func BenchmarkFlood(b *testing.B) {
 	var table strings.Builder
@@ -80,8 +80,8 @@ func floodRow(f *flood.Figures) string {
 		f.Goroutines)
 }
 
-// capacity returns how many keys a second the store looks up with all its connections, which is
-// fewer than the latency would allow.
+// capacity returns how many keys a second the store looks up with all its connections. That is
+// fewer than the latency allows.
 func (target *floodTarget) capacity(b *testing.B) int {
 	b.Helper()
 	var over atomic.Bool
@@ -127,7 +127,7 @@ func (target *floodTarget) attack(b *testing.B, capacity int, load float64, isCa
 	}
 	cancel()
 	running.Wait()
-	_ = guard.Close(b.Context()) // what it could not write of uses does not matter
+	_ = guard.Close(b.Context()) // the uses do not matter
 	<-time.After(time.Second)    // the loads end
 	return f
 }

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// startGalera starts two servers that replicate each other's writes. Now and then a wait for a
-// lock lasts there until its timeout, by default 50 s.
+// startGalera starts two servers that replicate each other's writes. A wait for a lock
+// sometimes lasts until its timeout there, which is 50 s by default.
 func startGalera(t testing.TB) *sqlBackend {
 	t.Helper()
 	const provider = "/usr/lib/galera/libgalera_smm.so"
@@ -26,6 +26,6 @@ func startGalera(t testing.TB) *sqlBackend {
 	first := address()
 	b := start(first, "", "--wsrep-new-cluster")
 	b.nodes = []string{b.server.address(), start(address(), first).server.address()}
-	b.options = "&wsrep_sync_wait=15" // otherwise a read may precede a write that the other server has acknowledged
+	b.options = "&wsrep_sync_wait=15" // otherwise a read may miss a write that the other server has acknowledged
 	return b
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// A shared cache in front of an API gives nobody the answer to another's key.
+// A shared cache in front of an API gives no client the response to another client's key.
 func TestSharedCaches(t *testing.T) {
 	t.Parallel()
 	for _, cache := range []struct {
@@ -72,7 +72,7 @@ func TestSharedCaches(t *testing.T) {
 				{"a handler's error, without a key", "/teapot", "", nil, 401, ""},
 				{"no-store", "/no-store", ada, nil, 200, "ada"},
 				{"no-store, for another", "/no-store", bob, nil, 200, "bob"},
-				// The handler says that everybody may have it: that it comes back shows that the cache works.
+				// The handler makes this response public. If the cache returns it, the cache works.
 				{"public", "/public", ada, nil, 200, "ada"},
 				{"public, without a key", "/public", "", nil, 200, "ada"},
 				{"public, for another", "/public", bob, nil, 200, "ada"},
@@ -179,7 +179,7 @@ http {
 	return address
 }
 
-// startCache starts a program, which the end of the test ends, and waits until it listens.
+// startCache starts a program and waits until it listens. The program ends with the test.
 func startCache(t *testing.T, address, program, debianPackage string, args ...string) {
 	t.Helper()
 	var log bytes.Buffer

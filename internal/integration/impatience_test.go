@@ -18,7 +18,7 @@ import (
 	"github.com/httpkey/httpkey/sqlstore"
 )
 
-// The clients in this file hang up, or do not stop when they are told to.
+// The clients in this file hang up, or do not stop at a 429.
 
 // shared is a store and a limiter behind a proxy that delays their replies, in one pool of
 // sqlConnections connections.
@@ -90,8 +90,8 @@ func TestHangUpsCostNoConnection(t *testing.T) {
 	})
 }
 
-// A client that does not stop at a 429 takes the limiter from nobody, under one limit or
-// several: its requests are denied from memory, so that they cannot exceed what the server can.
+// A client that does not stop at a 429 causes no outage of the limiter, under one limit or several.
+// The limiter denies its requests from memory, so they cannot overload the server.
 func TestThrottledClientsAreNoOutage(t *testing.T) {
 	eachShared(t, func(t *testing.T, s shared) {
 		site := newSiteOn(t, s.store, s.limiter, cachestore.Options{}, time.Second)
@@ -104,7 +104,7 @@ func TestThrottledClientsAreNoOutage(t *testing.T) {
 				greedy := httpkeytest.Issue(t, site.Guard, httpkey.Token{Limits: limits}).Secret.Reveal()
 				site.enter(t, greedy)
 				site.expect(t, greedy, http.StatusTooManyRequests)
-				s.proxy.delay.Store(int64(200 * time.Millisecond)) // the pool now answers 80 questions a second at most
+				s.proxy.delay.Store(int64(200 * time.Millisecond)) // the pool now makes 80 calls a second at most
 				before, asked, denied := s.proxy.passed.Load(), atomic.Int64{}, atomic.Int64{}
 				site.load(t, 200, 3*time.Second, func(int) {
 					asked.Add(1)

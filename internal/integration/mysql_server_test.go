@@ -40,7 +40,7 @@ func startMariaDB(t testing.TB, options ...string) *sqlBackend {
 	return backend
 }
 
-// startMySQL starts the newest MySQL, which Debian has in sid alone.
+// startMySQL starts the newest MySQL, which Debian has only in sid.
 func startMySQL(t testing.TB, options ...string) *sqlBackend {
 	t.Helper()
 	usr := sidFolder(t) + "/usr"
@@ -61,7 +61,7 @@ func startMySQL(t testing.TB, options ...string) *sqlBackend {
 	return backend
 }
 
-// startMySQLServer runs install and then program, with a data directory of their own.
+// startMySQLServer runs install and then program. Both have the same new data directory.
 func startMySQLServer(t testing.TB, install, program *exec.Cmd) *sqlBackend {
 	t.Helper()
 	name, credential := account(t, "mysql")

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Each transaction may run on another connection of PgBouncer's.
+// PgBouncer may run each transaction on another connection.
 func TestPgBouncer(t *testing.T) {
 	b := startPgBouncer(t)
 	for _, m := range []mode{
@@ -27,8 +27,8 @@ func TestPgBouncer(t *testing.T) {
 	}
 }
 
-// startPgBouncer starts the pooler in front of a PostgreSQL. Before 1.21 it knows no prepared
-// statements, so this is Debian sid's.
+// startPgBouncer starts the PgBouncer of Debian sid in front of a PostgreSQL. Versions before 1.21
+// do not support prepared statements.
 func startPgBouncer(t testing.TB) *sqlBackend {
 	t.Helper()
 	sidFolder(t) // before a PostgreSQL starts

@@ -182,7 +182,7 @@ func TestRedisACL(t *testing.T) {
 		}
 		server.must(setUser...)
 	}
-	// Redis 6.2 and KeyDB let a new user use all channels, to which no pattern can be added.
+	// Redis 6.2 and KeyDB allow a new user all channels, and refuse a pattern.
 	standalone, cluster := startRedis(t, "acl-pubsub-default allchannels"), startRedisCluster(t)
 	allow(standalone, rules...)
 	for _, node := range cluster.nodes {

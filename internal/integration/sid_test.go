@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// sidFolder returns the folder in which .ci/sid has unpacked Debian sid. That changes from day to
-// day, so a test without it is always skipped.
+// sidFolder returns the folder in which .ci/sid has unpacked Debian sid, or skips the test. It also
+// skips under REQUIRE_TOOLS, because sid changes from day to day and may be broken.
 func sidFolder(t testing.TB) string {
 	t.Helper()
 	folder := cmp.Or(os.Getenv("HTTPKEY_SID"), "/var/cache/httpkey/sid")
@@ -19,8 +19,8 @@ func sidFolder(t testing.TB) string {
 	return folder
 }
 
-// sidCommand returns a command of a server of Debian sid. The loader of sid runs it with the
-// libraries of sid, so that it needs no chroot.
+// sidCommand returns a command of Debian sid. The loader of sid runs it with the libraries of sid,
+// so it needs no chroot.
 func sidCommand(t testing.TB, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	usr := filepath.Join(sidFolder(t), "usr")

@@ -2,7 +2,7 @@ package integration
 
 import "testing"
 
-// No statement uses what a later version of the server will not have.
+// No statement uses a deprecated feature of the server.
 func testNothingDeprecated(t *testing.T, b *sqlBackend) {
 	if b.deprecations == "" {
 		t.Skip("the server does not count")
@@ -26,11 +26,11 @@ func testNothingDeprecated(t *testing.T, b *sqlBackend) {
 		before := count()
 		test.run(t, b)
 		if n := count() - before; n > 0 {
-			t.Errorf("%s uses %d times what is deprecated", test.name, n)
+			t.Errorf("%s uses deprecated features %d times", test.name, n)
 		}
 	}
 	before := count()
 	if _, err := db.Exec("DO CAST('a' AS CHAR CHARACTER SET utf8mb3)"); err != nil || count() == before {
-		t.Errorf("the server does not count what is deprecated (%v)", err)
+		t.Errorf("the server does not count deprecated features (%v)", err)
 	}
 }

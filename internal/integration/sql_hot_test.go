@@ -15,8 +15,8 @@ import (
 	"github.com/httpkey/httpkey/sqlstore"
 )
 
-// A client that sends many requests at once, all within its limits, switches the limiter off
-// for nobody. The transactions of its buckets wait for each other, each for some round trips.
+// A client that sends many requests at once, all within its limits, causes no outage of the limiter.
+// The transactions of its buckets wait for each other, each for some round trips.
 func testHotPayer(t *testing.T, b *sqlBackend) {
 	t.Parallel()
 	if b.server == nil {
@@ -65,7 +65,7 @@ func testHotPayer(t *testing.T, b *sqlBackend) {
 	callers.Wait()
 	t.Logf("%d requests of the hot client, %d of others", hot.Load(), calm.Load())
 	if down.Load() > 0 || fallbacks.Load() > 0 || calm.Load() == 0 {
-		t.Errorf("the limiter was down %d times, and decided not on %d of %d requests of others",
+		t.Errorf("the limiter was down %d times, and did not decide on %d of %d requests of others",
 			down.Load(), fallbacks.Load(), calm.Load())
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/httpkey/httpkey/sqlstore"
 )
 
-// Under a stricter isolation than a server's default, some concurrent statements end with an
-// error that says to try again. No caller sees one of them.
+// Under a stricter isolation level than the default of a server, some concurrent statements fail
+// with a conflict. No caller sees such an error.
 
 func TestPostgreSQLIsolation(t *testing.T) {
 	for _, level := range []string{"repeatable read", "serializable"} {
@@ -38,7 +38,7 @@ func TestMariaDBIsolation(t *testing.T) {
 	}
 }
 
-// In a cluster of two servers that both take writes, the one that commits first wins.
+// In a cluster of two servers that both take writes, the first commit succeeds.
 func TestGalera(t *testing.T) {
 	b := startGalera(t)
 	runContended(t, b)
@@ -91,7 +91,7 @@ func testGuardsTogether(t *testing.T, b *sqlBackend) {
 		}
 		return nil
 	})
-	given := int64(time.Since(began) / (time.Hour / limit)) // back meanwhile
+	given := int64(time.Since(began) / (time.Hour / limit)) // refilled meanwhile
 	if n := admitted.Load(); n < limit || n > limit+given || n+denied.Load() != int64(len(sites)*callers*requests) {
 		t.Errorf("%d were admitted and %d denied, of a limit of %d", n, denied.Load(), limit)
 	}
@@ -102,7 +102,7 @@ func testGuardsTogether(t *testing.T, b *sqlBackend) {
 	}
 }
 
-// Of writers that create one token at once, one succeeds and all others get ErrConflict.
+// If several writers create one token at once, one succeeds and all others get ErrConflict.
 func testCreateTogether(t *testing.T, b *sqlBackend) {
 	const writers, tokens = 8, 40
 	tables := b.newTables(t)

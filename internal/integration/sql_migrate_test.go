@@ -16,7 +16,7 @@ import (
 )
 
 func migrateChild(t *testing.T, db *sql.DB, d sqlstore.Dialect) {
-	_ = db.Ping() // SQLite refuses at once where two connections switch a new file to WAL
+	_ = db.Ping() // SQLite does not wait if two connections switch a new file to WAL
 	fmt.Println("ready")
 	if err := sqlstore.Migrate(t.Context(), db, d); err != nil {
 		t.Fatal(err)
@@ -168,8 +168,8 @@ func testMigrateAgain(t *testing.T, b *sqlBackend) {
 	tables.works(t)
 }
 
-// A program that runs before the tables are made works when they are. PgBouncer refuses once more
-// what it could not prepare, and closes the connection.
+// A program that starts before the tables exist works once they exist. PgBouncer refuses once more
+// a statement that it could not prepare, and closes the connection.
 func testMigrateLate(t *testing.T, b *sqlBackend) {
 	tables := b.noTables(t)
 	db := tables.open(t)

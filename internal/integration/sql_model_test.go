@@ -170,7 +170,7 @@ func testLimiterClockSetBack(t *testing.T, b *sqlBackend) {
 		random := rand.New(rand.NewPCG(23, 29))
 		at := time.Duration(1<<40) * time.Microsecond
 		for i := range 3000 {
-			if i%200 == 0 { // and so it does not sweep: a bucket that is full is forgotten, also if the clock goes back then
+			if i%200 == 0 { // a new limiter does not sweep: a swept bucket is full even after the clock is set back
 				limiter = sqlstore.NewLimiter(db, tables.dialect)
 			}
 			c := &httpkey.Charge{Bucket: fmt.Sprint(random.IntN(2)), Cost: random.IntN(9), Forced: random.IntN(8) == 0}
@@ -195,8 +195,8 @@ func testLimiterClockSetBack(t *testing.T, b *sqlBackend) {
 	})
 }
 
-// A database whose clock is set back delays nobody by more than a window: a denied client that
-// waits as it is told is let in then, and after a window the bucket is full.
+// A database whose clock is set back delays a caller by one window at most. The limiter admits a
+// denied client after its RetryAfter, and after a window the bucket is full.
 func testLimiterClockBehind(t *testing.T, b *sqlBackend) {
 	if b.server == nil {
 		t.Skip("the clock is this process's here")
@@ -288,7 +288,7 @@ func testLimiterDamaged(t *testing.T, b *sqlBackend) {
 		"debt = -1", "rate = -1", "rate = 0, debt = 5", "as_of = -1", "rate = 4294967296", "debt = 9223372036854775807",
 		"debt = -9223372036854775808", "rate = 9223372036854775807", "as_of = -9223372036854775808",
 	}
-	if b.driver == "sqlite" { // whose columns take any value
+	if b.driver == "sqlite" { // its columns take any value
 		for _, column := range []string{"debt", "as_of", "rate"} {
 			damages = append(damages, column+" = 'text'", column+" = ''", column+" = 1.5", column+" = 9e99", column+" = x'00'")
 		}
@@ -386,8 +386,9 @@ func (c *sqlClock) set(t *testing.T, db *sql.DB, at time.Duration) {
 	case "pgx", "postgres":
 		_, err = db.Exec("UPDATE "+c.prefix+"clock.now SET microseconds = $1::bigint", micros)
 	case "mysql":
-		// One connection, as it has a clock of its own. It counts in floating point; MariaDB
-		// cuts off and MySQL rounds. A quarter of a microsecond more makes both exact.
+		// Each connection has a clock of its own, so the pool has one connection. The clock is in
+		// floating point: MariaDB truncates it and MySQL rounds it. A quarter of a microsecond more
+		// makes both exact.
 		db.SetMaxOpenConns(1)
 		_, err = db.Exec(fmt.Sprintf("SET timestamp = %d.%06d25", micros/1_000_000, micros%1_000_000))
 	}

@@ -6,8 +6,8 @@ import (
 	_ "github.com/lib/pq"
 )
 
-// mode is a way in which a driver asks a database. Some ask the server for the types of parameters,
-// and some write parameters into the text of a statement.
+// mode is a way in which a driver sends statements. Some modes ask the server for the types of
+// parameters, and some write parameters into the text of a statement.
 type mode struct {
 	name    string
 	driver  string
@@ -26,7 +26,7 @@ var modes = map[string][]mode{
 	"mysql": {{"interpolated", "mysql", "&interpolateParams=true"}},
 }
 
-// in returns the backend, asked in another way.
+// in returns the backend in another mode.
 func (b *sqlBackend) in(m mode) *sqlBackend {
 	variant := b.with(m.options)
 	variant.driver = m.driver
@@ -40,7 +40,7 @@ func (b *sqlBackend) with(options string) *sqlBackend {
 	return &variant
 }
 
-// Stores, limiters and migrations are the same in each of its drivers' modes.
+// Stores, limiters and migrations work in all modes of the drivers.
 func testModes(t *testing.T, b *sqlBackend) {
 	steps := randomSteps(t, 1000)
 	for _, m := range modes[b.driver] {
@@ -53,7 +53,7 @@ func testModes(t *testing.T, b *sqlBackend) {
 	}
 }
 
-// conformsSQL runs all that can be run in any mode, also by way of a pooler.
+// conformsSQL runs the tests that any mode passes, also behind a pooler.
 func conformsSQL(t *testing.T, b *sqlBackend) {
 	for _, test := range []sqlTest{
 		{"MigrateTogether", testMigrateTogether},

@@ -243,14 +243,14 @@ func testUnwritable(t *testing.T, b *sqlBackend) {
 					t.Errorf("answered %d after %v, want %d", status, waited, want)
 				}
 			}
-			stranger := strangers()
+			madeUpKey := madeUpKeySource()
 			s.load(t, len(holders), 2*time.Second, func(i int) {
 				if i < cached {
 					known.add(s.expect(t, holders[i].key, http.StatusOK))
 				} else {
 					ask(&known, holders[i].key, http.StatusOK)
 				}
-				ask(&unknown, stranger(), http.StatusUnauthorized)
+				ask(&unknown, madeUpKey(), http.StatusUnauthorized)
 			})
 			if n, all := int(timedOut.Load()), len(known.all)+len(unknown.all); n > all/40 {
 				t.Errorf("%d of %d requests were not answered in time", n, all)

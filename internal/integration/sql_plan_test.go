@@ -285,6 +285,11 @@ func (c *recordedConn) Prepare(query string) (driver.Stmt, error) {
 	return &recordedStmt{stmt, c.recorder, query}, err
 }
 
+// BeginTx makes a level of isolation possible.
+func (c *recordedConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	return c.Conn.(driver.ConnBeginTx).BeginTx(ctx, opts)
+}
+
 type recordedStmt struct {
 	driver.Stmt
 	recorder *recorder

@@ -21,14 +21,14 @@ import (
 	"github.com/httpkey/httpkey/sqlstore"
 )
 
-// The functions are the code of sqlstore/README.md.
+// These functions are the code of sqlstore/README.md.
 
 func readmeOpen(ctx context.Context) (*httpkey.Guard, error) {
 	db, err := sql.Open("pgx", os.Getenv("DATABASE_URL"))
 	if err != nil {
 		return nil, err
 	}
-	// At every start: it does nothing where nothing is to be done.
+	// Call Migrate at every start. It does nothing if the schema is up to date.
 	if err := sqlstore.Migrate(ctx, db, sqlstore.PostgreSQL); err != nil {
 		return nil, err
 	}
@@ -209,8 +209,8 @@ func (b *sqlTables) oldKeys(t *testing.T, db *sql.DB) {
 	t.Cleanup(func() { b.must(t, db, "DROP TABLE old_keys") })
 }
 
-// The statements with which README.md imports keys, as it has them: also of rows that lack a
-// name, and never of rows without a good digest.
+// The statements of README.md import keys, also from rows without a name, and never from rows
+// without a valid digest.
 func testImportInSQL(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
 	db := tables.open(t)

@@ -25,8 +25,8 @@ func (b *sqlTables) grants(t testing.TB, to string) []string {
 	return grants
 }
 
-// A user with the rights in README.md may do all that the package does, and nothing beside it.
-// Without one of them, something fails.
+// A user with the rights in README.md may do everything that the package does, and nothing else.
+// Without one of these rights, a call fails.
 func testLeastRights(t *testing.T, b *sqlBackend) {
 	if b.server == nil {
 		t.Skip("there are no users")
@@ -50,18 +50,18 @@ func testLeastRights(t *testing.T, b *sqlBackend) {
 		rights, rest, _ := strings.Cut(strings.TrimPrefix(grant, "GRANT "), " ON ")
 		for right := range strings.SplitSeq(rights, ", ") {
 			if right == "DELETE" && strings.Contains(rest, "buckets") {
-				continue // nobody waits for the removal of full buckets
+				continue // no call waits for the removal of full buckets
 			}
 			tables.must(t, admin, "REVOKE "+right+" ON "+strings.Replace(rest, " TO ", " FROM ", 1))
 			if err := tables.doAll(t, user.open(t)); err == nil {
-				t.Errorf("all can be done without %s ON %s", right, rest)
+				t.Errorf("every call succeeds without %s ON %s", right, rest)
 			}
 			tables.must(t, admin, grant)
 		}
 	}
 }
 
-// doAll calls all that there is.
+// doAll calls every method of the package.
 func (b *sqlTables) doAll(t *testing.T, db *sql.DB) error {
 	if err := sqlstore.Migrate(t.Context(), db, b.dialect); err != nil {
 		return err

@@ -10,8 +10,8 @@ import (
 	"github.com/httpkey/httpkey/sqlstore"
 )
 
-// Settings of a connection under which decisions would be lost or texts changed are refused at the
-// first use, with what to set.
+// The first call refuses settings of a connection that lose decisions or change texts. The error
+// says what to set.
 func testSessionRefused(t *testing.T, b *sqlBackend) {
 	tables := b.newTables(t)
 	for options, want := range map[string]map[string]string{
@@ -48,7 +48,7 @@ func testSessionRefused(t *testing.T, b *sqlBackend) {
 	}
 }
 
-// Settings under which a server is stricter or laxer make no difference.
+// Settings that make a server stricter or laxer make no difference.
 func testSessionAccepted(t *testing.T, b *sqlBackend) {
 	for _, options := range map[string][]string{
 		"mysql": {

@@ -73,7 +73,7 @@ func testSeveralDenied(t *testing.T, b *sqlBackend) {
 		"one admits nothing": {hour, {Name: "none", Period: time.Hour}},
 	} {
 		for range 5 {
-			asking := sqlstore.NewLimiter(db, tables.dialect) // one that remembers no denial
+			asking := sqlstore.NewLimiter(db, tables.dialect) // a new one, which remembers no denial
 			if r, err := takeFrom(t.Context(), asking, "key", 1, limits...); err != nil || r.Allowed {
 				t.Errorf("%s: %+v, %v", name, r, err)
 			}

@@ -24,7 +24,7 @@ type sqlBackend struct {
 	dialect sqlstore.Dialect
 	driver  string
 	server  *sqlServer                // the test's own, if it is
-	nodes   []string                  // servers with the same data, of which each pool takes the next; nil: the server
+	nodes   []string                  // servers with the same data; each pool takes the next; nil: the server
 	options string                    // of each connection
 	dsn     func(t testing.TB) string // of a database, for SQLite a new one; options may be appended
 	zones   []string                  // options that set a time zone
@@ -35,8 +35,8 @@ type sqlBackend struct {
 	readOnly, readWrite string // make the server refuse to write, and end that
 	superuser           string // as a data source name has it
 	connections         string // counts those to the server
-	deadlocks           string // counts those that the server has found; empty for SQLite
-	deprecations        string // counts the uses of what a later server will not have; empty where none counts
+	deadlocks           string // counts the deadlocks that the server has found; empty for SQLite
+	deprecations        string // counts the uses of deprecated features; empty if the server does not count
 }
 
 // The servers do not wait for the disk: when they are killed they lose nothing
@@ -50,7 +50,7 @@ func TestMariaDB(t *testing.T) {
 	runSQLTests(t, startMariaDB(t, "--innodb-flush-log-at-trx-commit=2"), sqlTests, ownServerTests, outageTests)
 }
 
-// Outages are those of MariaDB, which has the same driver.
+// The tests of outages run on MariaDB, which has the same driver.
 func TestMySQL(t *testing.T) {
 	runSQLTests(t, startMySQL(t, "--innodb-flush-log-at-trx-commit=2"), sqlTests, ownServerTests)
 }
@@ -199,7 +199,7 @@ func (b *sqlTables) asUser(t testing.TB) *sqlTables {
 	return &user
 }
 
-// user is the name of the user of asUser, as statements have it.
+// user is the name of the user of asUser in statements.
 func (b *sqlTables) user() string {
 	if b.dialect.String() == "MySQL" {
 		return b.prefix + "user@'%'"

@@ -105,7 +105,7 @@ func testTouchTogether(t *testing.T, b *sqlBackend) {
 	}
 }
 
-// countDeadlocks is how many the server has counted.
+// countDeadlocks returns how many deadlocks the server has counted.
 func (b *sqlTables) countDeadlocks(t *testing.T) (n int) {
 	t.Helper()
 	if b.deadlocks == "" {

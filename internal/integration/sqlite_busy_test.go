@@ -2,8 +2,8 @@ package integration
 
 import "testing"
 
-// A connection that does not wait for a lock, as a data source name without a timeout makes it,
-// is no error to a caller, whatever the driver. (The files do not wait for the disk.)
+// Without a timeout in the data source name, a connection does not wait for a lock. No caller gets
+// an error even so, whatever the driver. (The files do not wait for the disk.)
 func TestSQLiteBusy(t *testing.T) {
 	for _, tt := range []struct{ name, driver, options string }{
 		{"nothing set", "sqlite", "?_pragma=busy_timeout(0)&_pragma=synchronous(OFF)"},

@@ -21,7 +21,7 @@ const (
 
 func sqliteBackend(t testing.TB) *sqlBackend { return sqliteFile(t, "sqlite", sqliteOptions) }
 
-// sqliteFile returns files that a driver opens with some options.
+// sqliteFile returns a backend whose files a driver opens with some options.
 func sqliteFile(t testing.TB, driver, options string) *sqlBackend {
 	t.Helper()
 	db, err := sql.Open(driver, ":memory:")

@@ -9,8 +9,8 @@ import (
 	"github.com/httpkey/httpkey/sqlstore"
 )
 
-// Of a database in memory, each connection may have its own. Migrate refuses that, and says what
-// to write instead, which works.
+// Each connection may have its own database in memory. Migrate refuses that, and its error names
+// settings that work.
 func TestSQLiteInMemory(t *testing.T) {
 	for _, tt := range []struct {
 		name, dsn string

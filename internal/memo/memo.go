@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// longest is how long a denial is remembered at most. So a refund by another process shows
-	// within that time.
+	// longest is the maximum time for which a denial is remembered. A refund by another process
+	// takes effect within that time.
 	longest = time.Second
 	// size is the number of payers of a generation.
 	size = 4096
@@ -25,11 +25,12 @@ const (
 )
 
 // Memo remembers denials, so that a client over its limit costs the shared limiter few calls.
-// A denial answers the same charge until a bucket may have more room, or for a second. Then
-// one caller asks the limiter again, and the others wait for its answer.
+// A denial answers the same charge until a bucket may have more room, for a second at most.
+// Then one caller asks the limiter again, and the others wait for its answer.
 //
-// An admission of a payer by this process ends the payer's denials, since less remains then.
-// So do a forced charge and a refund, which also keep out the answers of calls in progress.
+// An admission of a payer by this process ends the payer's denials, because less remains then.
+// A forced charge and a refund also end them. They also keep out the answers of calls in
+// progress.
 //
 // A Memo has two generations. When the young one is full, the old one is dropped. A nil Memo
 // remembers nothing.
@@ -39,7 +40,7 @@ type Memo struct {
 	young, old map[string]*payer
 }
 
-// payer holds the denials of a payer.
+// payer has the denials of one payer.
 type payer struct {
 	forgotten time.Time // when a forced charge ended the denials
 	denials   []*denial
@@ -50,8 +51,8 @@ type denial struct {
 	cost   int
 	limits []httpkey.Limit
 	result httpkey.Result
-	// The limiter decided between these two moments. The denial holds as if it was the
-	// earlier, and reports the latest.
+	// The limiter decided between these two moments. The denial expires as if it was the
+	// earlier one, and reports its times as if it was the later one.
 	asked, answered time.Time
 	holds           time.Duration
 	asking          chan struct{} // closed when the caller that asks again has the answer; nil: no caller asks
@@ -83,13 +84,14 @@ func (m *Memo) Allow(
 		select {
 		case <-wait:
 		case <-ctx.Done():
-			return httpkey.Result{}, fmt.Errorf("httpkey: wait for the limit: %w: %w", failover.ErrNotAsked, ctx.Err())
+			return httpkey.Result{}, fmt.Errorf("httpkey: wait for another caller's answer: %w: %w",
+				failover.ErrNotAsked, ctx.Err())
 		}
 	}
 }
 
-// recall returns the answer to c, if a denial holds. If one is old, the caller asks again, or
-// waits while another caller does.
+// recall returns the answer to c if a denial still holds. If the denial is old, the caller asks
+// again, or waits while another caller asks.
 func (m *Memo) recall(c *httpkey.Charge) (answer *httpkey.Result, wait <-chan struct{}, old *denial) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -106,7 +108,7 @@ func (m *Memo) recall(c *httpkey.Charge) (answer *httpkey.Result, wait <-chan st
 	return answer, wait, old
 }
 
-// ask charges c. If the caller does so for an old denial, the others go on when it has the answer.
+// ask charges c. If there is an old denial, other callers wait until ask has the answer.
 func (m *Memo) ask(
 	c *httpkey.Charge, old *denial, ask func() (httpkey.Result, error),
 ) (result httpkey.Result, err error) {
@@ -174,7 +176,7 @@ func (m *Memo) forget(name string) {
 	*m.open(name) = payer{forgotten: time.Now()}
 }
 
-// find returns what is known of a payer, or nil.
+// find returns the payer with this name, or nil.
 func (m *Memo) find(name string) *payer {
 	if p := m.young[name]; p != nil {
 		return p
@@ -182,7 +184,7 @@ func (m *Memo) find(name string) *payer {
 	return m.old[name]
 }
 
-// open returns what is known of a payer, which may be nothing yet, in the young generation.
+// open returns the payer with this name in the young generation. It adds a payer that is missing.
 func (m *Memo) open(name string) *payer {
 	p := m.young[name]
 	if p != nil {
@@ -211,8 +213,8 @@ func (p *payer) denial(c *httpkey.Charge) *denial {
 	return nil
 }
 
-// holds returns how long a denial holds. Until then no bucket has more room by itself, and so
-// the result only counts down.
+// holds returns how long a denial holds. Until then no bucket gains room by itself, so the
+// result only counts down.
 func (m *Memo) holds(result httpkey.Result) time.Duration {
 	each := result.Each
 	if len(each) == 0 {
@@ -225,7 +227,7 @@ func (m *Memo) holds(result httpkey.Result) time.Duration {
 	return until
 }
 
-// unchanged returns how long the bucket of r gets no more room.
+// unchanged returns the time in which the bucket of r gains no room.
 func (m *Memo) unchanged(r *httpkey.Result) time.Duration {
 	l := r.Limit
 	switch {
@@ -233,14 +235,14 @@ func (m *Memo) unchanged(r *httpkey.Result) time.Duration {
 		return longest
 	case l.Calendar != "":
 		return r.ResetAfter
-	case m.isStrict: // where n can never pass, or has room, Remaining may be too small then
+	case m.isStrict: // without a RetryAfter, Remaining may become too small
 		return cmp.Or(r.RetryAfter, longest)
 	}
 	missing := gcra.Terms{Rate: int64(l.Rate), Burst: int64(l.Burst - r.Remaining - 1), Period: l.Period.Microseconds()}
 	return r.ResetAfter - time.Duration(missing.Window())*time.Microsecond
 }
 
-// again returns the present answer, which is at least that of d.
+// again returns the answer as of now. Its times are never too short.
 func (d *denial) again(now time.Time) *httpkey.Result {
 	passed := now.Sub(d.answered)
 	r := d.result

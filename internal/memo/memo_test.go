@@ -92,7 +92,7 @@ func randomCharges(random *rand.Rand) []*httpkey.Charge {
 	return charges
 }
 
-// In front of a limiter that answers at once, the Memo changes no answer by a microsecond.
+// In front of a limiter that answers at once, the Memo changes no answer.
 func TestMemoChangesNoAnswer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -115,12 +115,12 @@ func TestMemoChangesNoAnswer(t *testing.T) {
 		known := steps - with.calls.Load()
 		t.Logf("%d of %d were answered from memory", known, steps)
 		if known < steps/20 {
-			t.Error("that shows little")
+			t.Error("too few answers came from memory")
 		}
 	})
 }
 
-// Whatever the latency, the Memo denies nothing for which there is room.
+// Whatever the latency, the Memo denies no charge for which there is room.
 func TestMemoDeniesOnlyWithoutRoom(t *testing.T) {
 	t.Parallel()
 	for name, limiter := range map[string]func() httpkey.Limiter{
@@ -159,7 +159,7 @@ func TestMemoDeniesOnlyWithoutRoom(t *testing.T) {
 				}
 				t.Logf("%d of %d were answered from memory", steps-m.calls.Load(), steps)
 				if steps-m.calls.Load() < steps/40 {
-					t.Error("that shows little")
+					t.Error("too few answers came from memory")
 				}
 			})
 		})
@@ -238,7 +238,7 @@ func TestDenialsEndAtMidnight(t *testing.T) {
 	})
 }
 
-// A denial answers for its own payer, limits and cost.
+// A denial answers only charges of its own payer, limits and cost.
 func TestDenialsAreOfOneCharge(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -290,7 +290,7 @@ func TestChargesEndDenials(t *testing.T) {
 	}
 }
 
-// A refund keeps out the denial of a call that it overtook, also if its own answer was lost.
+// The Memo does not keep a denial that a refund has overtaken, even if the answer to the refund is lost.
 func TestRefundsOvertakeDenials(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -313,7 +313,7 @@ func TestRefundsOvertakeDenials(t *testing.T) {
 	})
 }
 
-// What another process gives back shows within a second.
+// A refund by another process takes effect within a second.
 func TestRefundsElsewhereShowWithinASecond(t *testing.T) {
 	t.Parallel()
 	for name, limits := range map[string][]httpkey.Limit{
@@ -335,8 +335,8 @@ func TestRefundsElsewhereShowWithinASecond(t *testing.T) {
 	}
 }
 
-// Of the callers of a payer over its limit, one asks at a time, and two for each request that
-// comes back.
+// If a payer is over its limit, one caller asks at a time, and two ask for each request that is
+// admitted.
 func TestOneCallerAsksAtATime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -369,7 +369,7 @@ func TestOneCallerAsksAtATime(t *testing.T) {
 	})
 }
 
-// A call that fails, panics or hangs holds nobody for longer than that.
+// Other callers wait no longer than a call that fails, panics or hangs.
 func TestCallersAreReleased(t *testing.T) {
 	t.Parallel()
 	errDown := errors.New("down")
@@ -411,7 +411,7 @@ func TestCallersAreReleased(t *testing.T) {
 	}
 }
 
-// What a caller does to the result of several limits changes no later answer.
+// If a caller changes the result of several limits, later answers stay the same.
 func TestResultsAreTheCallersOwn(t *testing.T) {
 	t.Parallel()
 	m, c := remember(memstore.NewLimiter(), false), of("payer", 6, httpkey.PerHour(6), httpkey.PerDay(60))
@@ -449,7 +449,7 @@ func TestMemoIsBounded(t *testing.T) {
 	})
 }
 
-// A nil Memo asks always.
+// A nil Memo always asks.
 func TestNoMemo(t *testing.T) {
 	t.Parallel()
 	m := &remembering{limiter: memstore.NewLimiter(), lag: func() {}}

@@ -1,4 +1,4 @@
-// Package name makes token IDs, and checks the names of payers, scopes, headers and others.
+// Package name makes token IDs, and checks payers, scopes, header names and other text.
 package name
 
 import (

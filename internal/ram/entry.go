@@ -187,9 +187,9 @@ func StateOf(isActive, isService, isSpecial bool) (s State) {
 	return s
 }
 
-// Micros returns t in Unix microseconds, or Null for the zero time. A moment beyond their
-// range becomes the first or the last one. Without that, a token that expired long ago could
-// expire in the future.
+// Micros returns t in Unix microseconds, or Null for the zero time. A time outside their
+// range becomes the first or the last of the range. Without that, a token that expired long
+// ago could expire in the future.
 func Micros(t time.Time) int64 {
 	switch {
 	case t.IsZero():
@@ -246,8 +246,8 @@ func SourceOf[T any](store any) Source[T] {
 	return nil
 }
 
-// HeldFirst returns the digesters of a key, and first those whose digest the source holds: the
-// Lookup of another may wait behind made-up keys. The source may be nil.
+// HeldFirst returns the digesters, first those whose digest of the key the source holds. The
+// Lookup of another digest may wait behind made-up keys. The source may be nil.
 func HeldFirst[T any, D ~func(string) [32]byte](s Source[T], digesters []D, key string) []D {
 	if s == nil || len(digesters) == 1 {
 		return digesters

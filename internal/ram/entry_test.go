@@ -121,7 +121,7 @@ type heldDigests struct {
 
 func (h heldDigests) Holds(d [32]byte) bool { return h.held[d] }
 
-// The digesters of digests that a source holds come first; otherwise the order stays.
+// The digesters whose digests a source holds come first. Otherwise the order stays.
 func TestHeldFirst(t *testing.T) {
 	t.Parallel()
 	digester := func(n byte) func(string) [32]byte {
