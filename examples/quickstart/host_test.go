@@ -18,7 +18,8 @@ func TestOtherHostsAreMisdirected(t *testing.T) {
 		"[::1]": true, "localhost:9": true, // a tunnel
 		"evil.example": false, "evil.example:" + port: false, "localhost.evil.example": false,
 		"127.0.0.1.evil.example": false,
-		"192.0.2.1:" + port:      false, "127.0.0.1@evil.example": false, "0.0.0.0:" + port: false, "[::]": false, "a:b:c": false,
+		"192.0.2.1:" + port:      false, "127.0.0.1@evil.example": false, "0.0.0.0:" + port: false,
+		"[::]": false, "a:b:c": false,
 	} {
 		for path, want := range map[string]int{
 			"/": 200, "/api/v1/users/me/": 200, "/sign-in": 200, "/settings/api-tokens/": 401,
