@@ -54,7 +54,7 @@ type engine struct {
 	// the transaction began.
 	current string
 
-	check     func(ctx context.Context, db database) error // see session
+	check     func(ctx context.Context, db database) error // see pool
 	touch     func(uses []use) (query string, args []any)  // see Store.Touch
 	now       string                                       // the present in Unix microseconds
 	divide    string                                       // the operator of integer division

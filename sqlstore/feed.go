@@ -39,10 +39,7 @@ const (
 // change runs write in a transaction, and records a change of the token whose digest write
 // returns. If the transaction conflicts with another, it runs write again.
 func (s *Store) change(ctx context.Context, write func(database) (digest []byte, err error)) error {
-	if err := s.session.check(ctx); err != nil {
-		return err
-	}
-	return s.dialect.transact(ctx, s.db, func(tx database) error {
+	return s.transact(ctx, func(tx database) error {
 		// The lock comes first, so that all changes take their locks in the same order. In SQLite,
 		// a transaction that begins with a read may fail to write later.
 		if _, err := tx.ExecContext(ctx, s.dialect.query(countUp)); err != nil {
@@ -107,10 +104,7 @@ func (c *revised) places() []any { return []any{&c.latest, &c.revision, &c.diges
 func (s *Store) revision(ctx context.Context) (revision int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	if err := s.session.check(ctx); err != nil {
-		return 0, err
-	}
-	err = s.dialect.readRow(ctx, s.db, latestRevision, nil, &revision)
+	err = s.readRow(ctx, latestRevision, nil, &revision)
 	return revision, err
 }
 
@@ -121,7 +115,7 @@ func (s *Store) poll(
 ) (last int64, more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	changes, err := readAll(ctx, s.dialect, s.db, changesSince, []any{after, pollBatch}, (*revised).places)
+	changes, err := readAll(ctx, s.pool, changesSince, []any{after, pollBatch}, (*revised).places)
 	if err != nil {
 		return after, false, err
 	}

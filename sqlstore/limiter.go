@@ -49,9 +49,7 @@ import (
 // It is safe for concurrent use and needs no Close. The remembered denials take some 5 MB,
 // and more if the charges of a payer differ.
 type Limiter struct {
-	db      *sql.DB
-	dialect Dialect
-	session session
+	*pool
 	single  single
 	several [maxLimits]several // of 1, 2, … buckets
 	turn    chan struct{}      // holds a value while a caller writes; nil: callers take no turns
@@ -68,13 +66,13 @@ const maxLimits = 8
 func NewLimiter(db *sql.DB, dialect Dialect) *Limiter {
 	mustHave(db, dialect)
 	l := &Limiter{
-		db: db, dialect: dialect, session: session{db: db, dialect: dialect}, denied: memo.New(false), payers: newPayers(),
+		pool: &pool{db: db, dialect: dialect}, denied: memo.New(false), payers: newPayers(),
 	}
 	if dialect.engine.inProcess {
 		l.turn = make(chan struct{}, 1)
 	}
 	for i := range l.several {
-		l.several[i] = newSeveral(db, dialect, i+1)
+		l.several[i] = newSeveral(l.pool, i+1)
 	}
 	l.single = dialect.engine.newSingle(l)
 	l.sweeper = newSweeper(l)
@@ -109,9 +107,6 @@ func (l *Limiter) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Result,
 }
 
 func (l *Limiter) decide(ctx context.Context, q *question) ([]httpkey.Result, error) {
-	if err := l.session.check(ctx); err != nil {
-		return nil, err
-	}
 	if !q.isOne() {
 		return l.decideAll(ctx, q)
 	}

@@ -66,7 +66,7 @@ func (d Dialect) archive() (fs.FS, error) {
 }
 
 // Migrate creates the tables of d in db, or upgrades them. Call it at every start of the
-// program: if the tables are current, it makes one query and writes nothing. Any number of
+// program: if the tables are current, it only reads. Any number of
 // processes may call it concurrently; one does the work, and the others wait.
 //
 // In PostgreSQL and SQLite a migration is one transaction. MySQL has no transactions for

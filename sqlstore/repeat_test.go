@@ -149,7 +149,7 @@ func (s *flakyStatement) Query([]driver.Value) (driver.Rows, error) {
 	case strings.HasPrefix(s.query, "SELECT current_setting"):
 		return &oneRow{values: []driver.Value{"UTF8"}}, nil
 	case strings.HasPrefix(s.query, "SELECT @@autocommit"):
-		return &oneRow{values: []driver.Value{true, "utf8mb4", "utf8mb4", "utf8mb4"}}, nil
+		return &oneRow{values: []driver.Value{true, "utf8mb4", "utf8mb4", "utf8mb4", ""}}, nil
 	case strings.Contains(s.query, "RETURNING"):
 		return &oneRow{values: []driver.Value{int64(0), true}}, nil
 	}

@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,8 +18,8 @@ type several struct {
 	write *statement
 }
 
-func newSeveral(db *sql.DB, d Dialect, n int) several {
-	e := d.engine
+func newSeveral(p *pool, n int) several {
+	e := p.dialect.engine
 	list := func(item, separator string) string {
 		items := make([]string, n)
 		for i := range items {
@@ -31,11 +30,11 @@ func newSeveral(db *sql.DB, d Dialect, n int) several {
 	each := func(value string) string { return "CASE id " + list("WHEN {id#} THEN "+value, " ") + " END" }
 	look := "SELECT id, debt, as_of, rate, " + e.now + " FROM httpkey_buckets WHERE id IN (" + list("{id#}", ", ") + ")"
 	return several{
-		look: newStatement(db, d, look),
-		read: newStatement(db, d, look+e.current),
-		claim: newStatement(db, d, "INSERT INTO httpkey_buckets (id, debt, as_of, rate, full_at) VALUES "+
+		look: newStatement(p, look),
+		read: newStatement(p, look+e.current),
+		claim: newStatement(p, "INSERT INTO httpkey_buckets (id, debt, as_of, rate, full_at) VALUES "+
 			list("({id#}, 0, 0, 0, 0)", ", ")+" "+e.conflict+" debt = httpkey_buckets.debt"),
-		write: newStatement(db, d, "UPDATE httpkey_buckets SET debt = "+each("{debt#}")+", as_of = "+each("{at#}")+
+		write: newStatement(p, "UPDATE httpkey_buckets SET debt = "+each("{debt#}")+", as_of = "+each("{at#}")+
 			", rate = "+each("{rate#}")+", full_at = "+each("{full#}")+" WHERE id IN ("+list("{id#}", ", ")+")"),
 	}
 }
@@ -60,7 +59,7 @@ func (l *Limiter) decideAll(ctx context.Context, q *question) (each []httpkey.Re
 		return nil, err
 	}
 	defer release()
-	err = l.dialect.transact(ctx, l.db, func(tx database) error {
+	err = l.transact(ctx, func(tx database) error {
 		claim, read, write := statements.claim, statements.read, statements.write
 		ids := q.values(0)
 		if _, err := claim.within(tx).ExecContext(ctx, claim.args(ids)...); err != nil {

@@ -50,7 +50,7 @@ func (e *engine) owed(row, now string) string {
 func newSinglePostgreSQL(l *Limiter) single {
 	e := l.dialect.engine
 	locked := e.owed("b.", "excluded.as_of")
-	charge := newStatement(l.db, l.dialect, `
+	charge := newStatement(l.pool, `
 WITH clock AS MATERIALIZED (SELECT `+e.now+` AS now),
 seen AS MATERIALIZED (
 	SELECT `+e.owed("b.", "now")+` AS owed FROM httpkey_buckets AS b, clock WHERE b.id = {id}
@@ -68,7 +68,7 @@ SELECT owed, true FROM charged
 UNION ALL SELECT owed, false FROM seen WHERE NOT EXISTS (SELECT 1 FROM charged)`)
 	return func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error) {
 		var charged bool
-		err = charge.row(ctx, b.values(cost), &owed, &charged)
+		err = charge.rowOnce(ctx, b.values(cost), &owed, &charged)
 		if errors.Is(err, sql.ErrNoRows) { // the snapshot is older than the bucket
 			return 0, false, nil
 		}
@@ -82,7 +82,7 @@ UNION ALL SELECT owed, false FROM seen WHERE NOT EXISTS (SELECT 1 FROM charged)`
 func newSingleMySQL(l *Limiter) single {
 	e := l.dialect.engine
 	owed := e.owed("", e.now)
-	charge := newStatement(l.db, l.dialect, `
+	charge := newStatement(l.pool, `
 INSERT INTO httpkey_buckets (id, debt, as_of, rate, full_at)
 VALUES ({id}, {cost}, `+e.now+`, {rate}, `+e.now+` + ({cost} - 1) DIV {rate} + 1)
 ON DUPLICATE KEY UPDATE
@@ -106,9 +106,9 @@ ON DUPLICATE KEY UPDATE
 func newSingleSQLite(l *Limiter) single {
 	e := l.dialect.engine
 	locked := e.owed("", "excluded.as_of")
-	look := newStatement(l.db, l.dialect,
+	look := newStatement(l.pool,
 		"SELECT "+e.owed("", "now")+" FROM httpkey_buckets, (SELECT {now} AS now) WHERE id = {id}")
-	charge := newStatement(l.db, l.dialect, `
+	charge := newStatement(l.pool, `
 INSERT INTO httpkey_buckets (id, debt, as_of, rate, full_at)
 SELECT {id}, {cost}, now, {rate}, now + ({cost} - 1) / {rate} + 1 FROM (SELECT {now} AS now) WHERE true
 ON CONFLICT (id) DO UPDATE SET

@@ -19,17 +19,17 @@ type database interface {
 
 // readRow scans the only row of a query's answer into dest. It repeats a query that
 // conflicts with others.
-func (d Dialect) readRow(ctx context.Context, db *sql.DB, query string, args []any, dest ...any) error {
-	return d.repeat(ctx, func() error { return db.QueryRowContext(ctx, d.query(query), args...).Scan(dest...) })
+func (p *pool) readRow(ctx context.Context, query string, args []any, dest ...any) error {
+	return p.repeat(ctx, func() error { return p.db.QueryRowContext(ctx, p.dialect.query(query), args...).Scan(dest...) })
 }
 
 // readAll returns all rows of a query's answer. It scans each into the destinations that places
 // returns, and repeats a query that conflicts with others.
 func readAll[T any](
-	ctx context.Context, d Dialect, db *sql.DB, query string, args []any, places func(*T) []any,
+	ctx context.Context, p *pool, query string, args []any, places func(*T) []any,
 ) (all []T, err error) {
-	err = d.repeat(ctx, func() error {
-		rows, err := db.QueryContext(ctx, d.query(query), args...)
+	err = p.repeat(ctx, func() error {
+		rows, err := p.db.QueryContext(ctx, p.dialect.query(query), args...)
 		if err != nil {
 			return err
 		}
@@ -49,16 +49,15 @@ func readAll[T any](
 // statement is a statement of the request path. If the engine prepares, it is prepared at
 // its first use, because a constructor does no I/O. It is closed with its database.
 type statement struct {
-	db         *sql.DB
-	dialect    Dialect
+	*pool
 	query      string
 	parameters []string // their names, in order
 	prepared   atomic.Pointer[sql.Stmt]
 }
 
-func newStatement(db *sql.DB, d Dialect, text string) *statement {
-	query, parameters := d.bind(text)
-	return &statement{db: db, dialect: d, query: query, parameters: parameters}
+func newStatement(p *pool, text string) *statement {
+	query, parameters := p.dialect.bind(text)
+	return &statement{pool: p, query: query, parameters: parameters}
 }
 
 var parameter = regexp.MustCompile(`\{([a-z]+)[0-9]*\}`)
@@ -129,13 +128,13 @@ func (t text) QueryRowContext(ctx context.Context, args ...any) *sql.Row {
 	return t.in.QueryRowContext(ctx, t.query, args...)
 }
 
-// within returns the statement in a transaction. It is not prepared there, because that may need
-// a second connection of the pool.
-func (s *statement) within(tx database) runnable { return text{tx, s.query} }
+// within returns the statement in a transaction or on a connection. It is not prepared there,
+// because that may need a second connection of the pool.
+func (s *statement) within(db database) runnable { return text{db, s.query} }
 
 // alone runs the statement outside of a transaction, and repeats it if it conflicts with others.
 func (s *statement) alone(ctx context.Context, run func(runnable) error) error {
-	return s.dialect.repeat(ctx, func() error {
+	return s.repeat(ctx, func() error {
 		if !s.dialect.engine.prepares {
 			return run(text{s.db, s.query})
 		}
@@ -158,6 +157,19 @@ func (s *statement) exec(ctx context.Context, v values) (result sql.Result, err 
 // row scans the only row of the answer into dest. It returns [sql.ErrNoRows] if there is none.
 func (s *statement) row(ctx context.Context, v values, dest ...any) error {
 	return s.alone(ctx, func(r runnable) error { return r.QueryRowContext(ctx, s.args(v)...).Scan(dest...) })
+}
+
+// rowOnce is a row that database/sql does not repeat on another connection. Some drivers make it
+// do that although the server may have run the statement: lib/pq, and pgx with the simple protocol.
+func (s *statement) rowOnce(ctx context.Context, v values, dest ...any) error {
+	return s.repeat(ctx, func() error {
+		conn, err := s.db.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = conn.Close() }()
+		return s.within(conn).QueryRowContext(ctx, s.args(v)...).Scan(dest...)
+	})
 }
 
 func (s *statement) prepare(ctx context.Context) (*sql.Stmt, error) {

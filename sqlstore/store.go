@@ -40,10 +40,8 @@ import (
 type Store struct {
 	pollInterval time.Duration
 
-	db      *sql.DB
-	dialect Dialect
-	session session
-	lookup  *statement
+	*pool
+	lookup *statement
 }
 
 // Options are the settings of a [Store]. The zero Options are the defaults.
@@ -57,12 +55,11 @@ type Options struct {
 // [httpkey.ErrInvalidOptions] and names the field. It does no I/O.
 func New(db *sql.DB, dialect Dialect, opts *Options) *Store {
 	mustHave(db, dialect)
+	p := &pool{db: db, dialect: dialect}
 	s := &Store{
 		pollInterval: defaultPollInterval,
-		db:           db,
-		dialect:      dialect,
-		session:      session{db: db, dialect: dialect},
-		lookup:       newStatement(db, dialect, "SELECT "+columns+" FROM httpkey_tokens WHERE digest = {digest}"),
+		pool:         p,
+		lookup:       newStatement(p, "SELECT "+columns+" FROM httpkey_tokens WHERE digest = {digest}"),
 	}
 	if opts == nil {
 		return s
@@ -109,7 +106,7 @@ func (s *Store) Create(ctx context.Context, t httpkey.Token) (httpkey.Token, err
 	})
 	if refused != nil { // an INSERT by hand may have come first; MySQL's error then shows the digest
 		var taken bool
-		unknown := s.dialect.repeat(ctx, func() (err error) {
+		unknown := s.repeat(ctx, func() (err error) {
 			taken, err = s.exists(ctx, s.db, r)
 			return err
 		})
@@ -139,10 +136,7 @@ func (s *Store) exists(ctx context.Context, db database, r *row) (bool, error) {
 // Lookup implements [httpkey.TokenStore].
 func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
 	var r row
-	err := s.session.check(ctx)
-	if err == nil {
-		err = s.lookup.row(ctx, values{"digest": d[:]}, r.places()...)
-	}
+	err := s.lookup.row(ctx, values{"digest": d[:]}, r.places()...)
 	t, err := found(&r, err)
 	if err == nil && t.Digest != d {
 		return httpkey.Token{}, errMixed
@@ -161,10 +155,7 @@ func (s *Store) Get(ctx context.Context, id string) (httpkey.Token, error) {
 		return httpkey.Token{}, httpkey.ErrNotFound
 	}
 	var r row
-	err := s.session.check(ctx)
-	if err == nil {
-		err = s.dialect.readRow(ctx, s.db, tokenOfID, []any{id}, r.places()...)
-	}
+	err := s.readRow(ctx, tokenOfID, []any{id}, r.places()...)
 	t, err := found(&r, err)
 	if err == nil && t.ID != id {
 		return httpkey.Token{}, errMixed
@@ -192,12 +183,9 @@ func (s *Store) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, er
 	if slices.ContainsFunc(args, func(arg any) bool { text, is := arg.(string); return is && !isText(text) }) {
 		return nil, nil
 	}
-	if err := s.session.check(ctx); err != nil {
-		return nil, fmt.Errorf("httpkey: list tokens: %w", err)
-	}
 	query := fmt.Sprintf("SELECT %s FROM httpkey_tokens%s ORDER BY created_at DESC, id DESC LIMIT %d",
 		columns, where, f.PageSize())
-	rows, err := readAll(ctx, s.dialect, s.db, query, args, (*row).places)
+	rows, err := readAll(ctx, s.pool, query, args, (*row).places)
 	if err != nil {
 		return nil, fmt.Errorf("httpkey: list tokens: %w", err)
 	}
@@ -321,9 +309,6 @@ func (s *Store) changeExisting(ctx context.Context, id string, write func(databa
 // of their IDs, so that they never deadlock. Touch waits for rows that others hold. It cannot
 // skip them: the other process may write an earlier time, and this use would be lost.
 func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
-	if err := s.session.check(ctx); err != nil {
-		return fmt.Errorf("httpkey: write last_used of %d tokens: %w", len(used), err)
-	}
 	uses := make([]use, 0, len(used))
 	for id, at := range used {
 		if isText(id) && !at.IsZero() {
@@ -333,7 +318,7 @@ func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
 	slices.SortFunc(uses, func(a, b use) int { return strings.Compare(a.id, b.id) })
 	for batch := range slices.Chunk(uses, touchBatch) {
 		query, args := s.dialect.engine.touch(batch)
-		err := s.dialect.repeat(ctx, func() error {
+		err := s.repeat(ctx, func() error {
 			_, err := s.db.ExecContext(ctx, s.dialect.query(query), args...)
 			return err
 		})

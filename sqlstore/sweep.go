@@ -38,8 +38,8 @@ const (
 func newSweeper(l *Limiter) *sweeper {
 	e := l.dialect.engine
 	return &sweeper{
-		last:     newStatement(l.db, l.dialect, lastOfBatch),
-		clear:    newStatement(l.db, l.dialect, strings.ReplaceAll(e.clear, "NOW", e.now)),
+		last:     newStatement(l.pool, lastOfBatch),
+		clear:    newStatement(l.pool, strings.ReplaceAll(e.clear, "NOW", e.now)),
 		takeTurn: l.takeTurn,
 	}
 }

@@ -9,15 +9,15 @@ import (
 )
 
 // transact runs write in a transaction, and repeats both as [Dialect.repeat] does.
-func (d Dialect) transact(ctx context.Context, db *sql.DB, write func(database) error) error {
-	return d.repeat(ctx, func() error {
-		tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: d.engine.isolation})
+func (p *pool) transact(ctx context.Context, write func(database) error) error {
+	return p.repeat(ctx, func() error {
+		tx, err := p.db.BeginTx(ctx, &sql.TxOptions{Isolation: p.dialect.engine.isolation})
 		if err != nil {
 			return err
 		}
 		defer func() { _ = tx.Rollback() }()
 		var in database = tx
-		if d.engine.inlines {
+		if p.dialect.engine.inlines {
 			in = inlined{tx}
 		}
 		if err := write(in); err != nil {

@@ -23,6 +23,7 @@ type proxy struct {
 	close  atomic.Bool  // instead of the reply to a script, the connection is closed
 	reset  atomic.Bool  // or reset
 	cuts   atomic.Bool  // instead of any reply, it is closed
+	cutIn  atomic.Int64 // how many replies until one is cut; 0: none is
 	silent atomic.Bool  // nothing is passed on
 	jammed sync.Mutex   // held while the proxy accepts no connection
 
@@ -124,7 +125,7 @@ func (p *proxy) pass(from, to net.Conn, mayPass func([]byte) bool) {
 func (p *proxy) replies(toScript bool) bool {
 	p.passed.Add(1)
 	pause(&p.delay)
-	return !p.cuts.Load() && (!toScript || !p.close.Load() && !p.reset.Load())
+	return !p.cuts.Load() && p.cutIn.Add(-1) != 0 && (!toScript || !p.close.Load() && !p.reset.Load())
 }
 
 // pause waits as long as is set.

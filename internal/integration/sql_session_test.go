@@ -54,7 +54,7 @@ func testSessionAccepted(t *testing.T, b *sqlBackend) {
 		"mysql": {
 			"&sql_safe_updates=1", "&charset=utf8mb4", "&sql_mode=''", "&sql_mode='ANSI,TRADITIONAL,NO_BACKSLASH_ESCAPES'",
 		},
-		"pgx": {"&client_encoding=utf-8", "&standard_conforming_strings=off"},
+		"pgx": {"&client_encoding=utf-8", "&client_encoding=UNICODE", "&standard_conforming_strings=off"},
 	}[b.driver] {
 		t.Run(options, func(t *testing.T) {
 			t.Parallel()
@@ -66,5 +66,21 @@ func testSessionAccepted(t *testing.T, b *sqlBackend) {
 			}
 			tables.hasFirstShape(t)
 		})
+	}
+}
+
+// In these modes of MariaDB, assignments do not see those before them, by which a charge is made.
+func TestMariaDBAssignsInOrder(t *testing.T) {
+	tables := startMariaDB(t, "--innodb-flush-log-at-trx-commit=2").newTables(t)
+	for _, mode := range []string{"SIMULTANEOUS_ASSIGNMENT", "ORACLE"} {
+		db := tables.open(t, "&sql_mode='"+mode+"'")
+		_, allow := takeFrom(t.Context(), sqlstore.NewLimiter(db, tables.dialect), "key", 1, httpkey.PerMinute(60))
+		for what, err := range map[string]error{
+			"Allow": allow, "Migrate": sqlstore.Migrate(t.Context(), db, tables.dialect),
+		} {
+			if err == nil || !strings.Contains(err.Error(), "without SIMULTANEOUS_ASSIGNMENT") {
+				t.Errorf("%s in mode %s: %v", what, mode, err)
+			}
+		}
 	}
 }
