@@ -10,14 +10,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/httpkeytest"
-	"github.com/httpkey/httpkey/internal/failover"
 	"github.com/httpkey/httpkey/memstore"
 )
 
@@ -243,45 +241,6 @@ func TestOutageAdmitsOneLimitMoreThanThereAreProcesses(t *testing.T) {
 		limiter.Before(refused)
 		if n := admitted(); n != processes*limit {
 			t.Errorf("in the outage, %d processes admit %d more, want %d", processes, n, processes*limit)
-		}
-	})
-}
-
-// A limiter may ask only some questions of a payer at once, as that of sqlstore does. The
-// fallback decides on the others. So a client that sends many requests at once passes as much
-// as in an outage, and no more.
-func TestManyAtOncePassOneLimitMoreThanThereAreProcesses(t *testing.T) {
-	t.Parallel()
-	const limit = 60
-	synctest.Test(t, func(t *testing.T) {
-		var seen events
-		limiter, asking := newRemoteLimiter(), make(chan struct{}, 4)
-		limiter.Before(func(context.Context, string) error {
-			select {
-			case asking <- struct{}{}:
-				httpkeytest.Elapse(10 * time.Millisecond)
-				<-asking
-				return nil
-			default:
-				return failover.ErrNotAsked
-			}
-		})
-		guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Observer: &seen})
-		key, _ := issue(t, guard, httpkey.Token{Limits: limits(httpkey.PerHour(limit))})
-		var admitted atomic.Int64
-		for range 50 {
-			var callers sync.WaitGroup
-			for range 100 {
-				callers.Go(func() {
-					if w := httpkeytest.Get(guard.Handler(ok), key); w.Code == http.StatusOK {
-						admitted.Add(1)
-					}
-				})
-			}
-			callers.Wait()
-		}
-		if n := admitted.Load(); n != 2*limit || len(seen.changes()) > 0 {
-			t.Errorf("%d were admitted, want %d; observed %v", n, 2*limit, seen.changes())
 		}
 	})
 }

@@ -185,9 +185,8 @@ type Options struct {
 	Timeout time.Duration
 
 	// Fallback decides while the limiter is down, about a damaged bucket, and about a request
-	// whose payer has too many others at once. Nil: the limiter's own fallback, which counts in
-	// the memory of this process, or else [FailClosed]. [Unlimited] admits every request, so
-	// that a client can exceed its limit by many requests at once.
+	// whose answer does not come in time. Nil: the limiter's own fallback, which counts in
+	// the memory of this process, or else [FailClosed]. [Unlimited] admits every request.
 	//
 	// A limiter is down once it has failed three times without admitting a charge in
 	// between; [EventLimiterDown] says so. From then on no request waits for it: a

@@ -9,6 +9,7 @@ import (
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/charge"
+	"github.com/httpkey/httpkey/internal/gather"
 	"github.com/httpkey/httpkey/internal/gcra"
 	"github.com/httpkey/httpkey/internal/memo"
 	"github.com/httpkey/httpkey/memstore"
@@ -35,9 +36,9 @@ import (
 // take effect within the second. So does a forced charge by another process: until then,
 // RetryAfter may be too short.
 //
-// The Limiter makes at most four calls for one payer at once. Other calls wait in memory, and
-// fail when half of their time is over; a Guard then asks its fallback. So a client with many
-// requests takes no connection from other clients, and causes no outage.
+// The Limiter makes one call for a payer at a time. It charges the requests that come meanwhile
+// together in the next call, so their Remaining is the same. A client with many requests at once
+// takes no connection from other clients, and causes no outage.
 //
 // In PostgreSQL the buckets are an unlogged table. After a crash of the server, and on a
 // replica that takes over, all buckets are full. A restart keeps them.
@@ -50,12 +51,12 @@ import (
 // and more if the charges of a payer differ.
 type Limiter struct {
 	*pool
-	single  single
-	several [maxLimits]several // of 1, 2, … buckets
-	turn    chan struct{}      // holds a value while a caller writes; nil: callers take no turns
-	sweeper *sweeper
-	denied  *memo.Memo
-	payers  *payers
+	single   single
+	several  [maxLimits]several // of 1, 2, … buckets
+	turn     chan struct{}      // holds a value while a caller writes; nil: callers take no turns
+	sweeper  *sweeper
+	denied   *memo.Memo
+	gatherer gather.Gatherer
 }
 
 // maxLimits is the maximum number of limits of a charge.
@@ -66,7 +67,7 @@ const maxLimits = 8
 func NewLimiter(db *sql.DB, dialect Dialect) *Limiter {
 	mustHave(db, dialect)
 	l := &Limiter{
-		pool: &pool{db: db, dialect: dialect}, denied: memo.New(false), payers: newPayers(),
+		pool: &pool{db: db, dialect: dialect}, denied: memo.New(false),
 	}
 	if dialect.engine.inProcess {
 		l.turn = make(chan struct{}, 1)
@@ -92,18 +93,21 @@ func (l *Limiter) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Result,
 		return c.Join(nil), nil
 	}
 	return l.denied.Allow(ctx, c, func() (httpkey.Result, error) {
-		leave, err := l.payers.enter(ctx, c.Bucket)
+		result, err := l.gatherer.Allow(ctx, c, l.ask)
 		if err != nil {
 			return httpkey.Result{}, fmt.Errorf("httpkey: ask for the limit: %w", err)
 		}
-		defer leave()
-		each, err := l.decide(ctx, newQuestion(c, charge.Items(c, time.Now())))
-		if err != nil {
-			return httpkey.Result{}, fmt.Errorf("httpkey: ask for the limit: %w", err)
-		}
-		l.sweeper.afterCall()
-		return c.Join(each), nil
+		return result, nil
 	})
+}
+
+func (l *Limiter) ask(ctx context.Context, c *httpkey.Charge) (httpkey.Result, error) {
+	each, err := l.decide(ctx, newQuestion(c, charge.Items(c, time.Now())))
+	if err != nil {
+		return httpkey.Result{}, err
+	}
+	l.sweeper.afterCall()
+	return c.Join(each), nil
 }
 
 func (l *Limiter) decide(ctx context.Context, q *question) ([]httpkey.Result, error) {

@@ -70,6 +70,47 @@ func testHotPayer(t *testing.T, b *sqlBackend) {
 	}
 }
 
+// Waves of requests of one client get no more than its limit, however slow the database is.
+func testWaves(t *testing.T, b *sqlBackend) {
+	t.Parallel()
+	if b.server == nil {
+		t.Skip("no server")
+	}
+	tables := *b.newTables(t)
+	p := startProxy(t, b.server.address())
+	tables.dsn = strings.Replace(tables.dsn, b.server.address(), p.address(), 1)
+	p.delay.Store(int64(10 * time.Millisecond))
+	guard := httpkey.New(memstore.New(), sqlstore.NewLimiter(tables.open(t), tables.dialect), &httpkey.Options{
+		Timeout: unhurried,
+	})
+	handler := guard.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	day := httpkey.Limit{Rate: 60, Period: 24 * time.Hour}
+	for _, limits := range [][]httpkey.Limit{{day}, {day, httpkey.PerHour(500)}} {
+		key := httpkeytest.Issue(t, guard, httpkey.Token{Limits: limits}).Secret.Reveal()
+		var admitted, denied atomic.Int64
+		for range 3 {
+			var callers sync.WaitGroup
+			for range 200 {
+				callers.Go(func() {
+					switch w := httpkeytest.Get(handler, key); w.Code {
+					case http.StatusOK:
+						admitted.Add(1)
+					case http.StatusTooManyRequests:
+						denied.Add(1)
+					default:
+						t.Errorf("status %d: %s", w.Code, w.Body)
+					}
+				})
+			}
+			callers.Wait()
+		}
+		if admitted.Load() != 60 || denied.Load() != 540 {
+			t.Errorf("under %d limits %d were admitted and %d denied, want 60 and 540",
+				len(limits), admitted.Load(), denied.Load())
+		}
+	}
+}
+
 type observerFunc func(context.Context, *httpkey.Event)
 
 func (f observerFunc) Observe(ctx context.Context, e *httpkey.Event) { f(ctx, e) }

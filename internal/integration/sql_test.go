@@ -126,6 +126,7 @@ var outageTests = []sqlTest{
 	{"Outages", testSQLOutages},
 	{"OutageWithoutCache", testOutageWithoutCache},
 	{"HotPayer", testHotPayer},
+	{"Waves", testWaves},
 	{"LostAnswers", testLostAnswers},
 	{"Unwritable", testUnwritable},
 	{"KillServer", testKillServer},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/charge"
 	"github.com/httpkey/httpkey/internal/failover"
 	"github.com/httpkey/httpkey/internal/gcra"
 )
@@ -183,29 +184,8 @@ func (m *Memo) drop(c *httpkey.Charge, old *denial, result httpkey.Result, asked
 	same.holds = 0
 	p.denials = []*denial{same}
 	if same == old && !hasRoom && !m.isStrict { // a strict window does not say when its earliest request expires
-		m.set(same, next(c, result), asked)
+		m.set(same, charge.Denied(c, result), asked)
 	}
-}
-
-// next returns the denial of another c after an admission that left no room for it.
-func next(c *httpkey.Charge, admitted httpkey.Result) httpkey.Result {
-	each := slices.Clone(admitted.Each)
-	if len(each) == 0 {
-		each = []httpkey.Result{admitted}
-	}
-	for i := range each {
-		r := &each[i]
-		l := r.Limit
-		switch {
-		case r.Remaining >= c.Cost:
-		case l.Calendar != "":
-			r.Allowed, r.RetryAfter = false, r.ResetAfter
-		default:
-			given := int64(l.Burst-c.Cost) * l.Period.Microseconds() / int64(l.Rate)
-			r.Allowed, r.RetryAfter = false, max(time.Microsecond, r.ResetAfter-time.Duration(given)*time.Microsecond)
-		}
-	}
-	return c.Join(each)
 }
 
 // forget ends the denials of a payer, and keeps out the answers of calls in progress.
