@@ -92,7 +92,9 @@ func (g *Gatherer) enter(c *httpkey.Charge) *caller {
 		g.payers[c.Bucket] = &payer{}
 		return nil
 	}
-	me := &caller{charge: c, lead: make(chan []*caller, 1), done: make(chan struct{})}
+	own := *c // the caller may leave and change c while another one has its charge
+	own.Limits = slices.Clone(c.Limits)
+	me := &caller{charge: &own, lead: make(chan []*caller, 1), done: make(chan struct{})}
 	p.waiting = append(p.waiting, me)
 	return me
 }

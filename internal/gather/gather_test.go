@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -145,7 +146,10 @@ func TestRandomCallers(t *testing.T) {
 				callers.Go(func() {
 					ctx, cancel := context.WithTimeout(t.Context(), patience)
 					defer cancel()
-					r, err := g.Allow(ctx, of("ada", cost, limits[which]...), limiter.ask)
+					c := of("ada", cost, slices.Clone(limits[which])...)
+					r, err := g.Allow(ctx, c, limiter.ask)
+					clear(c.Limits) // it is the caller's again
+					*c = httpkey.Charge{}
 					switch {
 					case errors.Is(err, failover.ErrNotAsked), errors.Is(err, context.DeadlineExceeded):
 						unsure.Add(int64(cost))
