@@ -51,7 +51,7 @@ integration:
 	if [ "$$race" = auto ]; then race=; fi; \
 	cd internal/integration && \
 	go test $$race -shuffle=on -timeout=20m -run=^TestRedis ./... && \
-	go test $$race -shuffle=on -timeout=20m -skip=^TestRedis ./...
+	go test $$race -shuffle=on -timeout=25m -skip=^TestRedis ./...
 
 browser:
 	@cd internal/browser && \
