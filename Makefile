@@ -2,14 +2,16 @@
 # make test    every test of every module; needs Go alone
 # make lint    gofmt, go mod tidy, go vet, golangci-lint (with staticcheck)
 # make models  the limiters beside their model, in full: under the race detector, make test takes a tenth of the steps
-# make integration  the stores and limiters on real servers, which it starts: Redis, PostgreSQL, MariaDB
+# make integration  the stores and limiters on real servers, which it starts: Redis, PostgreSQL, MariaDB; the middleware behind Varnish and nginx
 # make browser  the console in a headless Chromium, which must be installed, as npm
 # make pictures  those of the README, from the same page
+# make vulnerabilities  known vulnerabilities of the required versions of all modules, Go and npm; needs the network
 # make fuzz    each fuzz target for $(FUZZTIME)
 # make bench   the middleware beside its peers; some five minutes on a quiet machine
 # make bench-http  whole processes under wrk, which must be installed
 # make bench-redis  keys and limits in a redis-server, which must be installed
 # make bench-sql  keys and limits in PostgreSQL and MariaDB, which must be installed, and SQLite; some four minutes
+# make bench-flood  a flood of made-up keys on a pool of connections, PostgreSQL and Redis; some three minutes
 
 MODULES  := . examples internal/bench
 FUZZTIME ?= 30s
@@ -22,8 +24,9 @@ RACE     ?= auto
 export REQUIRE_TOOLS
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK   := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: demo test models integration browser pictures lint fuzz bench bench-http bench-redis bench-sql
+.PHONY: demo test models integration browser pictures lint vulnerabilities fuzz bench bench-http bench-redis bench-sql bench-flood
 
 demo:
 	@mkdir -p bin
@@ -48,7 +51,7 @@ integration:
 	if [ "$$race" = auto ]; then race=; fi; \
 	cd internal/integration && \
 	go test $$race -shuffle=on -timeout=20m -run=^TestRedis ./... && \
-	go test $$race -shuffle=on -timeout=20m -skip=^TestRedis ./...
+	go test $$race -shuffle=on -timeout=25m -skip=^TestRedis ./...
 
 browser:
 	@cd internal/browser && \
@@ -64,6 +67,13 @@ lint:
 	@for module in $(MODULES) internal/integration internal/browser; do \
 		echo "== $$module" && (cd $$module && go mod tidy -diff && go vet ./... && $(GOLANGCI_LINT) run ./...) || exit 1; \
 	done
+
+# The scan of modules also finds a vulnerability that no code reaches.
+vulnerabilities:
+	@for module in $(MODULES) internal/integration internal/browser; do \
+		echo "== $$module" && (cd $$module && $(GOVULNCHECK) -scan=module) || exit 1; \
+	done
+	npm audit --prefix internal/browser
 
 fuzz:
 	go test -run='^$$' -fuzz=FuzzAccepts -fuzztime=$(FUZZTIME) ./internal/keyformat
@@ -83,3 +93,6 @@ bench-redis:
 
 bench-sql:
 	@cd internal/integration && go test -run='^$$' -bench='^BenchmarkSQL$$' -benchtime=1x .
+
+bench-flood:
+	@cd internal/integration && go test -run='^$$' -bench='^BenchmarkFlood$$' -benchtime=1x .

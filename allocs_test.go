@@ -40,7 +40,7 @@ func TestAllocations(t *testing.T) {
 		{"with a plan", memstore.New(), httpkey.Options{Charge: plan}, map[string]string{"plan": "pro"}, 4, 5, 2, 0},
 		{"wrapped store", wrapped{memstore.New()}, httpkey.Options{}, nil, 4, 5, 2, 2},
 	} {
-		many := httpkey.PerSecond(1_000_000)
+		many := httpkey.PerSecond(1_000_000_000) // full again within a microsecond, so that Remaining stays the same
 		guard.opts.Limits = map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: limits(many),
 			httpkey.ServiceToken: limits(httpkey.Limit{Rate: 1, Period: 24 * time.Hour})}
 		guard.opts.LastUsedInterval = time.Hour

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"reflect"
 	"slices"
@@ -200,45 +201,125 @@ func TestInvalidChargesNeverAllow(t *testing.T) {
 	}
 }
 
-// A limit that can never admit is no outage and no throttling.
+// everyLimiter are the limiters that a Guard may have, and one that is down.
+var everyLimiter = map[string]func() httpkey.Limiter{
+	"in memory":        func() httpkey.Limiter { return memstore.NewLimiter() },
+	"strict":           func() httpkey.Limiter { return memstore.NewWindow() },
+	"elsewhere":        func() httpkey.Limiter { return newRemoteLimiter() },
+	"strict elsewhere": func() httpkey.Limiter { return httpkeytest.NewLimiter(memstore.NewWindow()) },
+	"down": func() httpkey.Limiter {
+		limiter := newRemoteLimiter()
+		limiter.Before(refused)
+		return limiter
+	},
+}
+
+// A limit that can never admit a charge causes no outage, no throttling and no error to log.
 func TestLimitOfNothing(t *testing.T) {
 	t.Parallel()
+	costs := func(n int) edit {
+		return func(_ *http.Request, _ *httpkey.Token, c *httpkey.Charge) { c.Cost = n }
+	}
+	under := func(l ...httpkey.Limit) edit {
+		return func(_ *http.Request, _ *httpkey.Token, c *httpkey.Charge) { c.Limits = l }
+	}
 	for name, tt := range map[string]struct {
-		token httpkey.Token
-		edit  edit
+		limits []httpkey.Limit
+		edit   edit
+		cost   int // of Admit
 	}{
-		"rate 0":              {httpkey.Token{Limits: limits(httpkey.PerMinute(0))}, nil},
-		"quota 0":             {httpkey.Token{Limits: limits(httpkey.PerDay(0))}, nil},
-		"rate 0 among others": {httpkey.Token{Limits: limits(httpkey.PerHour(5), httpkey.PerMinute(0))}, nil},
-		"cost above burst": {httpkey.Token{}, func(_ *http.Request, _ *httpkey.Token,
-			c *httpkey.Charge) {
-			c.Cost = 61
-		}},
-		"cost above one of two": {httpkey.Token{Limits: limits(httpkey.PerHour(50), httpkey.PerSecond(5))},
-			func(_ *http.Request, _ *httpkey.Token, c *httpkey.Charge) { c.Cost = 6 }},
-		"cost 0, but rate 0, too": {httpkey.Token{Limits: limits(httpkey.PerMinute(0))},
-			func(_ *http.Request, _ *httpkey.Token, c *httpkey.Charge) { c.Cost = 0 }},
+		"rate 0":                         {limits(httpkey.PerMinute(0)), nil, 1},
+		"rate 0, by the charge":          {nil, under(httpkey.PerMinute(0)), 1},
+		"quota 0":                        {limits(httpkey.PerDay(0)), nil, 1},
+		"rate 0 among others":            {limits(httpkey.PerHour(5), httpkey.PerMinute(0)), nil, 1},
+		"rate 0, in an odd period":       {limits(httpkey.Limit{Period: time.Minute + 1}), nil, 1},
+		"cost above burst":               {nil, costs(61), 61},
+		"cost above burst, odd period":   {limits(httpkey.Limit{Rate: 60, Period: time.Minute + 1}), costs(61), 61},
+		"cost above one of two":          {limits(httpkey.PerHour(50), httpkey.PerSecond(5)), costs(6), 6},
+		"cost above a quota":             {limits(httpkey.PerMonth(60)), costs(61), 61},
+		"cost above a quota and a limit": {limits(httpkey.PerDay(60), httpkey.PerMinute(60)), costs(61), 61},
+		"cost above all that can be":     {nil, costs(math.MaxInt), math.MaxInt},
+		"cost above all of several": {limits(httpkey.PerDay(60), httpkey.PerMinute(60)), costs(math.MaxInt),
+			math.MaxInt},
+		"cost 0, but rate 0, too": {limits(httpkey.PerMinute(0)), costs(0), 0},
 	} {
-		for where, limiter := range map[string]httpkey.Limiter{"in memory": memstore.NewLimiter(),
-			"elsewhere": newRemoteLimiter()} {
+		for where, limiter := range everyLimiter {
 			t.Run(name+", "+where, func(t *testing.T) {
 				t.Parallel()
 				var seen events
-				guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Observer: &seen, Charge: tt.edit})
-				key, token := issue(t, guard, tt.token)
-				w := httpkeytest.Get(guard.Handler(ok), key)
-				if w.Code != http.StatusForbidden || w.Body.String() != forbidden || w.Header().Get("X-RateLimit-Limit") == "" ||
-					w.Header().Get("Retry-After") != "" {
-					t.Errorf("%d %s %v", w.Code, w.Body, w.Header())
+				guard := httpkey.New(memstore.New(), limiter(), &httpkey.Options{Observer: &seen, Charge: tt.edit})
+				plain := httpkey.New(guard.Store(), limiter(), &httpkey.Options{Observer: &seen})
+				key, token := issue(t, guard, httpkey.Token{Limits: tt.limits})
+				for range 5 {
+					w := httpkeytest.Get(guard.Handler(ok), key)
+					if w.Code != http.StatusForbidden || w.Body.String() != forbidden || w.Header().Get("X-RateLimit-Limit") == "" ||
+						w.Header().Get("Retry-After") != "" {
+						t.Errorf("%d %s %v", w.Code, w.Body, w.Header())
+					}
+					if e := seen.last(t); e.Reason != httpkey.ReasonLimit || e.Token.ID != token.ID || e.Err != nil {
+						t.Errorf("observed %+v", e)
+					}
 				}
-				if e := seen.last(t); e.Reason != httpkey.ReasonLimit || e.Token.ID != token.ID || e.Err != nil {
-					t.Errorf("observed %+v", e)
+				admits := []*httpkey.Guard{guard}
+				if name != "rate 0, by the charge" {
+					admits = append(admits, plain) // it knows only the token's limits and the cost
 				}
-				if _, err := guard.Admit(t.Context(), key, 1); tt.edit == nil && !errors.Is(err, httpkey.ErrForbidden) {
-					t.Errorf("Admit returned %v", err)
+				for _, g := range admits {
+					_, err := g.Admit(t.Context(), key, tt.cost)
+					if e := seen.last(t); !errors.Is(err, httpkey.ErrForbidden) || e.Reason != httpkey.ReasonLimit || e.Err != nil {
+						t.Errorf("Admit returned %v, observed %+v", err, e)
+					}
 				}
 			})
 		}
+	}
+}
+
+// A Period with nanoseconds is rounded up, so that its limit works like any other.
+func TestOddPeriods(t *testing.T) {
+	t.Parallel()
+	odd := httpkey.Limit{Rate: 3, Period: time.Hour + 1}
+	whole := httpkey.Limit{Rate: 3, Period: time.Hour + time.Microsecond}
+	byKind := func(l ...httpkey.Limit) map[httpkey.Kind][]httpkey.Limit {
+		return map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: l}
+	}
+	charge := func(_ *http.Request, _ *httpkey.Token, c *httpkey.Charge) { c.Limits = limits(odd) }
+	for where, limiter := range everyLimiter {
+		for how, tt := range map[string]struct {
+			opts  httpkey.Options
+			token httpkey.Token
+		}{
+			"of the token":   {httpkey.Options{}, httpkey.Token{Limits: limits(odd)}},
+			"of the kind":    {httpkey.Options{Limits: byKind(odd)}, httpkey.Token{}},
+			"of the charge":  {httpkey.Options{Charge: charge}, httpkey.Token{}},
+			"beside another": {httpkey.Options{}, httpkey.Token{Limits: limits(odd, httpkey.PerDay(10))}},
+		} {
+			t.Run(how+", "+where, func(t *testing.T) {
+				t.Parallel()
+				var seen events
+				tt.opts.Observer = &seen
+				if err := tt.opts.Validate(); err != nil {
+					t.Fatal(err)
+				}
+				guard := httpkey.New(memstore.New(), limiter(), &tt.opts)
+				key, _ := issue(t, guard, tt.token)
+				for n := range 5 {
+					want := map[bool]int{true: http.StatusOK, false: http.StatusTooManyRequests}[n < 3]
+					w := httpkeytest.Get(guard.Handler(ok), key)
+					e := seen.last(t)
+					if w.Code != want || e.Err != nil || e.Result.Limit != whole.Resolve() {
+						t.Errorf("request %d: %d, observed %+v", n, w.Code, e)
+					}
+				}
+			})
+		}
+	}
+	if err := (&httpkey.Options{Limits: byKind(odd, whole)}).Validate(); !errors.Is(err, httpkey.ErrInvalidOptions) {
+		t.Errorf("two limits that are equal when rounded: %v", err)
+	}
+	if err := (httpkey.Token{ID: "t", Kind: httpkey.APIKey, Limits: limits(odd, whole)}).Validate(); !errors.Is(err,
+		httpkey.ErrInvalidLimit) {
+		t.Errorf("two limits of a token that are equal when rounded: %v", err)
 	}
 }
 

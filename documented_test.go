@@ -3,6 +3,8 @@ package httpkey_test
 import (
 	"go/ast"
 	"go/doc"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -88,6 +90,60 @@ func undocumented(pkg *doc.Package) (names []string) {
 				}
 			}
 		}
+	}
+	return names
+}
+
+// Each row of the table in SECURITY.md names tests, and all of them exist.
+func TestSecurityIsTested(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const head = "| what httpkey does | tests |\n|---|---|---|\n"
+	_, table, found := strings.Cut(strings.ReplaceAll(string(text), "\r", ""), head)
+	table, _, _ = strings.Cut(table, "\n\n")
+	if !found {
+		t.Fatal("SECURITY.md has no column of tests")
+	}
+	tests := testNames(t)
+	for row := range strings.Lines(table) {
+		cells := strings.Split(strings.Trim(row, "|\n "), " | ")
+		if len(cells) != 3 {
+			t.Errorf("a row has %d cells: %s", len(cells), row)
+			continue
+		}
+		for name := range strings.SplitSeq(cells[2], ", ") {
+			if !tests[strings.Trim(name, "`")] {
+				t.Errorf("%q names the test %s, which does not exist", cells[0], name)
+			}
+		}
+	}
+}
+
+// testNames returns the names of the tests and fuzz targets of all modules.
+func testNames(t *testing.T) map[string]bool {
+	t.Helper()
+	names := make(map[string]bool)
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		for _, declaration := range file.Decls {
+			if f, ok := declaration.(*ast.FuncDecl); ok && f.Recv == nil &&
+				(strings.HasPrefix(f.Name.Name, "Test") || strings.HasPrefix(f.Name.Name, "Fuzz")) {
+				names[f.Name.Name] = true
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	return names
 }

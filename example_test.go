@@ -11,7 +11,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -83,6 +85,50 @@ func ExampleGuard_Handler() {
 	// 200 hello
 	// 429 {"detail":"Request was throttled. Expected available in 12 seconds."}
 	// Retry-After: 12
+}
+
+// A ReverseProxy adds the headers of its upstream to those of the Guard. If the upstream
+// has limits of its own, drop its headers, so that a client sees one truth. Cache-Control of
+// the upstream joins the Guard's private, which still holds.
+//
+// A 1xx answer of the upstream removes the Guard's headers from the final one
+// (go.dev/issue/81207). A client can ask for a 100 with Expect, so Rewrite deletes that
+// header. ModifyResponse sets Cache-Control again.
+func ExampleGuard_Handler_reverseProxy() {
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-RateLimit-Limit", "1000")
+		_, _ = fmt.Fprintf(w, "the upstream got the key %q", r.Header.Get("X-Api-Key"))
+	}))
+	defer upstream.Close()
+	target := must(url.Parse(upstream.URL))
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Header.Del("X-Api-Key")
+			r.Out.Header.Del("Expect")
+		},
+		ModifyResponse: func(r *http.Response) error {
+			for _, name := range []string{"Limit", "Remaining", "Reset"} {
+				r.Header.Del("X-RateLimit-" + name)
+			}
+			if r.Header.Get("Cache-Control") == "" {
+				r.Header.Set("Cache-Control", "private")
+			}
+			return nil
+		},
+	}
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+	secret, _ := issued(guard, httpkey.Token{})
+
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("X-Api-Key", secret.Reveal())
+	w := httptest.NewRecorder()
+	guard.Handler(proxy).ServeHTTP(w, r)
+	fmt.Println(w.Body)
+	fmt.Println(w.Header().Values("X-RateLimit-Limit"))
+	// Output:
+	// the upstream got the key ""
+	// [60]
 }
 
 // A framework with handlers of its own calls Check and passes on the request

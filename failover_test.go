@@ -151,33 +151,16 @@ func TestSingleFailuresAreNoOutage(t *testing.T) {
 	})
 }
 
-// Neither a caller that goes away nor an invalid charge is a failure of the limiter.
-func TestCallersAreNoOutage(t *testing.T) {
+// An invalid charge is no failure of the limiter.
+func TestInvalidChargesAreNoOutage(t *testing.T) {
 	t.Parallel()
-	inOutage(t, httpkey.Options{Charge: func(r *http.Request, _ *httpkey.Token, c *httpkey.Charge) {
-		if r.URL.Path == "/invalid" {
-			c.Cost = -1
-		}
+	inOutage(t, httpkey.Options{Charge: func(_ *http.Request, _ *httpkey.Token, c *httpkey.Charge) {
+		c.Cost = -1
 	}}, func(o outage) {
-		send := func(ctx context.Context, path string) *httptest.ResponseRecorder {
-			w, r := httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, path, nil)
-			r.Header.Set("X-Api-Key", o.key)
-			o.handler.ServeHTTP(w, r)
-			return w
-		}
 		for range 5 {
-			if w := send(o.Context(), "/invalid"); w.Code != http.StatusServiceUnavailable {
+			if w := o.get(0); w.Code != http.StatusServiceUnavailable {
 				t.Errorf("an invalid charge is answered %d", w.Code)
 			}
-		}
-		o.limiter.Before(hang)
-		for range 5 {
-			ctx, cancel := context.WithCancel(o.Context())
-			time.AfterFunc(10*time.Millisecond, cancel)
-			send(ctx, "/")
-			ctx, cancel = context.WithTimeout(o.Context(), 10*time.Millisecond)
-			send(ctx, "/")
-			cancel()
 		}
 		if got := o.seen.changes(); len(got) > 0 {
 			t.Errorf("observed %v", got)
@@ -230,8 +213,40 @@ func TestFallbackPolicies(t *testing.T) {
 	})
 }
 
+// In the first period of an outage, each process admits the limit from its own memory, after
+// what the limiter has admitted: (processes + 1) × limit in all, and no more.
+func TestOutageAdmitsOneLimitMoreThanThereAreProcesses(t *testing.T) {
+	t.Parallel()
+	const processes, limit = 3, 10
+	synctest.Test(t, func(t *testing.T) {
+		store, limiter := memstore.New(), newRemoteLimiter()
+		var guards []*httpkey.Guard
+		for range processes {
+			guards = append(guards, httpkey.New(store, limiter, nil))
+		}
+		key, _ := issue(t, guards[0], httpkey.Token{Limits: limits(httpkey.PerHour(limit))})
+		admitted := func() (n int) {
+			for range 2 * limit {
+				for _, guard := range guards {
+					if w := httpkeytest.Get(guard.Handler(ok), key); w.Code == http.StatusOK {
+						n++
+					}
+				}
+			}
+			return n
+		}
+		if n := admitted(); n != limit {
+			t.Errorf("together they admit %d, want %d", n, limit)
+		}
+		limiter.Before(refused)
+		if n := admitted(); n != processes*limit {
+			t.Errorf("in the outage, %d processes admit %d more, want %d", processes, n, processes*limit)
+		}
+	})
+}
+
 // The timeout is for the store and the limiter together, and what the store took
-// is not held against the limiter.
+// is not held against the limiter: neither if nothing is left, nor if little is.
 func TestTimeoutIsShared(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -240,7 +255,10 @@ func TestTimeoutIsShared(t *testing.T) {
 		limiter := newRemoteLimiter()
 		guard := httpkey.New(store, limiter, &httpkey.Options{Observer: &seen, Timeout: 30 * time.Millisecond})
 		key, _ := issue(t, guard, httpkey.Token{})
-		for pause, want := range map[time.Duration]int{29 * time.Millisecond: 5, 31 * time.Millisecond: 0} {
+		limiter.Before(httpkeytest.Lag(5 * time.Millisecond))
+		for pause, want := range map[time.Duration]int{
+			20 * time.Millisecond: 5, 29 * time.Millisecond: 5, 31 * time.Millisecond: 0,
+		} {
 			before := limiter.calls()
 			store.Before(func(context.Context, string) error { // which heeds no context
 				httpkeytest.Elapse(pause)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/httpkey/httpkey/internal/answer"
 	"github.com/httpkey/httpkey/internal/clock"
 	"github.com/httpkey/httpkey/internal/keyformat"
 	"github.com/httpkey/httpkey/internal/lastused"
@@ -32,9 +33,10 @@ type Guard struct {
 
 	format    keyformat.Format
 	digesters []keyformat.Digester // the current one first
+	hasPepper bool
 	lastUsed  *lastused.Writer
 	clock     clock.Clock
-	headers   rateLimitHeaders
+	quota     answer.Quota
 	observes  func(context.Context, EventType) bool
 }
 
@@ -62,6 +64,7 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 		services:  newTerms(o.Limits[ServiceToken]),
 		format:    keyformat.Format{Prefix: o.Prefix, MinImported: o.ImportedMinLength},
 		digesters: []keyformat.Digester{keyformat.NewDigester(o.Pepper.Reveal())},
+		hasPepper: o.Pepper != "",
 		observes:  observedBy(o.Observer),
 	}
 	if g.buckets == nil && limiter != Unlimited {
@@ -97,8 +100,11 @@ func (g *Guard) Close(ctx context.Context) error { return g.lastUsed.Close(ctx) 
 // Store returns the store that g was made with, for pages that list and change tokens.
 func (g *Guard) Store() TokenStore { return g.store }
 
+// String returns the name of the type, which templates print.
+func (g *Guard) String() string { return "httpkey.Guard" }
+
 // Format keeps the store and its contents out of a printed Guard.
-func (g *Guard) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "httpkey.Guard") }
+func (g *Guard) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, g.String()) }
 
 // ErrInvalidOptions is wrapped by every error of [Options.Validate]. The
 // message names the field.
@@ -129,7 +135,8 @@ type Options struct {
 
 	// ImportedMinLength, if not 0, admits keys issued elsewhere, of any shape: from
 	// this many to 255 visible ASCII characters. It is at least 16. See [Guard.Import].
-	// The Hint of such a key shows its last four characters, which are no checksum.
+	// The Hint of such a key shows its last four characters, which are no checksum. A key of
+	// fewer than 32 characters has no Hint.
 	ImportedMinLength int
 
 	// Limits apply to the tokens of a kind that have no limits of their own. A missing
@@ -152,7 +159,8 @@ type Options struct {
 	//
 	// A change of t has no effect. Charge must keep neither t nor c. r is nil in
 	// [Guard.Admit]. A Guard answers 503, and tells the Observer, if [Charge.Validate]
-	// refuses the charge. Nil: the charge stays as it is.
+	// refuses the charge. It also does so if Bucket names another token, user or
+	// workspace, or none, such as "user:". Nil: the charge stays as it is.
 	Charge func(r *http.Request, t *Token, c *Charge)
 
 	// ClientAddr returns the client's address, which a token's Networks must contain.
@@ -170,13 +178,15 @@ type Options struct {
 	LastUsedInterval time.Duration
 
 	// Timeout bounds how long a request waits for the store and the limiter together.
-	// 0: 100 ms. It does not bound a call that ignores its context: see the client
-	// options that redisstore and sqlstore require.
+	// 0: 100 ms. A client that hangs up does not end that wait, and neither does a deadline
+	// of the request, because a canceled call costs a connection. Timeout does not bound a
+	// call that ignores its context: see the client options that redisstore and sqlstore
+	// require.
 	Timeout time.Duration
 
-	// Fallback decides while the limiter is down, and about a damaged bucket. Nil: the
-	// limiter's own fallback, which counts in the memory of this process, or else
-	// [FailClosed]. [Unlimited] admits every request.
+	// Fallback decides while the limiter is down, about a damaged bucket, and about a request
+	// whose answer does not come in time. Nil: the limiter's own fallback, which counts in
+	// the memory of this process, or else [FailClosed]. [Unlimited] admits every request.
 	//
 	// A limiter is down once it has failed three times without admitting a charge in
 	// between; [EventLimiterDown] says so. From then on no request waits for it: a

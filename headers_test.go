@@ -2,9 +2,12 @@ package httpkey_test
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -79,6 +82,42 @@ func TestIETFHeaders(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// RateLimit and Retry-After tell a throttled client the same time.
+func TestRateLimitAgreesWithRetryAfter(t *testing.T) {
+	t.Parallel()
+	limiters := map[string]func() httpkey.Limiter{
+		"GCRA":   func() httpkey.Limiter { return memstore.NewLimiter() },
+		"Window": func() httpkey.Limiter { return memstore.NewWindow() },
+	}
+	for name, newLimiter := range limiters {
+		for _, limit := range []httpkey.Limit{httpkey.PerMinute(60), httpkey.PerMinute(7), httpkey.PerHour(2)} {
+			t.Run(fmt.Sprint(name, " ", limit), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					guard := httpkey.New(memstore.New(), newLimiter(), &httpkey.Options{IETFHeaders: true})
+					key, _ := issue(t, guard, httpkey.Token{Limits: limits(limit)})
+					unit, throttled := limit.Period/time.Duration(limit.Rate), 0
+					for range 300 {
+						h := httpkeytest.Get(guard.Handler(ok), key).Header()
+						httpkeytest.Elapse(rand.N(unit / 2))
+						wait, err := strconv.Atoi(h.Get("Retry-After"))
+						if err != nil {
+							continue // admitted
+						}
+						throttled++
+						if want := fmt.Sprintf(`"default";r=0;t=%d`, wait); h.Get("RateLimit") != want {
+							t.Fatalf("RateLimit: %s beside Retry-After: %d", h.Get("RateLimit"), wait)
+						}
+					}
+					if throttled < 50 {
+						t.Errorf("only %d requests were throttled", throttled)
+					}
+				})
+			})
+		}
 	}
 }
 

@@ -4,20 +4,24 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/gob"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
+	htmltemplate "html/template"
 	"io"
 	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	texttemplate "text/template"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/httpkeytest"
@@ -42,7 +46,18 @@ func traces(secret string, digest httpkey.Digest) map[string]string {
 		"the digest in JSON":      strings.ReplaceAll(strings.Trim(fmt.Sprint(sum), "[]"), " ", ","),
 		"the digest raw":          string(sum),
 		"the digest quoted":       strings.Trim(fmt.Sprintf("%q", sum), `"`),
+		"the digest in gob":       inGob([32]byte(digest)),
 	}
+}
+
+// inGob returns the bytes of an array in a stream of gob, without its type.
+func inGob(array [32]byte) string {
+	var text bytes.Buffer
+	encoder := gob.NewEncoder(&text)
+	_ = encoder.Encode([32]byte{})
+	text.Reset()
+	_ = encoder.Encode(array)
+	return text.String()[text.Len()-len(array):]
 }
 
 func assertNoTraces(t *testing.T, where, text string, secret string, digest httpkey.Digest) {
@@ -64,6 +79,58 @@ type redactedJSON struct {
 var verbs = []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%o", "%b", "%c", "%U", "%t", "%T",
 	"%10.3v", "%z"}
 
+// printers are the ways in which a program may write a value by accident.
+func printers(t *testing.T) map[string]func(any) string {
+	t.Helper()
+	all := map[string]func(any) string{
+		"Sprintln": func(value any) string { return fmt.Sprintln(value) },
+		"Errorf":   func(value any) string { return fmt.Errorf("failed with %v", value).Error() },
+		"json":     written(func(w io.Writer, value any) error { return json.NewEncoder(w).Encode(value) }),
+		"xml":      written(func(w io.Writer, value any) error { return xml.NewEncoder(w).Encode(value) }),
+		"gob":      written(func(w io.Writer, value any) error { return gob.NewEncoder(w).Encode(value) }),
+	}
+	for _, verb := range verbs {
+		all["Sprintf "+verb] = func(value any) string { return fmt.Sprintf(verb, value) }
+		all["Sprintf of a list "+verb] = func(value any) string { return fmt.Sprintf(verb, []any{value}) }
+	}
+	for how, handler := range map[string]func(io.Writer) slog.Handler{
+		"slog text": func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) },
+		"slog json": func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, nil) },
+	} {
+		all[how] = written(func(w io.Writer, value any) error {
+			slog.New(handler(w)).Info("message", "value", value, slog.Group("group", "value", value))
+			return nil
+		})
+	}
+	for _, page := range []string{
+		`{{.}}`, `{{print .}}`, `{{println . "x"}}`, `{{printf "%v %+v %#v %x" . . . .}}`, `{{. | html}}`, `{{. | urlquery}}`,
+		`{{with $x := .}}{{$x}}{{end}}`, `<a title="{{.}}" title={{.}}>`, `<a href="/?q={{.}}">`, `<a href="{{.}}">`,
+		`<p style="color: {{.}}">`, `<!-- {{.}} -->`, `<textarea>{{.}}</textarea>`,
+		`<script>const json = {{.}}; const text = "{{.}}"</script>`, `<button onclick="json({{.}})">`,
+	} {
+		all["text/template "+page] = written(texttemplate.Must(texttemplate.New("").Parse(page)).Execute)
+		all["html/template "+page] = written(func(w io.Writer, value any) error {
+			return htmltemplate.Must(htmltemplate.New("").Parse(page)).Execute(w, value)
+		})
+	}
+	return all
+}
+
+// written returns what write has written, also if it fails, and its error.
+func written(write func(io.Writer, any) error) func(any) string {
+	return func(value any) string {
+		var text bytes.Buffer
+		err := write(&text, value)
+		return fmt.Sprintf("%s %v", text.String(), err)
+	}
+}
+
+// isJSON reports whether a printer writes JSON, which shows the secret of a Created on purpose.
+func isJSON(printer string) bool {
+	return printer == "json" || strings.HasPrefix(printer, "html/template <script>") ||
+		strings.HasPrefix(printer, "html/template <button")
+}
+
 // Nothing that holds a secret, a digest or a pepper shows it, however it is printed.
 func TestNothingPrintsSecrets(t *testing.T) {
 	t.Parallel()
@@ -71,7 +138,7 @@ func TestNothingPrintsSecrets(t *testing.T) {
 	store := memstore.New()
 	opts := &httpkey.Options{Pepper: pepper, PreviousPeppers: []httpkey.Secret{pepper + "-previous"}}
 	guard := httpkey.New(store, memstore.NewLimiter(), opts)
-	created := httpkeytest.Issue(t, guard, httpkey.Token{})
+	created := httpkeytest.Issue(t, guard, httpkey.Token{Metadata: map[string]string{"plan": "team"}})
 	secret, token := created.Secret, created.Token
 	if token.Digest == (httpkey.Digest{}) {
 		t.Fatal("the token has no digest to be found")
@@ -81,10 +148,12 @@ func TestNothingPrintsSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	var inside context.Context
-	httpkeytest.Get(guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter,
-		r *http.Request) {
-		inside = r.Context()
-	})), secret.Reveal())
+	handler := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { inside = r.Context() })
+	httpkeytest.Get(guard.Handler(handler), secret.Reveal())
+	inMemory := inside
+	remote := httpkey.New(httpkeytest.NewStore(store), memstore.NewLimiter(), opts)
+	httpkeytest.Get(remote.Handler(handler), secret.Reveal())
+	_, refusal := guard.Verify(t.Context(), secret.Reveal()+"x")
 
 	request := httpkeytest.Request(http.MethodGet, "/", secret.Reveal()) // whose header is the observer's not to show
 
@@ -95,59 +164,64 @@ func TestNothingPrintsSecrets(t *testing.T) {
 		Any    any
 		Nested any
 	}
-	for name, value := range map[string]any{
-		"Secret":      secret,
-		"*Secret":     &secret,
-		"[]Secret":    []httpkey.Secret{secret},
-		"Digest":      token.Digest,
-		"*Digest":     &token.Digest,
-		"map[Digest]": map[httpkey.Digest]int{token.Digest: 1},
-		"Token":       token,
-		"*Token":      &token,
-		"[]Token":     []httpkey.Token{token},
-		"Created":     created,
-		"*Created":    &created,
-		"Admission":   admission,
-		"*Admission":  *admission,
+	admissionPointer := &admission
+	values := map[string]any{
+		"Secret":        secret,
+		"*Secret":       &secret,
+		"[]Secret":      []httpkey.Secret{secret},
+		"Digest":        token.Digest,
+		"*Digest":       &token.Digest,
+		"[]Digest":      []httpkey.Digest{token.Digest},
+		"map[Digest]":   map[httpkey.Digest]int{token.Digest: 1},
+		"Token":         token,
+		"*Token":        &token,
+		"[]Token":       []httpkey.Token{token},
+		"map of Tokens": map[string]httpkey.Token{"token": token},
+		"Created":       created,
+		"*Created":      &created,
+		"Admission":     *admission,
+		"*Admission":    admission,
+		"**Admission":   &admissionPointer,
 		"struct": holder{secret, token.Digest, &token, token,
 			&holder{Any: opts, Nested: redactedJSON{&httpkey.Created{Token: token, Secret: secret}}}},
-		"Options":      opts,
-		"Guard":        guard,
-		"Store":        store,
-		"context":      inside,
-		"test context": httpkey.NewContext(t.Context(), token),
-		"Event":        httpkey.Event{Token: token, Request: request},
-		"*Event":       &httpkey.Event{Token: token, Request: request},
-	} {
-		show := func(how, text string) {
-			t.Helper()
+		"*Options":            opts,
+		"Options":             *opts,
+		"Guard":               guard,
+		"Guard of a remote":   remote,
+		"Store":               store,
+		"remote store":        guard.Store(),
+		"context":             inMemory,
+		"context of a remote": inside,
+		"test context":        httpkey.NewContext(t.Context(), token),
+		"request":             request.Clone(inside).Context(),
+		"Error":               refusal,
+		"Event":               httpkey.Event{Token: token, Request: request, Err: refusal},
+		"*Event":              &httpkey.Event{Token: token, Request: request, Err: refusal},
+	}
+	for how, show := range printers(t) {
+		for name, value := range values {
+			if isJSON(how) && strings.HasSuffix(name, "Created") {
+				continue
+			}
+			text := show(value)
 			assertNoTraces(t, name+" by "+how, text, secret.Reveal(), token.Digest)
 			if strings.Contains(text, pepper.Reveal()) || strings.Contains(text, hex.EncodeToString([]byte(pepper))) {
 				t.Errorf("%s by %s shows the pepper: %q", name, how, text)
 			}
 		}
-		for _, verb := range verbs {
-			show(verb, fmt.Sprintf(verb, value))
+	}
+}
+
+// A template prints the value behind a pointer, unless that value has a String method.
+func TestTemplatesPrintNames(t *testing.T) {
+	t.Parallel()
+	store := memstore.New()
+	print := printers(t)["text/template {{.}}"]
+	guard := httpkey.New(store, httpkey.Unlimited, nil)
+	for want, value := range map[string]any{"httpkey.Guard": guard, "memstore.Store": store} {
+		if got := print(value); got != want+" <nil>" {
+			t.Errorf("a template prints %q, want %q", got, want)
 		}
-		show("Sprintln", fmt.Sprintln(value))
-		show("Errorf", fmt.Errorf("failed with %v", value).Error())
-		for how, handler := range map[string]func(io.Writer) slog.Handler{
-			"slog text": func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) },
-			"slog JSON": func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, nil) },
-		} {
-			var buf bytes.Buffer
-			slog.New(handler(&buf)).Info("message", "value", value, slog.Group("group", "value", value))
-			show(how, buf.String())
-		}
-		if name == "Created" || name == "*Created" {
-			continue // the one JSON that is to show it
-		}
-		if _, isMap := value.(map[httpkey.Digest]int); !isMap {
-			text, _ := json.Marshal(value)
-			show("json", string(text))
-		}
-		text, _ := xml.Marshal(value)
-		show("xml", string(text))
 	}
 }
 
@@ -259,7 +333,8 @@ func TestSlogObserverDoesNotLogTheRequest(t *testing.T) {
 		observer := httpkey.SlogObserver(slog.New(handler(&buf, &slog.HandlerOptions{Level: slog.LevelDebug})))
 		types := []httpkey.EventType{
 			httpkey.EventAdmitted, httpkey.EventRefused, httpkey.EventIssued, httpkey.EventRotated,
-			httpkey.EventRevoked, httpkey.EventLimiterDown, httpkey.EventLimiterUp, httpkey.EventFlushFailed,
+			httpkey.EventRevoked, httpkey.EventWeakKey, httpkey.EventLimiterDown, httpkey.EventLimiterUp,
+			httpkey.EventFlushFailed,
 		}
 		for _, event := range types {
 			observer.Observe(t.Context(), &httpkey.Event{Type: event, Reason: httpkey.ReasonScope,
@@ -313,16 +388,13 @@ func TestGuardDoesNotKeepThePepper(t *testing.T) {
 	}
 }
 
-// A panic prints a value by its String method, not by Format.
+// A panic prints a value with its String method and not with Format. So do dumpers.
 func TestPanicDoesNotPrintSecrets(t *testing.T) {
 	t.Parallel()
-	for _, value := range []any{httpkey.Secret("hunter2"), httpkey.Created{Secret: "hunter2"}} {
-		if s, ok := value.(fmt.Stringer); ok && strings.Contains(s.String(), "hunter2") {
-			t.Errorf("%T.String shows the secret", value)
+	for _, value := range []any{httpkey.Secret("hunter2"), httpkey.Digest([]byte("hunter2 hunter2 hunter2 hunter2!"))} {
+		if s, ok := value.(fmt.Stringer); !ok || s.String() != "[REDACTED]" {
+			t.Errorf("a panic prints the %T", value)
 		}
-	}
-	if _, ok := any(httpkey.Secret("")).(fmt.Stringer); !ok {
-		t.Error("without String, a panic prints the string that a Secret is")
 	}
 }
 
@@ -360,5 +432,39 @@ func TestStoreAndLimiterNeverSeeTheSecret(t *testing.T) {
 	}
 	if want := secret.Reveal()[len(secret)-4:]; kept.Hint != want {
 		t.Errorf("the hint is %q, want the last four characters, %q", kept.Hint, want)
+	}
+}
+
+// A session may keep tokens in gob. gob returns an error for a token with a digest, and encodes a
+// token without one.
+func TestGobOfTokens(t *testing.T) {
+	t.Parallel()
+	guard := newGuard(nil)
+	created := httpkeytest.Issue(t, guard, httpkey.Token{User: "ann", Metadata: map[string]string{"plan": "team"}})
+	bare := created.Token
+	bare.Digest = httpkey.Digest{}
+	for name, tt := range map[string]struct {
+		value  any
+		passes bool
+	}{
+		"token":                      {created.Token, false},
+		"token without a digest":     {bare, true},
+		"created":                    {created, false},
+		"created without a digest":   {httpkey.Created{Token: bare, Secret: created.Secret}, false},
+		"created without the secret": {httpkey.Created{Token: bare}, true},
+		"secret":                     {created.Secret, false},
+		"digest":                     {created.Token.Digest, false},
+	} {
+		var text bytes.Buffer
+		err := gob.NewEncoder(&text).Encode(tt.value)
+		if (err == nil) != tt.passes || err != nil && !strings.Contains(err.Error(), "httpkey: a Secret or a Digest") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if token, ok := tt.value.(httpkey.Token); ok && tt.passes {
+			var got httpkey.Token
+			if err := gob.NewDecoder(&text).Decode(&got); err != nil || !reflect.DeepEqual(got, token) {
+				t.Errorf("%s: decoded %+v, want %+v (%v)", name, got, token, err)
+			}
+		}
 	}
 }

@@ -24,6 +24,11 @@ var ErrInactive = errors.New("httpkey: the token is revoked or expired")
 // [ErrInvalidToken] and names the field, or wraps [ErrConflict] or the store's error.
 func (g *Guard) Issue(ctx context.Context, t Token) (Created, error) {
 	t.IsActive, t.CreatedAt, t.LastUsed, t.RotatedFrom, t.rest = true, time.Time{}, time.Time{}, "", rest{}
+	t.RevokedAt, t.RevokedFor = time.Time{}, ""
+	if (Token{ExpiredAt: stored(t.ExpiredAt)}).Expired(time.Now()) {
+		return Created{}, fmt.Errorf("httpkey: issue: %w: ExpiredAt is %v, it must be in the future",
+			ErrInvalidToken, t.ExpiredAt)
+	}
 	secret := g.newSecret(t.Kind)
 	t, err := g.create(ctx, secret, t)
 	if err != nil {
@@ -37,23 +42,53 @@ func (g *Guard) newSecret(kind Kind) Secret { return Secret(g.format.Generate(ki
 
 // Import stores a token for a secret that was issued elsewhere, so that its
 // holder need not change it. [Options.ImportedMinLength] must allow the secret's shape,
-// unless Issue makes secrets of that shape. Import keeps t's IsActive, LastUsed and
-// CreatedAt: set IsActive for a key that is to work. Otherwise it behaves as [Guard.Issue].
+// unless Issue makes secrets of that shape.
+//
+// Import keeps t's IsActive, LastUsed, CreatedAt and ExpiredAt, and RevokedAt and RevokedFor
+// of an inactive token. Set IsActive for a key that is to work. A key that has ended
+// elsewhere may be imported for audit. It does not work. The error wraps [ErrConflict] if a
+// token has this secret, also under one of [Options.PreviousPeppers].
+//
+// A secret of fewer than 32 characters gets no Hint, which would reveal much of it. Without
+// [Options.Pepper], Import also reports [EventWeakKey]: 16 hexadecimal digits have 64 random
+// bits, so a thief of the store can find such a key by trying. Otherwise Import behaves as
+// [Guard.Issue].
 //
 // If only the SHA-256 of a key is known, create a token with that Digest in the
 // store. If there is a pepper, add an empty one to [Options.PreviousPeppers].
 func (g *Guard) Import(ctx context.Context, secret Secret, t Token) (Token, error) {
-	if !g.format.Accepts(secret.Reveal()) {
-		return Token{}, fmt.Errorf("httpkey: import: %w: Options.ImportedMinLength does not allow a secret of this shape",
-			ErrInvalidToken)
-	}
-	t.RotatedFrom, t.rest = "", rest{}
-	t, err := g.create(ctx, secret, t)
+	t, err := g.importToken(ctx, secret, t)
 	if err != nil {
 		return Token{}, fmt.Errorf("httpkey: import: %w", err)
 	}
 	g.observe(ctx, &Event{Type: EventIssued, Token: t})
+	if secret.isShort() && !g.hasPepper {
+		g.observe(ctx, &Event{Type: EventWeakKey, Token: t})
+	}
 	return t, nil
+}
+
+// importToken stores t as the token of secret, unless a token has the secret already.
+func (g *Guard) importToken(ctx context.Context, secret Secret, t Token) (Token, error) {
+	if !g.format.Accepts(secret.Reveal()) {
+		return Token{}, fmt.Errorf("%w: Options.ImportedMinLength does not allow a secret of this shape", ErrInvalidToken)
+	}
+	t.RotatedFrom, t.rest = "", rest{}
+	if t.IsActive {
+		t.RevokedFor = ""
+	}
+	for _, digest := range g.digesters[1:] { // Create checks the current digest
+		d := Digest(digest(secret.Reveal()))
+		known, err := g.store.Lookup(ctx, d)
+		switch {
+		case errors.Is(err, ErrNotFound):
+		case err != nil:
+			return Token{}, err
+		case known.Digest.equal(&d):
+			return Token{}, ErrConflict
+		}
+	}
+	return g.create(ctx, secret, t)
 }
 
 // create stores t as the token of secret.
@@ -68,16 +103,17 @@ func (g *Guard) create(ctx context.Context, secret Secret, t Token) (Token, erro
 	if t.CreatedAt.IsZero() {
 		t.CreatedAt = now
 	}
-	t.RotatedTo, t.RevokedAt, t.RevokedFor = "", time.Time{}, ""
-	t.CreatedAt, t.ExpiredAt, t.LastUsed = stored(t.CreatedAt), stored(t.ExpiredAt), stored(t.LastUsed)
+	t.RotatedTo = ""
+	t.CreatedAt, t.ExpiredAt = stored(t.CreatedAt), stored(t.ExpiredAt)
+	t.LastUsed, t.RevokedAt = stored(t.LastUsed), stored(t.RevokedAt)
 	t.Digest = g.digesters[0](secret.Reveal())
 	t.Hint = secret.hint()
 	t = t.Clone()
 	if err := t.Validate(); err != nil {
 		return Token{}, err
 	}
-	if t.Expired(now) {
-		return Token{}, fmt.Errorf("%w: ExpiredAt is %v, it must be in the future", ErrInvalidToken, t.ExpiredAt)
+	if !name.IsSegment(t.ID) { // Validate accepts it, because earlier versions stored such IDs
+		return Token{}, fmt.Errorf("%w: ID is %q, it must be a segment of a URL path", ErrInvalidToken, t.ID)
 	}
 	return g.store.Create(ctx, t)
 }
@@ -145,7 +181,7 @@ func (g *Guard) succeed(ctx context.Context, old Token, expiry time.Time, secret
 	next := old.Clone()
 	next.ID = name.NewID(time.Now())
 	next.CreatedAt, next.LastUsed, next.ExpiredAt = time.Time{}, time.Time{}, expiry
-	next.RotatedFrom = old.ID
+	next.RotatedFrom, next.RevokedAt, next.RevokedFor = old.ID, time.Time{}, ""
 	next.rest = rest{payer: cmp.Or(old.rest.payer, old.ID), unknown: old.rest.unknown}
 	stored, err := g.create(ctx, secret, next)
 	if err == nil || errors.Is(err, ErrInvalidToken) {

@@ -3,7 +3,6 @@ package httpkey_test
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -170,61 +169,6 @@ func TestIssueReportsTheStore(t *testing.T) {
 	created, err := guard.Issue(t.Context(), httpkey.Token{ID: "taken"})
 	if !errors.Is(err, httpkey.ErrConflict) || created.Secret != "" || created.Token.ID != "" {
 		t.Errorf("Issue returned %v, %v", created, err)
-	}
-}
-
-func TestImport(t *testing.T) {
-	t.Parallel()
-	guard := newGuard(&httpkey.Options{ImportedMinLength: 20})
-	foreign := "plane_api_4f0c0a4b9f2b4f4e"
-	born := time.Date(2020, 1, 2, 3, 4, 5, 6789, time.UTC)
-	token, err := guard.Import(t.Context(), httpkey.Secret(foreign), httpkey.Token{
-		User: "u-1", IsActive: true, CreatedAt: born, LastUsed: born.Add(time.Hour), CreatedBy: "migration",
-		RotatedFrom: "x", RotatedTo: "y", RevokedFor: "z",
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if token.RotatedFrom+token.RotatedTo+token.RevokedFor != "" {
-		t.Errorf("Import took rotation and revocation from its caller: %+v", token)
-	}
-	created := born.Truncate(time.Microsecond)
-	if !token.CreatedAt.Equal(created) || !token.LastUsed.Equal(created.Add(time.Hour)) || token.Hint != "4f4e" ||
-		token.CreatedBy != "migration" {
-		t.Errorf("imported %+v", token)
-	}
-	if w := httpkeytest.Get(guard.Handler(ok), foreign); w.Code != http.StatusOK {
-		t.Errorf("the imported key got %d", w.Code)
-	}
-	if w := httpkeytest.Get(guard.Handler(ok), "plane_api_4f0c0a4b9f2b4f4f"); w.Code != http.StatusUnauthorized {
-		t.Errorf("another foreign key got %d", w.Code)
-	}
-	own, _ := issue(t, guard, httpkey.Token{})
-	if w := httpkeytest.Get(guard.Handler(ok), own); w.Code != http.StatusOK {
-		t.Errorf("a key of our own got %d", w.Code)
-	}
-	for _, bad := range []string{"", "short", strings.Repeat("x", 256), "has blanks has blanks has blanks"} {
-		if _, err := guard.Import(t.Context(), httpkey.Secret(bad), httpkey.Token{}); !errors.Is(err,
-			httpkey.ErrInvalidToken) {
-			t.Errorf("Import(%q) returned %v", bad, err)
-		}
-	}
-	if _, err := newGuard(nil).Import(t.Context(), httpkey.Secret(foreign), httpkey.Token{}); err == nil ||
-		!strings.Contains(err.Error(), "ImportedMinLength") {
-		t.Errorf("without the option, Import returned %v", err)
-	}
-}
-
-// A key that was revoked in its former table stays so.
-func TestImportOfAnInactiveKey(t *testing.T) {
-	t.Parallel()
-	guard := newGuard(&httpkey.Options{ImportedMinLength: 20})
-	key := "plane_api_4f0c0a4b9f2b4f4e"
-	if _, err := guard.Import(t.Context(), httpkey.Secret(key), httpkey.Token{}); err != nil {
-		t.Fatal(err)
-	}
-	if w := httpkeytest.Get(guard.Handler(ok), key); w.Code != http.StatusUnauthorized {
-		t.Errorf("status %d", w.Code)
 	}
 }
 

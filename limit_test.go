@@ -158,13 +158,14 @@ func TestChargeValidate(t *testing.T) {
 		want   string // in the error; empty: none
 	}{
 		{httpkey.Charge{}, ""},
-		{httpkey.Charge{Limits: limits(minute), Cost: math.MaxInt32}, ""}, // above Burst is no error
+		{httpkey.Charge{Limits: limits(minute), Cost: math.MaxInt}, ""}, // above Burst is no error
 		{httpkey.Charge{Limits: limits(minute), Cost: -5, Forced: true}, ""},
 		{httpkey.Charge{Limits: limits(minute, named, httpkey.PerHour(5), httpkey.PerDay(5), httpkey.PerMonth(5)), Cost: 1},
 			""},
 		{httpkey.Charge{Limits: limits(minute), Cost: -5}, "Cost"},
 		{httpkey.Charge{Cost: -5}, "Cost"},
 		{httpkey.Charge{Limits: limits(minute), Cost: math.MinInt, Forced: true}, "Cost"},
+		{httpkey.Charge{Limits: limits(minute), Cost: math.MaxInt, Forced: true}, "Cost"},
 		{httpkey.Charge{Limits: limits(httpkey.Limit{Rate: -1}), Cost: 1}, "Rate"},
 		{httpkey.Charge{Limits: limits(minute, minute), Cost: 1}, "window"},
 		{httpkey.Charge{Limits: limits(minute, httpkey.PerMinute(6)), Cost: 1}, "window"},

@@ -55,6 +55,7 @@ func PerDay(n int) Limit { return Limit{Rate: n, Calendar: daily} }
 func PerMonth(n int) Limit { return Limit{Rate: n, Calendar: monthly} }
 
 const (
+	maxLimits    = 8
 	maxLimitName = 64
 	// maxDebt bounds Burst × Period in request-microseconds. A forced charge may owe twice
 	// as much, and an int64 must hold that and a sum with it.
@@ -195,8 +196,11 @@ func (l *Limit) UnmarshalJSON(text []byte) error {
 // of Limits, or takes nothing.
 type Charge struct {
 	// Bucket names the payer. The beginnings "token:", "user:", "workspace:" and
-	// "anonymous:" mean tokens, users, workspaces and requests without a key. Payers of
-	// your own need another beginning.
+	// "anonymous:" mean tokens, users, workspaces and requests without a key. So payers of
+	// different kinds never share a bucket. Payers of your own need another beginning. A
+	// Guard refuses a charge whose Bucket names another token, user or workspace than the
+	// request's. It also refuses an empty Bucket, a Bucket without a name after one of these
+	// beginnings, and "anonymous:" and "probe", which are reserved.
 	Bucket string
 
 	// Limits apply together; there are at most 8. Limits with the same Name must have
@@ -218,7 +222,7 @@ func (c *Charge) Validate() error {
 	if c.Cost < 0 && !c.Forced {
 		return fmt.Errorf("%w: Cost is %d, it must not be negative unless the charge is Forced", ErrInvalidLimit, c.Cost)
 	}
-	if c.Cost < -math.MaxInt32 || c.Cost > math.MaxInt32 {
+	if c.Forced && (c.Cost < -math.MaxInt32 || c.Cost > math.MaxInt32) {
 		return fmt.Errorf("%w: Cost is %d, it must be within %d", ErrInvalidLimit, c.Cost, math.MaxInt32)
 	}
 	return validateLimits(c.Limits)

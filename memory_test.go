@@ -157,6 +157,7 @@ type oneToken struct {
 }
 
 func (s *oneToken) Find([32]byte) (*ram.Entry[httpkey.Token], bool) { return s.entry, true }
+func (*oneToken) Holds([32]byte) bool                               { return true }
 func (*oneToken) Token(e *ram.Entry[httpkey.Token]) httpkey.Token   { return pack.Token(e) }
 func (*oneToken) ID(e *ram.Entry[httpkey.Token]) string             { return pack.ID(e) }
 

@@ -12,20 +12,27 @@ import (
 	"sync"
 	"time"
 
+	"github.com/httpkey/httpkey/internal/answer"
 	"github.com/httpkey/httpkey/internal/budget"
 	"github.com/httpkey/httpkey/internal/clock"
 	"github.com/httpkey/httpkey/internal/keyformat"
+	"github.com/httpkey/httpkey/internal/name"
 	"github.com/httpkey/httpkey/internal/ram"
 )
 
 // Handler returns the middleware. It calls next for a request that it admits, and
 // answers every other request itself. It wraps neither the ResponseWriter nor the body.
 // The response to an admitted request carries the rate-limit headers, whatever next
-// answers.
+// answers. It also carries Cache-Control: private, unless that header is set already or next
+// sets it. Without this header, a shared cache may serve the response to everybody (RFC 9111,
+// section 3). Requests share the values of these headers, so next must replace a value and
+// not write into it.
 //
 // A request with a valid key costs quota, whatever its method. Put a handler of CORS
-// preflights, which carry no key, around this one. If one Guard stands inside another,
-// both charge the request, and the context has the token of the inner one.
+// preflights, which carry no key, around this one. A Guard that is twice around a handler charges
+// once. So it does not charge the parts of a batch that next makes with the context and the
+// header of r: give each part a Clone of the header. Two Guards both charge the request, and
+// the context has the token of the inner one.
 func (g *Guard) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r, ok := g.Check(w, r); ok {
@@ -38,7 +45,11 @@ func (g *Guard) Handler(next http.Handler) http.Handler {
 // gin and echo. If Check returns true, continue with the returned request, which has
 // the token in its context. If it returns false, it has written the response: stop.
 func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bool) {
-	key, reason := g.extract(r.Header)
+	lines := r.Header[g.options.Header]
+	if g.hasAdmitted(r, lines) {
+		return r, true
+	}
+	key, reason := g.extract(lines)
 	d := decision{reason: reason}
 	if reason == "" {
 		d = g.decide(r.Context(), r, key, 1)
@@ -48,13 +59,25 @@ func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bo
 		g.refuse(w, r, &d)
 		return r, false
 	}
-	return r.WithContext(g.admit(r.Context(), r, &d)), true
+	if h := w.Header(); h["Cache-Control"] == nil {
+		h["Cache-Control"] = private
+	}
+	in := g.admit(r.Context(), r, &d)
+	in.line = &lines[0]
+	return r.WithContext(in), true
+}
+
+// hasAdmitted reports whether g has admitted this very request before. A request that was
+// derived from an admitted one has its context, but header lines of its own.
+func (g *Guard) hasAdmitted(r *http.Request, lines []string) bool {
+	in := admittedIn(r.Context())
+	return in != nil && in.guard == g && len(lines) == 1 && in.line == &lines[0]
 }
 
 // Admit decides on a secret that did not come in a request header, but over gRPC, say. It
 // takes cost from the limits and notes a use of the token. A cost of 0 does neither, but
 // still asks the limiter. Admit waits for the store and the limiter for [Options.Timeout]
-// at most.
+// at most. It also waits if ctx has ended.
 //
 // The error is an [Error]. Admit knows no address, so it refuses a token with Networks.
 func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission, error) {
@@ -131,7 +154,7 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 		ctx = b
 	}
 	d := decision{token: token, at: g.clock.Now(), cause: err}
-	own, reason := g.judge(ctx, r, &d)
+	own, reason := g.judge(r, &d)
 	if d.reason = reason; reason != "" || cost == noCharge {
 		return d
 	}
@@ -141,7 +164,7 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 	}
 	switch {
 	case d.cause != nil:
-		d.reason = blame(ctx, ReasonLimiter)
+		d.reason = ReasonLimiter
 		return d
 	case d.result.Allowed:
 	case d.result.never():
@@ -155,10 +178,9 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 	return d
 }
 
-// extract returns the only key in h, or the reason why h has none of the right shape. It
-// looks at no other header, and never at the URL.
-func (g *Guard) extract(h http.Header) (key string, reason Reason) {
-	lines := h[g.options.Header]
+// extract returns the key in the only header line, or the reason why the Guard refuses the
+// lines.
+func (g *Guard) extract(lines []string) (key string, reason Reason) {
 	if len(lines) > 1 {
 		return "", ReasonMalformed
 	}
@@ -184,13 +206,15 @@ func (g *Guard) recall(key string) (token *entry, known bool) {
 	if g.memory == nil {
 		return nil, false
 	}
+	known = true
 	for _, digest := range g.digesters {
-		token, known := g.memory.Find(digest(key))
-		if token != nil || !known {
-			return token, known
+		token, isKnown := g.memory.Find(digest(key))
+		if token != nil {
+			return token, true
 		}
+		known = known && isKnown
 	}
-	return nil, true
+	return nil, known
 }
 
 // lookup holds the budget of a Lookup and the token that it finds in one object, to save
@@ -202,7 +226,7 @@ type lookup struct {
 
 // lookup finds the token of a key in the store; it returns nil if there is none.
 func (g *Guard) lookup(l *lookup, key string) (*entry, error) {
-	for _, digest := range g.digesters {
+	for _, digest := range ram.HeldFirst(g.memory, g.digesters, key) {
 		d := Digest(digest(key))
 		token, err := g.store.Lookup(&l.Budget, d)
 		switch {
@@ -227,11 +251,11 @@ func fill(whole *ram.Whole[Token], t Token) *entry {
 }
 
 // judge returns the token's own limits, or the reason why its key is not valid for r.
-func (g *Guard) judge(ctx context.Context, r *http.Request, d *decision) (own []Limit, why Reason) {
+func (g *Guard) judge(r *http.Request, d *decision) (own []Limit, why Reason) {
 	token, at := d.token, d.at.UnixMicro()
 	switch {
 	case d.cause != nil:
-		return nil, blame(ctx, ReasonStore)
+		return nil, ReasonStore
 	case token == nil:
 		return nil, ReasonUnknown
 	}
@@ -251,15 +275,6 @@ func (g *Guard) judge(ctx context.Context, r *http.Request, d *decision) (own []
 		return nil, ReasonNetwork
 	}
 	return special.Limits, ""
-}
-
-// blame returns the reason for a missing answer: asked, unless the caller went away, which
-// is no failure of the store or the limiter.
-func blame(ctx context.Context, asked Reason) Reason {
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return ReasonCanceled
-	}
-	return asked
 }
 
 func (g *Guard) isInNetworks(r *http.Request, networks []netip.Prefix) bool {
@@ -362,7 +377,12 @@ func (g *Guard) charge(
 	c.Charge = Charge{Bucket: e.Payer(), Limits: append(c.limits[:0], limits...), Cost: cost}
 	if g.options.Charge != nil {
 		c.token = g.copyOf(e)
+		id, user, workspace := c.token.ID, c.token.User, c.token.Workspace // before Charge can change them
 		g.options.Charge(r, &c.token, &c.Charge)
+		if c.Bucket != e.Payer() && !name.MayPay(c.Bucket, id, user, workspace) {
+			return Result{}, "", fmt.Errorf("%w: Bucket is %q, which names no payer of this token; "+
+				"names of your own need another beginning", ErrInvalidLimit, c.Bucket)
+		}
 		if cost == 0 { // Admit only looks
 			c.Cost = 0
 		}
@@ -420,9 +440,11 @@ func (g *Guard) setHeaders(h http.Header, d *decision) {
 	if d.result.Limit == (Limit{}) {
 		return
 	}
-	g.headers.set(h, &d.result, d.at)
+	r := &d.result
+	// Reset is rounded up, so that a client that waits for it is never early.
+	g.quota.Set(h, int64(r.Limit.Burst), int64(max(0, r.Remaining)), d.at.CeilUnix(r.ResetAfter))
 	if g.options.IETFHeaders {
-		setIETFHeaders(h, &d.result)
+		setIETFHeaders(h, r)
 	}
 }
 
@@ -431,10 +453,11 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, d *decision) {
 	g.tell(r.Context(), r, d)
 	e := d.error()
 	if status := e.class().status; status == http.StatusUnauthorized || status == http.StatusServiceUnavailable {
-		clearRateLimitHeaders(w.Header())
+		answer.ClearQuota(w.Header())
 	}
 	setRefusalHeaders(w.Header(), &e)
 	if g.options.ErrorHandler != nil {
+		answer.Unshare(w.Header())
 		g.options.ErrorHandler(w, r, e)
 		return
 	}
@@ -458,7 +481,7 @@ func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
 // admit reports the admission and returns the context of the admitted request.
 func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) *admitted {
 	g.tell(ctx, r, d)
-	return &admitted{ctx, g, d.token, d.payer, d.result}
+	return &admitted{Context: ctx, guard: g, token: d.token, payer: d.payer, result: d.result}
 }
 
 // admitted is the context of an admitted request. A context of its own type
@@ -469,6 +492,7 @@ type admitted struct {
 	token  *entry
 	payer  string
 	result Result
+	line   *string // of the header that held the key; nil: Admit made the context
 }
 
 type admittedKey struct{}
@@ -539,6 +563,12 @@ type Admission struct {
 	limits []Limit // that were charged
 }
 
+// Format prints the token, with its digest redacted, and the result. Without Format, some
+// verbs would print the digest of an *Admission.
+func (a Admission) Format(f fmt.State, verb rune) {
+	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), [...]any{a.Token, a.Result})
+}
+
 // AdmissionFrom returns the admission of the request that ctx belongs to, and false if no
 // Guard has admitted it.
 func AdmissionFrom(ctx context.Context) (*Admission, bool) {
@@ -552,7 +582,8 @@ func AdmissionFrom(ctx context.Context) (*Admission, bool) {
 // Charge takes n more from the buckets that paid for the request, even without room, down
 // to one Burst below empty. It serves costs that are known only after the response. A
 // negative n gives back, never above full. Charge waits for the limiter for
-// [Options.Timeout] at most. The error is the limiter's.
+// [Options.Timeout] at most. It also charges if ctx has ended, for example because the client
+// hung up. The error is the limiter's.
 func (a *Admission) Charge(ctx context.Context, n int) error {
 	if a.guard == nil || len(a.limits) == 0 {
 		return nil

@@ -32,6 +32,7 @@ const (
 	EventIssued      EventType = "issued"       // a token was created or imported; Token
 	EventRotated     EventType = "rotated"      // Token is the successor
 	EventRevoked     EventType = "revoked"      // Token
+	EventWeakKey     EventType = "weak_key"     // a key of fewer than 32 characters was imported without a pepper; Token
 	EventLimiterDown EventType = "limiter_down" // from now on the fallback decides; Err
 	EventLimiterUp   EventType = "limiter_up"   // the limiter decides again
 	EventFlushFailed EventType = "flush_failed" // uses were not written, and stay pending or are lost; Err
@@ -76,8 +77,8 @@ func (g *Guard) observe(ctx context.Context, e *Event) {
 	g.options.Observer.Observe(ctx, e)
 }
 
-// SlogObserver returns an Observer that writes to logger: failures at level Error,
-// refusals and changes of tokens at Info, and admissions at Debug. It identifies a
+// SlogObserver returns an Observer that writes to logger: failures at level Error, weak
+// keys at Warn, refusals and changes of tokens at Info, and admissions at Debug. It identifies a
 // token by its ID.
 func SlogObserver(logger *slog.Logger) Observer { return slogObserver{logger} }
 
@@ -91,6 +92,8 @@ func (o slogObserver) Enabled(ctx context.Context, t EventType) bool {
 		level = slog.LevelDebug
 	case EventIssued, EventRotated, EventRevoked, EventLimiterUp:
 		level = slog.LevelInfo
+	case EventWeakKey:
+		level = slog.LevelWarn
 	}
 	return o.logger.Enabled(ctx, level)
 }
@@ -98,10 +101,12 @@ func (o slogObserver) Enabled(ctx context.Context, t EventType) bool {
 func (o slogObserver) Observe(ctx context.Context, e *Event) {
 	level := slog.LevelInfo
 	switch {
-	case e.Err != nil && e.Reason != ReasonCanceled:
+	case e.Err != nil:
 		level = slog.LevelError
 	case e.Type == EventAdmitted:
 		level = slog.LevelDebug
+	case e.Type == EventWeakKey:
+		level = slog.LevelWarn
 	}
 	if !o.logger.Enabled(ctx, level) {
 		return

@@ -216,9 +216,11 @@ func TestEventsHaveTheRequest(t *testing.T) {
 func TestSlogObserverIsEnabledByItsLogger(t *testing.T) {
 	t.Parallel()
 	for level, want := range map[slog.Level][]httpkey.EventType{
-		slog.LevelDebug: {httpkey.EventAdmitted, httpkey.EventRefused, httpkey.EventIssued, httpkey.EventLimiterDown,
+		slog.LevelDebug: {httpkey.EventAdmitted, httpkey.EventRefused, httpkey.EventIssued, httpkey.EventWeakKey,
+			httpkey.EventLimiterDown, httpkey.EventLimiterUp},
+		slog.LevelInfo: {httpkey.EventRefused, httpkey.EventIssued, httpkey.EventWeakKey, httpkey.EventLimiterDown,
 			httpkey.EventLimiterUp},
-		slog.LevelInfo:      {httpkey.EventRefused, httpkey.EventIssued, httpkey.EventLimiterDown, httpkey.EventLimiterUp},
+		slog.LevelWarn:      {httpkey.EventRefused, httpkey.EventWeakKey, httpkey.EventLimiterDown},
 		slog.LevelError:     {httpkey.EventRefused, httpkey.EventLimiterDown},
 		slog.LevelError + 1: {},
 	} {
@@ -227,7 +229,7 @@ func TestSlogObserverIsEnabledByItsLogger(t *testing.T) {
 			Enabled(context.Context, httpkey.EventType) bool
 		})
 		for _, event := range []httpkey.EventType{httpkey.EventAdmitted, httpkey.EventRefused, httpkey.EventIssued,
-			httpkey.EventLimiterDown, httpkey.EventLimiterUp} {
+			httpkey.EventWeakKey, httpkey.EventLimiterDown, httpkey.EventLimiterUp} {
 			if got := choosy.Enabled(t.Context(), event); got != slices.Contains(want, event) {
 				t.Errorf("at level %v, %s is enabled: %v", level, event, got)
 			}
@@ -264,13 +266,13 @@ func TestSlogObserver(t *testing.T) {
 			`level=INFO msg="httpkey: refused" reason=throttled token=t-1 kind=api_key user=u-1 workspace="" retry_after=1s`},
 		{httpkey.Event{Type: httpkey.EventRefused, Reason: httpkey.ReasonStore, Err: errors.New("down")},
 			`level=ERROR msg="httpkey: refused" reason=store error=down`},
-		{httpkey.Event{Type: httpkey.EventRefused, Reason: httpkey.ReasonCanceled, Err: errors.New("gone")},
-			`level=INFO msg="httpkey: refused" reason=canceled error=gone`},
 		{httpkey.Event{Type: httpkey.EventRotated, Token: token},
 			`level=INFO msg="httpkey: rotated" token=t-1 kind=api_key user=u-1 workspace="" rotated_from=t-0`},
 		{httpkey.Event{Type: httpkey.EventRevoked, Token: httpkey.Token{ID: "t-1", Kind: httpkey.APIKey,
 			RevokedFor: "leaked"}},
 			`level=INFO msg="httpkey: revoked" token=t-1 kind=api_key user="" workspace="" revoked_for=leaked`},
+		{httpkey.Event{Type: httpkey.EventWeakKey, Token: httpkey.Token{ID: "t-1", Kind: httpkey.APIKey}},
+			`level=WARN msg="httpkey: weak_key" token=t-1 kind=api_key user="" workspace=""`},
 		{httpkey.Event{Type: httpkey.EventLimiterUp}, `level=INFO msg="httpkey: limiter_up"`},
 		{httpkey.Event{Type: httpkey.EventLimiterDown, Err: errors.New("down")},
 			`level=ERROR msg="httpkey: limiter_down" error=down`},

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey/internal/answer"
-	"github.com/httpkey/httpkey/internal/clock"
 	"github.com/httpkey/httpkey/internal/ietf"
 )
 
@@ -29,7 +28,6 @@ const (
 	ReasonWorkspace Reason = "workspace" // RequireWorkspace: the token is of another workspace
 	ReasonStore     Reason = "store"     // the token store did not answer
 	ReasonLimiter   Reason = "limiter"   // the limiter did not decide
-	ReasonCanceled  Reason = "canceled"  // the caller went away before there was an answer
 )
 
 // The classes of refusal, one for each kind of response. An [Error] matches
@@ -103,7 +101,7 @@ func (e *Error) class() *class {
 		return &throttled
 	case ReasonScope, ReasonKind, ReasonWorkspace, ReasonLimit:
 		return &forbidden
-	case ReasonStore, ReasonLimiter, ReasonCanceled:
+	case ReasonStore, ReasonLimiter:
 		return &unavailable
 	default:
 		return &invalidKey
@@ -125,12 +123,14 @@ func WriteError(w http.ResponseWriter, r *http.Request, e Error) {
 		}
 	}
 	writeDetail(w, r, &e)
+	answer.Unshare(h)
 }
 
 // The header values of refusals. All responses share them, so they must not be changed
 // in place.
 var (
 	noStore     = []string{"no-store"}
+	private     = []string{"private"}
 	challenge   = []string{`ApiKey realm="api"`}
 	jsonContent = []string{"application/json"}
 	retries     answer.Decimals
@@ -174,32 +174,6 @@ func ceilSeconds(d time.Duration) int64 {
 		seconds++
 	}
 	return seconds
-}
-
-// rateLimitHeaders writes the three X-RateLimit headers.
-type rateLimitHeaders struct {
-	limits, remainings, resets answer.Decimals
-}
-
-// set writes the headers of a result at a moment. Reset is rounded up, so that a client
-// that waits for it is never early.
-func (c *rateLimitHeaders) set(h http.Header, result *Result, at clock.Instant) {
-	h["X-Ratelimit-Limit"] = c.limits.Header(int64(result.Limit.Burst))
-	h["X-Ratelimit-Remaining"] = c.remainings.Header(int64(max(0, result.Remaining)))
-	h["X-Ratelimit-Reset"] = c.resets.Header(at.CeilUnix(result.ResetAfter))
-}
-
-// clearRateLimitHeaders removes the headers that a Guard around this one may have
-// written: a refused caller must not see a quota.
-func clearRateLimitHeaders(h http.Header) {
-	if h["X-Ratelimit-Limit"] == nil {
-		return
-	}
-	for _, name := range []string{
-		"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset", "Ratelimit-Policy", "Ratelimit",
-	} {
-		delete(h, name)
-	}
 }
 
 // setIETFHeaders writes RateLimit-Policy and RateLimit.

@@ -1,6 +1,7 @@
 package httpkey_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/httpkeytest"
+	"github.com/httpkey/httpkey/memstore"
 )
 
 func TestExpiryIsExactToTheMicrosecond(t *testing.T) {
@@ -30,6 +32,35 @@ func TestExpiryIsExactToTheMicrosecond(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A key from a program's own table may expire in a year that 64-bit microseconds cannot
+// express. The Guard decides as Token.Expired does.
+func TestExpiryBeyondMicroseconds(t *testing.T) {
+	t.Parallel()
+	for _, year := range []int{-400_000, -290_308, -290_307, -1, 1, 9999, 294_246, 294_247, 400_000} {
+		guard := newGuard(nil)
+		key, token := issue(t, guard, httpkey.Token{})
+		token.ExpiredAt = time.Date(year, time.June, 1, 0, 0, 0, 0, time.UTC)
+		want := http.StatusOK
+		if token.Expired(time.Now()) {
+			want = http.StatusUnauthorized
+		}
+		store := memstore.New()
+		if _, err := store.Create(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+		for where, store := range map[string]httpkey.TokenStore{
+			"in memory": store, "in a table": httpkey.LookupOnly{
+				ByDigest: func(context.Context, httpkey.Digest) (httpkey.Token, error) { return token, nil },
+			},
+		} {
+			guard := httpkey.New(store, httpkey.Unlimited, nil)
+			if got := httpkeytest.Get(guard.Handler(ok), key).Code; got != want {
+				t.Errorf("%s, the year %d: status %d, want %d", where, year, got, want)
+			}
+		}
 	}
 }
 

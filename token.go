@@ -10,9 +10,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
-	"unicode/utf8"
 
-	"github.com/httpkey/httpkey/internal/name"
+	"github.com/httpkey/httpkey/internal/bounds"
 	"github.com/httpkey/httpkey/internal/properties"
 )
 
@@ -37,11 +36,14 @@ const (
 // read-only, or [Token.Clone] them. A store keeps the fields from ID to RotatedFrom one by
 // one, and the other fields as [Token.More] writes them.
 type Token struct {
-	// A UUID of version 7 (RFC 9562), unless the caller or the store chooses it; at most 255 bytes.
+	// A UUID of version 7 (RFC 9562), unless the caller or the store chooses it; at most 255
+	// bytes. Issue and Import refuse an ID that cannot be a segment of a URL path: "." and
+	// "..", and IDs with a slash or a control character. Do not use an ID again: a
+	// successor of the deleted token may pay from its bucket.
 	ID string `json:"id"`
 	// The digest of the secret, by which a store finds the token.
 	Digest Digest `json:"-"`
-	// The secret's last 4 characters, by which people recognize it.
+	// The secret's last 4 characters, by which people recognize it; empty for a short imported key.
 	Hint string `json:"hint"`
 	// APIKey or ServiceToken.
 	Kind Kind `json:"kind"`
@@ -98,18 +100,6 @@ func (t Token) Payer() string {
 	return "token:" + t.ID
 }
 
-// The bounds of a token's fields. They fit the columns of any SQL database, and keep a
-// cache of a hundred thousand tokens small.
-const (
-	maxNameBytes        = 255
-	maxLabelRunes       = 255
-	maxDescriptionRunes = 4096
-	maxScopes           = 100
-	maxLimits           = 8
-	maxNetworks         = 100
-	maxMetadataBytes    = 4096
-)
-
 // Validate reports why no store should hold t: an error that wraps
 // [ErrInvalidToken] (or [ErrInvalidLimit]) and names the field.
 func (t Token) Validate() error {
@@ -119,70 +109,24 @@ func (t Token) Validate() error {
 	if t.Kind != APIKey && t.Kind != ServiceToken {
 		return fmt.Errorf("%w: Kind is %q, it must be %q or %q", ErrInvalidToken, t.Kind, APIKey, ServiceToken)
 	}
-	for _, text := range []struct {
-		field, value string
-		tooLong      bool
-	}{
-		{"ID", t.ID, len(t.ID) > maxNameBytes},
-		{"User", t.User, len(t.User) > maxNameBytes},
-		{"Workspace", t.Workspace, len(t.Workspace) > maxNameBytes},
-		{"RotatedFrom", t.RotatedFrom, len(t.RotatedFrom) > maxNameBytes},
-		{"RotatedTo", t.RotatedTo, len(t.RotatedTo) > maxNameBytes},
-		{"CreatedBy", t.CreatedBy, len(t.CreatedBy) > maxNameBytes},
-		{"RevokedFor", t.RevokedFor, utf8.RuneCountInString(t.RevokedFor) > maxLabelRunes},
-		{"Label", t.Label, utf8.RuneCountInString(t.Label) > maxLabelRunes},
-		{"Description", t.Description, utf8.RuneCountInString(t.Description) > maxDescriptionRunes},
-	} {
-		if text.tooLong {
-			return fmt.Errorf("%w: %s is too long", ErrInvalidToken, text.field)
-		}
-		if !name.IsText(text.value) {
-			return fmt.Errorf("%w: %s is not UTF-8 text, or holds a NUL", ErrInvalidToken, text.field)
-		}
-	}
-	for _, moment := range []struct {
-		field string
-		at    time.Time
-	}{{"ExpiredAt", t.ExpiredAt}, {"LastUsed", t.LastUsed}, {"CreatedAt", t.CreatedAt}, {"RevokedAt", t.RevokedAt}} {
-		if year := moment.at.UTC().Year(); year < 1 || year > 9999 { // RFC 3339 has four digits
-			return fmt.Errorf("%w: %s is in the year %d", ErrInvalidToken, moment.field, year)
-		}
-	}
-	if len(t.Scopes) > maxScopes {
-		return fmt.Errorf("%w: Scopes has more than %d entries", ErrInvalidToken, maxScopes)
-	}
-	for _, scope := range t.Scopes {
-		if !name.IsScope(scope, maxNameBytes) {
-			return fmt.Errorf("%w: Scopes holds %q, which is not a scope-token of RFC 6749", ErrInvalidToken, scope)
-		}
-	}
 	if t.IsActive && !t.RevokedAt.IsZero() {
 		return fmt.Errorf("%w: RevokedAt is set, so IsActive must be false", ErrInvalidToken)
 	}
+	for _, err := range []error{
+		bounds.Name("ID", t.ID), bounds.Name("User", t.User), bounds.Name("Workspace", t.Workspace),
+		bounds.Name("RotatedFrom", t.RotatedFrom), bounds.Name("RotatedTo", t.RotatedTo),
+		bounds.Name("CreatedBy", t.CreatedBy), bounds.Label("Label", t.Label), bounds.Label("RevokedFor", t.RevokedFor),
+		bounds.Description("Description", t.Description),
+		bounds.Moment("ExpiredAt", t.ExpiredAt), bounds.Moment("LastUsed", t.LastUsed),
+		bounds.Moment("CreatedAt", t.CreatedAt), bounds.Moment("RevokedAt", t.RevokedAt),
+		bounds.Scopes("Scopes", t.Scopes), bounds.Networks("Networks", t.Networks), bounds.Metadata("Metadata", t.Metadata),
+	} {
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalidToken, err)
+		}
+	}
 	if err := validateLimits(t.Limits); err != nil {
 		return fmt.Errorf("%w: Limits: %w", ErrInvalidToken, err)
-	}
-	return t.validateAttributes()
-}
-
-// validateAttributes validates Networks and Metadata.
-func (t Token) validateAttributes() error {
-	if len(t.Networks) > maxNetworks {
-		return fmt.Errorf("%w: Networks has more than %d entries", ErrInvalidToken, maxNetworks)
-	}
-	for _, network := range t.Networks {
-		if !network.IsValid() || network.Addr().Is4In6() {
-			return fmt.Errorf("%w: Networks holds %v, it must be a prefix of IPv4 or of IPv6", ErrInvalidToken, network)
-		}
-	}
-	size := 0
-	for key, value := range t.Metadata {
-		if size += len(key) + len(value); size > maxMetadataBytes {
-			return fmt.Errorf("%w: Metadata has more than %d bytes", ErrInvalidToken, maxMetadataBytes)
-		}
-		if !name.IsText(key) || !name.IsText(value) {
-			return fmt.Errorf("%w: Metadata is not UTF-8 text, or holds a NUL", ErrInvalidToken)
-		}
 	}
 	return nil
 }

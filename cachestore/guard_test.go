@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -239,6 +240,50 @@ func TestGuardKnowsAbsences(t *testing.T) {
 	if n := b.Calls("Lookup"); n != 1 {
 		t.Errorf("3 requests made %d Lookups in the store, want 1", n)
 	}
+}
+
+// A key that is in memory under a previous pepper does not wait for a Lookup of its current digest,
+// which no token has. This holds for fresh and for outdated tokens.
+func TestKeyOfAPreviousPepperDoesNotWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackend()
+		s := New(b, &Options{MaxUnknown: 1, Timeout: time.Hour})
+		before, _ := guarded(t, s, nil)
+		created := httpkeytest.Issue(t, before, httpkey.Token{})
+		_, handler := guarded(t, s, &httpkey.Options{
+			Pepper:          httpkey.Secret(strings.Repeat("p", 32)),
+			PreviousPeppers: []httpkey.Secret{""},
+		})
+		get := func(lookups int) {
+			t.Helper()
+			start, before := time.Now(), b.Calls("Lookup")
+			if w := httpkeytest.Get(handler, created.Secret.Reveal()); w.Code != 200 || time.Since(start) != 0 {
+				t.Errorf("status %d after %v", w.Code, time.Since(start))
+			}
+			if n := b.Calls("Lookup") - before; n != lookups {
+				t.Errorf("%d Lookups in the store, want %d", n, lookups)
+			}
+		}
+		get(2)
+		ctx, cancel := context.WithCancel(t.Context())
+		b.Before(httpkeytest.Stall())
+		unknown := call(ctx, s, 1)
+		b.Before(nil)
+		httpkeytest.Elapse(absentTTL)
+		get(0)
+		httpkeytest.Elapse(s.options.TTL)
+		get(1)
+		b.Before(httpkeytest.Fail(errDown))
+		httpkeytest.Elapse(s.options.TTL)
+		get(1) // it is used while it is stale
+		b.Before(nil)
+		cancel()
+		if err := <-unknown; err == nil {
+			t.Error("a made-up key was found")
+		}
+		httpkeytest.Elapse(time.Hour) // the load ends
+	})
 }
 
 // A use of a token in memory is written by Touch. Get shows it then, and Lookup when the

@@ -1,8 +1,10 @@
 package cachestore
 
 import (
+	"container/list"
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/pack"
@@ -12,9 +14,16 @@ import (
 // when the store answers, even if all callers have left. The store must answer by the end of
 // Options.Timeout.
 type load struct {
-	reading reading
-	done    chan struct{} // closed once the fields below are set
+	digest    httpkey.Digest
+	ctx       context.Context // of the first caller, without its cancellation
+	isUnknown bool            // not in memory: it takes a turn in the lane, and its failure begins no outage
 
+	// The mutex of the Store guards these.
+	callers int           // that wait
+	place   *list.Element // in the lane; nil: the load has started
+	reading reading       // once the load has started
+
+	done     chan struct{} // closed once the fields below are set
 	token    httpkey.Token
 	err      error
 	panicked any // the value of the store's panic
@@ -28,11 +37,16 @@ func (s *Store) load(ctx context.Context, d httpkey.Digest) (httpkey.Token, erro
 	if errors.Is(ctx.Err(), context.Canceled) { // a caller past its deadline still renews its token
 		return httpkey.Token{}, ctx.Err()
 	}
-	l := s.join(ctx, d)
+	l, waits := s.join(ctx, d)
+	if waits {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.options.Timeout)
+		defer cancel()
+	}
 	select {
 	case <-l.done:
 	case <-ctx.Done():
-		return httpkey.Token{}, ctx.Err()
+		return httpkey.Token{}, s.leave(l, ctx.Err())
 	}
 	switch {
 	case l.panicked != nil:
@@ -43,29 +57,67 @@ func (s *Store) load(ctx context.Context, d httpkey.Digest) (httpkey.Token, erro
 	return l.token.Clone(), nil // other callers get the same load
 }
 
-// join returns the load of d in progress, or starts one.
-func (s *Store) join(ctx context.Context, d httpkey.Digest) *load {
+// join returns a load of d that has not ended, or a new one, and whether it waits for its turn.
+func (s *Store) join(ctx context.Context, d httpkey.Digest) (l *load, waits bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// The answer may have come since the caller looked without holding the mutex.
-	if e, ok := s.tokens.GetIfPresent(d); ok && s.isFresh(e) {
-		return answered(pack.Token(e.token), nil)
+	e, isKnown := s.tokens.GetIfPresent(d)
+	if isKnown && s.isFresh(e) {
+		return answered(pack.Token(e.token), nil), false
 	}
 	if s.isAbsent(d) {
-		return answered(httpkey.Token{}, httpkey.ErrNotFound)
+		return answered(httpkey.Token{}, httpkey.ErrNotFound), false
 	}
-	// A load that began before a change may bring the token as it was.
-	if l := s.loads[d]; l != nil && l.reading.follows(s.changes.ofDigest(d)) && l.reading.follows(&s.changes.byID) {
-		return l
+	if l := s.loads[d]; l != nil && s.isGood(l) {
+		l.callers++
+		s.lane.renew(l)
+		return l, l.place != nil
 	}
-	reading := s.read()
-	if err := s.outage.refuse(reading.at); err != nil {
-		return answered(httpkey.Token{}, err)
+	isProbe, err := s.outage.refuse(s.now())
+	if err != nil {
+		return answered(httpkey.Token{}, err), false
 	}
-	l := &load{reading: reading, done: make(chan struct{})}
+	l = &load{
+		digest:    d,
+		ctx:       context.WithoutCancel(ctx),
+		isUnknown: !isKnown && !isProbe, // a probe must not wait for other unknown digests
+		callers:   1,
+		done:      make(chan struct{}),
+	}
 	s.loads[d] = l
-	go s.run(context.WithoutCancel(ctx), d, l)
-	return l
+	if !l.isUnknown || s.lane.enter(l) {
+		s.start(l)
+	}
+	return l, l.place != nil
+}
+
+// isGood reports whether a new caller may take the answer of l. A load that began
+// before a change may bring the token as it was.
+func (s *Store) isGood(l *load) bool {
+	return l.place != nil || l.reading.follows(s.changes.ofDigest(l.digest)) && l.reading.follows(&s.changes.byID)
+}
+
+// start gives l its goroutine. The caller holds the mutex.
+func (s *Store) start(l *load) {
+	l.reading = s.read()
+	go s.run(l)
+}
+
+// leave removes a caller from l. If the last caller leaves before l has started, leave removes l.
+func (s *Store) leave(l *load, why error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.callers--
+	if l.place == nil {
+		return why
+	}
+	if l.callers == 0 {
+		s.lane.abandon(l)
+		delete(s.loads, l.digest)
+	}
+	return fmt.Errorf("httpkey: the lookup waited for %d others of unknown keys (cachestore.Options.MaxUnknown): %w",
+		s.options.MaxUnknown, why)
 }
 
 // answered returns a finished load.
@@ -78,13 +130,13 @@ func answered(t httpkey.Token, err error) *load {
 var errNoAnswer = errors.New("httpkey: the store's Lookup ended its goroutine")
 
 // run asks the store, keeps the answer and passes it to the waiting callers.
-func (s *Store) run(ctx context.Context, d httpkey.Digest, l *load) {
-	ctx, cancel := context.WithTimeout(ctx, s.options.Timeout)
+func (s *Store) run(l *load) {
+	ctx, cancel := context.WithTimeout(l.ctx, s.options.Timeout)
 	defer cancel()
 	l.err = errNoAnswer
 	defer func() { // deferred, since the store may panic or call runtime.Goexit
 		l.panicked = recover()
-		change := s.keep(d, l)
+		change := s.end(l)
 		close(l.done)
 		switch change {
 		case EventStoreDown:
@@ -93,20 +145,33 @@ func (s *Store) run(ctx context.Context, d httpkey.Digest, l *load) {
 			s.observe(change, nil) // ErrNotFound is an answer
 		}
 	}()
-	l.token, l.err = s.store.Lookup(ctx, d)
+	l.token, l.err = s.store.Lookup(ctx, l.digest)
 }
 
-// keep puts the answer of l into memory, unless a later load has taken its place. If the
-// answer begins or ends an outage of the store, keep returns the event.
-func (s *Store) keep(d httpkey.Digest, l *load) (change httpkey.EventType) {
+// end starts the next load of the lane, and keeps the answer of l. If the answer begins or
+// ends an outage of the store, end returns the event.
+func (s *Store) end(l *load) (change httpkey.EventType) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	isAnswer := l.err == nil || errors.Is(l.err, httpkey.ErrNotFound)
-	change = s.outage.note(d, isAnswer, l.err, s.now())
-	if s.loads[d] != l {
-		return change
+	if l.isUnknown {
+		if next := s.lane.leave(); next != nil {
+			s.start(next)
+		}
 	}
-	delete(s.loads, d)
+	isAnswer := l.err == nil || errors.Is(l.err, httpkey.ErrNotFound)
+	if isAnswer || !l.isUnknown {
+		change = s.outage.note(l.digest, isAnswer, l.err, s.now())
+	}
+	if s.loads[l.digest] == l {
+		delete(s.loads, l.digest)
+		s.keep(l, isAnswer)
+	}
+	return change
+}
+
+// keep puts the answer of l into memory. The caller holds the mutex.
+func (s *Store) keep(l *load, isAnswer bool) {
+	d := l.digest
 	switch {
 	case !isAnswer:
 	case l.err != nil:
@@ -120,7 +185,6 @@ func (s *Store) keep(d httpkey.Digest, l *load) (change httpkey.EventType) {
 			digest:  s.changes.ofDigest(d),
 		})
 	}
-	return change
 }
 
 // observe reports a change to the Observer.

@@ -84,7 +84,7 @@ func TestLoadAfterAnotherLoad(t *testing.T) {
 	for i, want := range []error{nil, httpkey.ErrNotFound} {
 		n := i + 1
 		expect(t, s, b, digest(n), "", want, 1)
-		l := s.join(t.Context(), digest(n))
+		l, _ := s.join(t.Context(), digest(n))
 		<-l.done
 		if !errors.Is(l.err, want) || want == nil && l.token.Digest != digest(n) {
 			t.Errorf("%v, %v", l.token, l.err)

@@ -31,12 +31,28 @@ type Options struct {
 	// second.
 	Timeout time.Duration
 
+	// MaxUnknown is the maximum number of lookups of unknown keys in the store at once. A key
+	// is unknown if it is not in memory. Other lookups of unknown keys wait as long as their
+	// context and Timeout allow. The newest comes first. A lookup that waits has no goroutine of
+	// its own.
+	//
+	// Set MaxUnknown to the number of the store's connections. If it is smaller, a flood of
+	// made-up keys leaves connections unused. If it is more than twice as large, keys in memory
+	// and revocations wait for a connection during a flood. 0: 16.
+	MaxUnknown int
+
 	// Observer gets an event when the store or its feed goes down, and when it is up
 	// again; see [EventStoreDown]. It may be the Guard's Observer. Nil: none.
 	Observer httpkey.Observer
 }
 
 // The types of events that a [Store] sends to its Observer, with their fields.
+//
+// The store counts as down when the Lookups of several keys in memory have failed in a row.
+// Lookups of unknown keys do not count, because they can be a flood of made-up keys. So a
+// process that has just started reports no [EventStoreDown]. Its requests get 503, and the
+// Guard's Observer gets [httpkey.EventRefused] with [httpkey.ReasonStore]. Any answer of the
+// store ends an outage.
 const (
 	EventStoreDown httpkey.EventType = "store_down" // the cache asks the store twice a second at most; Err
 	EventStoreUp   httpkey.EventType = "store_up"   // the store answers again
@@ -63,6 +79,8 @@ func (o *Options) withDefaults() Options {
 		panic(fmt.Errorf("%w: Size is %d, it must not be negative", httpkey.ErrInvalidOptions, d.Size))
 	case d.TTL < 0:
 		panic(fmt.Errorf("%w: TTL is %v, it must not be negative", httpkey.ErrInvalidOptions, d.TTL))
+	case d.MaxUnknown < 0:
+		panic(fmt.Errorf("%w: MaxUnknown is %d, it must not be negative", httpkey.ErrInvalidOptions, d.MaxUnknown))
 	case d.Timeout < 0:
 		panic(fmt.Errorf("%w: Timeout is %v, it must not be negative", httpkey.ErrInvalidOptions, d.Timeout))
 	}
@@ -77,6 +95,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if d.Timeout == 0 {
 		d.Timeout = time.Second
+	}
+	if d.MaxUnknown == 0 {
+		d.MaxUnknown = 16
 	}
 	return d
 }

@@ -9,6 +9,7 @@ import (
 
 // outageAfter is the number of failed loads in a row after which the store counts as down. If
 // only a part of it is down, such as one shard of a cluster, other loads succeed in between.
+// Failed loads of unknown digests do not count.
 const outageAfter = 8
 
 // outage lets no request wait for a store that is down, except for one load in each
@@ -22,17 +23,18 @@ type outage struct {
 
 func (o *outage) isOn() bool { return o.failures >= outageAfter }
 
-// refuse returns an error if the cache must not ask the store now.
-func (o *outage) refuse(now time.Duration) error {
-	if !o.isOn() {
-		return nil
-	}
-	if now < o.retryAt {
-		return fmt.Errorf("httpkey: the store is not asked for a moment, since it has failed %d times in a row: %w",
+// refuse returns an error if the cache must not ask the store now. In an outage, the load
+// that may ask is a probe.
+func (o *outage) refuse(now time.Duration) (isProbe bool, err error) {
+	switch {
+	case !o.isOn():
+		return false, nil
+	case now < o.retryAt:
+		return false, fmt.Errorf("httpkey: the store is not asked for a moment, since it has failed %d times in a row: %w",
 			o.failures, o.err)
 	}
 	o.retryAt = now + retryAfter
-	return nil
+	return true, nil
 }
 
 // note records the end of a load. If it begins or ends an outage, note returns the event.

@@ -266,10 +266,15 @@ func TestOutage(t *testing.T) {
 // between which other loads succeed are none either.
 func TestPartOfTheStoreIsNoOutage(t *testing.T) {
 	t.Parallel()
+	const known = 100
 	b := newBackend()
 	var seen events
-	s := New(b, &Options{Observer: &seen})
-	create(t, b, token(1), token(2))
+	s := New(b, &Options{Observer: &seen, StaleFor: -1})
+	for n := range known {
+		create(t, b, token(n))
+		expect(t, s, b, digest(n), "", nil, 1)
+	}
+	s.changes.noteAll()
 	fails := func(d httpkey.Digest) {
 		t.Helper()
 		b.Before(httpkeytest.Fail(errDown))
@@ -281,9 +286,9 @@ func TestPartOfTheStoreIsNoOutage(t *testing.T) {
 	}
 	expect(t, s, b, digest(2), "", nil, 1)
 	for n := range 100 {
-		fails(digest(n<<8 + 1<<8))
+		fails(digest(3 + n%(known/2)))
 		if n%(outageAfter-1) == 0 {
-			expect(t, s, b, digest(3+n), "", httpkey.ErrNotFound, 1)
+			expect(t, s, b, digest(known/2+3+n/(outageAfter-1)), "", nil, 1)
 		}
 	}
 	if got := seen.take(); got != "" {

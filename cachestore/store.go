@@ -10,8 +10,15 @@
 // [Options.TTL]. While the underlying store fails, the cache uses a token for longer, by
 // [Options.StaleFor].
 //
+// Anybody can make up keys that reach the store, because the checksum of a key is public.
+// [Options.MaxUnknown] therefore bounds the lookups of unknown keys, which are those that are
+// not in memory. It bounds no lookup of a key in memory and no other method, so a flood of
+// made-up keys does not delay these. A valid key that is not in memory competes with the
+// flood. The Guard answers 503 if it loses.
+//
 // A Store relaxes one rule of [httpkey.TokenStore]: Lookup may return a LastUsed that is as
-// old as the TTL. Get and List return the present one.
+// old as the TTL, or as TTL + StaleFor while the store fails. Get and List return the present
+// one. Set Claims.LateUses in storetest.
 package cachestore
 
 import (
@@ -46,8 +53,9 @@ type Store struct {
 	absent  *otter.Cache[httpkey.Digest, absence] // separate, so that made-up keys evict no token
 	changes *changes
 
-	mu     sync.Mutex // guards the fields below, and every insertion into the caches
-	loads  map[httpkey.Digest]*load
+	mu     sync.Mutex               // guards the fields below, and every insertion into the caches
+	loads  map[httpkey.Digest]*load // the last of each digest that waits or is in progress
+	lane   lane
 	outage outage
 }
 
@@ -70,6 +78,7 @@ func New(store httpkey.TokenStore, opts *Options) *Store {
 		absent:  otter.Must(&otter.Options[httpkey.Digest, absence]{MaximumSize: max(1, o.Size/10)}),
 		changes: newChanges(),
 		loads:   make(map[httpkey.Digest]*load),
+		lane:    lane{free: o.MaxUnknown},
 	}
 	s.holder = ram.Hold(s, source{s})
 	return s
@@ -79,11 +88,13 @@ func New(store httpkey.TokenStore, opts *Options) *Store {
 // missing or outdated in memory. All callers that wait for one digest share one call. An
 // answer from memory does not depend on the state of ctx.
 //
+// If the token is missing in memory, the call may wait for others; see [Options.MaxUnknown].
+//
 // If the deadline of ctx passes while Lookup waits, that counts as a failure of the store:
 // Lookup then returns a token within StaleFor. If ctx is canceled, Lookup returns the error
 // of ctx.
 //
-// LastUsed may be as old as the TTL.
+// LastUsed may be as old as the TTL, or as TTL + StaleFor while the store fails.
 func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
 	if e, ok := s.tokens.GetIfPresent(d); ok && s.isFresh(e) {
 		return pack.Token(e.token), nil
@@ -143,8 +154,11 @@ func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
 	return s.store.Touch(ctx, used)
 }
 
+// String returns the name of the type, which templates print.
+func (s *Store) String() string { return "cachestore.Store" }
+
 // Format keeps the digests out of a printed Store.
-func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "cachestore.Store") }
+func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // source lets a Guard read the tokens in memory. It has the answers for which Lookup need not
 // ask the store.
@@ -157,6 +171,11 @@ func (s source) Find(d [32]byte) (*ram.Entry[httpkey.Token], bool) {
 		return e.token, true
 	}
 	return nil, s.isAbsent(d)
+}
+
+func (s source) Holds(d [32]byte) bool {
+	_, ok := s.tokens.GetIfPresent(d)
+	return ok
 }
 
 func (source) Token(e *ram.Entry[httpkey.Token]) httpkey.Token { return pack.Token(e) }

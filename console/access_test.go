@@ -1,6 +1,7 @@
 package console
 
 import (
+	"crypto/sha256"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -8,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/memstore"
@@ -222,8 +224,8 @@ func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 		"no login":     s.page("", "/"),
 	}
 	for _, q := range requests {
-		s.issue(httpkey.Token{ID: q.String(), Label: "treasure", User: "ada"})
-		answers[q.String()] = q.send(s, "ada", q.String())
+		_, token := s.issue(httpkey.Token{Label: "treasure", User: "ada"})
+		answers[q.String()] = q.send(s, "ada", token.ID)
 	}
 	for name, w := range answers {
 		for header, want := range map[string]string{
@@ -313,7 +315,13 @@ func TestLinksWorkWhereverItIsMounted(t *testing.T) {
 	t.Parallel()
 	for _, mount := range []string{"", "/settings/api-tokens", "/a/b.c/d"} {
 		s := newSite(t, Options{})
-		s.issue(httpkey.Token{ID: "one/with?odd #letters%2F", Label: "x", User: "ada"})
+		for _, id := range []string{"one?with #odd letters%2F", "a:b", "javascript:alert(1)", "//host", "~", "ä", `"'<>`} {
+			// An earlier version let a token have any ID.
+			if _, err := s.store.Create(t.Context(), httpkey.Token{ID: id, Digest: sha256.Sum256([]byte(id)),
+				Kind: httpkey.APIKey, Label: "x", User: "ada", IsActive: true, CreatedAt: time.Now()}); err != nil {
+				t.Fatal(err)
+			}
+		}
 		s.issue(httpkey.Token{ID: "id", Label: "y", User: "ada"})
 		mux := http.NewServeMux()
 		mux.Handle(mount+"/", http.StripPrefix(mount, s.handler))
@@ -355,6 +363,9 @@ func TestLinksWorkWhereverItIsMounted(t *testing.T) {
 			if !strings.HasPrefix(response.Header.Get("Content-Type"), "text/html") {
 				return
 			}
+			if strings.Contains(body.String(), "ZgotmplZ") { // html/template writes this in place of an unsafe link
+				t.Errorf("%s has a link that html/template has replaced", target)
+			}
 			for _, attribute := range []string{` href="`, ` src="`} {
 				for _, rest := range strings.Split(body.String(), attribute)[1:] {
 					link, _, _ := strings.Cut(rest, `"`)
@@ -367,6 +378,38 @@ func TestLinksWorkWhereverItIsMounted(t *testing.T) {
 		}
 		if len(visited) < 17 {
 			t.Errorf("only %d pages were found", len(visited))
+		}
+	}
+}
+
+// Unlike http.ServeMux, some routers do not clean paths. The console then redirects no client to
+// another path of the host, and asks for a login first.
+func TestRedirectsStayInTheConsole(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	server := httptest.NewServer(http.StripPrefix("/tokens", s.handler))
+	defer server.Close()
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for _, path := range []string{
+		"//host", "///host/", "//", "/a//b", "/a//", "/..", "/../other", "/a/..", "/./", "/a/../../other/", "", "/%2fhost",
+		"/%5chost", "/%2e%2e", "/id", "/id/", "/", "/new",
+	} {
+		for _, login := range []string{"", "ada"} {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.URL.Opaque = "/tokens" + path
+			r.Header.Set("Login", login)
+			response, err := client.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = response.Body.Close()
+			to := response.Header.Get("Location")
+			if strings.HasPrefix(to, "/") || login == "" && response.StatusCode != http.StatusUnauthorized {
+				t.Errorf("%q by %q: %d to %q", path, login, response.StatusCode, to)
+			}
 		}
 	}
 }

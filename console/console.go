@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 
@@ -59,7 +60,18 @@ func (c *console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		asset.serve(w, r)
 		return
 	}
+	if !isClean(r.URL.EscapedPath()) {
+		c.serve(route{}).ServeHTTP(w, r)
+		return
+	}
 	c.mux.ServeHTTP(w, r)
+}
+
+// isClean reports whether a path begins with a slash and has no empty and no dot segment.
+// [http.ServeMux] would redirect any other out of the console, because it does not know the
+// prefix.
+func isClean(p string) bool {
+	return p != "" && strings.TrimSuffix(p, "/") == strings.TrimSuffix(path.Clean("/"+p), "/")
 }
 
 // route is one path, with its answers to browsers and to programs.

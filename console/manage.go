@@ -148,20 +148,23 @@ const limiterTimeout = 500 * time.Millisecond
 func (c *console) askLimiter(ctx context.Context, p Principal, action Action) (httpkey.Result, error) {
 	charge := &httpkey.Charge{Bucket: "console:" + p.User, Limits: []httpkey.Limit{c.options.Limit}, Cost: 1}
 	if c.options.Limiter != nil {
-		waiting, cancel := context.WithTimeout(ctx, limiterTimeout)
+		waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), limiterTimeout)
 		defer cancel()
 		result, err := c.options.Limiter.Allow(waiting, charge)
 		if err == nil {
 			return result, nil
 		}
-		c.audit(ctx, Event{Action: action, Principal: p, Err: err})
+		_ = c.failed(ctx, Event{Action: action, Principal: p, Err: err})
 	}
 	return c.standIn.Allow(ctx, charge)
 }
 
-// failed tells the audit of an error. The sender of the request learns nothing of it.
+// failed reports an error to the audit, unless the client hung up, which is no failure. The
+// client learns nothing of the error.
 func (c *console) failed(ctx context.Context, e Event) error {
-	c.audit(ctx, e)
+	if !errors.Is(ctx.Err(), context.Canceled) {
+		c.audit(ctx, e)
+	}
 	return errUnavailable
 }
 

@@ -164,6 +164,27 @@ func TestRevokingAndDeletingWantTheName(t *testing.T) {
 	}
 }
 
+// A short imported key has no hint: without a label, people confirm with the ID.
+func TestTokensWithoutLabelAndHintHaveAName(t *testing.T) {
+	t.Parallel()
+	for _, action := range []string{"revoke", "delete"} {
+		for typed, want := range map[string]int{"": 400, "no": 400, "the++id": 303} {
+			s := newSite(t, Options{})
+			if _, err := s.store.Create(t.Context(), httpkey.Token{
+				ID: "the  id", Kind: httpkey.APIKey, User: "ada", IsActive: true, CreatedAt: time.Now(),
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if w := s.page("ada", "/"); !strings.Contains(w.Body.String(), "<bdi>the id</bdi>") {
+				t.Errorf("the list does not name it:\n%s", w.Body)
+			}
+			if w := s.submit("ada", "/the%20%20id/"+action+"/", "name="+typed); w.Code != want {
+				t.Errorf("%s by typing %q: %d, want %d", action, typed, w.Code, want)
+			}
+		}
+	}
+}
+
 func TestConfirmationShowsTheLastUse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -27,7 +27,7 @@ type view struct {
 type tokenView struct {
 	httpkey.Token
 	Path      string // its ID in a URL
-	Name      string // its label or, without one, its hint; people confirm with it
+	Name      string // its label, or else its hint, or else its ID; people confirm with it
 	Key       string // the part of the secret that may be shown
 	Owner     string // the user, if it is not the Principal
 	Place     string // the workspace
@@ -42,7 +42,7 @@ type tokenView struct {
 func (c *console) tokenView(p Principal, t httpkey.Token, successor *httpkey.Token, now time.Time) *tokenView {
 	v := &tokenView{
 		Token:     t,
-		Path:      url.PathEscape(t.ID),
+		Path:      pathOf(t.ID),
 		Name:      nameOf(t),
 		Key:       c.guard.Masked(t),
 		Place:     p.name(t.Workspace),
@@ -59,12 +59,17 @@ func (c *console) tokenView(p Principal, t httpkey.Token, successor *httpkey.Tok
 	return v
 }
 
+// pathOf escapes an ID for a URL. A template would take the text before a colon for a scheme.
+func pathOf(id string) string { return strings.ReplaceAll(url.PathEscape(id), ":", "%3A") }
+
 // nameOf returns the name of t for people.
 func nameOf(t httpkey.Token) string {
-	if name := strings.Join(strings.Fields(t.Label), " "); name != "" {
-		return name
+	for _, text := range []string{t.Label, t.Hint} {
+		if name := strings.Join(strings.Fields(text), " "); name != "" {
+			return name
+		}
 	}
-	return t.Hint
+	return strings.Join(strings.Fields(t.ID), " ")
 }
 
 // Called returns the name of a user, a workspace or a scope for people.
@@ -99,7 +104,7 @@ type problem struct{ Field, Text string }
 func newFailureView(f *failure) *failureView {
 	v := &failureView{Status: f.status, Detail: f.detail}
 	if f.inTheWay != "" {
-		v.InTheWay = url.PathEscape(f.inTheWay)
+		v.InTheWay = pathOf(f.inTheWay)
 	}
 	for _, field := range []string{
 		"search", "label", "description", "kind", "workspace", "scopes", "expired_at", "grace", "name",

@@ -2,6 +2,12 @@
 //
 // [Store] is a token store, [Limiter] is a GCRA limiter and [Window] is a strict
 // sliding window. They serve unit tests and programs that run as one process.
+//
+// Limits with a Period follow the monotonic clock, so a change of the wall clock does not
+// affect them. On Linux and macOS that clock stands still while the machine sleeps. After a
+// sleep, a caller over its limit still waits for as long as it had to before. An
+// X-RateLimit-Reset from before the sleep is then too early. Quotas, the expiry of tokens and
+// LastUsed follow the wall clock, which goes on.
 package memstore
 
 import (
@@ -57,6 +63,7 @@ func New() *Store {
 type source struct{ *ram.Index[httpkey.Token] }
 
 func (s source) Find(d [32]byte) (*entry, bool) { return s.Index.Find(&d), true }
+func (s source) Holds(d [32]byte) bool          { return s.Index.Find(&d) != nil }
 func (source) Token(e *entry) httpkey.Token     { return pack.Token(e) }
 func (source) ID(e *entry) string               { return pack.ID(e) }
 
@@ -162,8 +169,11 @@ func (s *Store) Touch(_ context.Context, used map[string]time.Time) error {
 	return nil
 }
 
+// String returns the name of the type, which templates print.
+func (s *Store) String() string { return "memstore.Store" }
+
 // Format keeps the digests out of a printed Store.
-func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "memstore.Store") }
+func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 func (s *Store) insert(e *entry) {
 	s.all.insert(e)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/ram"
 )
 
 // leases are the permits that this process took ahead. They admit no request for which the
@@ -21,7 +22,16 @@ import (
 type leases struct {
 	reach      time.Duration
 	mu         sync.Mutex
-	young, old map[bucket]*lease // two generations, as in memo; the permits of an older one are lost
+	young, old map[bucket]*lease // two generations; the permits of an older one are lost
+}
+
+// leasesSize is the number of leases of a generation.
+const leasesSize = 4096
+
+// bucket names a bucket in memory.
+type bucket struct {
+	payer string
+	term  ram.Term
 }
 
 // lease holds permits of a bucket: the last n slots before end.
@@ -178,7 +188,7 @@ func (s *leases) find(b bucket, limit httpkey.Limit) *lease {
 	if l = s.old[b]; l == nil {
 		l = &lease{limit: limit}
 	}
-	if len(s.young) >= memoSize {
+	if len(s.young) >= leasesSize {
 		s.old, s.young = s.young, make(map[bucket]*lease)
 	}
 	s.young[b] = l

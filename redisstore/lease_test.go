@@ -469,11 +469,11 @@ func TestLeasesAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		limiter := NewLimiter(newGCRAServer(), &Options{Lease: time.Second})
-		for i := range 3*memoSize + 1 {
+		for i := range 3*leasesSize + 1 {
 			if _, err := limiter.Allow(t.Context(), of(fmt.Sprint(i), 1, perMinute)); err != nil {
 				t.Fatal(err)
 			}
-			if size := len(limiter.leases.young) + len(limiter.leases.old); size > 2*memoSize {
+			if size := len(limiter.leases.young) + len(limiter.leases.old); size > 2*leasesSize {
 				t.Fatalf("%d leases are kept", size)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/charge"
 	"github.com/httpkey/httpkey/internal/gcra"
+	"github.com/httpkey/httpkey/internal/memo"
 	"github.com/httpkey/httpkey/memstore"
 	"github.com/redis/go-redis/v9"
 )
@@ -33,11 +34,11 @@ import (
 //
 // A quota counts exactly. Its day or month begins and ends by the clock of this process.
 //
-// The Limiter remembers the denials under a single limit. Until RetryAfter is over it
-// answers the same client from memory, since Redis would deny again; Remaining is the one
-// at the denial. Any charge of the bucket by this process ends that, also a forced charge
-// and a refund. A refund by another process shows when RetryAfter is over. The denials
-// take some 3 MB at most.
+// The Limiter remembers a denial until a bucket may have more room, for a second at most. In
+// that time it answers the same charge from memory, because Redis would deny it again. An
+// admission, a forced charge or a refund of the payer by this Limiter ends the denial. A
+// refund by another Limiter, and a deleted bucket, take effect within the second. The denials
+// take some 5 MB, and more if the charges of a payer differ.
 //
 // With Options.Lease, a process takes permits ahead from a bucket in steady use. It spends
 // them without a call to Redis, before they would have come back. So no period of time
@@ -58,7 +59,7 @@ type Limiter struct {
 	prefix string
 	rdb    redis.Scripter
 	rate   *redis_rate.Limiter
-	denied *memo   // nil: Options.AskAlways is set
+	denied *memo.Memo
 	leases *leases // nil: Options.Lease is not set
 }
 
@@ -72,7 +73,7 @@ func NewLimiter(rdb redis.Scripter, opts *Options) *Limiter {
 	o := opts.withDefaults()
 	return &Limiter{
 		prefix: o.Prefix, rdb: rdb, rate: redis_rate.NewLimiter(scripter{rdb}),
-		denied: newMemo(o, true), leases: newLeases(o),
+		denied: newMemo(o, false), leases: newLeases(o),
 	}
 }
 
@@ -97,7 +98,7 @@ func (l *Limiter) allow(ctx context.Context, c *httpkey.Charge, now time.Time) (
 	case isAlone(c, items) && !l.leases.areOfAnother(bucket{c.Bucket, items[0].Term}, items[0].Limit):
 		return l.alone(ctx, c, items)
 	}
-	return l.denied.charge(c, items, func() (httpkey.Result, error) { return l.together(ctx, c, items) })
+	return l.denied.Allow(ctx, c, func() (httpkey.Result, error) { return l.together(ctx, c, items) })
 }
 
 // isShut reports whether c has a single limit, which admits nothing.
@@ -114,11 +115,10 @@ func isAlone(c *httpkey.Charge, items []charge.Item) bool {
 func (l *Limiter) alone(ctx context.Context, c *httpkey.Charge, items []charge.Item) (httpkey.Result, error) {
 	b, limit := bucket{c.Bucket, items[0].Term}, items[0].Limit
 	return l.leases.allow(b, limit, c.Cost, func(ahead int) (httpkey.Result, error) {
-		ask := func() (httpkey.Result, error) { return l.ask(ctx, c.Bucket, items[0], c.Cost+ahead) }
-		if ahead > 0 { // the memo need not keep a denial of more than the caller asked for
-			return l.denied.charge(c, items, ask)
-		}
-		return l.denied.allow(b, limit, c.Cost, ask)
+		more := httpkey.Charge{Bucket: c.Bucket, Limits: c.Limits, Cost: c.Cost + ahead}
+		return l.denied.Allow(ctx, &more, func() (httpkey.Result, error) {
+			return l.ask(ctx, c.Bucket, items[0], more.Cost)
+		})
 	})
 }
 

@@ -10,16 +10,8 @@ import (
 
 	"github.com/go-redis/redis_rate/v10"
 	"github.com/httpkey/httpkey"
-	"github.com/httpkey/httpkey/memstore"
 	"github.com/redis/go-redis/v9"
 )
-
-func newModel(steady bool) httpkey.Limiter {
-	if steady {
-		return memstore.NewLimiter()
-	}
-	return memstore.NewWindow()
-}
 
 // replying is a server that answers every script with the same.
 type replying struct {

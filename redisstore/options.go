@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/memo"
 )
 
 // Options configure a [Store], a [Limiter] and a [Window]. The zero value, and
@@ -17,8 +18,8 @@ type Options struct {
 	Prefix string
 
 	// AskAlways makes a limiter call Redis even if an earlier answer says that the bucket
-	// has no room yet. Set it if you delete buckets in Redis to admit a client at once. A
-	// Store ignores it.
+	// has no room yet. Set it if a deleted bucket, or a refund by another process, must take
+	// effect at once. Otherwise that may take a second. A Store ignores it.
 	AskAlways bool
 
 	// Lease makes a [Limiter] take permits ahead and spend them without a call to Redis. A
@@ -43,4 +44,12 @@ func (o *Options) withDefaults() Options {
 		panic(fmt.Errorf("%w: Lease is %v, it must not be negative", httpkey.ErrInvalidOptions, d.Lease))
 	}
 	return d
+}
+
+// newMemo returns a memory of denials, or nil for Options.AskAlways.
+func newMemo(o Options, isStrict bool) *memo.Memo {
+	if o.AskAlways {
+		return nil
+	}
+	return memo.New(isStrict)
 }

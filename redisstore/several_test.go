@@ -411,6 +411,49 @@ func TestStateFarAheadIsEmptyAsOfNow(t *testing.T) {
 	}
 }
 
+// A server whose clock is set back delays a caller by one window at most. The limiter admits a
+// denied client after its RetryAfter, and after a window the bucket is full.
+func TestClockSetBackDelaysByAWindowAtMost(t *testing.T) {
+	minute, hour := httpkey.PerMinute(60), httpkey.PerHour(3600)
+	for _, back := range []time.Duration{time.Second, 30 * time.Second, 90 * time.Second, time.Hour, 99 * time.Hour} {
+		for name, charge := range map[string]func(n int) *httpkey.Charge{
+			"one limit":   func(n int) *httpkey.Charge { return of("key", n, minute) },
+			"with quota":  func(n int) *httpkey.Charge { return of("key", n, minute, httpkey.PerDay(1000)) },
+			"two windows": func(n int) *httpkey.Charge { return of("key", n, minute, hour) },
+		} {
+			t.Run(fmt.Sprintf("%s, %v", name, back), func(t *testing.T) {
+				eachLimiter(t, &redisstore.Options{AskAlways: true}, func(t *testing.T, limiter httpkey.Limiter,
+					server *miniredis.Miniredis) {
+					at := start
+					ask := func(n int, later time.Duration) httpkey.Result {
+						t.Helper()
+						at = at.Add(later)
+						server.SetTime(at)
+						return allow(t, limiter, charge(n))
+					}
+					if r := ask(60, 0); !r.Allowed {
+						t.Fatalf("a full bucket: %+v", r)
+					}
+					before := ask(1, 0)
+					denied := ask(1, -back)
+					if denied.Allowed || denied.RetryAfter-before.RetryAfter > time.Minute+2*time.Microsecond {
+						t.Fatalf("%+v, and %v back: %+v", before, back, denied)
+					}
+					if r := ask(1, denied.RetryAfter-4*time.Microsecond); r.Allowed {
+						t.Errorf("before RetryAfter (%v): %+v", denied.RetryAfter, r)
+					}
+					if r := ask(1, 4*time.Microsecond); !r.Allowed {
+						t.Errorf("after RetryAfter (%v): %+v", denied.RetryAfter, r)
+					}
+					if r := ask(60, time.Minute+2*time.Microsecond); !r.Allowed {
+						t.Errorf("after a window: %+v", r)
+					}
+				})
+			})
+		}
+	}
+}
+
 // The script of redis_rate and our own read the same from a bucket, whichever wrote it.
 func TestBothScriptsServeOneBucket(t *testing.T) {
 	t.Parallel()

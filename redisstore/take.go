@@ -113,7 +113,7 @@ func (q question) window() float64 {
 	case quotaSort:
 		return 0
 	}
-	return float64(q.item.Limit.Period.Microseconds())
+	return 2 * float64(q.item.Limit.Period.Microseconds()) // the server's clock may be behind by one Period
 }
 
 // result converts r to the decision on one limit.
@@ -252,13 +252,13 @@ function open.log(key, n, held, rate, burst, period)
 	local bucket = {used = 0, reset = 0, retry = 0}
 	if count > 0 then
 		total, last = at(-1), moment(count - 1)
-		bucket.used, bucket.reset = total - at(0), last + period - now
+		bucket.used, bucket.reset = total - at(0), last + period - micros
 		if bucket.used < count then error('` + damage + `') end
 	end
 	bucket.room = n < 0 or rate > 0 and (n == 0 or n <= rate - bucket.used)
 	if not bucket.room and rate > 0 and n <= rate then
 		local leave = total + n - rate -- of all, as many must have left
-		bucket.retry = moment(first(function(i) return at(2 * i + 2) >= leave end)) + period - now
+		bucket.retry = moment(first(function(i) return at(2 * i + 2) >= leave end)) + period - micros
 	end
 
 	local function add(n)
@@ -271,7 +271,7 @@ function open.log(key, n, held, rate, burst, period)
 			redis.call('RPUSH', key, 0, now, n)
 		end
 		redis.call('PEXPIRE', key, life)
-		bucket.used, bucket.reset = bucket.used + n, period
+		bucket.used, bucket.reset = bucket.used + n, now + period - micros
 	end
 	local function give(n) -- back, of the latest
 		if bucket.used <= n then
@@ -283,7 +283,7 @@ function open.log(key, n, held, rate, burst, period)
 		local i = first(function(i) return at(2 * i + 2) >= left end)
 		redis.call('LTRIM', key, 0, 2 * i + 2)
 		redis.call('LSET', key, -1, left)
-		bucket.used, bucket.reset = bucket.used - n, moment(i) + period - now
+		bucket.used, bucket.reset = bucket.used - n, moment(i) + period - micros
 	end
 	function bucket.take()
 		if rate == 0 then return end

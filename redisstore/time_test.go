@@ -26,7 +26,7 @@ func TestWindowOnTheServersClock(t *testing.T) {
 		{0, 1, httpkey.Result{Allowed: true, Remaining: 1, ResetAfter: time.Second}},
 		{300 * time.Millisecond, 1, httpkey.Result{Allowed: true, ResetAfter: time.Second}},
 		{300 * time.Millisecond, 1, httpkey.Result{ResetAfter: time.Second, RetryAfter: 700 * time.Millisecond}},
-		{100 * time.Millisecond, 3, httpkey.Result{ResetAfter: time.Second, RetryAfter: time.Second}},
+		{100 * time.Millisecond, 3, httpkey.Result{ResetAfter: 1200 * time.Millisecond, RetryAfter: 1200 * time.Millisecond}},
 		{time.Second - time.Microsecond, 1, httpkey.Result{ResetAfter: 300*time.Millisecond + time.Microsecond,
 			RetryAfter: time.Microsecond}},
 		{time.Second, 0, httpkey.Result{Allowed: true, Remaining: 2, ResetAfter: 300 * time.Millisecond}},

@@ -7,6 +7,7 @@ import (
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/charge"
 	"github.com/httpkey/httpkey/internal/gcra"
+	"github.com/httpkey/httpkey/internal/memo"
 	"github.com/httpkey/httpkey/memstore"
 	"github.com/redis/go-redis/v9"
 )
@@ -25,12 +26,12 @@ import (
 // A bucket is one key, a list that takes some 20 bytes for each microsecond of the last
 // Period with an admission. Redis removes it after that Period. A charge is one round trip,
 // and the Window never repeats it. A Window remembers denials and returns errors as a
-// [Limiter] does, but a remembered denial answers only requests for the same n. After the
+// [Limiter] does; Remaining of a remembered denial is the one at the denial. After the
 // server's clock was set back by more than a Period, earlier admissions count as made now.
 type Window struct {
 	prefix string
 	rdb    redis.Scripter
-	denied *memo // nil: Options.AskAlways is set
+	denied *memo.Memo
 }
 
 // NewWindow returns a Window in rdb, any client of go-redis or an AutoPipeliner. Nil opts
@@ -41,7 +42,7 @@ func NewWindow(rdb redis.Scripter, opts *Options) *Window {
 		panic("httpkey: redisstore.NewWindow: rdb is nil")
 	}
 	o := opts.withDefaults()
-	return &Window{prefix: o.Prefix + "window:", rdb: rdb, denied: newMemo(o, false)}
+	return &Window{prefix: o.Prefix + "window:", rdb: rdb, denied: newMemo(o, true)}
 }
 
 // Fallback returns a new limiter in memory, with which each process counts by itself during
@@ -67,14 +68,10 @@ func (w *Window) allow(ctx context.Context, c *httpkey.Charge, now time.Time) (h
 			questions[i].sort = quotaSort
 		}
 	}
-	ask := func() (httpkey.Result, error) { return decide(ctx, w.rdb, c, questions) }
-	switch {
-	case isShut(c, items):
+	if isShut(c, items) {
 		return items[0].Result(gcra.Result{}), nil
-	case isAlone(c, items):
-		return w.denied.allow(bucket{c.Bucket, items[0].Term}, items[0].Limit, c.Cost, ask)
 	}
-	return w.denied.charge(c, items, ask)
+	return w.denied.Allow(ctx, c, func() (httpkey.Result, error) { return decide(ctx, w.rdb, c, questions) })
 }
 
 // strict returns c with Rate in place of Burst. A negative Burst stays an error.

@@ -17,6 +17,7 @@ type question struct {
 	buckets []bucket // in the order of the charge's limits
 	cost    int64
 	forced  bool
+	healed  bool // a bucket lay too far ahead, so that it must be written
 }
 
 // bucket is one limit of a question, and the row that counts it.

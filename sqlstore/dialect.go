@@ -21,7 +21,7 @@ type Dialect struct {
 // httpkey_buckets and httpkey_migrations.
 var (
 	PostgreSQL = Dialect{&postgreSQL, defaultPrefix} // 12 or later, and databases that speak its SQL
-	MySQL      = Dialect{&mySQL, defaultPrefix}      // MySQL 8.0, MariaDB 10.6 or later
+	MySQL      = Dialect{&mySQL, defaultPrefix}      // MySQL 8.0 or later, MariaDB 10.6 or later, TiDB
 	SQLite     = Dialect{&sqLite, defaultPrefix}     // 3.38 or later
 )
 
@@ -36,17 +36,32 @@ type engine struct {
 	// or are configured not to because of a pooler.
 	prepares bool
 
-	// takesTurns says that the callers of a process write one after the other. Otherwise
-	// SQLite makes them sleep, longer each time, until they find its lock free.
-	takesTurns bool
+	// inlines says that the statements of a transaction have no parameters: see inlined.
+	inlines bool
 
-	touch     string // see Store.Touch
-	now       string // the present in Unix microseconds
-	divide    string // the operator of integer division
-	least     string // the function of two numbers
+	// inProcess says that there is no server. The callers of a process then take turns to
+	// write. Otherwise SQLite makes them sleep, longer each time, until they find its lock
+	// free. A database in memory may belong to a single connection.
+	inProcess bool
+
+	// isolation is the isolation level of transactions. Under a stricter level, PostgreSQL ends
+	// a transaction that has waited for a lock with an error. 0: the level of the connection.
+	isolation sql.IsolationLevel
+
+	again func(error) bool // reports whether an error is a conflict: see Dialect.repeat
+
+	// current ends a SELECT in a transaction. Without it, TiDB reads the rows as they were when
+	// the transaction began.
+	current string
+
+	check     func(ctx context.Context, db database) error // see pool
+	touch     func(uses []use) (query string, args []any)  // see Store.Touch
+	now       string                                       // the present in Unix microseconds
+	divide    string                                       // the operator of integer division
+	mistyped  string                                       // finds a value of another type in a row, see engine.owed
+	least     string                                       // the function of two numbers
 	greatest  string
 	conflict  string                                                       // begins the update of an existing row
-	proposed  string                                                       // a column of the row to be inserted
 	newSingle func(l *Limiter) single                                      // see Limiter
 	clear     string                                                       // see sweeper
 	lock      func(ctx context.Context, conn *sql.Conn, name string) error // see Migrate
@@ -55,23 +70,25 @@ type engine struct {
 
 var (
 	postgreSQL = engine{
-		name: "PostgreSQL", numbered: true, touch: touchPostgreSQL,
+		name: "PostgreSQL", numbered: true, check: checkPostgreSQL, touch: touchPostgreSQL,
+		isolation: sql.LevelReadCommitted, again: againPostgreSQL,
 		now: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", divide: "/", least: "least", greatest: "greatest",
-		conflict: "ON CONFLICT (id) DO UPDATE SET", proposed: "excluded.COLUMN", newSingle: newSinglePostgreSQL,
+		conflict: "ON CONFLICT (id) DO UPDATE SET", newSingle: newSinglePostgreSQL,
 		clear: clearPostgreSQL, lock: lockPostgreSQL, unlock: "COMMIT",
 	}
 	mySQL = engine{
-		name: "MySQL", prepares: true, touch: touchMySQL,
+		name: "MySQL", prepares: true, inlines: true, check: checkMySQL, touch: touchMySQL, again: againMySQL,
 		now:    "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
-		divide: "DIV", least: "LEAST", greatest: "GREATEST",
-		conflict: "ON DUPLICATE KEY UPDATE", proposed: "VALUES(COLUMN)", newSingle: newSingleMySQL,
+		divide: "DIV", least: "LEAST", greatest: "GREATEST", current: " FOR UPDATE",
+		conflict: "ON DUPLICATE KEY UPDATE", newSingle: newSingleMySQL,
 		clear: clearOthers, lock: lockMySQL, unlock: "DO RELEASE_ALL_LOCKS()",
 	}
 	sqLite = engine{
-		name: "SQLite", prepares: true, takesTurns: true, touch: touchSQLite,
+		name: "SQLite", prepares: true, inProcess: true, check: checkSQLite, touch: touchSQLite, again: againSQLite,
 		now: "{now}", divide: "/", least: "min", greatest: "max", // SQLite's own clock has milliseconds
-		conflict: "ON CONFLICT (id) DO UPDATE SET", proposed: "excluded.COLUMN", newSingle: newSingleSQLite,
-		clear: clearOthers, lock: lockSQLite, unlock: "COMMIT",
+		conflict: "ON CONFLICT (id) DO UPDATE SET", newSingle: newSingleSQLite,
+		mistyped: " WHEN typeof(@debt) || typeof(@as_of) || typeof(@rate) <> 'integerintegerinteger' THEN -1",
+		clear:    clearOthers, lock: lockSQLite, unlock: "COMMIT",
 	}
 )
 
@@ -82,7 +99,7 @@ var prefixes = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 // WithPrefix returns d with another prefix of the table and index names than "httpkey_".
 // It is a lower-case letter, then lower-case letters, digits and underscores, at most 32 in
 // all; WithPrefix panics otherwise. To choose a schema of PostgreSQL, set the connection's
-// search_path; to choose a database of MySQL, set it in the DSN.
+// search_path; to choose a database of MySQL, set it in the data source name.
 func (d Dialect) WithPrefix(prefix string) Dialect {
 	d.mustBeOne()
 	if !prefixes.MatchString(prefix) {

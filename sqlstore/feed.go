@@ -28,7 +28,7 @@ import (
 const keptChanges = 10_000
 
 const (
-	countUp        = "UPDATE httpkey_revision SET revision = revision + 1"
+	countUp        = "UPDATE httpkey_revision SET revision = revision + 1 WHERE id = 1"
 	recordChange   = "INSERT INTO httpkey_changes (revision, digest) VALUES ((SELECT revision FROM httpkey_revision), ?)"
 	forgetChanges  = "DELETE FROM httpkey_changes WHERE revision <= (SELECT revision FROM httpkey_revision) - ?"
 	latestRevision = "SELECT revision FROM httpkey_revision"
@@ -37,29 +37,24 @@ const (
 )
 
 // change runs write in a transaction, and records a change of the token whose digest write
-// returns.
-func (s *Store) change(ctx context.Context, write func(*sql.Tx) (digest []byte, err error)) error {
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
+// returns. If the transaction conflicts with another, it runs write again.
+func (s *Store) change(ctx context.Context, write func(database) (digest []byte, err error)) error {
+	return s.transact(ctx, func(tx database) error {
+		// The lock comes first, so that all changes take their locks in the same order. In SQLite,
+		// a transaction that begins with a read may fail to write later.
+		if _, err := tx.ExecContext(ctx, s.dialect.query(countUp)); err != nil {
+			return err
+		}
+		digest, err := write(tx)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, s.dialect.query(recordChange), digest); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, s.dialect.query(forgetChanges), keptChanges)
 		return err
-	}
-	defer func() { _ = tx.Rollback() }()
-	// The lock comes first, so that all changes take their locks in the same order. In SQLite,
-	// a transaction that begins with a read may fail to write later.
-	if _, err := tx.ExecContext(ctx, s.dialect.query(countUp)); err != nil {
-		return err
-	}
-	digest, err := write(tx)
-	if err != nil {
-		return err
-	}
-	if _, err := tx.ExecContext(ctx, s.dialect.query(recordChange), digest); err != nil {
-		return err
-	}
-	if _, err := tx.ExecContext(ctx, s.dialect.query(forgetChanges), keptChanges); err != nil {
-		return err
-	}
-	return tx.Commit()
+	})
 }
 
 const (
@@ -97,10 +92,19 @@ func (s *Store) Changes(ctx context.Context, ready func(), changed func(httpkey.
 	}
 }
 
+// revised is a row of changesSince.
+type revised struct {
+	latest   int64
+	revision sql.Null[int64] // NULL if nothing is new
+	digest   []byte
+}
+
+func (c *revised) places() []any { return []any{&c.latest, &c.revision, &c.digest} }
+
 func (s *Store) revision(ctx context.Context) (revision int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	err = s.db.QueryRowContext(ctx, s.dialect.query(latestRevision)).Scan(&revision)
+	err = s.readRow(ctx, latestRevision, nil, &revision)
 	return revision, err
 }
 
@@ -111,34 +115,23 @@ func (s *Store) poll(
 ) (last int64, more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	rows, err := s.db.QueryContext(ctx, s.dialect.query(changesSince), after, pollBatch)
+	changes, err := readAll(ctx, s.pool, changesSince, []any{after, pollBatch}, (*revised).places)
 	if err != nil {
 		return after, false, err
 	}
-	defer func() { _ = rows.Close() }()
 	last = after
 	var latest int64
-	for rows.Next() {
-		var (
-			revision sql.Null[int64] // NULL if nothing is new
-			digest   []byte
-		)
-		if err := rows.Scan(&latest, &revision, &digest); err != nil {
-			return last, false, err
-		}
-		if !revision.Valid {
+	for _, c := range changes {
+		if latest = c.latest; !c.revision.Valid {
 			break
 		}
-		if revision.V != last+1 {
+		if c.revision.V != last+1 {
 			return last, false, errFellBehind
 		}
-		last = revision.V
+		last = c.revision.V
 		var d httpkey.Digest
-		copy(d[:], digest)
+		copy(d[:], c.digest)
 		changed(d)
-	}
-	if err := rows.Err(); err != nil {
-		return last, false, err
 	}
 	if more = last == after+pollBatch; !more && last != latest {
 		return last, false, errFellBehind

@@ -9,7 +9,9 @@ import (
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/charge"
+	"github.com/httpkey/httpkey/internal/gather"
 	"github.com/httpkey/httpkey/internal/gcra"
+	"github.com/httpkey/httpkey/internal/memo"
 	"github.com/httpkey/httpkey/memstore"
 )
 
@@ -20,9 +22,23 @@ import (
 // clock of the database; SQLite uses the clock of the machine. The day or month of a quota
 // follows the clock of the process.
 //
+// A Limiter repeats a statement or a transaction that conflicts with others. It does so while
+// the context allows, for ten seconds at most. It never repeats one that may have been
+// committed.
+//
 // A single limit takes one statement, in SQLite two. Several limits, quotas and forced
 // charges take a transaction that locks their buckets. A denial takes one read in PostgreSQL
 // and SQLite, and changes no row in any database.
+//
+// The Limiter remembers a denial until a bucket may have more room, for a second at most. In
+// that time it answers the same charge from memory. An admission, a forced charge or a refund
+// of the payer by this Limiter ends the denial. A refund by another process, and a deleted row,
+// take effect within the second. So does a forced charge by another process: until then,
+// RetryAfter may be too short.
+//
+// The Limiter makes one call for a payer at a time. It charges the requests that come meanwhile
+// together in the next call, so their Remaining is the same. A client with many requests at once
+// takes no connection from other clients, and causes no outage.
 //
 // In PostgreSQL the buckets are an unlogged table. After a crash of the server, and on a
 // replica that takes over, all buckets are full. A restart keeps them.
@@ -31,14 +47,16 @@ import (
 // of Allow starts a goroutine, which checks up to 512 buckets, removes the full ones and
 // ends. So the table holds at most about twice the buckets that are in use.
 //
-// It is safe for concurrent use and needs no Close.
+// It is safe for concurrent use and needs no Close. The remembered denials take some 5 MB,
+// and more if the charges of a payer differ.
 type Limiter struct {
-	db      *sql.DB
-	dialect Dialect
-	single  single
-	several [maxLimits]several // of 1, 2, … buckets
-	turn    chan struct{}      // holds a value while a caller writes; nil: callers take no turns
-	sweeper *sweeper
+	*pool
+	single   single
+	several  [maxLimits]several // of 1, 2, … buckets
+	turn     chan struct{}      // holds a value while a caller writes; nil: callers take no turns
+	sweeper  *sweeper
+	denied   *memo.Memo
+	gatherer gather.Gatherer
 }
 
 // maxLimits is the maximum number of limits of a charge.
@@ -48,12 +66,14 @@ const maxLimits = 8
 // panics if db is nil or dialect is zero. It does no I/O.
 func NewLimiter(db *sql.DB, dialect Dialect) *Limiter {
 	mustHave(db, dialect)
-	l := &Limiter{db: db, dialect: dialect}
-	if dialect.engine.takesTurns {
+	l := &Limiter{
+		pool: &pool{db: db, dialect: dialect}, denied: memo.New(false),
+	}
+	if dialect.engine.inProcess {
 		l.turn = make(chan struct{}, 1)
 	}
 	for i := range l.several {
-		l.several[i] = newSeveral(db, dialect, i+1)
+		l.several[i] = newSeveral(l.pool, i+1)
 	}
 	l.single = dialect.engine.newSingle(l)
 	l.sweeper = newSweeper(l)
@@ -72,10 +92,19 @@ func (l *Limiter) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Result,
 	if len(c.Limits) == 0 {
 		return c.Join(nil), nil
 	}
-	q := newQuestion(c, charge.Items(c, time.Now()))
-	each, err := l.decide(ctx, q)
+	return l.denied.Allow(ctx, c, func() (httpkey.Result, error) {
+		result, err := l.gatherer.Allow(ctx, c, l.ask)
+		if err != nil {
+			return httpkey.Result{}, fmt.Errorf("httpkey: ask for the limit: %w", err)
+		}
+		return result, nil
+	})
+}
+
+func (l *Limiter) ask(ctx context.Context, c *httpkey.Charge) (httpkey.Result, error) {
+	each, err := l.decide(ctx, newQuestion(c, charge.Items(c, time.Now())))
 	if err != nil {
-		return httpkey.Result{}, fmt.Errorf("httpkey: ask for the limit: %w", err)
+		return httpkey.Result{}, err
 	}
 	l.sweeper.afterCall()
 	return c.Join(each), nil
@@ -91,7 +120,9 @@ func (l *Limiter) decide(ctx context.Context, q *question) ([]httpkey.Result, er
 		switch {
 		case err != nil:
 			return nil, err
-		case owed < 0:
+		case owed == farAhead:
+			return l.decideAll(ctx, q)
+		case owed == damagedRow:
 			return nil, gcra.ErrDamaged
 		case decided:
 			return []httpkey.Result{b.answer(owed, q.cost)}, nil

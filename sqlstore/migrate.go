@@ -66,7 +66,7 @@ func (d Dialect) archive() (fs.FS, error) {
 }
 
 // Migrate creates the tables of d in db, or upgrades them. Call it at every start of the
-// program: if the tables are current, it makes one query and writes nothing. Any number of
+// program: if the tables are current, it only reads. Any number of
 // processes may call it concurrently; one does the work, and the others wait.
 //
 // In PostgreSQL and SQLite a migration is one transaction. MySQL has no transactions for
@@ -76,13 +76,16 @@ func (d Dialect) archive() (fs.FS, error) {
 // An upgrade can drop columns. Programs of the previous version then fail until they are
 // replaced. README.md names the columns.
 //
+// Migrate refuses a SQLite database in memory if each connection has a database of its own. It
+// waits up to ten minutes for another process.
+//
 // Errors wrap [ErrNewerSchema] or are the database's. Migrate panics if db is nil or d is
 // zero.
 func Migrate(ctx context.Context, db *sql.DB, d Dialect) error {
 	mustHave(db, d)
 	steps, err := readSteps(Migrations(d))
 	if err == nil {
-		err = migrate(ctx, db, d, steps)
+		err = d.repeatFor(ctx, migrationPatience, func() error { return migrate(ctx, db, d, steps) })
 	}
 	if err != nil {
 		return fmt.Errorf("httpkey: migrate %s: %w", d, err)
@@ -120,9 +123,15 @@ func readSteps(files fs.FS) ([]step, error) {
 }
 
 func migrate(ctx context.Context, db *sql.DB, d Dialect, steps []step) error {
+	if err := d.engine.check(ctx, db); err != nil {
+		return err
+	}
 	// A role that may only read and write rows must be able to start. An error here means
-	// that there is no table, or occurs again below.
-	if version, err := schemaVersion(ctx, db, d); err == nil && version >= len(steps) {
+	// that there is no table, or occurs again below. PgBouncer keeps the name of a statement that
+	// it could not prepare, so apply reads the version with another statement.
+	var version int
+	err := db.QueryRowContext(ctx, d.named("SELECT max(version) FROM httpkey_migrations")).Scan(&version)
+	if err == nil && version >= len(steps) {
 		return known(version, steps)
 	}
 	conn, err := db.Conn(ctx)
@@ -137,10 +146,32 @@ func migrate(ctx context.Context, db *sql.DB, d Dialect, steps []step) error {
 	if err == nil {
 		_, err = conn.ExecContext(ctx, d.engine.unlock)
 	}
+	if err == nil && d.engine.inProcess {
+		err = mustShare(ctx, db, conn, d)
+	}
 	if err != nil {
 		discard(conn)
 	}
 	return err
+}
+
+// mustShare returns an error if conn has a database in memory that other connections do not see.
+func mustShare(ctx context.Context, db *sql.DB, conn *sql.Conn, d Dialect) error {
+	var file sql.Null[string]
+	err := conn.QueryRowContext(ctx, "SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&file)
+	if err != nil || file.V != "" || db.Stats().MaxOpenConnections == 1 {
+		return err
+	}
+	other, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = other.Close() }()
+	if _, err := other.ExecContext(ctx, d.named("SELECT count(*) FROM httpkey_migrations")); err != nil {
+		return fmt.Errorf("each connection has a database of its own in memory (%w); "+
+			"use a file, or call db.SetMaxOpenConns(1) before Migrate", err)
+	}
+	return nil
 }
 
 func apply(ctx context.Context, conn *sql.Conn, d Dialect, steps []step) error {
@@ -149,8 +180,9 @@ func apply(ctx context.Context, conn *sql.Conn, d Dialect, steps []step) error {
 	if _, err := conn.ExecContext(ctx, d.named(table)); err != nil {
 		return err
 	}
-	version, err := schemaVersion(ctx, conn, d)
-	if err != nil {
+	var version int
+	latest := d.named("SELECT COALESCE(max(version), 0) FROM httpkey_migrations")
+	if err := conn.QueryRowContext(ctx, latest).Scan(&version); err != nil {
 		return err
 	}
 	for version < len(steps) {
@@ -168,11 +200,6 @@ func apply(ctx context.Context, conn *sql.Conn, d Dialect, steps []step) error {
 	return known(version, steps)
 }
 
-func schemaVersion(ctx context.Context, db database, d Dialect) (version int, err error) {
-	err = db.QueryRowContext(ctx, d.named("SELECT COALESCE(max(version), 0) FROM httpkey_migrations")).Scan(&version)
-	return version, err
-}
-
 func known(version int, steps []step) error {
 	if version > len(steps) {
 		return fmt.Errorf("%w: it is at version %d, the program knows %d; upgrade the program",
@@ -180,6 +207,10 @@ func known(version int, steps []step) error {
 	}
 	return nil
 }
+
+// migrationPatience is the time for which one process waits for another's migration. For a
+// client that died, MySQL waits just as long.
+const migrationPatience = 10 * time.Minute
 
 // discard closes a connection, and so ends its transaction and releases its locks.
 func discard(conn *sql.Conn) { _ = conn.Raw(func(any) error { return driver.ErrBadConn }) }
@@ -200,16 +231,12 @@ func lockSQLite(ctx context.Context, conn *sql.Conn, _ string) error {
 	return err
 }
 
-// mySQLLockSeconds is the time for which one process waits for another. For a client that
-// died, the server waits just as long.
-const mySQLLockSeconds = 600
-
 func lockMySQL(ctx context.Context, conn *sql.Conn, name string) error {
 	// The names of locks belong to the whole server, and have up to 64 characters. If no
 	// database is selected, the creation of the first table reports it.
-	const lock = "SELECT GET_LOCK(SHA1(CONCAT(COALESCE(DATABASE(), ''), '.', ?)), ?)"
+	const lock = "SELECT GET_LOCK(SHA2(CONCAT(COALESCE(DATABASE(), ''), '.', ?), 256), ?)"
 	var locked sql.Null[int]
-	err := conn.QueryRowContext(ctx, lock, name, mySQLLockSeconds).Scan(&locked)
+	err := conn.QueryRowContext(ctx, lock, name, migrationPatience/time.Second).Scan(&locked)
 	if err == nil && locked.V != 1 {
 		err = errors.New("another process has been migrating for ten minutes")
 	}

@@ -37,8 +37,8 @@ func TestMigrationsAreAFileSystem(t *testing.T) {
 }
 
 var (
-	statements = regexp.MustCompile(`^(CREATE|INSERT|ALTER|UPDATE|TRUNCATE|DROP|SELECT|PREPARE|EXECUTE|DEALLOCATE) `)
-	repeatable = regexp.MustCompile(`IF NOT EXISTS|IF EXISTS|INSERT IGNORE|INTO @\w+ FROM|^(PREPARE|EXECUTE|DEALLOCATE) `)
+	statements = regexp.MustCompile(`^(CREATE|INSERT|ALTER|UPDATE|TRUNCATE|DROP|SET|PREPARE|EXECUTE|DEALLOCATE) `)
+	repeatable = regexp.MustCompile(`IF NOT EXISTS|IF EXISTS|INSERT IGNORE|^(SET @\w+ =|PREPARE|EXECUTE|DEALLOCATE) `)
 )
 
 // A statement ends with a line's end, and with nothing else: goose and this package split there.

@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,40 +14,44 @@ import (
 type several struct {
 	look  *statement // reads the existing buckets and the clock
 	claim *statement // creates the missing buckets, and locks all
+	read  *statement // is look in a transaction
 	write *statement
 }
 
-func newSeveral(db *sql.DB, d Dialect, n int) several {
-	e := d.engine
-	list := func(each string) string {
+func newSeveral(p *pool, n int) several {
+	e := p.dialect.engine
+	list := func(item, separator string) string {
 		items := make([]string, n)
 		for i := range items {
-			items[i] = strings.ReplaceAll(each, "#", fmt.Sprint(i))
+			items[i] = strings.ReplaceAll(item, "#", fmt.Sprint(i))
 		}
-		return strings.Join(items, ", ")
+		return strings.Join(items, separator)
 	}
-	set := func(column string) string {
-		return column + " = " + strings.ReplaceAll(e.proposed, "COLUMN", column)
-	}
-	const insert = "INSERT INTO httpkey_buckets (id, debt, as_of, rate, full_at) VALUES "
+	each := func(value string) string { return "CASE id " + list("WHEN {id#} THEN "+value, " ") + " END" }
+	look := "SELECT id, debt, as_of, rate, " + e.now + " FROM httpkey_buckets WHERE id IN (" + list("{id#}", ", ") + ")"
 	return several{
-		look: newStatement(db, d,
-			"SELECT id, debt, as_of, rate, "+e.now+" FROM httpkey_buckets WHERE id IN ("+list("{id#}")+")"),
-		claim: newStatement(db, d, insert+list("({id#}, 0, 0, 0, 0)")+" "+e.conflict+" debt = httpkey_buckets.debt"),
-		write: newStatement(db, d, insert+list("({id#}, {debt#}, {at#}, {rate#}, {full#})")+" "+
-			e.conflict+" "+strings.Join([]string{set("debt"), set("as_of"), set("rate"), set("full_at")}, ", ")),
+		look: newStatement(p, look),
+		read: newStatement(p, look+e.current),
+		claim: newStatement(p, "INSERT INTO httpkey_buckets (id, debt, as_of, rate, full_at) VALUES "+
+			list("({id#}, 0, 0, 0, 0)", ", ")+" "+e.conflict+" debt = httpkey_buckets.debt"),
+		write: newStatement(p, "UPDATE httpkey_buckets SET debt = "+each("{debt#}")+", as_of = "+each("{at#}")+
+			", rate = "+each("{rate#}")+", full_at = "+each("{full#}")+" WHERE id IN ("+list("{id#}", ", ")+")"),
 	}
 }
 
 // decideAll decides in a transaction, all or nothing. It first reads without a lock, so that a
 // denial writes nothing.
-func (l *Limiter) decideAll(ctx context.Context, q *question) ([]httpkey.Result, error) {
+func (l *Limiter) decideAll(ctx context.Context, q *question) (each []httpkey.Result, err error) {
 	statements := &l.several[len(q.buckets)-1]
-	now, err := q.look(ctx, statements.look, nil)
+	var now int64
+	err = statements.look.alone(ctx, func(look runnable) error {
+		now, err = q.look(ctx, look, statements.look.args(q.values(0)))
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	if each, enough := q.decide(now); !enough || q.cost == 0 {
+	if each, enough := q.decide(now); !q.healed && (!enough || q.cost == 0) {
 		return each, nil
 	}
 	release, err := l.takeTurn(ctx)
@@ -56,39 +59,34 @@ func (l *Limiter) decideAll(ctx context.Context, q *question) ([]httpkey.Result,
 		return nil, err
 	}
 	defer release()
-	for _, s := range []*statement{statements.claim, statements.write} {
-		if err := s.ready(ctx); err != nil {
-			return nil, err
+	err = l.transact(ctx, func(tx database) error {
+		claim, read, write := statements.claim, statements.read, statements.write
+		ids := q.values(0)
+		if _, err := claim.within(tx).ExecContext(ctx, claim.args(ids)...); err != nil {
+			return err
 		}
-	}
-	tx, err := l.db.BeginTx(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = tx.Rollback() }()
-	if _, err := statements.claim.exec(ctx, tx, q.values(now)); err != nil {
-		return nil, err
-	}
-	if now, err = q.look(ctx, statements.look, tx); err != nil {
-		return nil, err
-	}
-	each, enough := q.decide(now)
-	if enough {
-		if _, err := statements.write.exec(ctx, tx, q.values(now)); err != nil {
-			return nil, err
+		if now, err = q.look(ctx, read.within(tx), read.args(ids)); err != nil {
+			return err
 		}
-	}
-	// It also commits a denial, which may add full buckets; these are the same as none. If
-	// MySQL rolled back new rows, callers that wait for them could deadlock.
-	return each, tx.Commit()
+		var enough bool
+		if each, enough = q.decide(now); !enough && !q.healed {
+			// It also commits a denial, which may add full buckets; these are the same as none. If
+			// MySQL rolled back new rows, callers that wait for them could deadlock.
+			return nil
+		}
+		_, err := write.within(tx).ExecContext(ctx, write.args(q.values(now))...)
+		return err
+	})
+	return each, err
 }
 
 // look reads the state of all buckets. It returns the clock, or 0 if no bucket exists.
-func (q *question) look(ctx context.Context, look *statement, tx *sql.Tx) (now int64, err error) {
+func (q *question) look(ctx context.Context, look runnable, args []any) (now int64, err error) {
+	q.healed = false
 	for i := range q.buckets {
 		q.buckets[i].state = gcra.Bucket{}
 	}
-	rows, err := look.rows(ctx, tx, q.values(0))
+	rows, err := look.QueryContext(ctx, args...)
 	if err != nil {
 		return 0, err
 	}
@@ -99,7 +97,7 @@ func (q *question) look(ctx context.Context, look *statement, tx *sql.Tx) (now i
 			state gcra.Bucket
 		)
 		if err := rows.Scan(&id, &state.Debt, &state.AsOf, &state.Rate, &now); err != nil {
-			return 0, err
+			return 0, fmt.Errorf("%w: %w", gcra.ErrDamaged, err) // SQLite has columns of any type
 		}
 		b := q.find(id)
 		if b == nil {
@@ -107,6 +105,9 @@ func (q *question) look(ctx context.Context, look *statement, tx *sql.Tx) (now i
 		}
 		if b.state, err = checked(state); err != nil {
 			return 0, err
+		}
+		if b.state.Heal(b.Terms, now) {
+			q.healed = true
 		}
 	}
 	return now, rows.Err()

@@ -7,10 +7,16 @@ import (
 	"strings"
 )
 
-// single charges one bucket if it has room. It returns the debt before the charge, or less
-// than 0 if the row is damaged. If decided is false, another caller came first, and the caller
+// single charges one bucket if it has room. It returns the debt before the charge, or
+// damagedRow or farAhead. If decided is false, another caller came first, and the caller
 // tries again.
 type single func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error)
+
+// A single charge returns these for a row that it cannot use.
+const (
+	damagedRow = -1
+	farAhead   = -2 // decideAll heals it: see gcra.Bucket.Heal
+)
 
 // values returns the arguments of the statement of a single charge.
 func (b *bucket) values(cost int64) values {
@@ -20,18 +26,17 @@ func (b *bucket) values(cost int64) values {
 	}
 }
 
-// owed returns [checked] and gcra.Bucket.Owed of a row at a moment, in SQL. A damaged row
-// owes -1.
+// owed returns [checked] and gcra.Bucket.Owed of a row at a moment, in SQL.
 //
 // DEBT is gcra.Rescale, up to two capacities. Rates have 31 bits, and comparisons bound the
 // quotient and the elapsed time, so that nothing overflows.
 func (e *engine) owed(row, now string) string {
-	text := `CASE
+	text := `CASE` + e.mistyped + `
 	WHEN @debt < 0 OR @debt > 4611686018427387904 OR @as_of < 0 OR @rate < 0 OR @rate > 2147483647 THEN -1
 	WHEN @rate = 0 AND @debt > 0 THEN -1
 	WHEN @debt = 0 OR NOW - @as_of > MOST / RATE THEN 0
-	WHEN @as_of - NOW > MOST / RATE THEN {capacity}
-	WHEN (@as_of - NOW) * RATE > MOST - DEBT THEN {capacity}
+	WHEN @as_of - NOW > MOST / RATE THEN -2
+	WHEN (@as_of - NOW) * RATE > MOST - DEBT THEN -2
 	ELSE GREATEST(0, DEBT + (@as_of - NOW) * RATE) END`
 	text = strings.ReplaceAll(text, "DEBT", "(CASE WHEN @debt / @rate > MOST / RATE THEN MOST "+
 		"ELSE LEAST(MOST, @debt / @rate * RATE + (@debt % @rate * RATE + @rate - 1) / @rate) END)")
@@ -45,7 +50,7 @@ func (e *engine) owed(row, now string) string {
 func newSinglePostgreSQL(l *Limiter) single {
 	e := l.dialect.engine
 	locked := e.owed("b.", "excluded.as_of")
-	charge := newStatement(l.db, l.dialect, `
+	charge := newStatement(l.pool, `
 WITH clock AS MATERIALIZED (SELECT `+e.now+` AS now),
 seen AS MATERIALIZED (
 	SELECT `+e.owed("b.", "now")+` AS owed FROM httpkey_buckets AS b, clock WHERE b.id = {id}
@@ -63,7 +68,7 @@ SELECT owed, true FROM charged
 UNION ALL SELECT owed, false FROM seen WHERE NOT EXISTS (SELECT 1 FROM charged)`)
 	return func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error) {
 		var charged bool
-		err = charge.row(ctx, b.values(cost), &owed, &charged)
+		err = charge.rowOnce(ctx, b.values(cost), &owed, &charged)
 		if errors.Is(err, sql.ErrNoRows) { // the snapshot is older than the bucket
 			return 0, false, nil
 		}
@@ -77,7 +82,7 @@ UNION ALL SELECT owed, false FROM seen WHERE NOT EXISTS (SELECT 1 FROM charged)`
 func newSingleMySQL(l *Limiter) single {
 	e := l.dialect.engine
 	owed := e.owed("", e.now)
-	charge := newStatement(l.db, l.dialect, `
+	charge := newStatement(l.pool, `
 INSERT INTO httpkey_buckets (id, debt, as_of, rate, full_at)
 VALUES ({id}, {cost}, `+e.now+`, {rate}, `+e.now+` + ({cost} - 1) DIV {rate} + 1)
 ON DUPLICATE KEY UPDATE
@@ -87,7 +92,7 @@ ON DUPLICATE KEY UPDATE
 	rate = IF(full_at < 0, {rate}, rate),
 	full_at = IF(full_at < 0, as_of + (debt - 1) DIV rate + 1, full_at)`)
 	return func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error) {
-		result, err := charge.exec(ctx, nil, b.values(cost))
+		result, err := charge.exec(ctx, b.values(cost))
 		if err != nil {
 			return 0, false, err
 		}
@@ -101,9 +106,9 @@ ON DUPLICATE KEY UPDATE
 func newSingleSQLite(l *Limiter) single {
 	e := l.dialect.engine
 	locked := e.owed("", "excluded.as_of")
-	look := newStatement(l.db, l.dialect,
+	look := newStatement(l.pool,
 		"SELECT "+e.owed("", "now")+" FROM httpkey_buckets, (SELECT {now} AS now) WHERE id = {id}")
-	charge := newStatement(l.db, l.dialect, `
+	charge := newStatement(l.pool, `
 INSERT INTO httpkey_buckets (id, debt, as_of, rate, full_at)
 SELECT {id}, {cost}, now, {rate}, now + ({cost} - 1) / {rate} + 1 FROM (SELECT {now} AS now) WHERE true
 ON CONFLICT (id) DO UPDATE SET

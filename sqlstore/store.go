@@ -16,7 +16,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -31,15 +30,18 @@ import (
 // with [New]; it is safe for concurrent use. It needs no Close: its prepared statements are
 // closed with their database.
 //
-// Reads and Touch are one statement each. Create, Update and Delete are a short transaction
-// each. These transactions of all processes run one after the other, in the order in which
-// Changes reports them.
+// Reads are one statement each, and Touch is one for each thousand tokens. Create, Update and
+// Delete are a short transaction each. These transactions of all processes run one after the
+// other, in the order in which Changes reports them. A Store repeats a statement or a
+// transaction that conflicts with others, while the context allows, for ten seconds at most.
+//
+// The first call checks that the connections commit each statement and have the character set
+// UTF-8 (utf8mb4 in MySQL). Otherwise it returns an error that says what to set.
 type Store struct {
 	pollInterval time.Duration
 
-	db      *sql.DB
-	dialect Dialect
-	lookup  *statement
+	*pool
+	lookup *statement
 }
 
 // Options are the settings of a [Store]. The zero Options are the defaults.
@@ -53,11 +55,11 @@ type Options struct {
 // [httpkey.ErrInvalidOptions] and names the field. It does no I/O.
 func New(db *sql.DB, dialect Dialect, opts *Options) *Store {
 	mustHave(db, dialect)
+	p := &pool{db: db, dialect: dialect}
 	s := &Store{
 		pollInterval: defaultPollInterval,
-		db:           db,
-		dialect:      dialect,
-		lookup:       newStatement(db, dialect, "SELECT "+columns+" FROM httpkey_tokens WHERE digest = {digest}"),
+		pool:         p,
+		lookup:       newStatement(p, "SELECT "+columns+" FROM httpkey_tokens WHERE digest = {digest}"),
 	}
 	if opts == nil {
 		return s
@@ -89,7 +91,7 @@ func (s *Store) Create(ctx context.Context, t httpkey.Token) (httpkey.Token, err
 		return httpkey.Token{}, err
 	}
 	var refused error
-	err = s.change(ctx, func(tx *sql.Tx) ([]byte, error) {
+	err = s.change(ctx, func(tx database) ([]byte, error) {
 		// This change holds the lock of all changes, so no other comes between the statements.
 		taken, err := s.exists(ctx, tx, r)
 		if err != nil {
@@ -103,7 +105,12 @@ func (s *Store) Create(ctx context.Context, t httpkey.Token) (httpkey.Token, err
 		return r.digest, refused
 	})
 	if refused != nil { // an INSERT by hand may have come first; MySQL's error then shows the digest
-		switch taken, unknown := s.exists(ctx, s.db, r); {
+		var taken bool
+		unknown := s.repeat(ctx, func() (err error) {
+			taken, err = s.exists(ctx, s.db, r)
+			return err
+		})
+		switch {
 		case unknown != nil:
 			err = unknown
 		case taken:
@@ -129,12 +136,18 @@ func (s *Store) exists(ctx context.Context, db database, r *row) (bool, error) {
 // Lookup implements [httpkey.TokenStore].
 func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
 	var r row
-	t, err := found(&r, s.lookup.row(ctx, values{"digest": d[:]}, r.places()...))
+	err := s.lookup.row(ctx, values{"digest": d[:]}, r.places()...)
+	t, err := found(&r, err)
 	if err == nil && t.Digest != d {
-		return httpkey.Token{}, httpkey.ErrNotFound
+		return httpkey.Token{}, errMixed
 	}
 	return t, err
 }
+
+// errMixed means that a driver received the answer to another statement. It is not ErrNotFound,
+// which caches keep.
+var errMixed = errors.New("httpkey: the database sent the answer to another statement; " +
+	"behind a pooler, lib/pq needs binary_parameters=yes")
 
 // Get implements [httpkey.TokenStore].
 func (s *Store) Get(ctx context.Context, id string) (httpkey.Token, error) {
@@ -142,7 +155,12 @@ func (s *Store) Get(ctx context.Context, id string) (httpkey.Token, error) {
 		return httpkey.Token{}, httpkey.ErrNotFound
 	}
 	var r row
-	return found(&r, s.db.QueryRowContext(ctx, s.dialect.query(tokenOfID), id).Scan(r.places()...))
+	err := s.readRow(ctx, tokenOfID, []any{id}, r.places()...)
+	t, err := found(&r, err)
+	if err == nil && t.ID != id {
+		return httpkey.Token{}, errMixed
+	}
+	return t, err
 }
 
 const tokenOfID = "SELECT " + columns + " FROM httpkey_tokens WHERE id = ?"
@@ -167,25 +185,19 @@ func (s *Store) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, er
 	}
 	query := fmt.Sprintf("SELECT %s FROM httpkey_tokens%s ORDER BY created_at DESC, id DESC LIMIT %d",
 		columns, where, f.PageSize())
-	rows, err := s.db.QueryContext(ctx, s.dialect.query(query), args...)
+	rows, err := readAll(ctx, s.pool, query, args, (*row).places)
 	if err != nil {
 		return nil, fmt.Errorf("httpkey: list tokens: %w", err)
 	}
-	defer func() { _ = rows.Close() }()
-	var page []httpkey.Token
-	for rows.Next() {
-		var r row
-		if err := rows.Scan(r.places()...); err != nil {
-			return nil, fmt.Errorf("httpkey: list tokens: %w", err)
+	page := make([]httpkey.Token, len(rows))
+	for i := range rows {
+		page[i], err = rows[i].token()
+		if err == nil && !f.Matches(&page[i]) {
+			err = errMixed
 		}
-		t, err := r.token()
 		if err != nil {
 			return nil, err
 		}
-		page = append(page, t)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("httpkey: list tokens: %w", err)
 	}
 	return page, nil
 }
@@ -218,20 +230,25 @@ func conditions(f httpkey.Filter) (string, []any) {
 	return " WHERE " + strings.Join(where, " AND "), args
 }
 
-// Update implements [httpkey.TokenStore]. It calls change once, in a transaction for which all
-// other changes of the store wait, so change must not call the Store.
+// errRefused ends a transaction in place of the caller's error, which repeat could take for a
+// conflict.
+var errRefused = errors.New("the caller refused the update")
+
+// Update implements [httpkey.TokenStore]. It calls change in a transaction for which all other
+// changes of the store wait, so change must not call the Store. If the transaction conflicts
+// with another, Update calls change again.
 func (s *Store) Update(ctx context.Context, id string, change func(*httpkey.Token) error) (httpkey.Token, error) {
 	var (
 		updated httpkey.Token
 		refused error
 	)
-	err := s.changeExisting(ctx, id, func(tx *sql.Tx, r *row) error {
+	err := s.changeExisting(ctx, id, func(tx database, r *row) error {
 		t, err := r.token()
 		if err != nil {
 			return err
 		}
 		if t, refused = t.Apply(change); refused != nil {
-			return refused
+			return errRefused
 		}
 		if r, err = rowOf(&t); err != nil {
 			return err
@@ -244,7 +261,7 @@ func (s *Store) Update(ctx context.Context, id string, change func(*httpkey.Toke
 		return err
 	})
 	switch {
-	case refused != nil:
+	case errors.Is(err, errRefused):
 		return httpkey.Token{}, refused
 	case errors.Is(err, httpkey.ErrNotFound):
 		return httpkey.Token{}, httpkey.ErrNotFound
@@ -256,7 +273,7 @@ func (s *Store) Update(ctx context.Context, id string, change func(*httpkey.Toke
 
 // Delete implements [httpkey.TokenStore].
 func (s *Store) Delete(ctx context.Context, id string) error {
-	err := s.changeExisting(ctx, id, func(tx *sql.Tx, _ *row) error {
+	err := s.changeExisting(ctx, id, func(tx database, _ *row) error {
 		_, err := tx.ExecContext(ctx, s.dialect.query("DELETE FROM httpkey_tokens WHERE id = ?"), id)
 		return err
 	})
@@ -267,73 +284,50 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 }
 
 // changeExisting runs write in a change of the token with this ID, and passes the current row.
-func (s *Store) changeExisting(ctx context.Context, id string, write func(*sql.Tx, *row) error) error {
+func (s *Store) changeExisting(ctx context.Context, id string, write func(database, *row) error) error {
 	if !isText(id) {
 		return httpkey.ErrNotFound
 	}
-	return s.change(ctx, func(tx *sql.Tx) (digest []byte, err error) {
+	return s.change(ctx, func(tx database) (digest []byte, err error) {
 		var r row
-		err = tx.QueryRowContext(ctx, s.dialect.query(tokenOfID), id).Scan(r.places()...)
+		err = tx.QueryRowContext(ctx, s.dialect.query(tokenOfID+s.dialect.engine.current), id).Scan(r.places()...)
 		switch {
 		case errors.Is(err, sql.ErrNoRows):
 			return nil, httpkey.ErrNotFound
 		case err != nil:
 			return nil, err
+		case r.id != id:
+			return nil, errMixed
 		}
 		return r.digest, write(tx, &r)
 	})
 }
 
-// Touch implements [httpkey.TokenStore], in one statement.
+// Touch implements [httpkey.TokenStore], in one statement for each thousand tokens.
 //
 // Several processes touch the same tokens at the same time. Each locks its rows in the order
 // of their IDs, so that they never deadlock. Touch waits for rows that others hold. It cannot
 // skip them: the other process may write an earlier time, and this use would be lost.
 func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
-	type use [2]any // ID, microseconds
 	uses := make([]use, 0, len(used))
 	for id, at := range used {
 		if isText(id) && !at.IsZero() {
 			uses = append(uses, use{id, at.UnixMicro()})
 		}
 	}
-	if len(uses) == 0 {
-		return nil
-	}
-	slices.SortFunc(uses, func(a, b use) int { return strings.Compare(a[0].(string), b[0].(string)) })
-	list, err := json.Marshal(uses)
-	if err == nil {
-		_, err = s.db.ExecContext(ctx, s.dialect.query(s.dialect.engine.touch), string(list))
-	}
-	if err != nil {
-		return fmt.Errorf("httpkey: write last_used of %d tokens: %w", len(uses), err)
+	slices.SortFunc(uses, func(a, b use) int { return strings.Compare(a.id, b.id) })
+	for batch := range slices.Chunk(uses, touchBatch) {
+		query, args := s.dialect.engine.touch(batch)
+		err := s.repeat(ctx, func() error {
+			_, err := s.db.ExecContext(ctx, s.dialect.query(query), args...)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("httpkey: write last_used of %d tokens: %w", len(uses), err)
+		}
 	}
 	return nil
 }
-
-const (
-	touchPostgreSQL = `
-WITH used AS (
-	SELECT value->>0 AS id, (value->>1)::bigint AS at FROM jsonb_array_elements(?::jsonb)
-), locked AS (
-	SELECT t.id, used.at FROM httpkey_tokens AS t JOIN used ON used.id = t.id
-	WHERE t.last_used IS NULL OR t.last_used < used.at
-	ORDER BY t.id FOR NO KEY UPDATE OF t
-)
-UPDATE httpkey_tokens AS t SET last_used = locked.at FROM locked WHERE t.id = locked.id`
-
-	// The join must lock the rows in the order of the sorted list.
-	touchMySQL = `
-UPDATE JSON_TABLE(?, '$[*]' COLUMNS (id VARCHAR(255) CHARACTER SET utf8mb4 PATH '$[0]', at BIGINT PATH '$[1]')) AS used
-STRAIGHT_JOIN httpkey_tokens AS t FORCE INDEX (PRIMARY) ON t.id = CAST(used.id AS BINARY)
-SET t.last_used = used.at WHERE t.last_used IS NULL OR t.last_used < used.at`
-
-	// SQLite has one writer at a time.
-	touchSQLite = `
-UPDATE httpkey_tokens SET last_used = used.at
-FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS at FROM json_each(?)) AS used
-WHERE httpkey_tokens.id = used.id AND (last_used IS NULL OR last_used < used.at)`
-)
 
 // Format keeps the DSN and the rest of the database handle out of a printed Store.
 func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "sqlstore.Store") }

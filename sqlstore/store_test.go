@@ -75,7 +75,7 @@ func TestCreateTellsNoDigest(t *testing.T) {
 	t.Parallel()
 	db := sql.OpenDB(&raced{})
 	digest := httpkey.Digest([]byte("0123456789abcdef0123456789abcdef"))
-	_, err := New(db, MySQL, nil).Create(t.Context(), httpkey.Token{ID: "id", Kind: httpkey.APIKey, Digest: digest})
+	_, err := New(db, SQLite, nil).Create(t.Context(), httpkey.Token{ID: "id", Kind: httpkey.APIKey, Digest: digest})
 	if !errors.Is(err, errUnreachable) || strings.Contains(err.Error(), "0123456789abcdef") {
 		t.Errorf("Create returned %v", err)
 	}

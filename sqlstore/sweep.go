@@ -38,8 +38,8 @@ const (
 func newSweeper(l *Limiter) *sweeper {
 	e := l.dialect.engine
 	return &sweeper{
-		last:     newStatement(l.db, l.dialect, lastOfBatch),
-		clear:    newStatement(l.db, l.dialect, strings.ReplaceAll(e.clear, "NOW", e.now)),
+		last:     newStatement(l.pool, lastOfBatch),
+		clear:    newStatement(l.pool, strings.ReplaceAll(e.clear, "NOW", e.now)),
 		takeTurn: l.takeTurn,
 	}
 }
@@ -70,6 +70,6 @@ func (s *sweeper) sweep(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	_, err = s.clear.exec(ctx, nil, values{"id0": first, "id1": last})
+	_, err = s.clear.exec(ctx, values{"id0": first, "id1": last})
 	return err
 }

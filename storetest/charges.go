@@ -91,7 +91,7 @@ func checkMoving(ctx context.Context, b limiterBench) error {
 	limits := append(b.counters(), sixty)
 	for i, limit := range limits {
 		admitted := 0
-		for n := range 120 {
+		for n := range 70 {
 			r, err := allow(ctx, l, fmt.Sprint("moving", i), limit(41+n*7%20), 1)
 			if err != nil {
 				return err

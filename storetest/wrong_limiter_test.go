@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -260,6 +261,32 @@ var wrongLimiters = []wrongLimiter{
 				_, _ = good.Allow(ctx, &full)
 			}
 			return good.Allow(ctx, c)
+		})
+	}},
+	{"has an error for a cost that 32 bits cannot hold", "Never", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return allowFunc(func(c *httpkey.Charge) (httpkey.Result, error) {
+			if int64(c.Cost) > math.MaxInt32 {
+				return httpkey.Result{}, httpkey.ErrInvalidLimit
+			}
+			return good.Allow(ctx, c)
+		})
+	}},
+	{"cuts a Period to whole microseconds", "Periods", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return allowFunc(func(c *httpkey.Charge) (httpkey.Result, error) {
+			cut := *c
+			cut.Limits = slices.Clone(c.Limits)
+			for i := range cut.Limits {
+				cut.Limits[i].Period = max(time.Microsecond, cut.Limits[i].Period.Truncate(time.Microsecond))
+			}
+			return good.Allow(ctx, &cut)
+		})
+	}},
+	{"keeps a bucket for each Period that is asked", "Periods", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return ask(good, func(c *httpkey.Charge) {
+			if l := &c.Limits[0]; l.Period%time.Microsecond > 0 {
+				*l = l.Resolve()
+				c.Bucket += "odd"
+			}
 		})
 	}},
 	{"has an error of its own for invalid limits", "Invalid", false, func(good httpkey.Limiter) httpkey.Limiter {

@@ -1,6 +1,7 @@
 // Command quickstart is a small API behind httpkey to try with curl. It listens on
 // $ADDR, or else 127.0.0.1:8080. It keeps keys in $HTTPKEY_DSN, or else in the SQLite
 // file httpkey.db. Where there are none it issues one of each kind and prints them.
+// It answers only requests for localhost or for the address that the client connects to.
 //
 //	quickstart -issue LABEL
 //
@@ -88,7 +89,7 @@ func serve(ctx context.Context, listener net.Listener, b *backend, stdout io.Wri
 	if err := announce(ctx, guard, listener.Addr(), stdout); err != nil {
 		return err
 	}
-	server := &http.Server{Handler: routes(guard), ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: onlyHere(routes(guard)), ReadHeaderTimeout: 5 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	var err error

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -53,6 +55,9 @@ func open(ctx context.Context, dsn string) (*backend, error) {
 		if rest == "" || rest == ":memory:" { // each connection would have its own
 			return nil, errDSN
 		}
+		if err := makePrivate(rest); err != nil {
+			return nil, fmt.Errorf("the database of HTTPKEY_DSN: %w", err)
+		}
 		db, err := sql.Open("sqlite", "file:"+url.PathEscape(rest)+
 			"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_txlock=immediate")
 		if err != nil {
@@ -83,6 +88,22 @@ func open(ctx context.Context, dsn string) (*backend, error) {
 		return cached(ctx, redisstore.New(rdb, nil), redisstore.NewLimiter(rdb, nil), rdb), nil
 	}
 	return nil, errDSN
+}
+
+// makePrivate creates the file of a database if it is missing. It allows only the owner to read
+// it. SQLite gives the files beside a database the same mode.
+func makePrivate(file string) error {
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	_ = f.Close()
+	for _, name := range []string{file, file + "-wal", file + "-shm", file + "-journal"} { // they may be there already
+		if err := os.Chmod(name, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: others may read it; let its owner run this, or name another file", err)
+		}
+	}
+	return nil
 }
 
 // migrated returns a backend in tables of db, which it makes if they are not there.

@@ -7,8 +7,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -58,6 +60,46 @@ func TestKeysSurviveARestart(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Only the owner can read the digests, in new files and in files of an earlier version.
+func TestDatabaseIsPrivate(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no such modes")
+	}
+	isPrivate := func(t *testing.T, directory string, want int) {
+		t.Helper()
+		files, err := os.ReadDir(directory)
+		if err != nil || len(files) != want {
+			t.Errorf("the files are %v (%v), want %d", files, err, want)
+		}
+		for _, f := range files {
+			info, err := f.Info()
+			if err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("%s has the mode %v (%v), want 0600", f.Name(), info.Mode(), err)
+			}
+		}
+	}
+	t.Run("new", func(t *testing.T) {
+		t.Parallel()
+		directory := t.TempDir()
+		start(t, in("sqlite:"+filepath.Join(directory, "httpkey.db")))
+		isPrivate(t, directory, 3) // the database, its log and its index
+	})
+	t.Run("left", func(t *testing.T) {
+		t.Parallel()
+		file := filepath.Join(t.TempDir(), "httpkey.db")
+		for _, name := range []string{file, file + "-wal", file + "-shm", file + "-journal"} {
+			if err := os.WriteFile(name, nil, 0o644); err != nil { //nolint:gosec // the test is of the mode
+				t.Fatal(err)
+			}
+		}
+		if err := makePrivate(file); err != nil {
+			t.Fatal(err)
+		}
+		isPrivate(t, filepath.Dir(file), 4)
+	})
 }
 
 func TestMemoryForgets(t *testing.T) {

@@ -19,6 +19,7 @@ const (
 // chart draws the ns per request on 1 CPU as bars, in SVG. It takes the colors of
 // the reader's system: as an image, it cannot see those of the page.
 func chart(rows []row) []byte {
+	rows = rows[:len(rows)-1] // without the bare handler
 	var b bytes.Buffer
 	longest := 0.0
 	for i := range rows {

@@ -10,12 +10,12 @@ import (
 func (c contestant) check(keys []string) error { return c.checkIn(keys, uniform, denied) }
 
 func (c contestant) checkIn(keys []string, scenarios ...scenario) error {
-	const requests = 3
+	const times = 3
 	for _, s := range scenarios {
 		h, end := c.build(ok, keys, s.limit)
 		defer end()
 		client := newClient()
-		for request := range requests {
+		for request := range times {
 			want := http.StatusOK
 			if request > 0 && c.does != nothing {
 				want = s.want

@@ -17,6 +17,21 @@ var floor = contestant{
 	build:   buildFloor,
 }
 
+// staticHeaders sets three headers and does nothing else.
+var staticHeaders = contestant{
+	name: "three static headers", does: nothing, headers: floor.headers,
+	build: func(next http.Handler, _ []string, _ limit) (http.Handler, func()) {
+		limit, remaining, reset := []string{"1000"}, []string{"999"}, []string{"1767225600"}
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h := w.Header()
+			h["X-Ratelimit-Limit"] = limit
+			h["X-Ratelimit-Remaining"] = remaining
+			h["X-Ratelimit-Reset"] = reset
+			next.ServeHTTP(w, r)
+		}), func() {}
+	},
+}
+
 func buildFloor(next http.Handler, _ []string, _ limit) (http.Handler, func()) {
 	var requests atomic.Uint64
 	limit, remaining, reset := []string{"100000000"}, []string{"99999999"}, []string{"1767225600"}

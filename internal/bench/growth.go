@@ -1,11 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"os"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/httpkey/httpkey"
@@ -20,20 +21,27 @@ type size struct {
 }
 
 // grow measures httpkey with more and more tokens, all of them in use.
-func grow(o options) []size {
+func grow(o options) ([]size, error) {
 	sizes := make([]size, len(o.growth))
 	for i, n := range o.growth {
-		sizes[i] = size{row: row{contestant: ours}, tokens: n}
+		o.keys = n
+		sizes[i].tokens = n
 		sizes[i].token, sizes[i].bucket = memory(issue(n))
-	}
-	rounds := min(o.rounds, 3) // a million tokens take a while to make
-	for round := range rounds {
-		fmt.Fprintf(os.Stderr, "growth, round %d of %d\n", round+1, rounds)
-		for i := range sizes {
-			sizes[i].run(uniform.load(issue(sizes[i].tokens)), uniform.limit, o)
+		rows, err := compare(uniform, fresh, []contestant{ours, bare}, o)
+		if err != nil {
+			return nil, err
 		}
+		sizes[i].row = rows[0]
 	}
-	return sizes
+	return sizes, nil
+}
+
+func (s *size) collection() time.Duration {
+	return slices.MinFunc(s.rounds, func(a, b result) int { return cmp.Compare(a.Collection, b.Collection) }).Collection
+}
+
+func (s *size) pause() time.Duration {
+	return slices.MaxFunc(s.rounds, func(a, b result) int { return cmp.Compare(a.Pause, b.Pause) }).Pause
 }
 
 // memory returns the bytes that a token takes in the store, and those that its

@@ -1,7 +1,7 @@
 // Command bench measures httpkey and its peers side by side and prints tables in
 // Markdown.
 //
-//	go run .                the whole of it, in about six minutes
+//	go run .                the whole of it, in about eight minutes
 //	go run . -quick         every part of it for a moment, as a smoke test
 //	go run . -svg bars.svg  draws a chart of the first table as well
 //	go run . -http          whole processes under wrk instead
@@ -42,12 +42,13 @@ func main() {
 	var (
 		rounds = flag.Int("rounds", 0, "measure each contestant this often and take the medians "+
 			"(0: 5 times, 3 with -http and -redis, 1 with -quick)")
-		smoke      = flag.Bool("quick", false, "a smoke test: the numbers mean nothing")
-		svg        = flag.String("svg", "", "draw a chart into this `file`")
-		whole      = flag.Bool("http", false, "measure whole processes with wrk")
-		redis      = flag.Bool("redis", false, "measure with keys and limits in a redis-server, which is started for it")
-		serving    = flag.String("serve", "", "be the server of this `contestant`; -http starts such processes")
-		servingKey = flag.String("key", "", "the one valid key of -serve")
+		smoke    = flag.Bool("quick", false, "a smoke test: the numbers mean nothing")
+		svg      = flag.String("svg", "", "draw a chart into this `file`")
+		whole    = flag.Bool("http", false, "measure whole processes with wrk")
+		redis    = flag.Bool("redis", false, "measure with keys and limits in a redis-server, which is started for it")
+		measured = flag.String("measure", "", "be the process of this `contestant`, which is measured in it")
+		served   = flag.String("serve", "", "be the server of this `contestant`; -http starts such processes")
+		keyFile  = flag.String("keys", "", "the `file` of the valid keys of -serve, one in a line")
 	)
 	flag.Parse()
 	if *rounds < 0 || flag.NArg() > 0 {
@@ -69,8 +70,10 @@ func main() {
 	o.svg = *svg
 	var err error
 	switch {
-	case *serving != "":
-		err = serve(*serving, *servingKey)
+	case *measured != "":
+		err = measureJobs(*measured, os.Stdin, os.Stdout)
+	case *served != "":
+		err = serve(*served, *keyFile)
 	case *whole:
 		err = compareProcesses(os.Stdout, o)
 	case *redis:
@@ -84,29 +87,45 @@ func main() {
 	}
 }
 
-// run measures all that can be measured within one process.
+// run measures what needs no server. Each contestant has a process of its own.
 func run(out io.Writer, o options) error {
-	keys := issue(o.keys)
-	for _, c := range slices.Concat(contestants, foreign, []contestant{floor}) {
-		if err := c.check(keys[:100]); err != nil {
+	keys := issue(100)
+	for _, c := range slices.Concat(contestants, foreign) {
+		if err := c.check(keys); err != nil {
 			return err
 		}
 	}
 	report := report{out}
 	report.machine(o)
 
-	uniformRows := compare(uniform, contestants, keys, o)
-	report.scenario(uniform, uniformRows)
-	report.scenario(zipf, compare(zipf, contestants, keys, o))
-	hotRows := compare(hot, append(contestants, floor), keys, o)
-	report.scenario(hot, hotRows[:len(contestants)])
-	report.scenario(denied, compare(denied, contestants[:len(contestants)-1], keys, o))
-	report.floor(hotRows, compare(hotAmongFew, []contestant{ours, bare, floor}, keys[:len(keys)/100], o))
-	report.scaling(uniformRows, hotRows)
-	report.foreign(compare(uniform, append([]contestant{ours}, foreign...), keys, o))
-	report.growth(grow(o))
+	var charted []row
+	for _, c := range []struct {
+		scenario
+		loop loop
+	}{
+		{uniform, fresh}, {uniform, parsed}, {zipf, fresh}, {hot, fresh}, {denied, fresh},
+	} {
+		rows, err := compare(c.scenario, c.loop, contestants, o)
+		if err != nil {
+			return err
+		}
+		report.scenario(c.scenario, c.loop, rows)
+		if charted == nil {
+			charted = rows
+		}
+	}
+	rows, err := compare(uniform, fresh, slices.Concat([]contestant{ours}, foreign, []contestant{bare}), o)
+	if err != nil {
+		return err
+	}
+	report.foreign(rows)
+	sizes, err := grow(o)
+	if err != nil {
+		return err
+	}
+	report.growth(sizes)
 	if o.svg == "" {
 		return nil
 	}
-	return os.WriteFile(o.svg, chart(uniformRows), 0o644)
+	return os.WriteFile(o.svg, chart(charted), 0o644)
 }

@@ -17,9 +17,9 @@ type load struct {
 
 // measurement is the numbers of one contestant under a load.
 type measurement struct {
-	ns     float64 // of wall time, per request
-	allocs float64 // per request
-	wrong  float64 // share of requests with another status than they should have
+	NS     float64 // of wall time, per request
+	Allocs float64 // per request
+	Wrong  float64 // share of requests with another status than they should have
 }
 
 // warm sends one request of each key, since no contestant is measured while it fills
@@ -32,7 +32,7 @@ func (l load) warm(h http.Handler) {
 }
 
 // measure sends requests for as long as d, on this many CPUs from as many goroutines.
-func (l load) measure(h http.Handler, cpus int, d time.Duration) measurement {
+func (l *sendable) measure(h http.Handler, cpus int, d time.Duration) measurement {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(cpus))
 	runtime.GC()
 	var (
@@ -44,7 +44,7 @@ func (l load) measure(h http.Handler, cpus int, d time.Duration) measurement {
 	start := time.Now()
 	for i := range cpus {
 		senders.Go(func() {
-			s, w := l.sendUntil(start.Add(d), h, i*len(l.order)/cpus)
+			s, w := l.sendUntil(start.Add(d), h, i*requests/cpus)
 			sent.Add(s)
 			wrong.Add(w)
 		})
@@ -54,19 +54,21 @@ func (l load) measure(h http.Handler, cpus int, d time.Duration) measurement {
 	runtime.ReadMemStats(&after)
 	n := float64(sent.Load())
 	return measurement{
-		ns:     float64(elapsed) / n,
-		allocs: float64(after.Mallocs-before.Mallocs) / n,
-		wrong:  float64(wrong.Load()) / n,
+		NS:     float64(elapsed) / n,
+		Allocs: float64(after.Mallocs-before.Mallocs) / n,
+		Wrong:  float64(wrong.Load()) / n,
 	}
 }
 
 // sendUntil sends requests in their order, from the given one on.
-func (l load) sendUntil(end time.Time, h http.Handler, from int) (sent, wrong int64) {
-	const batch = 256 // between two looks at the clock; divides len(l.order)
-	c := newClient()
-	for at := from; time.Now().Before(end); at = (at + batch) % len(l.order) {
-		for _, i := range l.order[at : at+batch] {
-			if c.send(h, l.keys[i:i+1:i+1]) != l.want {
+func (l *sendable) sendUntil(end time.Time, h http.Handler, from int) (sent, wrong int64) {
+	const batch = 256 // between two looks at the clock
+	s := l.sender(from)
+	for time.Now().Before(end) {
+		for range batch {
+			s.next(&s.client)
+			h.ServeHTTP(&s.response, s.request)
+			if s.response.status != l.want {
 				wrong++
 			}
 		}
@@ -74,6 +76,9 @@ func (l load) sendUntil(end time.Time, h http.Handler, from int) (sent, wrong in
 	}
 	return sent, wrong
 }
+
+// remoteAddr is the client's address.
+const remoteAddr = "192.0.2.1:1234"
 
 // client sends one request after the other, all with the same [http.Request] and
 // [http.ResponseWriter]: making them is not measured.
@@ -84,7 +89,7 @@ type client struct {
 
 func newClient() *client {
 	request := must(http.NewRequest(http.MethodGet, "/", http.NoBody))
-	request.RemoteAddr = "192.0.2.1:1234"
+	request.RemoteAddr = remoteAddr
 	return &client{request: request, response: response{header: make(http.Header)}}
 }
 

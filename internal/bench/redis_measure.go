@@ -66,7 +66,7 @@ func (s *redisServer) measure(d time.Duration, do func(caller *client, i int) bo
 	time.AfterFunc(d, func() { over.Store(true) })
 	fromCallers(func(caller *client, number int) {
 		var n, w int64
-		for i := number * (1 << 20 / callers); n == 0 || !over.Load(); i++ {
+		for i := number * (requests / callers); n == 0 || !over.Load(); i++ {
 			if !do(caller, i) {
 				w++
 			}

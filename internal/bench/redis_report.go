@@ -8,7 +8,11 @@ import (
 )
 
 func (r *redisRow) median(value func(redisMeasurement) float64) float64 {
-	return median(r.rounds, value)
+	values := make([]float64, len(r.rounds))
+	for i, m := range r.rounds {
+		values[i] = value(m)
+	}
+	return median(values)
 }
 func (r *redisRow) rate() float64 {
 	return r.median(func(m redisMeasurement) float64 { return m.rate })

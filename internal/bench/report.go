@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 )
 
 // report writes tables in Markdown.
@@ -29,41 +30,21 @@ func (w report) machine(o options) {
 }
 
 // scenario compares all with the first.
-func (w report) scenario(s scenario, rows []row) {
-	fmt.Fprintf(w, "\n### %s\n\n", s.name)
+func (w report) scenario(s scenario, by loop, rows []row) {
+	fmt.Fprintf(w, "\n### %s, %s\n\n", s.name, by)
 	fmt.Fprintf(w, "| | does | ns, 1 CPU | wall ns, 2 CPUs | allocs | httpkey / it, 1 CPU | 2 CPUs |\n")
 	fmt.Fprintf(w, "|---|---|--:|--:|--:|--:|--:|\n")
 	us := &rows[0]
 	for i := range rows {
 		r := &rows[i]
 		fmt.Fprintf(w, "| %s | %s | %.0f | %.0f | %.1f | %.2f | %.2f |\n",
-			r.name, r.does, r.ns(), r.ns2(), r.allocs(), us.ns()/r.ns(), us.ns2()/r.ns2())
+			r.name, r.does, r.ns(), r.ns2(), r.allocs(), us.over(r, oneCPU), us.over(r, twoCPUs))
 	}
 	for i := range rows {
-		if share := rows[i].wrong(); share > 0 {
+		if share := rows[i].wrong(); share > 0 && rows[i].does != nothing {
 			fmt.Fprintf(w, "\n%s answered up to %.3g %% of the requests otherwise than %d.\n",
 				rows[i].name, 100*share, s.want)
 		}
-	}
-}
-
-// floor compares httpkey, warm, with the work that no contestant can avoid: with one key,
-// of many and of few. The bare handler is the cost of the measuring, and is in all numbers.
-func (w report) floor(ofMany, ofFew []row) {
-	fmt.Fprintf(w, "\n### floor: one hot key, 1 CPU\n\n")
-	fmt.Fprintf(w, "| keys | httpkey, ns | floor, ns | bare handler, ns | httpkey / floor |\n|---|--:|--:|--:|--:|\n")
-	for i, rows := range [][]row{ofMany, ofFew} {
-		us, least, harness := find(rows, ours.name), find(rows, floor.name), find(rows, bare.name)
-		fmt.Fprintf(w, "| %s | %.0f | %.0f | %.0f | %.2f |\n",
-			[]string{"all", "a hundredth"}[i], us.ns(), least.ns(), harness.ns(), us.ns()/least.ns())
-	}
-}
-
-// scaling tells the worth of a second CPU: 0.5 is all, 1 is nothing.
-func (w report) scaling(uniform, hot []row) {
-	fmt.Fprintf(w, "\n### wall ns on 2 CPUs / ns on 1\n\n| | uniform | one hot key |\n|---|--:|--:|\n")
-	for i := range uniform {
-		fmt.Fprintf(w, "| %s | %.2f | %.2f |\n", uniform[i].name, uniform[i].scaling(), hot[i].scaling())
 	}
 }
 
@@ -75,33 +56,37 @@ func (w report) foreign(rows []row) {
 	for i := range rows {
 		r := &rows[i]
 		fmt.Fprintf(w, "| %s | %.0f | %.2f | %.0f | %.2f | %.1f |\n",
-			r.name, r.ns(), r.ns()/us.ns(), r.ns2(), r.ns2()/us.ns2(), r.allocs())
+			r.name, r.ns(), r.over(us, oneCPU), r.ns2(), r.over(us, twoCPUs), r.allocs())
 	}
 }
 
 // growth compares each size with the smallest.
 func (w report) growth(sizes []size) {
-	fmt.Fprintf(w, "\n### growth of httpkey: uniform\n\n")
+	fmt.Fprintf(w, "\n### growth of httpkey: uniform, fresh\n\n")
 	fmt.Fprintf(w, "| tokens | ns, 1 CPU | / smallest | wall ns, 2 CPUs "+
-		"| bytes a token beyond its strings | bytes a live bucket |\n")
-	fmt.Fprintf(w, "|--:|--:|--:|--:|--:|--:|\n")
+		"| bytes a token beyond its strings | bytes a live bucket | a full collection, ms | its longest pause, µs |\n")
+	fmt.Fprintf(w, "|--:|--:|--:|--:|--:|--:|--:|--:|\n")
 	for i := range sizes {
 		s := &sizes[i]
-		fmt.Fprintf(w, "| %d | %.0f | %.2f | %.0f | %.0f | %.0f |\n",
-			s.tokens, s.ns(), s.ns()/sizes[0].ns(), s.ns2(), s.token, s.bucket)
+		fmt.Fprintf(w, "| %d | %.0f | %.2f | %.0f | %.0f | %.0f | %.1f | %.0f |\n",
+			s.tokens, s.ns(), s.ns()/sizes[0].ns(), s.ns2(), s.token, s.bucket,
+			1000*s.collection().Seconds(), 1e6*s.pause().Seconds())
 	}
 }
 
 // processes compares all with the first, the bare handler.
-func (w report) processes(processes []*process, duration string) {
-	fmt.Fprintf(w, "### whole processes\n\n%s, %d cores, %s; wrk -t1 -c32 -d%s over loopback, medians of %d rounds.\n\n",
+func (w report) processes(keys int, processes []*process, duration string) {
+	fmt.Fprintf(w, "\n### whole processes, keys: %d\n\n", keys)
+	fmt.Fprintf(w, "%s, %d cores, %s; wrk -t1 -c32 -d%s over loopback, medians of %d rounds.\n\n",
 		cpuModel(), runtime.NumCPU(), runtime.Version(), duration, len(processes[0].rates))
 	fmt.Fprintf(w, "| | requests/s | / bare handler |\n|---|--:|--:|\n")
-	same := func(rate float64) float64 { return rate }
-	least := median(processes[0].rates, same)
+	least := processes[0].rates
 	for _, p := range processes {
-		rate := median(p.rates, same)
-		fmt.Fprintf(w, "| %s | %.0f | %.2f |\n", p.name, rate, rate/least)
+		ratios := slices.Clone(p.rates)
+		for i := range ratios {
+			ratios[i] /= least[i]
+		}
+		fmt.Fprintf(w, "| %s | %.0f | %.3f |\n", p.name, median(p.rates), median(ratios))
 	}
 }
 

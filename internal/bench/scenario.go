@@ -28,10 +28,9 @@ var (
 	uniform = scenario{"uniform", enough, http.StatusOK, drawUniform}
 	zipf    = scenario{"zipf", enough, http.StatusOK, drawZipf}
 	hot     = scenario{"one hot key", enough, http.StatusOK, drawFirst}
-	// hotAmongFew leaves out the cost of a full store to a caller that asks for one key: the
-	// garbage collector visits all of it.
-	hotAmongFew = scenario{"one hot key among few", enough, http.StatusOK, drawFirst}
-	denied      = scenario{"almost all denied", single, http.StatusTooManyRequests, drawUniform}
+	denied  = scenario{"almost all denied", single, http.StatusTooManyRequests, drawUniform}
+
+	scenarios = []scenario{uniform, zipf, hot, denied}
 )
 
 func drawUniform(random *rand.Rand, keys int) func() uint32 {
@@ -46,10 +45,13 @@ func drawZipf(random *rand.Rand, keys int) func() uint32 {
 
 func drawFirst(*rand.Rand, int) func() uint32 { return func() uint32 { return 0 } }
 
+// requests is the length of the order in which keys send requests. Then it begins again.
+const requests = 1 << 18
+
 // load returns the requests of s: the same ones in each run.
 func (s scenario) load(keys []string) load {
 	next := s.draw(rand.New(rand.NewPCG(1, 2)), len(keys))
-	order := make([]uint32, 1<<20)
+	order := make([]uint32, requests)
 	for i := range order {
 		order[i] = next()
 	}

@@ -8,17 +8,21 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"slices"
+	"strings"
 )
 
 // serve is a server behind one contestant. It tells its address on the standard
 // output, and ends with its standard input: it does not outlive the process that started it.
-func serve(name, key string) error {
-	i := slices.IndexFunc(contestants, func(c contestant) bool { return c.name == name })
-	if i < 0 {
-		return fmt.Errorf("there is no contestant %q", name)
+func serve(name, keyFile string) error {
+	c, err := contestantOf(name)
+	if err != nil {
+		return err
 	}
-	h, end := contestants[i].build(http.HandlerFunc(writeJSON), []string{key}, enough)
+	keys, err := os.ReadFile(keyFile)
+	if err != nil {
+		return err
+	}
+	h, end := c.build(http.HandlerFunc(writeJSON), strings.Fields(string(keys)), enough)
 	defer end()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -7,27 +7,31 @@ import (
 	"time"
 )
 
-// Budget is a [context.WithTimeout] that sets its timer when a caller first asks for Done
-// or Err. A request that a cache and a memo answer never waits, so it pays for no timer.
+// Budget is a context with a deadline of its own and the values of a request. It does not end
+// with the request, because a canceled call costs a connection. A client could cancel as many
+// calls as it likes.
+//
+// It sets its timer when a caller first asks for Done or Err. A request that a cache and a
+// memo answer never waits, so it pays for no timer.
 type Budget struct {
-	context.Context // the request's
-	deadline        time.Time
+	request  context.Context
+	deadline time.Time
 
 	mu      sync.Mutex
 	waiting context.Context // nil until a caller waits
 	cancel  context.CancelFunc
 }
 
-// New returns a Budget of ctx that ends after timeout. Call End when nothing waits on it.
-func New(ctx context.Context, timeout time.Duration) *Budget {
+// New returns a Budget that ends after timeout. Call End when nothing waits on it.
+func New(request context.Context, timeout time.Duration) *Budget {
 	b := new(Budget)
-	b.Begin(ctx, timeout)
+	b.Begin(request, timeout)
 	return b
 }
 
 // Begin initializes b as New does, for a Budget that is a field of another object.
-func (b *Budget) Begin(ctx context.Context, timeout time.Duration) {
-	b.Context, b.deadline = ctx, time.Now().Add(timeout)
+func (b *Budget) Begin(request context.Context, timeout time.Duration) {
+	b.request, b.deadline = request, time.Now().Add(timeout)
 }
 
 // End releases the timer. No caller may wait on b after it.
@@ -39,10 +43,10 @@ func (b *Budget) End() {
 	}
 }
 
-// IsOver reports whether ctx is a Budget that its own deadline has ended.
+// IsOver reports whether ctx is a Budget that has ended.
 func IsOver(ctx context.Context) bool {
 	b, ok := ctx.(*Budget)
-	return ok && b.Context.Err() == nil && !time.Now().Before(b.deadline)
+	return ok && !time.Now().Before(b.deadline)
 }
 
 // wait returns the context that has the timer.
@@ -50,18 +54,13 @@ func (b *Budget) wait() context.Context {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.waiting == nil {
-		b.waiting, b.cancel = context.WithDeadline(b.Context, b.deadline)
+		b.waiting, b.cancel = context.WithDeadline(context.WithoutCancel(b.request), b.deadline)
 	}
 	return b.waiting
 }
 
 // Deadline implements [context.Context].
-func (b *Budget) Deadline() (time.Time, bool) {
-	if deadline, ok := b.Context.Deadline(); ok && deadline.Before(b.deadline) {
-		return deadline, true
-	}
-	return b.deadline, true
-}
+func (b *Budget) Deadline() (time.Time, bool) { return b.deadline, true }
 
 // Done implements [context.Context].
 func (b *Budget) Done() <-chan struct{} { return b.wait().Done() }
@@ -78,5 +77,5 @@ func (b *Budget) Value(key any) any {
 	if waiting != nil {
 		return waiting.Value(key)
 	}
-	return b.Context.Value(key)
+	return b.request.Value(key)
 }

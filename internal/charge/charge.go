@@ -2,6 +2,7 @@
 package charge
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -67,4 +68,28 @@ func (i Item) Result(r gcra.Result) httpkey.Result {
 		ResetAfter: time.Duration(r.ResetAfter) * time.Microsecond,
 		RetryAfter: time.Duration(r.RetryAfter) * time.Microsecond,
 	}
+}
+
+// Denied returns the denial of c by a limiter whose state is that of a decision, under which
+// some limit has no room for c. An empty bucket can pay c. A strict window has no such state:
+// it does not say when its earliest request expires.
+func Denied(c *httpkey.Charge, state httpkey.Result) httpkey.Result {
+	each := slices.Clone(state.Each)
+	if len(each) == 0 {
+		each = []httpkey.Result{state}
+	}
+	for i := range each {
+		r := &each[i]
+		l := r.Limit
+		r.Allowed, r.RetryAfter = r.Remaining >= c.Cost, 0
+		switch {
+		case r.Allowed:
+		case l.Calendar != "":
+			r.RetryAfter = r.ResetAfter
+		default:
+			given := int64(l.Burst-c.Cost) * l.Period.Microseconds() / int64(l.Rate)
+			r.RetryAfter = max(time.Microsecond, r.ResetAfter-time.Duration(given)*time.Microsecond)
+		}
+	}
+	return c.Join(each)
 }

@@ -54,6 +54,9 @@ func newAPI(t *testing.T, connect transport, routes Routes, opts *httpkey.Option
 		"/broken": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "broken", http.StatusInternalServerError)
 		}),
+		"/public": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Cache-Control", public)
+		}),
 		"/panic":  http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(errPanic) }),
 		"/stream": http.HandlerFunc(a.stream),
 	}))
@@ -64,6 +67,9 @@ func newAPI(t *testing.T, connect transport, routes Routes, opts *httpkey.Option
 	})
 	return a
 }
+
+// public lets every cache keep a response.
+const public = "public, max-age=60"
 
 // whoami writes the user of the key.
 func (a *api) whoami(w http.ResponseWriter, r *http.Request) {

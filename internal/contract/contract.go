@@ -3,6 +3,7 @@
 package contract
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -262,19 +263,21 @@ func testAdmissions(t *testing.T, start starter) {
 		method, path string
 		status       int
 		limit        int
+		cacheControl string // empty: private
 	}{
-		{"GET", httpkey.Token{}, nil, "{key}", http.MethodGet, "/whoami", 200, 60},
-		{"HEAD", httpkey.Token{}, nil, "{key}", http.MethodHead, "/whoami", 200, 60},
-		{"OPTIONS", httpkey.Token{}, nil, "{key}", http.MethodOptions, "/whoami", 200, 60},
-		{"POST", httpkey.Token{}, nil, "{key}", http.MethodPost, "/whoami", 200, 60},
-		{"blanks around", httpkey.Token{}, nil, " \t{key}\t ", http.MethodGet, "/whoami", 200, 60},
-		{"service token", httpkey.Token{Kind: httpkey.ServiceToken}, nil, "{key}", http.MethodGet, "/whoami", 200, 300},
-		{"several limits", httpkey.Token{Limits: several}, nil, "{key}", http.MethodGet, "/whoami", 200, 5},
-		{"limit by plan", pro, byPlan, "{key}", http.MethodGet, "/whoami", 200, 600},
-		{"no limit", httpkey.Token{}, unlimited, "{key}", http.MethodGet, "/whoami", 200, -1},
-		{"the handler's 404", httpkey.Token{}, nil, "{key}", http.MethodGet, "/missing", 404, 60},
-		{"the handler's 500", httpkey.Token{}, nil, "{key}", http.MethodGet, "/broken", 500, 60},
-		{"the router's 404", httpkey.Token{}, nil, "{key}", http.MethodGet, "/no/such/route", 404, 60},
+		{"GET", httpkey.Token{}, nil, "{key}", http.MethodGet, "/whoami", 200, 60, ""},
+		{"HEAD", httpkey.Token{}, nil, "{key}", http.MethodHead, "/whoami", 200, 60, ""},
+		{"OPTIONS", httpkey.Token{}, nil, "{key}", http.MethodOptions, "/whoami", 200, 60, ""},
+		{"POST", httpkey.Token{}, nil, "{key}", http.MethodPost, "/whoami", 200, 60, ""},
+		{"blanks around", httpkey.Token{}, nil, " \t{key}\t ", http.MethodGet, "/whoami", 200, 60, ""},
+		{"service token", httpkey.Token{Kind: httpkey.ServiceToken}, nil, "{key}", http.MethodGet, "/whoami", 200, 300, ""},
+		{"several limits", httpkey.Token{Limits: several}, nil, "{key}", http.MethodGet, "/whoami", 200, 5, ""},
+		{"limit by plan", pro, byPlan, "{key}", http.MethodGet, "/whoami", 200, 600, ""},
+		{"no limit", httpkey.Token{}, unlimited, "{key}", http.MethodGet, "/whoami", 200, -1, ""},
+		{"the handler's 404", httpkey.Token{}, nil, "{key}", http.MethodGet, "/missing", 404, 60, ""},
+		{"the handler's 500", httpkey.Token{}, nil, "{key}", http.MethodGet, "/broken", 500, 60, ""},
+		{"cached for everybody", httpkey.Token{}, nil, "{key}", http.MethodGet, "/public", 200, 60, public},
+		{"the router's 404", httpkey.Token{}, nil, "{key}", http.MethodGet, "/no/such/route", 404, 60, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -284,7 +287,8 @@ func testAdmissions(t *testing.T, start starter) {
 				response, _ := a.send(t, tt.method, tt.path, key)
 				wantStatus(t, response, tt.status)
 				wantQuota(t, response, tt.limit, tt.limit-1-n)
-				for _, name := range []string{"WWW-Authenticate", "Retry-After", "Cache-Control"} {
+				wantHeader(t, response, "Cache-Control", cmp.Or(tt.cacheControl, "private"))
+				for _, name := range []string{"WWW-Authenticate", "Retry-After"} {
 					wantHeader(t, response, name, "")
 				}
 			}

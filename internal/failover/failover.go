@@ -10,6 +10,10 @@ import (
 	"github.com/httpkey/httpkey/internal/budget"
 )
 
+// ErrNotAsked is wrapped by the error of a limiter that did not call its server. Such an error
+// says nothing about an outage.
+var ErrNotAsked = errors.New("the limiter's server was not asked")
+
 // Limiter decides on a charge C with a result R.
 type Limiter[C, R any] interface {
 	// Allow returns the decision.
@@ -22,7 +26,7 @@ type Options[C, R any] struct {
 	IsCharge func(charge C, r R) bool // whether the decision has changed a bucket
 	IsFinal  func(err error) bool     // whether every limiter would return the error
 	IsAlone  func(err error) bool     // whether the error concerns one bucket and is no outage
-	Timeout  time.Duration            // for a probe
+	Timeout  time.Duration            // for a probe; a call that times out after less than half of it is no failure
 	Report   func(err error)          // called with the error that begins an outage, and with nil when it ends
 }
 
@@ -49,10 +53,10 @@ func New[C, R any](limiter, fallback Limiter[C, R], options Options[C, R]) *Fail
 // Allow calls the limiter, and then the fallback if the limiter fails or is down. It never
 // repeats a charge on the limiter.
 func (f *Failover[C, R]) Allow(ctx context.Context, charge C) (R, error) {
-	// If the budget is over, the store took all the time, so the limiter is not at fault.
 	if !f.breaker.IsShut() || budget.IsOver(ctx) {
 		return f.fallback.Allow(ctx, charge)
 	}
+	asked := time.Now()
 	result, err := f.limiter.Allow(ctx, charge)
 	switch {
 	case err == nil:
@@ -62,9 +66,9 @@ func (f *Failover[C, R]) Allow(ctx context.Context, charge C) (R, error) {
 		return result, nil
 	case f.options.IsFinal(err):
 		return result, err
-	case ctx.Err() != nil && !budget.IsOver(ctx): // the caller has gone, or its own deadline has passed
-		return result, err
-	case !f.options.IsAlone(err):
+	case f.options.IsAlone(err), errors.Is(err, ErrNotAsked):
+	case budget.IsOver(ctx) && time.Since(asked) < f.options.Timeout/2: // the store took the time
+	default:
 		f.breaker.Failed(err)
 	}
 	result, fallbackErr := f.fallback.Allow(ctx, charge)

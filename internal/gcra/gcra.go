@@ -90,7 +90,7 @@ type Bucket struct {
 // Owed returns the debt of b at a moment, under t.
 //
 // A clock that is set back increases the debt by the time that is lost. Only such a clock
-// makes a debt of more than two windows; the bucket is then empty as of now.
+// makes a debt of more than two windows; the bucket is then empty as of now: see Heal.
 func (b Bucket) Owed(t Terms, now int64) int64 {
 	debt := b.Debt
 	if t.Left > 0 || debt == 0 || t.Rate == 0 {
@@ -108,6 +108,21 @@ func (b Bucket) Owed(t Terms, now int64) int64 {
 		return t.Capacity()
 	}
 	return debt - elapsed*t.Rate
+}
+
+// Heal reports whether b lies ahead of now by more than two windows. If so, it makes b empty
+// as of now. A limiter must store a healed bucket even if it denies: otherwise the bucket
+// never refills.
+func (b *Bucket) Heal(t Terms, now int64) bool {
+	if t.Left > 0 || b.Debt == 0 || t.Rate == 0 {
+		return false
+	}
+	most := 2 * t.Capacity()
+	if b.AsOf-now <= (most-min(most, Rescale(b.Debt, b.Rate, t.Rate)))/t.Rate {
+		return false
+	}
+	*b = Bucket{Debt: t.Capacity(), AsOf: now, Rate: t.Rate}
+	return true
 }
 
 // Rescale converts a debt from one rate to another, rounded up, so that the time until it is

@@ -185,6 +185,44 @@ func TestClockIsSetBack(t *testing.T) {
 	}
 }
 
+// A bucket that lies too far ahead owes the same before and after it is healed. It then refills
+// within a window, even if the limiter denies.
+func TestHeal(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(3, 5))
+	healed := 0
+	for range 100_000 {
+		terms := gcra.Terms{Rate: random.Int64N(5), Burst: 1 + random.Int64N(20), Period: 1 + random.Int64N(1000)}
+		if random.IntN(20) == 0 {
+			terms.Left = 5
+		}
+		now := int64(1e15)
+		before := gcra.Bucket{Debt: random.Int64N(3 * terms.Capacity()), AsOf: now + random.Int64N(40_000) - 5000,
+			Rate: 1 + random.Int64N(5)}
+		if random.IntN(100) == 0 {
+			before.AsOf = math.MaxInt64
+		}
+		after := before
+		changed := after.Heal(terms, now)
+		if got, want := after.Owed(terms, now), before.Owed(terms, now); got != want || changed != (after != before) {
+			t.Fatalf("%+v under %+v is healed (%v) to %+v: it owes %d, and did %d", before, terms, changed, after, got, want)
+		}
+		if !changed {
+			continue
+		}
+		healed++
+		if after.Heal(terms, now) {
+			t.Fatalf("%+v is healed twice", after)
+		}
+		if owed := after.Owed(terms, now+terms.Window()); owed != 0 {
+			t.Fatalf("%+v owes %d after a window of %+v", after, owed, terms)
+		}
+	}
+	if healed < 10_000 {
+		t.Errorf("only %d buckets were healed", healed)
+	}
+}
+
 // A look leaves the bucket as it was, to the last bit.
 func TestLooksChangeNothing(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package ietf
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -22,9 +23,13 @@ type Policy struct {
 // Fields returns RateLimit-Policy and RateLimit. Every limit is a policy of its own, with
 // its quota and its window.
 func Fields(policies []Policy) (policy, limit string) {
-	var ofPolicy, ofLimit []string
+	var names, ofPolicy, ofLimit []string
 	for _, p := range policies {
 		name, window := p.nameAmong(policies), max(1, ceilSeconds(p.Window))
+		for slices.Contains(names, name) { // a Name may equal the name of a policy without one
+			name += "-" + p.window()
+		}
+		names = append(names, name)
 		ofPolicy = append(ofPolicy, fmt.Sprintf("%q;q=%d;w=%d", name, p.Quota, window))
 		value := fmt.Sprintf("%q;r=%d", name, p.Remaining)
 		if t := p.seconds(window); t > 0 {
@@ -35,8 +40,8 @@ func Fields(policies []Policy) (policy, limit string) {
 	return strings.Join(ofPolicy, ", "), strings.Join(ofLimit, ", ")
 }
 
-// nameAmong returns a name that is unique among policies: the Name, and also the window if
-// several policies share the Name.
+// nameAmong returns the Name, and also the window if several policies share the Name. A
+// policy without a Name has the name of its window, or "default".
 func (p Policy) nameAmong(policies []Policy) string {
 	namesakes := 0
 	for _, other := range policies {
@@ -44,19 +49,23 @@ func (p Policy) nameAmong(policies []Policy) string {
 			namesakes++
 		}
 	}
-	window := p.Calendar
-	if window == "" {
-		window = p.Window.String()
-	}
 	switch {
 	case namesakes > 1 && p.Name != "":
-		return p.Name + "-" + window
+		return p.Name + "-" + p.window()
 	case p.Name != "":
 		return p.Name
 	case namesakes == 1 && p.Calendar == "":
 		return "default"
 	}
-	return window
+	return p.window()
+}
+
+// window returns "day", "month", or the time from empty to full.
+func (p Policy) window() string {
+	if p.Calendar != "" {
+		return p.Calendar
+	}
+	return p.Window.String()
 }
 
 // seconds returns the parameter t, the time in which a client can use no more than Remaining.

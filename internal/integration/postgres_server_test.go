@@ -31,23 +31,12 @@ func startPostgreSQL(t testing.TB, options ...string) *sqlBackend {
 	server.command = func() *exec.Cmd {
 		return as(exec.Command(postgres, append([]string{"-D", data, "-p", strconv.Itoa(server.port),
 			"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
-			"-c", "max_connections=300", "-c", "shared_buffers=256MB"}, options...)...))
+			"-c", "max_connections=600", "-c", "shared_buffers=256MB"}, options...)...))
 	}
-	backend := &sqlBackend{
-		dialect: sqlstore.PostgreSQL,
-		driver:  "pgx",
-		server:  server,
-		dsn: func(t testing.TB) string {
-			return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", server.port)
-		},
-		outage:       "&connect_timeout=1",
-		serializable: "&default_transaction_isolation=serializable",
-		readOnly:     "ALTER SYSTEM SET default_transaction_read_only = on; SELECT pg_reload_conf()",
-		readWrite:    "ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf()",
-		superuser:    "postgres",
-		connections:  "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'",
-		zones:        []string{"&timezone=UTC", "&timezone=Asia/Kathmandu", "&timezone=America/St_Johns"},
-	}
+	backend := postgreSQLBackend(func(testing.TB) string {
+		return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", server.port)
+	})
+	backend.server = server
 	server.ping = func() error {
 		db, err := sql.Open(backend.driver, backend.dsn(t))
 		if err != nil {
@@ -59,6 +48,22 @@ func startPostgreSQL(t testing.TB, options ...string) *sqlBackend {
 	server.start(t)
 	t.Cleanup(func() { server.stop(server.quit) })
 	return backend
+}
+
+func postgreSQLBackend(dsn func(testing.TB) string) *sqlBackend {
+	return &sqlBackend{
+		dialect:      sqlstore.PostgreSQL,
+		driver:       "pgx",
+		dsn:          dsn,
+		outage:       "&connect_timeout=1",
+		serializable: "&default_transaction_isolation=serializable",
+		readOnly:     "ALTER SYSTEM SET default_transaction_read_only = on; SELECT pg_reload_conf()",
+		readWrite:    "ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf()",
+		superuser:    "postgres",
+		connections:  "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'",
+		deadlocks:    "SELECT sum(deadlocks) FROM pg_stat_database",
+		zones:        []string{"&timezone=UTC", "&timezone=Asia/Kathmandu", "&timezone=America/St_Johns"},
+	}
 }
 
 // postgreSQLProgram finds a program of the server, which Debian keeps out of the PATH.

@@ -23,10 +23,12 @@ type proxy struct {
 	close  atomic.Bool  // instead of the reply to a script, the connection is closed
 	reset  atomic.Bool  // or reset
 	cuts   atomic.Bool  // instead of any reply, it is closed
+	cutIn  atomic.Int64 // how many replies until one is cut; 0: none is
 	silent atomic.Bool  // nothing is passed on
 	jammed sync.Mutex   // held while the proxy accepts no connection
 
 	passed  atomic.Int64 // replies, or they would be but for the above
+	opened  atomic.Int64 // connections
 	passing atomic.Int64 // goroutines
 	mu      sync.Mutex
 	conns   map[net.Conn]bool
@@ -65,6 +67,7 @@ func (p *proxy) serve() {
 		if far, err := net.Dial("tcp", p.target); err != nil {
 			_ = near.Close()
 		} else if p.keep(near, far) {
+			p.opened.Add(1)
 			var script atomic.Bool // whether the last call was a script
 			p.served.Go(func() {
 				p.pass(near, far, func(request []byte) bool {
@@ -122,7 +125,7 @@ func (p *proxy) pass(from, to net.Conn, mayPass func([]byte) bool) {
 func (p *proxy) replies(toScript bool) bool {
 	p.passed.Add(1)
 	pause(&p.delay)
-	return !p.cuts.Load() && (!toScript || !p.close.Load() && !p.reset.Load())
+	return !p.cuts.Load() && p.cutIn.Add(-1) != 0 && (!toScript || !p.close.Load() && !p.reset.Load())
 }
 
 // pause waits as long as is set.

@@ -182,7 +182,8 @@ func TestRedisACL(t *testing.T) {
 		}
 		server.must(setUser...)
 	}
-	standalone, cluster := startRedis(t), startRedisCluster(t)
+	// Redis 6.2 and KeyDB allow a new user all channels, and refuse a pattern.
+	standalone, cluster := startRedis(t, "acl-pubsub-default allchannels"), startRedisCluster(t)
 	allow(standalone, rules...)
 	for _, node := range cluster.nodes {
 		allow(node, append(rules, onCluster...)...)
@@ -198,6 +199,9 @@ func TestRedisACL(t *testing.T) {
 				if err := client.Do(t.Context(), command...).Err(); err == nil || !strings.HasPrefix(err.Error(), "NOPERM") {
 					t.Errorf("%v: %v", command, err)
 				}
+			}
+			if err := client.Publish(t.Context(), "another", "").Err(); err == nil || !strings.HasPrefix(err.Error(), "NOPERM") {
+				t.Errorf("PUBLISH to another channel: %v", err)
 			}
 		})
 	}

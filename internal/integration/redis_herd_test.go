@@ -49,8 +49,8 @@ func TestRedisHerdForOneKey(t *testing.T) {
 	}
 }
 
-// flood is how many made-up keys come; the environment may name another number.
-func flood(t *testing.T) int {
+// madeUpKeys is the number of made-up keys. The environment may set another number.
+func madeUpKeys(t *testing.T) int {
 	if text := os.Getenv("HTTPKEY_FLOOD"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil {
@@ -71,7 +71,7 @@ func TestRedisFloodOfMadeUpKeys(t *testing.T) {
 			store = &counted{Store: s}
 			return store
 		})
-	holders, stranger := s.issue(t, valid, slowly), strangers()
+	holders, madeUpKey := s.issue(t, valid, slowly), madeUpKeySource()
 	use := func(took *timings) {
 		for _, h := range holders {
 			took.add(s.expect(t, h.key, http.StatusOK))
@@ -81,14 +81,14 @@ func TestRedisFloodOfMadeUpKeys(t *testing.T) {
 	use(&first)
 	use(&quiet)
 	used, before := heapInUse(), store.lookups.Load()
-	count := flood(t)
+	count := madeUpKeys(t)
 	var left atomic.Int64
 	left.Store(int64(count))
 	var group sync.WaitGroup
 	for range workers {
 		group.Go(func() {
 			for left.Add(-1) >= 0 {
-				s.expect(t, stranger(), http.StatusUnauthorized)
+				s.expect(t, madeUpKey(), http.StatusUnauthorized)
 			}
 		})
 	}

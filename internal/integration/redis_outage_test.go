@@ -109,15 +109,15 @@ func TestRedisIsDownAtTheStart(t *testing.T) {
 			client := connect(t, server.address(), advisedDial)
 			s := newSiteOn(t, redisstore.New(client, nil), l.new(client, nil), cachestore.Options{}, budget)
 			s.follow(t)
-			stranger := strangers()
+			madeUpKey := madeUpKeySource()
 			var took timings
 			for range 20 {
 				took.add(s.expect(t, known.key, http.StatusServiceUnavailable))
-				took.add(s.expect(t, stranger(), http.StatusServiceUnavailable))
+				took.add(s.expect(t, madeUpKey(), http.StatusServiceUnavailable))
 			}
 			server.start()
 			back := eventually(t, 10*time.Second, func() error {
-				if a, b := s.get(known.key), s.get(stranger()); a != http.StatusOK || b != http.StatusUnauthorized {
+				if a, b := s.get(known.key), s.get(madeUpKey()); a != http.StatusOK || b != http.StatusUnauthorized {
 					return fmt.Errorf("a known key is answered %d, another %d", a, b)
 				}
 				return nil

@@ -190,7 +190,7 @@ func TestRedisRevocationOvertakesALookup(t *testing.T) {
 	overtaken := 0
 	for range 20 {
 		h := elsewhere.issue(t, 1, slowly)[0]
-		s.get(strangers()()) // so that a connection is there
+		s.get(madeUpKeySource()()) // so that a connection is there
 		for len(told) > 0 {
 			<-told
 		}

@@ -122,9 +122,9 @@ func (s *site) issue(t testing.TB, count int, limit httpkey.Limit) []holder {
 	return holders
 }
 
-// strangers returns a function whose every call returns another key that looks good and
-// is in no store. It is safe for concurrent use.
-func strangers() func() string {
+// madeUpKeySource returns a function that makes up keys. They have the right shape and checksum, and
+// no store has them. The function is safe for concurrent use.
+func madeUpKeySource() func() string {
 	elsewhere := httpkey.New(nowhere{}, httpkey.Unlimited, nil)
 	return func() string {
 		created, err := elsewhere.Issue(context.Background(), httpkey.Token{})

@@ -47,7 +47,7 @@ func BenchmarkSQL(b *testing.B) {
 	}
 	compare("PostgreSQL", func(b *testing.B) *sqlBackend { return startPostgreSQL(b) })
 	compare("MariaDB", func(b *testing.B) *sqlBackend { return startMariaDB(b) })
-	compare("SQLite", func(*testing.B) *sqlBackend { return sqliteBackend() })
+	compare("SQLite", func(b *testing.B) *sqlBackend { return sqliteBackend(b) })
 	fmt.Printf("\n%d CPUs, %s; %d callers, as many connections, %d keys; medians of %d rounds of %v.\n\n",
 		runtime.NumCPU(), runtime.Version(), benchCallers, benchKeys, benchRounds, benchTime)
 	fmt.Printf("| | | ops/s | / the first |\n|---|---|--:|--:|\n%s\n", table.String())

@@ -39,7 +39,8 @@ func TestSQLChild(t *testing.T) {
 		t.Fatal(err)
 	}
 	dialect := map[string]sqlstore.Dialect{
-		"pgx": sqlstore.PostgreSQL, "mysql": sqlstore.MySQL, "sqlite": sqlstore.SQLite,
+		"pgx": sqlstore.PostgreSQL, "postgres": sqlstore.PostgreSQL, "mysql": sqlstore.MySQL, "sqlite": sqlstore.SQLite,
+		"sqlite3": sqlstore.SQLite,
 	}[os.Getenv(driverEnv)]
 	run(t, db, dialect.WithPrefix(os.Getenv(prefixEnv)))
 }

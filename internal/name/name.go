@@ -1,4 +1,4 @@
-// Package name makes token IDs, and checks scopes, header names and other text.
+// Package name makes token IDs, and checks payers, scopes, header names and other text.
 package name
 
 import (
@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/httpkey/httpkey/internal/keyformat"
@@ -48,6 +49,32 @@ func IsScope(s string, most int) bool {
 		}
 	}
 	return true
+}
+
+// IsSegment reports whether s can be a segment of a URL path: it is not "." or "..", and has
+// no slash and no control character. Clients and proxies resolve dot segments and decode
+// slashes, however they are escaped.
+func IsSegment(s string) bool {
+	return s != "." && s != ".." && !strings.ContainsFunc(s, func(r rune) bool {
+		return r == '/' || unicode.IsControl(r)
+	})
+}
+
+// MayPay reports whether a request of a token may name a payer: the token, its user or
+// workspace if it has one, or a name of the program's own.
+func MayPay(payer, id, user, workspace string) bool {
+	kind, name, isKind := strings.Cut(payer, ":")
+	switch {
+	case !isKind:
+		return payer != "" && payer != "probe"
+	case kind == "token":
+		return name == id
+	case kind == "user":
+		return name != "" && name == user
+	case kind == "workspace":
+		return name != "" && name == workspace
+	}
+	return kind != "anonymous"
 }
 
 // IsText reports whether every store can keep s: UTF-8 without a NUL.

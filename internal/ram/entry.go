@@ -187,13 +187,22 @@ func StateOf(isActive, isService, isSpecial bool) (s State) {
 	return s
 }
 
-// Micros returns t in Unix microseconds, or Null for the zero time.
+// Micros returns t in Unix microseconds, or Null for the zero time. A time outside their
+// range becomes the first or the last of the range. Without that, a token that expired long
+// ago could expire in the future.
 func Micros(t time.Time) int64 {
-	if t.IsZero() {
+	switch {
+	case t.IsZero():
 		return Null
+	case t.After(last):
+		return math.MaxInt64
+	case t.Before(first):
+		return Null + 1
 	}
 	return t.UnixMicro()
 }
+
+var first, last = time.UnixMicro(Null + 1), time.UnixMicro(math.MaxInt64)
 
 // Time is the inverse of Micros.
 func Time(at int64) time.Time {
@@ -209,6 +218,8 @@ type Source[T any] interface {
 	// none. A Guard does not compare digests again. known is false if only a Lookup in the
 	// store can tell.
 	Find(d [32]byte) (e *Entry[T], known bool)
+	// Holds reports whether memory has a token with this digest, even an outdated one.
+	Holds(d [32]byte) bool
 	// Token returns a copy of the present token of an entry.
 	Token(e *Entry[T]) T
 	// ID returns the ID of the token of an entry.
@@ -233,4 +244,21 @@ func SourceOf[T any](store any) Source[T] {
 		return h.held().source
 	}
 	return nil
+}
+
+// HeldFirst returns the digesters, first those whose digest of the key the source holds. The
+// Lookup of another digest may wait behind made-up keys. The source may be nil.
+func HeldFirst[T any, D ~func(string) [32]byte](s Source[T], digesters []D, key string) []D {
+	if s == nil || len(digesters) == 1 {
+		return digesters
+	}
+	var held, others []D
+	for _, digest := range digesters {
+		if s.Holds(digest(key)) {
+			held = append(held, digest)
+		} else {
+			others = append(others, digest)
+		}
+	}
+	return append(held, others...)
 }

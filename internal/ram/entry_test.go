@@ -1,6 +1,7 @@
 package ram
 
 import (
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -109,5 +110,38 @@ func TestHolders(t *testing.T) {
 	}
 	if SourceOf[string](nil) != nil || LimiterOf(t) != nil {
 		t.Error("something is found in nothing")
+	}
+}
+
+// heldDigests is a source that holds some digests.
+type heldDigests struct {
+	Source[string]
+	held map[[32]byte]bool
+}
+
+func (h heldDigests) Holds(d [32]byte) bool { return h.held[d] }
+
+// The digesters whose digests a source holds come first. Otherwise the order stays.
+func TestHeldFirst(t *testing.T) {
+	t.Parallel()
+	digester := func(n byte) func(string) [32]byte {
+		return func(key string) [32]byte { return [32]byte{n, key[0]} }
+	}
+	digesters := []func(string) [32]byte{digester(0), digester(1), digester(2), digester(3)}
+	source := heldDigests{held: map[[32]byte]bool{{3, 'k'}: true, {1, 'k'}: true, {0, 'x'}: true}}
+	order := func(s Source[string], digesters []func(string) [32]byte) (order []byte) {
+		for _, digest := range HeldFirst(s, digesters, "k") {
+			order = append(order, digest("k")[0])
+		}
+		return order
+	}
+	if got := order(source, digesters); !slices.Equal(got, []byte{1, 3, 0, 2}) {
+		t.Errorf("the order is %v", got)
+	}
+	if got := order(nil, digesters); !slices.Equal(got, []byte{0, 1, 2, 3}) {
+		t.Errorf("without a source the order is %v", got)
+	}
+	if got := order(source, digesters[:1]); !slices.Equal(got, []byte{0}) {
+		t.Errorf("of one digester it is %v", got)
 	}
 }

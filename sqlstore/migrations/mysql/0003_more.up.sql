@@ -3,30 +3,30 @@
 -- There are no transactions for tables, and MySQL's ALTER TABLE has no IF EXISTS. So each step looks if it is done.
 
 -- Later fields of a token, in one JSON text that is kept byte by byte: a new field needs no new column.
-SELECT IF(count(*) > 0, 'DO 0',
+SET @httpkey_step = (SELECT IF(count(*) > 0, 'DO 0',
 	'ALTER TABLE httpkey_tokens ADD COLUMN more MEDIUMTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin')
-INTO @httpkey_step FROM information_schema.columns
-WHERE table_schema = DATABASE() AND table_name = 'httpkey_tokens' AND column_name = 'more';
+FROM information_schema.columns
+WHERE table_schema = DATABASE() AND table_name = 'httpkey_tokens' AND column_name = 'more');
 
 PREPARE httpkey_step FROM @httpkey_step;
 
 EXECUTE httpkey_step;
 
-SELECT IF(count(*) = 0, 'DO 0',
+SET @httpkey_step = (SELECT IF(count(*) = 0, 'DO 0',
 	'UPDATE httpkey_tokens SET more = CONCAT(''{"limits":[{"rate":'', limit_rate,
 		COALESCE(CONCAT('',"burst":'', limit_burst), ''''), '',"period":'', limit_period * 1000, ''}]}'')
-	WHERE limit_rate IS NOT NULL AND more IS NULL')
-INTO @httpkey_step FROM information_schema.columns
-WHERE table_schema = DATABASE() AND table_name = 'httpkey_tokens' AND column_name = 'limit_rate';
+	WHERE id >= '''' AND limit_rate IS NOT NULL AND more IS NULL')
+FROM information_schema.columns
+WHERE table_schema = DATABASE() AND table_name = 'httpkey_tokens' AND column_name = 'limit_rate');
 
 PREPARE httpkey_step FROM @httpkey_step;
 
 EXECUTE httpkey_step;
 
-SELECT IF(count(*) = 0, 'DO 0',
+SET @httpkey_step = (SELECT IF(count(*) = 0, 'DO 0',
 	'ALTER TABLE httpkey_tokens DROP COLUMN limit_rate, DROP COLUMN limit_burst, DROP COLUMN limit_period')
-INTO @httpkey_step FROM information_schema.columns
-WHERE table_schema = DATABASE() AND table_name = 'httpkey_tokens' AND column_name = 'limit_rate';
+FROM information_schema.columns
+WHERE table_schema = DATABASE() AND table_name = 'httpkey_tokens' AND column_name = 'limit_rate');
 
 PREPARE httpkey_step FROM @httpkey_step;
 
