@@ -89,7 +89,7 @@ func (a *Attack) Run(ctx context.Context) (Figures, error) {
 	stop := a.watch(&f)
 	a.Stall()
 	streams.Go(func() { a.every(rate, leadIn, func(int) { a.get(madeUp()) }) })
-	time.Sleep(stall)
+	time.Sleep(stall) // the schedule of the attack, in the time of a bubble or of a benchmark, as below
 	a.Resume()
 	time.Sleep(leadIn - stall)
 	a.Events.take()
@@ -136,6 +136,7 @@ func (a *Attack) every(rate int, during time.Duration, do func(n int)) {
 	var running sync.WaitGroup
 	start := time.Now()
 	for n := range calls(rate, during) {
+		// A benchmark needs the real rate; in a bubble the time passes by itself.
 		time.Sleep(time.Until(start.Add(time.Duration(n) * time.Second / time.Duration(rate))))
 		a.open.Add(1)
 		running.Go(func() {

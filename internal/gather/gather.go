@@ -1,5 +1,5 @@
-// Package gather makes one call of the charges of a payer that coincide. In a database they
-// would wait for each other's locks, and hold connections that other payers need.
+// Package gather makes one call of the charges of a payer that coincide. In a database, separate
+// charges would wait for each other's locks, and hold connections that other payers need.
 package gather
 
 import (
@@ -41,9 +41,9 @@ type caller struct {
 // Allow charges c by ask, alone or together with others under the same limits.
 //
 // A forced charge, one of 0 and one that can never pass go alone. If ctx ends while c waits,
-// the error wraps [failover.ErrNotAsked], and another caller may have charged c. Of an error
-// of ask, one caller returns the error itself, and the others wrap ErrNotAsked, since one
-// failed call is one failure.
+// the error wraps [failover.ErrNotAsked], and another caller may have charged c. If ask fails,
+// one caller returns its error. The errors of the others wrap ErrNotAsked, because one failed
+// call is one failure.
 func (g *Gatherer) Allow(ctx context.Context, c *httpkey.Charge, ask Ask) (httpkey.Result, error) {
 	if c.Forced || c.Cost == 0 || !canPass(c) {
 		return ask(ctx, c)
@@ -57,8 +57,7 @@ func (g *Gatherer) Allow(ctx context.Context, c *httpkey.Charge, ask Ask) (httpk
 	case <-me.done:
 		return me.result, me.err
 	case together := <-me.lead:
-		defer g.leave(c.Bucket)
-		return lead(ctx, me, together, ask)
+		return g.answer(ctx, me, together, ask)
 	case <-ctx.Done():
 	}
 	if g.quit(me) {
@@ -66,8 +65,7 @@ func (g *Gatherer) Allow(ctx context.Context, c *httpkey.Charge, ask Ask) (httpk
 	}
 	select { // another caller has the charge
 	case together := <-me.lead:
-		defer g.leave(c.Bucket)
-		return lead(ctx, me, together, ask)
+		return g.answer(ctx, me, together, ask)
 	default:
 		return httpkey.Result{}, notAsked(ctx.Err())
 	}
@@ -141,8 +139,9 @@ func (g *Gatherer) leave(name string) {
 
 var errPanicked = errors.New("the call ended in a panic")
 
-// lead answers together, and returns the answer to me.
-func lead(ctx context.Context, me *caller, together []*caller, ask Ask) (httpkey.Result, error) {
+// answer makes the calls for together, of which me is one, and returns the answer to me.
+func (g *Gatherer) answer(ctx context.Context, me *caller, together []*caller, ask Ask) (httpkey.Result, error) {
+	defer g.leave(me.charge.Bucket)
 	open := together
 	fail := func(err error) {
 		for _, c := range open {
@@ -208,7 +207,7 @@ func answerAll(callers []*caller, r httpkey.Result) {
 	}
 }
 
-// sum returns the charge of callers together. The first alone can always pass.
+// sum returns the charge of callers together.
 func sum(callers []*caller) *httpkey.Charge {
 	all := httpkey.Charge{Bucket: callers[0].charge.Bucket, Limits: callers[0].charge.Limits}
 	for _, c := range callers {
