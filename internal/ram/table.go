@@ -117,7 +117,7 @@ func (t *Table[T]) View(d *[32]byte) (v View[T], stamp Stamp) {
 		return v, stamp
 	}
 	r.uses = min(r.uses+1, maxUses)
-	return s.view(r, n), r.stamp
+	return s.view(r, n), r.stamp()
 }
 
 // At returns the token of a number.
@@ -154,6 +154,20 @@ func (t *Table[T]) Touch(v *View[T], at int64) {
 	}
 }
 
+// Restamp gives a token another Stamp, unless it no longer has the old one.
+func (t *Table[T]) Restamp(v *View[T], old, stamp Stamp) {
+	if r := t.record(v.Number); r != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.holds(&v.Digest) && r.stamp() == old {
+			r.setStamp(stamp)
+		}
+	}
+}
+
+// Len returns the number of tokens. It must not run concurrently with a writer.
+func (t *Table[T]) Len() int { return t.digests.live }
+
 // Add adds a token whose digest is not in the Table, and returns its number.
 func (t *Table[T]) Add(d *[32]byte, lastUsed int64, f *Fields[T], stamp Stamp) (n uint32) {
 	s, n := t.vacancy()
@@ -182,7 +196,8 @@ func (t *Table[T]) Replace(n uint32, lastUsed int64, f *Fields[T], stamp Stamp) 
 
 // set writes what Add and Replace have in common. The caller holds the mutex of the record.
 func (s *segment[T]) set(r *record, n, textAt uint32, f *Fields[T], stamp Stamp) {
-	r.expiredAt, r.createdAt, r.state, r.stamp, r.pause = f.ExpiredAt, f.CreatedAt, f.State, stamp, 0
+	r.expiredAt, r.createdAt, r.state = f.ExpiredAt, f.CreatedAt, f.State
+	r.setStamp(stamp)
 	r.textAt, r.textSize = textAt, uint32(len(f.Text))
 	s.setFull(n, f.Full)
 }
