@@ -291,7 +291,7 @@ func (t *Table[T]) extend() {
 
 // write appends to the text of a segment, and returns where.
 func (s *segment[T]) write(text Text) (at uint32) {
-	if used := s.builder.Len(); s.dead > max(1<<10, used/2) || used+len(text) > math.MaxUint32 {
+	if used := s.builder.Len(); s.dead > max(1<<10, used/2) || uint64(used+len(text)) > math.MaxUint32 {
 		s.compact()
 	}
 	at = uint32(s.builder.Len())
