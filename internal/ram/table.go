@@ -168,16 +168,26 @@ func (t *Table[T]) Add(d *[32]byte, lastUsed int64, f *Fields[T], stamp Stamp) (
 	return n
 }
 
-// Replace replaces a token, except for its digest. The last use only moves forward.
+// Replace replaces a token, except for its digest. The last use only moves forward. If the
+// payer is another one, the bucket goes back to its limiter.
 func (t *Table[T]) Replace(n uint32, lastUsed int64, f *Fields[T], stamp Stamp) {
 	s := t.segment(n)
 	r := &s.records[n%segmentSize]
+	before := t.At(n)
+	payer := before.Text().Payer()
 	at := s.write(f.Text)
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	s.dead += int(r.textSize)
 	r.lastUsed = max(r.lastUsed, lastUsed)
 	s.set(r, n, at, f, stamp)
+	link := uint16(0)
+	if f.Text.Payer() != payer {
+		r.until, link = 0, r.link // from now on nobody takes in place
+	}
+	r.mu.Unlock()
+	if link != 0 {
+		t.link(link).release(payer)
+	}
 }
 
 // set writes what Add and Replace have in common. The caller holds the mutex of the record.
