@@ -229,6 +229,7 @@ func (t *Table[T]) Remove(n uint32) {
 	r.link, r.textSize = 0, 0
 	s.setFull(n, nil)
 	r.mu.Unlock()
+	s.trim()
 	t.vacate(s, n)
 }
 
@@ -301,7 +302,8 @@ func (t *Table[T]) extend() {
 
 // write appends to the text of a segment, and returns where.
 func (s *segment[T]) write(text Text) (at uint32) {
-	if used := s.builder.Len(); s.dead > max(1<<10, used/2) || uint64(used+len(text)) > math.MaxUint32 {
+	s.trim()
+	if uint64(s.builder.Len()+len(text)) > math.MaxUint32 {
 		s.compact()
 	}
 	at = uint32(s.builder.Len())
@@ -314,6 +316,13 @@ func (s *segment[T]) write(text Text) (at uint32) {
 func (s *segment[T]) publish() {
 	all := s.builder.String()
 	s.text.Store(&all)
+}
+
+// trim compacts the text if tokens use less than half of it.
+func (s *segment[T]) trim() {
+	if s.dead > max(1<<10, s.builder.Len()/2) {
+		s.compact()
+	}
 }
 
 // compact drops the text that no token uses.
