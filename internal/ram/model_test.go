@@ -30,7 +30,9 @@ func digestOf(n int) (d [32]byte) {
 	return d
 }
 
-func now() clock.Instant { return clock.Instant{Elapsed: clock.Elapsed(), UnixNano: time.Now().UnixNano()} }
+func now() clock.Instant {
+	return clock.Instant{Elapsed: clock.Elapsed(), UnixNano: time.Now().UnixNano()}
+}
 
 // limits of several windows. The first two share one window, and so their buckets.
 var limits = []httpkey.Limit{

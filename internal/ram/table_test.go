@@ -34,7 +34,9 @@ func fieldsOf(payer, id string, others ...string) *Fields[string] {
 }
 
 // now returns the present by both clocks.
-func now() clock.Instant { return clock.Instant{Elapsed: clock.Elapsed(), UnixNano: time.Now().UnixNano()} }
+func now() clock.Instant {
+	return clock.Instant{Elapsed: clock.Elapsed(), UnixNano: time.Now().UnixNano()}
+}
 
 // viewOf returns the token with a digest, which is there.
 func viewOf(t *testing.T, table *Table[string], d [32]byte) *View[string] {
