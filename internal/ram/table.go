@@ -182,16 +182,26 @@ func (t *Table[T]) Add(d *[32]byte, lastUsed int64, f *Fields[T], stamp Stamp) (
 	return n
 }
 
-// Replace replaces a token, except for its digest. The last use only moves forward.
+// Replace replaces a token, except for its digest. The last use only moves forward. If the
+// payer is another one, the bucket goes back to its limiter.
 func (t *Table[T]) Replace(n uint32, lastUsed int64, f *Fields[T], stamp Stamp) {
 	s := t.segment(n)
 	r := &s.records[n%segmentSize]
+	before := t.At(n)
+	payer := before.Text().Payer()
 	at := s.write(f.Text)
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	s.dead += int(r.textSize)
 	r.lastUsed = max(r.lastUsed, lastUsed)
 	s.set(r, n, at, f, stamp)
+	link := uint16(0)
+	if f.Text.Payer() != payer {
+		r.until, link = 0, r.link // from now on nobody takes in place
+	}
+	r.mu.Unlock()
+	if link != 0 {
+		t.link(link).release(payer)
+	}
 }
 
 // set writes what Add and Replace have in common. The caller holds the mutex of the record.
@@ -234,6 +244,7 @@ func (t *Table[T]) Remove(n uint32) {
 	r.link, r.textSize = 0, 0
 	s.setFull(n, nil)
 	r.mu.Unlock()
+	s.trim()
 	t.vacate(s, n)
 }
 
@@ -306,7 +317,8 @@ func (t *Table[T]) extend() {
 
 // write appends to the text of a segment, and returns where.
 func (s *segment[T]) write(text Text) (at uint32) {
-	if used := s.builder.Len(); s.dead > max(1<<10, used/2) || used+len(text) > math.MaxUint32 {
+	s.trim()
+	if uint64(s.builder.Len()+len(text)) > math.MaxUint32 {
 		s.compact()
 	}
 	at = uint32(s.builder.Len())
@@ -319,6 +331,13 @@ func (s *segment[T]) write(text Text) (at uint32) {
 func (s *segment[T]) publish() {
 	all := s.builder.String()
 	s.text.Store(&all)
+}
+
+// trim compacts the text if tokens use less than half of it.
+func (s *segment[T]) trim() {
+	if s.dead > max(1<<10, s.builder.Len()/2) {
+		s.compact()
+	}
 }
 
 // compact drops the text that no token uses.
