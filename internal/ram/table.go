@@ -182,14 +182,19 @@ func (t *Table[T]) Add(d *[32]byte, lastUsed int64, f *Fields[T], stamp Stamp) (
 	return n
 }
 
-// Replace replaces a token, except for its digest. The last use only moves forward.
+// Replace replaces a token, except for its digest. The last use only moves forward. A Text
+// that stays the same takes no further memory.
 func (t *Table[T]) Replace(n uint32, lastUsed int64, f *Fields[T], stamp Stamp) {
 	s := t.segment(n)
 	r := &s.records[n%segmentSize]
-	at := s.write(f.Text)
+	v := t.At(n)
+	at := v.textAt
+	if v.Text() != f.Text {
+		at = s.write(f.Text)
+		s.dead += int(v.textSize)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s.dead += int(r.textSize)
 	r.lastUsed = max(r.lastUsed, lastUsed)
 	s.set(r, n, at, f, stamp)
 }
