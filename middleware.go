@@ -473,7 +473,9 @@ func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
 // admit reports the admission and returns the context of the admitted request.
 func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) *admitted {
 	g.tell(ctx, r, d)
-	return &admitted{Context: ctx, guard: g, token: d.token, payer: d.payer, result: d.result}
+	in := newAdmitted(ctx, &d.token)
+	in.guard, in.payer, in.result = g, d.payer, d.result
+	return in
 }
 
 // admitted is the context of an admitted request. A context of its own type
@@ -481,10 +483,20 @@ func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) *admitt
 type admitted struct {
 	context.Context
 	guard  *Guard // nil: NewContext made the context
-	token  view
+	token  *view  // fmt would print the digest of a view that is no pointer
 	payer  string // empty: the token's own
 	result Result
 	line   *string // of the header that held the key; nil: Admit made the context
+}
+
+// newAdmitted returns a context with a token, in one object with it.
+func newAdmitted(ctx context.Context, token *view) *admitted {
+	both := &struct {
+		admitted
+		view
+	}{admitted{Context: ctx}, *token}
+	both.token = &both.view
+	return &both.admitted
 }
 
 type admittedKey struct{}
@@ -504,13 +516,13 @@ func (a *admitted) Value(key any) any {
 
 // Format keeps the token's digest out of a printed context.
 func (a *admitted) Format(f fmt.State, _ rune) {
-	_, _ = io.WriteString(f, "httpkey.Guard request of "+a.guard.copyOf(&a.token).ID)
+	_, _ = io.WriteString(f, "httpkey.Guard request of "+a.guard.copyOf(a.token).ID)
 }
 
 func (a *admitted) admission() *Admission {
 	result := a.result
 	result.Each = slices.Clone(result.Each)
-	return &Admission{a.guard.copyOf(&a.token), result, a.guard, cmp.Or(a.payer, payerOf(&a.token)), result.limits()}
+	return &Admission{a.guard.copyOf(a.token), result, a.guard, cmp.Or(a.payer, payerOf(a.token)), result.limits()}
 }
 
 // limits returns those that r is about.
@@ -535,14 +547,15 @@ func FromContext(ctx context.Context) (Token, bool) {
 	if in == nil {
 		return Token{}, false
 	}
-	return in.guard.copyOf(&in.token), true
+	return in.guard.copyOf(in.token), true
 }
 
 // NewContext returns a context in which FromContext finds t, and on which the Require
 // functions decide as behind a Guard. It is for tests of handlers.
 func NewContext(ctx context.Context, t Token) context.Context {
 	t = t.Clone()
-	return &admitted{Context: ctx, token: viewOf(&t)}
+	token := viewOf(&t)
+	return newAdmitted(ctx, &token)
 }
 
 // Admission is a request that a Guard has admitted.
@@ -638,12 +651,12 @@ func require(reason Reason, passes func(*http.Request, Token) bool) func(http.Ha
 			switch {
 			case in == nil:
 				WriteError(w, r, Error{reason: ReasonMissing})
-			case passes(r, in.guard.copyOf(&in.token)):
+			case passes(r, in.guard.copyOf(in.token)):
 				next.ServeHTTP(w, r)
 			case in.guard == nil:
 				WriteError(w, r, Error{reason: reason})
 			default:
-				in.guard.refuse(w, r, &decision{token: in.token, reason: reason})
+				in.guard.refuse(w, r, &decision{token: *in.token, reason: reason})
 			}
 		})
 	}

@@ -46,20 +46,20 @@ type segment[T any] struct {
 type Fields[T any] struct {
 	ExpiredAt int64 // Unix microseconds, or Null
 	CreatedAt int64 // Unix microseconds
-	State     State
-	Text      Text // begins with the payer and the ID
-	Full      *T   // the whole token, if it has more than Text holds; otherwise nil. It is immutable
+	State     State // whether it is active, and of what kind
+	Text      Text  // the strings
+	Full      *T    // the whole token, if it has more than Text holds; otherwise nil. It is immutable
 }
 
 // View is a token at a moment. The zero View is no token.
 type View[T any] struct {
-	Digest    [32]byte
-	Number    uint32
-	State     State
-	LastUsed  int64 // Unix microseconds, or Null
-	ExpiredAt int64 // Unix microseconds, or Null
-	CreatedAt int64 // Unix microseconds
-	Full      *T    // see Fields
+	Digest    [32]byte // of its key
+	Number    uint32   // in the Table
+	State     State    // 0: there is no token
+	LastUsed  int64    // Unix microseconds, or Null
+	ExpiredAt int64    // Unix microseconds, or Null
+	CreatedAt int64    // Unix microseconds
+	Full      *T       // see Fields
 
 	text     *string // of the segment
 	textAt   uint32
