@@ -92,11 +92,10 @@ func (b *Binding[T]) Take(v *View[T], terms gcra.Terms, n int64, at clock.Instan
 // claim puts a bucket beside its token, and notes the use. It fails if the token is gone or
 // has another payer, and if another bucket is in use there.
 func (b *Binding[T]) claim(bucket *Bucket[gcra.Bucket], v *View[T], n int64, at clock.Instant) (place berth, ok bool) {
-	s := b.table.segment(v.Number)
-	if s == nil {
+	r := b.table.record(v.Number)
+	if r == nil {
 		return place, false
 	}
-	r := &s.records[v.Number%segmentSize]
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.holds(&v.Digest) {
@@ -104,7 +103,7 @@ func (b *Binding[T]) claim(bucket *Bucket[gcra.Bucket], v *View[T], n int64, at 
 	}
 	r.note(n, at)
 	isTaken := r.link != 0 && b.table.link(r.link).isInUse(r, at)
-	if present := s.view(r, v.Number); isTaken || present.Text().Payer() != v.Text().Payer() {
+	if present := b.table.view(r, v.Number); isTaken || present.Text().Payer() != v.Text().Payer() {
 		return place, false
 	}
 	r.bucket, r.link, r.claim = bucket.State, b.number, b.table.claims.Add(1)
