@@ -47,7 +47,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 		time.Sleep(2 * time.Hour) // in the bubble's time
 		for range 2 {
 			for i := range buckets.shards {
-				buckets.shards[i].turnWhenDue(buckets.Now())
+				buckets.shards[i].turn(buckets.Now())
 			}
 			time.Sleep(2 * time.Hour)
 		}

@@ -30,7 +30,9 @@ func digestOf(n int) (d [32]byte) {
 
 // fieldsOf returns an active token.
 func fieldsOf(payer, id string, others ...string) *Fields[string] {
-	return &Fields[string]{ExpiredAt: Null, State: Exists | Active, Text: NewText(payer, id, others...)}
+	var strings Others
+	copy(strings[:], others)
+	return &Fields[string]{ExpiredAt: Null, State: Exists | Active, Text: NewText(payer, id, strings)}
 }
 
 // now returns the present by both clocks.
