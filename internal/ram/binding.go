@@ -24,8 +24,9 @@ type Binding[T any] struct {
 	*link[T]
 }
 
-// link is the part of a Binding that the Table and the Buckets know. It keeps neither of them
-// in memory, and outlives the Binding, since the buckets beside the tokens do.
+// link is the part of a Binding that the Table and the Buckets know. It outlives the Binding,
+// since the buckets beside the tokens do. It keeps neither of the two in memory. Otherwise a
+// program that makes its store or its limiter anew would keep the old ones.
 type link[T any] struct {
 	term    Term
 	table   weak.Pointer[Table[T]]
@@ -82,7 +83,7 @@ func (b *Binding[T]) Take(v *View[T], terms gcra.Terms, n int64, at clock.Instan
 	result := bucket.State.Take(terms, max(now, bucket.State.AsOf), n, false)
 	life := max(b.term.Window, bucket.State.FullIn(now))
 	if place, ok := b.claim(&bucket, v, n, at); ok {
-		bucket.keepBeside(place, life)
+		bucket.keepBeside(place, b.table, life)
 	} else {
 		bucket.Keep(life)
 	}
