@@ -54,16 +54,17 @@ func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bo
 	if reason == "" {
 		d = g.decide(r.Context(), r, key, 1)
 	}
-	g.setHeaders(w.Header(), &d)
 	if d.reason != "" {
+		g.setHeaders(w.Header(), &d, nil)
 		g.refuse(w, r, &d)
 		return r, false
 	}
+	in, own := g.admit(r.Context(), r, &d)
+	in.line = &lines[0]
+	g.setHeaders(w.Header(), &d, own)
 	if h := w.Header(); h["Cache-Control"] == nil {
 		h["Cache-Control"] = private
 	}
-	in := g.admit(r.Context(), r, &d)
-	in.line = &lines[0]
 	return r.WithContext(in), true
 }
 
@@ -88,7 +89,8 @@ func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission,
 	if err != nil {
 		return nil, err
 	}
-	return g.admit(ctx, nil, &d).admission(), nil
+	in, _ := g.admit(ctx, nil, &d)
+	return in.admission(), nil
 }
 
 var errNegativeCost = fmt.Errorf("%w: the cost of an Admit must not be negative", ErrInvalidLimit)
@@ -435,14 +437,14 @@ func (c *pooledCharge) release() {
 	charges.Put(c)
 }
 
-// setHeaders writes the rate-limit headers, if there is a limit.
-func (g *Guard) setHeaders(h http.Header, d *decision) {
+// setHeaders writes the rate-limit headers, if there is a limit. A refusal has no own values.
+func (g *Guard) setHeaders(h http.Header, d *decision, own *answer.Own) {
 	if d.result.Limit == (Limit{}) {
 		return
 	}
 	r := &d.result
 	// Reset is rounded up, so that a client that waits for it is never early.
-	g.quota.Set(h, int64(r.Limit.Burst), int64(max(0, r.Remaining)), d.at.CeilUnix(r.ResetAfter))
+	g.quota.Set(h, int64(r.Limit.Burst), int64(max(0, r.Remaining)), d.at.CeilUnix(r.ResetAfter), own)
 	if g.options.IETFHeaders {
 		setIETFHeaders(h, r)
 	}
@@ -478,10 +480,21 @@ func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
 	}
 }
 
-// admit reports the admission and returns the context of the admitted request.
-func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) *admitted {
+// admit reports the admission and returns the context of the admitted request, with room for
+// a header value if that is not shared.
+func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) (in *admitted, own *answer.Own) {
 	g.tell(ctx, r, d)
-	return &admitted{Context: ctx, guard: g, token: d.token, payer: d.payer, result: d.result}
+	if d.result.Remaining < answer.Countdown {
+		in = new(admitted)
+	} else {
+		both := new(struct {
+			admitted
+			own answer.Own
+		})
+		in, own = &both.admitted, &both.own
+	}
+	in.Context, in.guard, in.token, in.payer, in.result = ctx, g, d.token, d.payer, d.result
+	return in, own
 }
 
 // admitted is the context of an admitted request. A context of its own type

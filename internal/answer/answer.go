@@ -1,10 +1,10 @@
-// Package answer has the bodies and header values of responses. It makes each once and shares
-// it, so that a refusal allocates nothing. Callers must not change them in place.
+// Package answer has the bodies and header values of responses. Responses share most of them,
+// so that a refusal allocates nothing. Callers must not change them in place.
 package answer
 
 import (
 	"strconv"
-	"sync/atomic"
+	"sync"
 )
 
 // Answer is a body with its Content-Length.
@@ -16,49 +16,26 @@ type Answer struct {
 // New returns the Answer with a detail.
 func New(detail string) *Answer {
 	body := []byte(`{"detail":"` + detail + `"}`)
-	return &Answer{body, []string{strconv.Itoa(len(body))}}
+	return &Answer{body, Header(int64(len(body)))}
 }
 
-// Throttled returns the Answer that tells a client to wait this many seconds.
+// Throttled returns the Answer that tells a client to wait this many seconds. Release it when
+// the body is written.
 func Throttled(seconds int64) *Answer {
-	slot := &throttled[uint64(seconds)%uint64(len(throttled))]
-	known := slot.Load()
-	if known == nil || known.seconds != seconds {
-		unit := " seconds."
-		if seconds == 1 {
-			unit = " second."
-		}
-		detail := "Request was throttled. Expected available in " + strconv.FormatInt(seconds, 10) + unit
-		known = &throttledAnswer{seconds, *New(detail)}
-		slot.Store(known)
+	a := throttled.Get().(*Answer)
+	a.Body = append(a.Body[:0], `{"detail":"Request was throttled. Expected available in `...)
+	a.Body = strconv.AppendInt(a.Body, seconds, 10)
+	if seconds == 1 {
+		a.Body = append(a.Body, ` second."}`...)
+	} else {
+		a.Body = append(a.Body, ` seconds."}`...)
 	}
-	return &known.Answer
+	a.Length = Header(int64(len(a.Body)))
+	return a
 }
 
-// throttled has a slot for each number of seconds modulo its length.
-var throttled [256]atomic.Pointer[throttledAnswer]
+// Release lets another response use an Answer of Throttled.
+func (a *Answer) Release() { throttled.Put(a) }
 
-type throttledAnswer struct {
-	seconds int64
-	Answer
-}
-
-// Decimals caches the header values of numbers that recur, such as limits and the next
-// seconds. It has a slot for each number modulo its length. The zero value is ready for use.
-type Decimals [1024]atomic.Pointer[decimal]
-
-type decimal struct {
-	n     int64
-	value [1]string
-}
-
-// Header returns the header value of n.
-func (d *Decimals) Header(n int64) []string {
-	slot := &d[uint64(n)%uint64(len(d))]
-	known := slot.Load()
-	if known == nil || known.n != n {
-		known = &decimal{n, [1]string{strconv.FormatInt(n, 10)}}
-		slot.Store(known)
-	}
-	return known.value[:]
-}
+// throttled are reused, because a Writer must not keep what it has written.
+var throttled = sync.Pool{New: func() any { return &Answer{Body: make([]byte, 0, 128)} }}
