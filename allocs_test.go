@@ -93,7 +93,11 @@ var forgotten float64
 func TestAllocationsOfHeaders(t *testing.T) {
 	// Not parallel: AllocsPerRun counts those of the whole process.
 	const runs = 300
-	share := func(_ *http.Request, token *httpkey.Token, c *httpkey.Charge) { c.Bucket = token.User }
+	edit := func(r *http.Request, _ *httpkey.Token, c *httpkey.Charge) {
+		if r != nil && r.Method == http.MethodPost {
+			c.Cost = 5
+		}
+	}
 	perDay := httpkey.Limit{Rate: 1000, Period: 24 * time.Hour}
 	for _, guard := range []struct {
 		name             string
@@ -101,7 +105,7 @@ func TestAllocationsOfHeaders(t *testing.T) {
 		admitted, denied float64
 	}{
 		{"plain", httpkey.Options{}, 2, 0},
-		{"with Options.Charge", httpkey.Options{Charge: share}, 2, 1}, // a copy of the token has limits
+		{"with Options.Charge", httpkey.Options{Charge: edit}, 2, 1}, // a copy of the token has limits
 		{"with IETFHeaders", httpkey.Options{IETFHeaders: true}, 4, 2},
 	} {
 		for _, tt := range []struct {
@@ -119,14 +123,23 @@ func TestAllocationsOfHeaders(t *testing.T) {
 				opts := guard.opts
 				opts.Limits = map[httpkey.Kind][]httpkey.Limit{tt.kind: limits(tt.limit)}
 				g := newGuard(&opts)
-				earlier, _ := issue(t, g, httpkey.Token{Kind: tt.kind, User: "u-1"})
-				key, _ := issue(t, g, httpkey.Token{Kind: tt.kind, User: "u-2"})
 				send := sender(t, g)
-				for range runs + 1 { // others have had these resets
-					send(earlier)
+				used := func(cost int) string {
+					key, _ := issue(t, g, httpkey.Token{Kind: tt.kind})
+					if _, err := g.Admit(t.Context(), key, cost); err != nil {
+						t.Fatal(err)
+					}
+					return key
 				}
-				got := testing.AllocsPerRun(runs, func() { send(key) })
-				if status := send(key); got > guard.admitted || status != 0 {
+				var keys []string
+				step := tt.limit.Resolve().Burst / (runs + 3)
+				for i := range runs + 2 {
+					send(used(i*step + step/3)) // others have had about that reset
+					keys = append(keys, used(i*step+1))
+				}
+				i := 0
+				got := testing.AllocsPerRun(runs, func() { send(keys[i]); i++ })
+				if status := send(keys[i]); got > guard.admitted || status != 0 {
 					t.Errorf("%v allocations and status %d, want at most %v and none", got, status, guard.admitted)
 				}
 			})
@@ -135,8 +148,7 @@ func TestAllocationsOfHeaders(t *testing.T) {
 			g := newGuard(&guard.opts)
 			send := sender(t, g)
 			exhausted := func(wait time.Duration) string {
-				key, token := issue(t, g, httpkey.Token{Limits: limits(httpkey.Limit{Rate: 1, Period: wait})})
-				update(t, g.Store(), token.ID, func(t *httpkey.Token) { t.User = token.ID })
+				key, _ := issue(t, g, httpkey.Token{Limits: limits(httpkey.Limit{Rate: 1, Period: wait})})
 				send(key)
 				return key
 			}

@@ -29,7 +29,8 @@ func (q *Quota) Set(h http.Header, limit, remaining, reset int64, own *Own) {
 const Countdown = 1024
 
 // Own has room for a header value that one response does not share. It is part of an object
-// that the request needs anyway, so the value needs no allocation.
+// that the request needs anyway, so the value needs no allocation. The value keeps that object
+// in memory.
 type Own struct {
 	value  [1]string
 	digits [19]byte // of the greatest int64
