@@ -14,6 +14,7 @@ import (
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/httpkeytest"
+	"github.com/httpkey/httpkey/internal/clock"
 	"github.com/httpkey/httpkey/internal/ram"
 	"github.com/httpkey/httpkey/memstore"
 )
@@ -203,12 +204,12 @@ func TestGuardFindsTokensAndAbsences(t *testing.T) {
 		memory := ram.SourceOf[httpkey.Token](s)
 		finds := func(n int, exists, known bool) {
 			t.Helper()
-			e, isKnown := memory.Find(digest(n))
-			if (e != nil) != exists || isKnown != known {
-				t.Errorf("token %d: found %t and known %t, want %t and %t", n, e != nil, isKnown, exists, known)
+			v, isKnown := memory.Find(digest(n), clock.Elapsed())
+			if v.Exists() != exists || isKnown != known {
+				t.Errorf("token %d: found %t and known %t, want %t and %t", n, v.Exists(), isKnown, exists, known)
 			}
-			if e != nil && (!e.IsCopy() || memory.ID(e) != token(n).ID || memory.Token(e).Digest != digest(n)) {
-				t.Errorf("token %d: found %+v", n, memory.Token(e))
+			if v.Exists() && (memory.Token(v).ID != token(n).ID || v.Digest != digest(n)) {
+				t.Errorf("token %d: found %+v", n, memory.Token(v))
 			}
 		}
 		for n := 1; n <= 2; n++ {
@@ -286,8 +287,8 @@ func TestKeyOfAPreviousPepperDoesNotWait(t *testing.T) {
 	})
 }
 
-// A use of a token in memory is written by Touch. Get shows it then, and Lookup when the
-// TTL is over.
+// A use of a token in memory is written by Touch. Get shows it then. Lookup also shows it,
+// because the bucket in memory notes the use beside it.
 func TestUsesAreWritten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -310,8 +311,8 @@ func TestUsesAreWritten(t *testing.T) {
 		if got, err := s.Get(t.Context(), created.Token.ID); err != nil || !got.LastUsed.Equal(used) {
 			t.Errorf("Get: %v and %v, want %v", got.LastUsed, err, used)
 		}
-		if got, err := s.Lookup(t.Context(), created.Token.Digest); err != nil || !got.LastUsed.IsZero() {
-			t.Errorf("Lookup in the TTL: %v and %v, want that of the load", got.LastUsed, err)
+		if got, err := s.Lookup(t.Context(), created.Token.Digest); err != nil || !got.LastUsed.Equal(used) {
+			t.Errorf("Lookup in the TTL: %v and %v, want %v", got.LastUsed, err, used)
 		}
 		httpkeytest.Elapse(28 * time.Second)
 		if got, err := s.Lookup(t.Context(), created.Token.Digest); err != nil || !got.LastUsed.Equal(used) {
