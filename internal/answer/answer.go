@@ -5,37 +5,76 @@ package answer
 import (
 	"strconv"
 	"sync"
+	"sync/atomic"
 )
 
 // Answer is a body with its Content-Length.
 type Answer struct {
 	Body   []byte   // JSON
 	Length []string // the header value
+	pooled *throttled
 }
 
 // New returns the Answer with a detail.
 func New(detail string) *Answer {
 	body := []byte(`{"detail":"` + detail + `"}`)
-	return &Answer{body, Header(int64(len(body)))}
+	return &Answer{Body: body, Length: Header(int64(len(body)))}
 }
 
 // Throttled returns the Answer that tells a client to wait this many seconds. Release it when
-// the body is written.
+// the body is written. Clients that wait equally long share an Answer, and one that is not
+// shared comes from a pool.
 func Throttled(seconds int64) *Answer {
-	a := throttled.Get().(*Answer)
-	a.Body = append(a.Body[:0], `{"detail":"Request was throttled. Expected available in `...)
-	a.Body = strconv.AppendInt(a.Body, seconds, 10)
-	if seconds == 1 {
-		a.Body = append(a.Body, ` second."}`...)
-	} else {
-		a.Body = append(a.Body, ` seconds."}`...)
+	slot := &recent[uint64(seconds)%uint64(len(recent))]
+	known := slot.answer.Load()
+	if known != nil && known.seconds == seconds {
+		return &known.Answer
 	}
-	a.Length = Header(int64(len(a.Body)))
-	return a
+	const turn = 64 // misses after which another wait takes the slot
+	if known == nil || slot.misses.Add(1)%turn == 0 {
+		known = new(throttled)
+		known.fill(seconds)
+		slot.answer.Store(known)
+		return &known.Answer
+	}
+	a := pool.Get().(*throttled)
+	a.fill(seconds)
+	return &a.Answer
 }
 
-// Release lets another response use an Answer of Throttled.
-func (a *Answer) Release() { throttled.Put(a) }
+// Release lets another response use an Answer of Throttled that is not shared.
+func (a *Answer) Release() {
+	if a.pooled != nil {
+		pool.Put(a.pooled)
+	}
+}
 
-// throttled are reused, because a Writer must not keep what it has written.
-var throttled = sync.Pool{New: func() any { return &Answer{Body: make([]byte, 0, 128)} }}
+type throttled struct {
+	Answer
+	seconds int64
+	room    [96]byte // for the body
+}
+
+func (t *throttled) fill(seconds int64) {
+	body := append(t.room[:0], `{"detail":"Request was throttled. Expected available in `...)
+	body = strconv.AppendInt(body, seconds, 10)
+	if seconds == 1 {
+		body = append(body, ` second."}`...)
+	} else {
+		body = append(body, ` seconds."}`...)
+	}
+	t.seconds, t.Body, t.Length = seconds, body, Header(int64(len(body)))
+}
+
+// recent has a slot for each number of seconds modulo its length.
+var recent [256]struct {
+	answer atomic.Pointer[throttled]
+	misses atomic.Uint64
+}
+
+// pool holds what nobody shares. A Writer must not keep what it has written.
+var pool = sync.Pool{New: func() any {
+	t := new(throttled)
+	t.pooled = t
+	return t
+}}
