@@ -89,8 +89,8 @@ func (b *Binding[T]) Take(v *View[T], terms gcra.Terms, n int64, at clock.Instan
 	return result
 }
 
-// claim puts a bucket beside its token, and notes the use. It fails if the token is gone, and
-// if the bucket of another Binding is in use there.
+// claim puts a bucket beside its token, and notes the use. It fails if the token is gone or
+// has another payer, and if another bucket is in use there.
 func (b *Binding[T]) claim(bucket *Bucket[gcra.Bucket], v *View[T], n int64, at clock.Instant) (place berth, ok bool) {
 	r := b.table.record(v.Number)
 	if r == nil {
@@ -102,7 +102,8 @@ func (b *Binding[T]) claim(bucket *Bucket[gcra.Bucket], v *View[T], n int64, at 
 		return place, false
 	}
 	r.note(n, at)
-	if r.link != 0 && r.link != b.number && b.table.link(r.link).isInUse(r, at) {
+	isTaken := r.link != 0 && b.table.link(r.link).isInUse(r, at)
+	if present := b.table.view(r, v.Number); isTaken || present.Text().Payer() != v.Text().Payer() {
 		return place, false
 	}
 	r.bucket, r.link, r.claim = bucket.State, b.number, b.table.claims.Add(1)
