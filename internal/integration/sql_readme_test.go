@@ -132,7 +132,6 @@ func TestSQLReadmeDSNs(t *testing.T) {
 }
 
 func TestSQLReadmeOnPostgreSQL(t *testing.T) {
-	t.Parallel()
 	b := startPostgreSQL(t, "-c", "fsync=off")
 	dsn := b.dsn(t)
 	db, err := sql.Open(b.driver, dsn)
