@@ -33,7 +33,7 @@ func BenchmarkSQL(b *testing.B) {
 	compare := func(name string, start func(b *testing.B) *sqlBackend) {
 		b.Run(name, func(b *testing.B) {
 			bench := newSQLBench(b, start(b))
-			for _, contest := range [][]*sqlContestant{bench.authentication(b), bench.limits(b)} {
+			for _, contest := range [][]*sqlContestant{bench.lookups(), bench.authentication(b), bench.limits(b)} {
 				for round := range benchRounds {
 					for i := range contest {
 						contest[(i+round)%len(contest)].measure(b)
@@ -129,6 +129,23 @@ func benchKey(n int) httpkey.Secret {
 }
 
 func (s *sqlBench) store() *sqlstore.Store { return sqlstore.New(s.db, s.dialect, nil) }
+
+// lookups compares lookups without a deadline, which go alone, with those of a Guard's requests.
+func (s *sqlBench) lookups() []*sqlContestant {
+	store := s.store()
+	lookup := func(ctx context.Context, n int) error {
+		_, err := store.Lookup(ctx, digestOf(benchKey(n)))
+		return err
+	}
+	return []*sqlContestant{
+		{name: "`Store.Lookup`, alone", begin: always(lookup)},
+		{name: "`Store.Lookup`, shared", begin: always(func(ctx context.Context, n int) error {
+			ctx, cancel := context.WithTimeout(ctx, unhurried)
+			defer cancel()
+			return lookup(ctx, n)
+		})},
+	}
+}
 
 func (s *sqlBench) authentication(b *testing.B) []*sqlContestant {
 	store, touch := s.store(), s.prepare(b, "UPDATE httpkey_tokens SET last_used = ? WHERE id = ?")
