@@ -45,7 +45,8 @@ func (e *engine) owed(row, now string) string {
 }
 
 // newSingleUpsert charges without a read before, because most charges are admitted. The statement
-// returns no row if it changes none. Then a read has the numbers of the denial.
+// returns no row if it changes none. Then a read has the numbers of the denial. SQLite reads first,
+// so that a denial does not wait for the only writer.
 func newSingleUpsert(l *Limiter) single {
 	e := l.dialect.engine
 	locked := e.owed("b.", "excluded.as_of")
@@ -59,16 +60,24 @@ ON CONFLICT (id) DO UPDATE SET
 WHERE `+locked+` BETWEEN 0 AND {room}
 RETURNING debt - {cost}`)
 	look := newStatement(l.pool, "SELECT "+e.owed("b.", "now")+" FROM httpkey_buckets AS b, "+clock+" WHERE id = {id}")
-	return func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error) {
-		owed, err = l.upsert(ctx, charge, b.values(cost))
-		if !errors.Is(err, sql.ErrNoRows) {
-			return owed, err == nil, err
-		}
+	deny := func(ctx context.Context, b *bucket, cost int64) (owed int64, denied bool, err error) {
 		err = look.row(ctx, b.values(cost), &owed)
-		if errors.Is(err, sql.ErrNoRows) { // a sweep has just removed the bucket
-			return 0, false, nil
+		if errors.Is(err, sql.ErrNoRows) {
+			return 0, false, nil // a full bucket
 		}
 		return owed, owed < 0 || !b.Terms.HasRoom(owed, cost), err
+	}
+	return func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error) {
+		if e.inProcess {
+			if owed, decided, err = deny(ctx, b, cost); decided || err != nil {
+				return owed, decided, err
+			}
+		}
+		owed, err = l.upsert(ctx, charge, b.values(cost))
+		if errors.Is(err, sql.ErrNoRows) {
+			return deny(ctx, b, cost)
+		}
+		return owed, err == nil, err
 	}
 }
 
