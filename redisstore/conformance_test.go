@@ -9,6 +9,7 @@ import (
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/redisstore"
 	"github.com/httpkey/httpkey/storetest"
+	"github.com/redis/go-redis/v9"
 )
 
 func TestStoreConforms(t *testing.T) {
@@ -19,15 +20,35 @@ func TestStoreConforms(t *testing.T) {
 	})
 }
 
-func TestLimiterConforms(t *testing.T) {
+// eachConforms runs the suite with a limiter whose orders go alone, and with orders that share calls.
+func eachConforms(t *testing.T, isWindow bool, newLimiter func(redis.Scripter) httpkey.Limiter) {
+	t.Helper()
 	t.Parallel()
-	storetest.RunLimiter(t, storetest.LimiterFactory{
-		New: func(t *testing.T) func() httpkey.Limiter {
-			server := newServer(t)
-			return func() httpkey.Limiter { return redisstore.NewLimiter(newClient(t, server), nil) }
-		},
-		Wait: time.Sleep, // the server's clock is real
-	})
+	for name, crowd := range map[string]func(httpkey.Limiter) httpkey.Limiter{
+		"alone":               func(l httpkey.Limiter) httpkey.Limiter { return l },
+		"in a crowd":          func(l httpkey.Limiter) httpkey.Limiter { return redisstore.Crowd(l, false) },
+		"in a crowd of slots": func(l httpkey.Limiter) httpkey.Limiter { return redisstore.Crowd(l, true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			storetest.RunLimiter(t, storetest.LimiterFactory{
+				New: func(t *testing.T) func() httpkey.Limiter {
+					server := newServer(t)
+					return func() httpkey.Limiter { return crowd(newLimiter(newClient(t, server))) }
+				},
+				Wait:   time.Sleep, // the server's clock is real
+				Window: isWindow,
+			})
+		})
+	}
+}
+
+func TestLimiterConforms(t *testing.T) {
+	eachConforms(t, false, func(rdb redis.Scripter) httpkey.Limiter { return redisstore.NewLimiter(rdb, nil) })
+}
+
+func TestWindowConforms(t *testing.T) {
+	eachConforms(t, true, func(rdb redis.Scripter) httpkey.Limiter { return redisstore.NewWindow(rdb, nil) })
 }
 
 // inTurn is a limiter that answers one caller after the other.
@@ -52,17 +73,5 @@ func TestLeasesConform(t *testing.T) {
 			return func() httpkey.Limiter { return one }
 		},
 		Wait: time.Sleep, // the server's clock is real
-	})
-}
-
-func TestWindowConforms(t *testing.T) {
-	t.Parallel()
-	storetest.RunLimiter(t, storetest.LimiterFactory{
-		New: func(t *testing.T) func() httpkey.Limiter {
-			server := newServer(t)
-			return func() httpkey.Limiter { return redisstore.NewWindow(newClient(t, server), nil) }
-		},
-		Wait:   time.Sleep, // the server's clock is real
-		Window: true,
 	})
 }

@@ -316,18 +316,20 @@ local function take(first, order)
 	return answer
 end
 
-local reply, key, argument = {}, 1, 0
-local function following()
-	argument = argument + 1
-	return tonumber(ARGV[argument]) or ARGV[argument]
-end
-while argument < #ARGV do
-	local count, order, limits = following(), {forced = following() == 1, n = following(), limits = {}}, following()
+local function argument(i) return tonumber(ARGV[i]) end
+
+local reply, key, at = {}, 1, 1
+while at <= #ARGV do
+	local count, limits = argument(at), argument(at + 3)
+	local order = {forced = ARGV[at + 1] == '1', n = argument(at + 2), limits = {}}
+	at = at + 4
 	for i = 1, limits do
-		local limit = {sort = following(), held = following(), rate = following(), burst = following(), span = following()}
+		local limit = {sort = ARGV[at], held = argument(at + 1), rate = argument(at + 2), burst = argument(at + 3)}
+		limit.span = argument(at + 4)
 		limit.interval = limit.span / limit.rate
 		limit.window = limit.interval * limit.burst
 		order.limits[i] = limit
+		at = at + 5
 	end
 	local only = order.limits[1]
 	order.usual = limits == 1 and only.sort == 'steady' and only.held == 0 and only.rate > 0 and order.n > 0 and not order.forced

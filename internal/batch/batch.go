@@ -86,14 +86,14 @@ func (g *Gatherer[L, Q, A]) Do(ctx context.Context, l L, q Q) (answer A, err err
 	return answer, fmt.Errorf("%w: %w", failover.ErrNotAsked, ctx.Err())
 }
 
-// Waiting returns the number of questions of a lane that wait for a call.
-func (g *Gatherer[L, Q, A]) Waiting(l L) int {
+// Load returns the number of calls of a lane in progress, and of questions that wait for one.
+func (g *Gatherer[L, Q, A]) Load(l L) (calls, waiting int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if lane := g.lanes[l]; lane != nil {
-		return len(lane.waiting)
+		return lane.calls, len(lane.waiting)
 	}
-	return 0
+	return 0, 0
 }
 
 // enter returns nil if the question goes alone and now. Otherwise it returns the waiting caller.
