@@ -55,16 +55,17 @@ func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bo
 	if reason == "" {
 		d = g.decide(r.Context(), r, key, 1)
 	}
-	g.setHeaders(w.Header(), &d)
 	if d.reason != "" {
+		g.setHeaders(w.Header(), &d, nil)
 		g.refuse(w, r, &d)
 		return r, false
 	}
+	in, own := g.admit(r.Context(), r, &d)
+	in.line = &lines[0]
+	g.setHeaders(w.Header(), &d, own)
 	if h := w.Header(); h["Cache-Control"] == nil {
 		h["Cache-Control"] = private
 	}
-	in := g.admit(r.Context(), r, &d)
-	in.line = &lines[0]
 	return r.WithContext(in), true
 }
 
@@ -89,7 +90,8 @@ func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission,
 	if err != nil {
 		return nil, err
 	}
-	return g.admit(ctx, nil, &d).admission(), nil
+	in, _ := g.admit(ctx, nil, &d)
+	return in.admission(), nil
 }
 
 var errNegativeCost = fmt.Errorf("%w: the cost of an Admit must not be negative", ErrInvalidLimit)
@@ -427,14 +429,14 @@ func (c *pooledCharge) release() {
 	charges.Put(c)
 }
 
-// setHeaders writes the rate-limit headers, if there is a limit.
-func (g *Guard) setHeaders(h http.Header, d *decision) {
+// setHeaders writes the rate-limit headers, if there is a limit. A refusal has no own values.
+func (g *Guard) setHeaders(h http.Header, d *decision, own *answer.Own) {
 	if d.result.Limit == (Limit{}) {
 		return
 	}
 	r := &d.result
 	// Reset is rounded up, so that a client that waits for it is never early.
-	g.quota.Set(h, int64(r.Limit.Burst), int64(max(0, r.Remaining)), d.at.CeilUnix(r.ResetAfter))
+	g.quota.Set(h, int64(r.Limit.Burst), int64(max(0, r.Remaining)), d.at.CeilUnix(r.ResetAfter), own)
 	if g.options.IETFHeaders {
 		setIETFHeaders(h, r)
 	}
@@ -470,12 +472,17 @@ func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
 	}
 }
 
-// admit reports the admission and returns the context of the admitted request.
-func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) *admitted {
+// admit reports the admission and returns the context of the admitted request, with room for
+// a header value if that is not shared.
+func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) (in *admitted, own *answer.Own) {
 	g.tell(ctx, r, d)
-	in := newAdmitted(ctx, &d.token)
+	if d.result.Remaining < answer.Countdown {
+		in = newAdmitted(ctx, &d.token)
+	} else {
+		in, own = newAdmittedWithOwn(ctx, &d.token)
+	}
 	in.guard, in.payer, in.result = g, d.payer, d.result
-	return in
+	return in, own
 }
 
 // admitted is the context of an admitted request. A context of its own type
@@ -497,6 +504,18 @@ func newAdmitted(ctx context.Context, token *view) *admitted {
 	}{admitted{Context: ctx}, *token}
 	both.token = &both.view
 	return &both.admitted
+}
+
+// newAdmittedWithOwn is newAdmitted with room for a header value in the same object. Most
+// requests do not need that room.
+func newAdmittedWithOwn(ctx context.Context, token *view) (*admitted, *answer.Own) {
+	all := &struct {
+		admitted
+		view
+		own answer.Own
+	}{admitted{Context: ctx}, *token, answer.Own{}}
+	all.token = &all.view
+	return &all.admitted, &all.own
 }
 
 type admittedKey struct{}

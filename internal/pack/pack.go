@@ -64,8 +64,6 @@ func Token(v View) httpkey.Token {
 			User:        texts[user],
 			Workspace:   texts[workspace],
 			IsActive:    v.State&ram.Active != 0,
-			ExpiredAt:   ram.Time(v.ExpiredAt),
-			CreatedAt:   ram.Time(v.CreatedAt),
 			RotatedFrom: texts[rotatedFrom],
 		}
 		if text := texts[scopes]; text != "" {
@@ -73,7 +71,7 @@ func Token(v View) httpkey.Token {
 		}
 	}
 	t.Digest = v.Digest
-	t.LastUsed = ram.Time(v.LastUsed)
+	t.ExpiredAt, t.CreatedAt, t.LastUsed = ram.Time(v.ExpiredAt), ram.Time(v.CreatedAt), ram.Time(v.LastUsed)
 	return t
 }
 

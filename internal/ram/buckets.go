@@ -58,7 +58,8 @@ type shard[S any] struct {
 type generation[S any] struct {
 	own    map[key]S
 	beside map[key]berth
-	life   int64 // the longest in it, in microseconds
+	tables map[uint32]any // by the home of a berth: a store may be gone before its payers' debts
+	life   int64          // the longest in it, in microseconds
 }
 
 // key is the digest of a payer and a Term. Without names, buckets have no pointers.
@@ -142,14 +143,14 @@ func (b *Bucket[S]) Keep(life int64) {
 	g.life = max(g.life, life)
 }
 
-// keepBeside notes that the bucket lies beside a token, until the generations turn.
-func (b *Bucket[S]) keepBeside(at berth, life int64) {
+// keepBeside notes that the bucket lies beside a token of a table, until the generations turn.
+func (b *Bucket[S]) keepBeside(at berth, table any, life int64) {
 	g := &b.payer.shard.young
 	if g.beside == nil {
-		g.beside = make(map[key]berth)
+		g.beside, g.tables = make(map[key]berth), make(map[uint32]any)
 	}
 	delete(g.own, b.key)
-	g.beside[b.key] = at
+	g.beside[b.key], g.tables[at.home] = at, table
 	g.life = max(g.life, life)
 }
 
