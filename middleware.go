@@ -55,16 +55,17 @@ func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bo
 	if reason == "" {
 		d = g.decide(r.Context(), r, key, 1)
 	}
-	g.setHeaders(w.Header(), &d)
 	if d.reason != "" {
+		g.setHeaders(w.Header(), &d, nil)
 		g.refuse(w, r, &d)
 		return r, false
 	}
+	in, own := g.admit(r.Context(), r, &d)
+	in.line = &lines[0]
+	g.setHeaders(w.Header(), &d, own)
 	if h := w.Header(); h["Cache-Control"] == nil {
 		h["Cache-Control"] = private
 	}
-	in := g.admit(r.Context(), r, &d)
-	in.line = &lines[0]
 	return r.WithContext(in), true
 }
 
@@ -89,7 +90,8 @@ func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission,
 	if err != nil {
 		return nil, err
 	}
-	return g.admit(ctx, nil, &d).admission(), nil
+	in, _ := g.admit(ctx, nil, &d)
+	return in.admission(), nil
 }
 
 var errNegativeCost = fmt.Errorf("%w: the cost of an Admit must not be negative", ErrInvalidLimit)
@@ -427,14 +429,14 @@ func (c *pooledCharge) release() {
 	charges.Put(c)
 }
 
-// setHeaders writes the rate-limit headers, if there is a limit.
-func (g *Guard) setHeaders(h http.Header, d *decision) {
+// setHeaders writes the rate-limit headers, if there is a limit. A refusal has no own values.
+func (g *Guard) setHeaders(h http.Header, d *decision, own *answer.Own) {
 	if d.result.Limit == (Limit{}) {
 		return
 	}
 	r := &d.result
 	// Reset is rounded up, so that a client that waits for it is never early.
-	g.quota.Set(h, int64(r.Limit.Burst), int64(max(0, r.Remaining)), d.at.CeilUnix(r.ResetAfter))
+	g.quota.Set(h, int64(r.Limit.Burst), int64(max(0, r.Remaining)), d.at.CeilUnix(r.ResetAfter), own)
 	if g.options.IETFHeaders {
 		setIETFHeaders(h, r)
 	}
@@ -470,10 +472,17 @@ func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
 	}
 }
 
-// admit reports the admission and returns the context of the admitted request.
-func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) *admitted {
+// admit reports the admission and returns the context of the admitted request, with room for
+// a header value if that is not shared.
+func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) (in *admitted, own *answer.Own) {
 	g.tell(ctx, r, d)
-	return &admitted{Context: ctx, guard: g, token: d.token, payer: d.payer, result: d.result}
+	if d.result.Remaining < answer.Countdown {
+		in = newAdmitted(ctx, &d.token)
+	} else {
+		in, own = newAdmittedWithOwn(ctx, &d.token)
+	}
+	in.guard, in.payer, in.result = g, d.payer, d.result
+	return in, own
 }
 
 // admitted is the context of an admitted request. A context of its own type
@@ -481,10 +490,32 @@ func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) *admitt
 type admitted struct {
 	context.Context
 	guard  *Guard // nil: NewContext made the context
-	token  view
+	token  *view  // fmt would print the digest of a view that is no pointer
 	payer  string // empty: the token's own
 	result Result
 	line   *string // of the header that held the key; nil: Admit made the context
+}
+
+// newAdmitted returns a context with a token, in one object with it.
+func newAdmitted(ctx context.Context, token *view) *admitted {
+	both := &struct {
+		admitted
+		view
+	}{admitted{Context: ctx}, *token}
+	both.token = &both.view
+	return &both.admitted
+}
+
+// newAdmittedWithOwn is newAdmitted with room for a header value in the same object. Most
+// requests do not need that room.
+func newAdmittedWithOwn(ctx context.Context, token *view) (*admitted, *answer.Own) {
+	all := &struct {
+		admitted
+		view
+		own answer.Own
+	}{admitted{Context: ctx}, *token, answer.Own{}}
+	all.token = &all.view
+	return &all.admitted, &all.own
 }
 
 type admittedKey struct{}
@@ -504,13 +535,13 @@ func (a *admitted) Value(key any) any {
 
 // Format keeps the token's digest out of a printed context.
 func (a *admitted) Format(f fmt.State, _ rune) {
-	_, _ = io.WriteString(f, "httpkey.Guard request of "+a.guard.copyOf(&a.token).ID)
+	_, _ = io.WriteString(f, "httpkey.Guard request of "+a.guard.copyOf(a.token).ID)
 }
 
 func (a *admitted) admission() *Admission {
 	result := a.result
 	result.Each = slices.Clone(result.Each)
-	return &Admission{a.guard.copyOf(&a.token), result, a.guard, cmp.Or(a.payer, payerOf(&a.token)), result.limits()}
+	return &Admission{a.guard.copyOf(a.token), result, a.guard, cmp.Or(a.payer, payerOf(a.token)), result.limits()}
 }
 
 // limits returns those that r is about.
@@ -535,14 +566,15 @@ func FromContext(ctx context.Context) (Token, bool) {
 	if in == nil {
 		return Token{}, false
 	}
-	return in.guard.copyOf(&in.token), true
+	return in.guard.copyOf(in.token), true
 }
 
 // NewContext returns a context in which FromContext finds t, and on which the Require
 // functions decide as behind a Guard. It is for tests of handlers.
 func NewContext(ctx context.Context, t Token) context.Context {
 	t = t.Clone()
-	return &admitted{Context: ctx, token: viewOf(&t)}
+	token := viewOf(&t)
+	return newAdmitted(ctx, &token)
 }
 
 // Admission is a request that a Guard has admitted.
@@ -638,12 +670,12 @@ func require(reason Reason, passes func(*http.Request, Token) bool) func(http.Ha
 			switch {
 			case in == nil:
 				WriteError(w, r, Error{reason: ReasonMissing})
-			case passes(r, in.guard.copyOf(&in.token)):
+			case passes(r, in.guard.copyOf(in.token)):
 				next.ServeHTTP(w, r)
 			case in.guard == nil:
 				WriteError(w, r, Error{reason: reason})
 			default:
-				in.guard.refuse(w, r, &decision{token: in.token, reason: reason})
+				in.guard.refuse(w, r, &decision{token: *in.token, reason: reason})
 			}
 		})
 	}

@@ -19,12 +19,11 @@ import (
 // part of the new Rate. The Limiter is safe for concurrent use, never waits and starts no
 // goroutine.
 //
-// A bucket takes about 90 bytes, whatever the payer's name. A later call frees a full bucket
+// A bucket takes about 90 bytes, whatever the payer's name, and twice that while it is in
+// constant use. A later call frees a full bucket
 // after two of the longest windows in use, or after 20 seconds if that is longer. So one limit
 // with a long window keeps all buckets for longer. Quotas have buckets of their own, which last
 // for up to two of the longest days or months in use.
-//
-// A Limiter and the [Store] of a Guard keep each other in memory.
 type Limiter struct {
 	limiterHolder
 	steady steady

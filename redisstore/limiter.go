@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/go-redis/redis_rate/v10"
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/charge"
 	"github.com/httpkey/httpkey/internal/gcra"
@@ -57,8 +56,7 @@ import (
 // the clock is set back.
 type Limiter struct {
 	prefix string
-	rdb    redis.Scripter
-	rate   *redis_rate.Limiter
+	taker  *taker
 	denied *memo.Memo
 	leases *leases // nil: Options.Lease is not set
 }
@@ -72,8 +70,7 @@ func NewLimiter(rdb redis.Scripter, opts *Options) *Limiter {
 	}
 	o := opts.withDefaults()
 	return &Limiter{
-		prefix: o.Prefix, rdb: rdb, rate: redis_rate.NewLimiter(scripter{rdb}),
-		denied: newMemo(o, false), leases: newLeases(o),
+		prefix: o.Prefix, taker: newTaker(rdb), denied: newMemo(o, false), leases: newLeases(o),
 	}
 }
 
@@ -111,44 +108,35 @@ func isAlone(c *httpkey.Charge, items []charge.Item) bool {
 	return len(items) == 1 && !items[0].IsQuota() && !c.Forced && c.Cost <= items[0].Limit.Burst
 }
 
-// alone decides under a single limit, from memory or by redis_rate.
+// alone decides under a single limit, from memory or by Redis.
 func (l *Limiter) alone(ctx context.Context, c *httpkey.Charge, items []charge.Item) (httpkey.Result, error) {
 	b, limit := bucket{c.Bucket, items[0].Term}, items[0].Limit
 	return l.leases.allow(b, limit, c.Cost, func(ahead int) (httpkey.Result, error) {
 		more := httpkey.Charge{Bucket: c.Bucket, Limits: c.Limits, Cost: c.Cost + ahead}
 		return l.denied.Allow(ctx, &more, func() (httpkey.Result, error) {
-			return l.ask(ctx, c.Bucket, items[0], more.Cost)
+			return l.taker.decide(ctx, &more, []question{l.question(c.Bucket, items[0])})
 		})
 	})
 }
 
-// together decides by takeScript. It first gives back the permits that this process holds of
-// the buckets, so that a charge finds them and a refund fills no bucket above full.
+// together takes from all buckets of c. It first gives back the permits that this process holds
+// of the buckets, so that a charge finds them and a refund fills no bucket above full.
 func (l *Limiter) together(ctx context.Context, c *httpkey.Charge, items []charge.Item) (httpkey.Result, error) {
 	questions := make([]question, len(items))
 	for i, item := range items {
-		q := question{key: bucketKey(l.prefix, c.Bucket, item), sort: quotaSort, n: c.Cost, item: item}
+		questions[i] = l.question(c.Bucket, item)
 		if !item.IsQuota() {
-			q.key, q.sort = ratePrefix+q.key, steadySort
-			q.held = l.leases.giveUp(bucket{c.Bucket, item.Term}, item.Limit)
+			questions[i].held = l.leases.giveUp(bucket{c.Bucket, item.Term}, item.Limit)
 		}
-		questions[i] = q
 	}
-	return decide(ctx, l.rdb, c, questions)
+	return l.taker.decide(ctx, c, questions)
 }
 
-// decide runs takeScript for c and returns the Result.
-func decide(ctx context.Context, rdb redis.Scripter, c *httpkey.Charge, questions []question) (httpkey.Result, error) {
-	if len(questions) == 0 {
-		return c.Join(nil), nil
+// question asks about a payer's bucket under one limit.
+func (l *Limiter) question(payer string, item charge.Item) question {
+	key := bucketKey(l.prefix, payer, item)
+	if item.IsQuota() {
+		return newQuestion(key, quotaSort, item)
 	}
-	found, err := take(ctx, rdb, questions, c.Forced)
-	if err != nil {
-		return httpkey.Result{}, err
-	}
-	each := make([]httpkey.Result, len(questions))
-	for i, q := range questions {
-		each[i] = q.result(found[i], c.Forced || found[i].hasRoom)
-	}
-	return c.Join(each), nil
+	return newQuestion(ratePrefix+key, steadySort, item)
 }

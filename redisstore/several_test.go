@@ -18,10 +18,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// limiters are both limiters of this package.
+// limiters are both limiters of this package, alone and in calls that others share.
 var limiters = map[string]func(redis.Scripter, *redisstore.Options) httpkey.Limiter{
 	"Limiter": func(rdb redis.Scripter, o *redisstore.Options) httpkey.Limiter { return redisstore.NewLimiter(rdb, o) },
 	"Window":  func(rdb redis.Scripter, o *redisstore.Options) httpkey.Limiter { return redisstore.NewWindow(rdb, o) },
+	"Limiter in a crowd": func(rdb redis.Scripter, o *redisstore.Options) httpkey.Limiter {
+		return redisstore.Crowd(redisstore.NewLimiter(rdb, o), false)
+	},
+	"Window in a crowd": func(rdb redis.Scripter, o *redisstore.Options) httpkey.Limiter {
+		return redisstore.Crowd(redisstore.NewWindow(rdb, o), false)
+	},
+	"Limiter in a crowd of slots": func(rdb redis.Scripter, o *redisstore.Options) httpkey.Limiter {
+		return redisstore.Crowd(redisstore.NewLimiter(rdb, o), true)
+	},
 }
 
 // eachLimiter runs a test with a limiter of each sort on a server of its own, whose clock stands still.

@@ -30,7 +30,7 @@ import (
 // server's clock was set back by more than a Period, earlier admissions count as made now.
 type Window struct {
 	prefix string
-	rdb    redis.Scripter
+	taker  *taker
 	denied *memo.Memo
 }
 
@@ -42,7 +42,7 @@ func NewWindow(rdb redis.Scripter, opts *Options) *Window {
 		panic("httpkey: redisstore.NewWindow: rdb is nil")
 	}
 	o := opts.withDefaults()
-	return &Window{prefix: o.Prefix + "window:", rdb: rdb, denied: newMemo(o, true)}
+	return &Window{prefix: o.Prefix + "window:", taker: newTaker(rdb), denied: newMemo(o, true)}
 }
 
 // Fallback returns a new limiter in memory, with which each process counts by itself during
@@ -63,15 +63,16 @@ func (w *Window) allow(ctx context.Context, c *httpkey.Charge, now time.Time) (h
 	items := charge.Items(c, now)
 	questions := make([]question, len(items))
 	for i, item := range items {
-		questions[i] = question{key: bucketKey(w.prefix, c.Bucket, item), sort: logSort, n: c.Cost, item: item}
+		sort := logSort
 		if item.IsQuota() {
-			questions[i].sort = quotaSort
+			sort = quotaSort
 		}
+		questions[i] = newQuestion(bucketKey(w.prefix, c.Bucket, item), sort, item)
 	}
 	if isShut(c, items) {
 		return items[0].Result(gcra.Result{}), nil
 	}
-	return w.denied.Allow(ctx, c, func() (httpkey.Result, error) { return decide(ctx, w.rdb, c, questions) })
+	return w.denied.Allow(ctx, c, func() (httpkey.Result, error) { return w.taker.decide(ctx, c, questions) })
 }
 
 // strict returns c with Rate in place of Burst. A negative Burst stays an error.

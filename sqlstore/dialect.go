@@ -73,7 +73,7 @@ var (
 		name: "PostgreSQL", numbered: true, check: checkPostgreSQL, touch: touchPostgreSQL,
 		isolation: sql.LevelReadCommitted, again: againPostgreSQL,
 		now: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", divide: "/", least: "least", greatest: "greatest",
-		conflict: "ON CONFLICT (id) DO UPDATE SET", newSingle: newSinglePostgreSQL,
+		conflict: "ON CONFLICT (id) DO UPDATE SET", newSingle: newSingleUpsert,
 		clear: clearPostgreSQL, lock: lockPostgreSQL, unlock: "COMMIT",
 	}
 	mySQL = engine{
@@ -86,7 +86,7 @@ var (
 	sqLite = engine{
 		name: "SQLite", prepares: true, inProcess: true, check: checkSQLite, touch: touchSQLite, again: againSQLite,
 		now: "{now}", divide: "/", least: "min", greatest: "max", // SQLite's own clock has milliseconds
-		conflict: "ON CONFLICT (id) DO UPDATE SET", newSingle: newSingleSQLite,
+		conflict: "ON CONFLICT (id) DO UPDATE SET", newSingle: newSingleUpsert,
 		mistyped: " WHEN typeof(@debt) || typeof(@as_of) || typeof(@rate) <> 'integerintegerinteger' THEN -1",
 		clear:    clearOthers, lock: lockSQLite, unlock: "COMMIT",
 	}

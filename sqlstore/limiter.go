@@ -26,9 +26,9 @@ import (
 // the context allows, for ten seconds at most. It never repeats one that may have been
 // committed.
 //
-// A single limit takes one statement, in SQLite two. Several limits, quotas and forced
-// charges take a transaction that locks their buckets. A denial takes one read in PostgreSQL
-// and SQLite, and changes no row in any database.
+// An admission under a single limit takes one statement, in SQLite two. Several limits, quotas
+// and forced charges take a transaction that locks their buckets. A denial changes no row. Under
+// a single limit it takes one statement, in PostgreSQL two.
 //
 // The Limiter remembers a denial until a bucket may have more room, for a second at most. In
 // that time it answers the same charge from memory. An admission, a forced charge or a refund

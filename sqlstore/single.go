@@ -44,36 +44,56 @@ func (e *engine) owed(row, now string) string {
 		"LEAST", e.least, "GREATEST", e.greatest).Replace(text)
 }
 
-// newSinglePostgreSQL first reads the bucket in the statement's snapshot without a lock, so
-// that a denial costs a read. Then the upsert decides on the current row. If the snapshot
-// would admit and the upsert does not, the snapshot is too old for the numbers of a denial.
-func newSinglePostgreSQL(l *Limiter) single {
+// newSingleUpsert charges without a read before, because most charges are admitted. The statement
+// returns no row if it changes none. Then a read has the numbers of the denial. SQLite reads first,
+// so that a denial does not wait for the only writer.
+func newSingleUpsert(l *Limiter) single {
 	e := l.dialect.engine
 	locked := e.owed("b.", "excluded.as_of")
+	clock := "(SELECT " + e.now + " AS now) AS clock"
 	charge := newStatement(l.pool, `
-WITH clock AS MATERIALIZED (SELECT `+e.now+` AS now),
-seen AS MATERIALIZED (
-	SELECT `+e.owed("b.", "now")+` AS owed FROM httpkey_buckets AS b, clock WHERE b.id = {id}
-), charged AS (
-	INSERT INTO httpkey_buckets AS b (id, debt, as_of, rate, full_at)
-	SELECT {id}, {cost}, now, {rate}, now + ({cost} - 1) / {rate} + 1 FROM clock
-	WHERE NOT EXISTS (SELECT 1 FROM seen WHERE owed NOT BETWEEN 0 AND {room})
-	ON CONFLICT (id) DO UPDATE SET
-		debt = `+locked+` + excluded.debt, as_of = excluded.as_of, rate = excluded.rate,
-		full_at = excluded.as_of + (`+locked+` + excluded.debt - 1) / {rate} + 1
-	WHERE `+locked+` BETWEEN 0 AND {room}
-	RETURNING b.debt - {cost} AS owed
-)
-SELECT owed, true FROM charged
-UNION ALL SELECT owed, false FROM seen WHERE NOT EXISTS (SELECT 1 FROM charged)`)
-	return func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error) {
-		var charged bool
-		err = charge.rowOnce(ctx, b.values(cost), &owed, &charged)
-		if errors.Is(err, sql.ErrNoRows) { // the snapshot is older than the bucket
-			return 0, false, nil
+INSERT INTO httpkey_buckets AS b (id, debt, as_of, rate, full_at)
+SELECT {id}, {cost}, now, {rate}, now + ({cost} - 1) / {rate} + 1 FROM `+clock+` WHERE true
+ON CONFLICT (id) DO UPDATE SET
+	debt = `+locked+` + excluded.debt, as_of = excluded.as_of, rate = excluded.rate,
+	full_at = excluded.as_of + (`+locked+` + excluded.debt - 1) / {rate} + 1
+WHERE `+locked+` BETWEEN 0 AND {room}
+RETURNING debt - {cost}`)
+	look := newStatement(l.pool, "SELECT "+e.owed("b.", "now")+" FROM httpkey_buckets AS b, "+clock+" WHERE id = {id}")
+	deny := func(ctx context.Context, b *bucket, cost int64) (owed int64, denied bool, err error) {
+		err = look.row(ctx, b.values(cost), &owed)
+		if errors.Is(err, sql.ErrNoRows) {
+			return 0, false, nil // a full bucket
 		}
-		return owed, charged || owed < 0 || !b.Terms.HasRoom(owed, cost), err
+		return owed, owed < 0 || !b.Terms.HasRoom(owed, cost), err
 	}
+	return func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error) {
+		if e.inProcess {
+			if owed, decided, err = deny(ctx, b, cost); decided || err != nil {
+				return owed, decided, err
+			}
+		}
+		owed, err = l.upsert(ctx, charge, b.values(cost))
+		if errors.Is(err, sql.ErrNoRows) {
+			return deny(ctx, b, cost)
+		}
+		return owed, err == nil, err
+	}
+}
+
+// upsert runs the statement of a single charge in the caller's turn.
+func (l *Limiter) upsert(ctx context.Context, charge *statement, v values) (owed int64, err error) {
+	release, err := l.takeTurn(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	ask := charge.rowOnce
+	if l.dialect.engine.inProcess { // no connection gets lost there
+		ask = charge.row
+	}
+	err = ask(ctx, v, &owed)
+	return owed, err
 }
 
 // newSingleMySQL returns the debt as the statement's insert ID, which is 0 for a new bucket.
@@ -98,41 +118,5 @@ ON DUPLICATE KEY UPDATE
 		}
 		owed, err = result.LastInsertId()
 		return owed, true, err
-	}
-}
-
-// newSingleSQLite reads first, because a read does not wait for the only writer. Two
-// statements cost no more round trips here, since SQLite has no network.
-func newSingleSQLite(l *Limiter) single {
-	e := l.dialect.engine
-	locked := e.owed("", "excluded.as_of")
-	look := newStatement(l.pool,
-		"SELECT "+e.owed("", "now")+" FROM httpkey_buckets, (SELECT {now} AS now) WHERE id = {id}")
-	charge := newStatement(l.pool, `
-INSERT INTO httpkey_buckets (id, debt, as_of, rate, full_at)
-SELECT {id}, {cost}, now, {rate}, now + ({cost} - 1) / {rate} + 1 FROM (SELECT {now} AS now) WHERE true
-ON CONFLICT (id) DO UPDATE SET
-	debt = `+locked+` + excluded.debt, as_of = excluded.as_of, rate = excluded.rate,
-	full_at = excluded.as_of + (`+locked+` + excluded.debt - 1) / {rate} + 1
-WHERE `+locked+` BETWEEN 0 AND {room}
-RETURNING debt - {cost}`)
-	return func(ctx context.Context, b *bucket, cost int64) (owed int64, decided bool, err error) {
-		err = look.row(ctx, b.values(cost), &owed)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return 0, false, err
-		}
-		if owed < 0 || !b.Terms.HasRoom(owed, cost) {
-			return owed, true, nil
-		}
-		release, err := l.takeTurn(ctx)
-		if err != nil {
-			return 0, false, err
-		}
-		defer release()
-		err = charge.row(ctx, b.values(cost), &owed)
-		if errors.Is(err, sql.ErrNoRows) {
-			return 0, false, nil
-		}
-		return owed, err == nil, err
 	}
 }

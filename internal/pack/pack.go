@@ -19,7 +19,6 @@ const (
 	workspace
 	rotatedFrom
 	scopes // separated by blanks
-	count
 )
 
 // View is a token in memory at a moment.
@@ -33,15 +32,15 @@ func Fields(t httpkey.Token) *ram.Fields[httpkey.Token] {
 		CreatedAt: ram.Micros(t.CreatedAt),
 		State:     ram.StateOf(t.IsActive, t.Kind == httpkey.ServiceToken, len(t.Limits) > 0 || len(t.Networks) > 0),
 	}
-	texts := [count]string{
+	texts := ram.Others{
 		t.Hint, string(t.Kind), t.Label, t.Description, t.User, t.Workspace, t.RotatedFrom, strings.Join(t.Scopes, " "),
 	}
 	if f.State&ram.Special != 0 || t.More() != "" || slices.ContainsFunc(t.Scopes, isNoWord) {
 		full := t.Clone()
 		f.Full = &full
-		texts = [count]string{rotatedFrom: t.RotatedFrom}
+		texts = ram.Others{rotatedFrom: t.RotatedFrom}
 	}
-	f.Text = ram.NewText(t.Payer(), t.ID, texts[:]...)
+	f.Text = ram.NewText(t.Payer(), t.ID, texts)
 	return f
 }
 

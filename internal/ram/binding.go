@@ -24,8 +24,9 @@ type Binding[T any] struct {
 	*link[T]
 }
 
-// link is the part of a Binding that the Table and the Buckets know. It keeps neither of them
-// in memory, and outlives the Binding, since the buckets beside the tokens do.
+// link is the part of a Binding that the Table and the Buckets know. It outlives the Binding,
+// since the buckets beside the tokens do. It keeps neither of the two in memory. Otherwise a
+// program that makes its store or its limiter anew would keep the old ones.
 type link[T any] struct {
 	term    Term
 	table   weak.Pointer[Table[T]]
@@ -82,7 +83,7 @@ func (b *Binding[T]) Take(v *View[T], terms gcra.Terms, n int64, at clock.Instan
 	result := bucket.State.Take(terms, max(now, bucket.State.AsOf), n, false)
 	life := max(b.term.Window, bucket.State.FullIn(now))
 	if place, ok := b.claim(&bucket, v, n, at); ok {
-		bucket.keepBeside(place, life)
+		bucket.keepBeside(place, b.table, life)
 	} else {
 		bucket.Keep(life)
 	}
@@ -92,11 +93,10 @@ func (b *Binding[T]) Take(v *View[T], terms gcra.Terms, n int64, at clock.Instan
 // claim puts a bucket beside its token, and notes the use. It fails if the token is gone or
 // has another payer, and if another bucket is in use there.
 func (b *Binding[T]) claim(bucket *Bucket[gcra.Bucket], v *View[T], n int64, at clock.Instant) (place berth, ok bool) {
-	s := b.table.segment(v.Number)
-	if s == nil {
+	r := b.table.record(v.Number)
+	if r == nil {
 		return place, false
 	}
-	r := &s.records[v.Number%segmentSize]
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.holds(&v.Digest) {
@@ -104,7 +104,7 @@ func (b *Binding[T]) claim(bucket *Bucket[gcra.Bucket], v *View[T], n int64, at 
 	}
 	r.note(n, at)
 	isTaken := r.link != 0 && b.table.link(r.link).isInUse(r, at)
-	if present := s.view(r, v.Number); isTaken || present.Text().Payer() != v.Text().Payer() {
+	if present := b.table.view(r, v.Number); isTaken || present.Text().Payer() != v.Text().Payer() {
 		return place, false
 	}
 	r.bucket, r.link, r.claim = bucket.State, b.number, b.table.claims.Add(1)

@@ -58,7 +58,8 @@ type shard[S any] struct {
 type generation[S any] struct {
 	own    map[key]S
 	beside map[key]berth
-	life   int64 // the longest in it, in microseconds
+	tables map[uint32]any // by the home of a berth: a store may be gone before its payers' debts
+	life   int64          // the longest in it, in microseconds
 }
 
 // key is the digest of a payer and a Term. Without names, buckets have no pointers.
@@ -93,7 +94,9 @@ type Payer[S any] struct {
 func (b *Buckets[S]) Lock(payer string, now int64) Payer[S] {
 	s := &b.shards[maphash.String(b.seed, payer)%shardCount]
 	s.mu.Lock()
-	s.turnWhenDue(now)
+	if s.turn(now) {
+		b.turnOthers(now)
+	}
 	return Payer[S]{b, s, payer}
 }
 
@@ -102,22 +105,30 @@ func (p Payer[S]) Unlock() { p.shard.mu.Unlock() }
 
 // Take takes the bucket of a Term out of its place. The caller puts it back by Keep.
 func (p Payer[S]) Take(t Term) Bucket[S] {
-	k := keyOf(p.name, t)
-	for _, g := range [...]*generation[S]{&p.shard.young, &p.shard.old} {
-		if state, ok := g.own[k]; ok {
-			return Bucket[S]{state, p, k}
-		}
-		if at, ok := g.beside[k]; ok {
-			delete(g.beside, k)
-			return Bucket[S]{(*p.buckets.homes.Load())[at.home].leave(at.record, at.claim), p, k}
-		}
+	b := Bucket[S]{payer: p, key: keyOf(p.name, t)}
+	young, old := &p.shard.young, &p.shard.old
+	if state, ok := young.own[b.key]; ok { // Keep will overwrite it
+		b.State = state
+	} else if at, ok := young.beside[b.key]; ok {
+		delete(young.beside, b.key)
+		b.State = p.leave(at)
+	} else if state, ok := old.own[b.key]; ok {
+		delete(old.own, b.key)
+		b.State = state
+	} else if at, ok := old.beside[b.key]; ok {
+		delete(old.beside, b.key)
+		b.State = p.leave(at)
 	}
-	return Bucket[S]{payer: p, key: k}
+	return b
+}
+
+func (p Payer[S]) leave(at berth) S {
+	return (*p.buckets.homes.Load())[at.home].leave(at.record, at.claim)
 }
 
 // Bucket is a bucket in the hands of a caller.
 type Bucket[S any] struct {
-	State S
+	State S // to be changed
 	payer Payer[S]
 	key   key
 }
@@ -132,14 +143,14 @@ func (b *Bucket[S]) Keep(life int64) {
 	g.life = max(g.life, life)
 }
 
-// keepBeside notes that the bucket lies beside a token, until the generations turn.
-func (b *Bucket[S]) keepBeside(at berth, life int64) {
+// keepBeside notes that the bucket lies beside a token of a table, until the generations turn.
+func (b *Bucket[S]) keepBeside(at berth, table any, life int64) {
 	g := &b.payer.shard.young
 	if g.beside == nil {
-		g.beside = make(map[key]berth)
+		g.beside, g.tables = make(map[key]berth), make(map[uint32]any)
 	}
 	delete(g.own, b.key)
-	g.beside[b.key] = at
+	g.beside[b.key], g.tables[at.home] = at, table
 	g.life = max(g.life, life)
 }
 
@@ -156,15 +167,27 @@ func (b *Buckets[S]) settle(h home[S]) (number uint32) {
 	return uint32(len(homes) - 1)
 }
 
-// turnWhenDue drops the old generation and makes the young one the old one.
-func (s *shard[S]) turnWhenDue(now int64) {
+// turn drops the old generation and makes the young one the old one, if that is due.
+func (s *shard[S]) turn(now int64) bool {
 	// Callers may come a little out of order, and a bucket may be used at the later moment.
 	s.latest = max(s.latest, now)
 	if now < s.turnAt {
-		return
+		return false
 	}
 	s.young, s.old = generation[S]{}, s.young
 	s.turnAt = s.latest + max(s.old.life, minGeneration)
+	return true
+}
+
+// turnOthers turns the generations of the other shards, which may get no call for long. It does
+// not wait for shards in use.
+func (b *Buckets[S]) turnOthers(now int64) {
+	for i := range b.shards {
+		if s := &b.shards[i]; s.mu.TryLock() {
+			s.turn(now)
+			s.mu.Unlock()
+		}
+	}
 }
 
 // keyOf returns the key of a payer's bucket.

@@ -47,7 +47,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 		time.Sleep(2 * time.Hour) // in the bubble's time
 		for range 2 {
 			for i := range buckets.shards {
-				buckets.shards[i].turnWhenDue(buckets.Now())
+				buckets.shards[i].turn(buckets.Now())
 			}
 			time.Sleep(2 * time.Hour)
 		}
@@ -142,4 +142,41 @@ func TestTokensAndLimitersKeepNotEachOther(t *testing.T) {
 		t.Errorf("a bucket that is gone has %d left", r.Remaining)
 	}
 	use(newTable(), NewBuckets[gcra.Bucket]())
+}
+
+// A debt outlives the table whose token it lies beside, because a store that is made anew has the
+// same payers. The table is collected when the debt is paid.
+func TestDebtOutlivesTheTable(t *testing.T) {
+	t.Parallel()
+	buckets := NewBuckets[gcra.Bucket]()
+	gone := make(chan struct{})
+	func() {
+		table, d := new(Table[string]), digestOf(1)
+		runtime.AddCleanup(table, func(struct{}) { close(gone) }, struct{}{})
+		table.Add(&d, Null, fieldsOf("key", "key"), Stamp{})
+		Bind(table, buckets, term).Take(viewOf(t, table, d), perHour, 1, now())
+	}()
+	isGone := func() bool {
+		for range 20 {
+			runtime.GC()
+			select {
+			case <-gone:
+				return true
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+		return false
+	}
+	if isGone() {
+		t.Fatal("the table is gone before the debt")
+	}
+	if r := byName(buckets, "key", perHour, term, 0, false); r.ResetAfter == 0 {
+		t.Error("the debt is forgotten")
+	}
+	for n := range int64(2) { // the generations turn
+		buckets.Lock("key", buckets.Now()+3*(n+1)*term.Window).Unlock()
+	}
+	if !isGone() {
+		t.Error("the table is still in memory")
+	}
 }

@@ -61,7 +61,7 @@ type token struct {
 	number   uint32
 	payer    string
 	id       string
-	others   []string
+	others   ram.Others
 	fields   *ram.Fields[string]
 	lastUsed int64
 	stamp    ram.Stamp
@@ -151,9 +151,9 @@ func (w *world) fill(of int, k *token) {
 	if w.choose(20) == 0 {
 		k.payer = fmt.Sprint("token:", w.choose(4))
 	}
-	k.others = []string{"", strings.Repeat("x", []int{0, 5, 200, 5000}[w.choose(4)]), fmt.Sprint(w.choose(1000))}
+	k.others = ram.Others{"", strings.Repeat("x", []int{0, 5, 200, 5000}[w.choose(4)]), fmt.Sprint(w.choose(1000))}
 	k.fields = &ram.Fields[string]{
-		ExpiredAt: ram.Null, CreatedAt: int64(w.choose(1000)), Text: ram.NewText(k.payer, k.id, k.others...),
+		ExpiredAt: ram.Null, CreatedAt: int64(w.choose(1000)), Text: ram.NewText(k.payer, k.id, k.others),
 		State: ram.StateOf(w.choose(2) == 0, w.choose(2) == 0, w.choose(2) == 0),
 	}
 	if w.choose(8) == 0 {
@@ -205,7 +205,7 @@ func (w *world) view(of int) ram.View[string] {
 	f := k.fields
 	if v.Digest != w.digests[of] || v.Number != k.number || v.State != f.State || v.LastUsed != k.lastUsed ||
 		v.ExpiredAt != f.ExpiredAt || v.CreatedAt != f.CreatedAt || v.Full != f.Full || stamp != k.stamp ||
-		v.Text().Payer() != k.payer || v.Text().ID() != k.id || !slices.Equal(v.Text().Others(), k.others) {
+		v.Text().Payer() != k.payer || v.Text().ID() != k.id || v.Text().Others() != k.others {
 		w.Fatalf("token %d is %+v (%+v, %.50q), want %+v", of, v, stamp, v.Text(), k)
 	}
 	return v

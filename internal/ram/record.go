@@ -19,7 +19,8 @@ type record struct {
 	lastUsed  int64 // Unix microseconds, or Null
 	expiredAt int64 // Unix microseconds, or Null
 	createdAt int64 // Unix microseconds
-	stamp     Stamp
+	readAt    int64
+	mark      uint64
 	pause     uint32
 	textAt    uint32 // in the text of the segment
 	textSize  uint32
@@ -35,7 +36,12 @@ type record struct {
 type Stamp struct {
 	ReadAt int64  // when the cache read the token
 	Mark   uint64 // of the changes that the cache had seen by then
+	Pause  uint32 // from ReadAt to the moment at which the cache may read the token again
 }
+
+func (r *record) stamp() Stamp { return Stamp{r.readAt, r.mark, r.pause} }
+
+func (r *record) setStamp(s Stamp) { r.readAt, r.mark, r.pause = s.ReadAt, s.Mark, s.Pause }
 
 // is reports whether r has this digest, in constant time.
 func (r *record) is(d *[32]byte) bool {

@@ -30,7 +30,9 @@ func digestOf(n int) (d [32]byte) {
 
 // fieldsOf returns an active token.
 func fieldsOf(payer, id string, others ...string) *Fields[string] {
-	return &Fields[string]{ExpiredAt: Null, State: Exists | Active, Text: NewText(payer, id, others...)}
+	var strings Others
+	copy(strings[:], others)
+	return &Fields[string]{ExpiredAt: Null, State: Exists | Active, Text: NewText(payer, id, strings)}
 }
 
 // now returns the present by both clocks.
@@ -123,7 +125,7 @@ func TestTextIsGivenBack(t *testing.T) {
 	for _, n := range numbers[1:] {
 		table.Remove(n)
 	}
-	if kept := table.segment(numbers[0]).builder.Cap(); kept > 1<<15 {
+	if kept := table.writer(numbers[0]).text.Cap(); kept > 1<<15 {
 		t.Errorf("%d bytes are kept for one token of %d", kept, 1<<14)
 	}
 	if v := viewOf(t, table, digestOf(0)); len(v.Text().Others()[0]) != 1<<14 {

@@ -15,22 +15,24 @@ const (
 	shared = '1' // the payer ends in the ID
 )
 
+// Others are the strings of a token besides its payer and its ID.
+type Others [8]string
+
 // NewText returns the Text of a token. It holds the ID once if the payer ends in it.
-func NewText(payer, id string, others ...string) Text {
+func NewText(payer, id string, others Others) Text {
 	header := []byte{apart}
 	if strings.HasSuffix(payer, id) {
 		header[0] = shared
 	}
 	header = binary.AppendUvarint(header, uint64(len(payer)))
 	header = binary.AppendUvarint(header, uint64(len(id)))
-	header = append(header, byte(len(others)))
-	size := len(header) + len(payer) + len(id)
+	size := len(payer) + len(id)
 	for _, s := range others {
 		header = binary.AppendUvarint(header, uint64(len(s)))
 		size += len(s)
 	}
 	var text strings.Builder
-	text.Grow(size)
+	text.Grow(len(header) + size)
 	text.Write(header)
 	text.WriteString(payer)
 	if header[0] == apart {
@@ -44,54 +46,49 @@ func NewText(payer, id string, others ...string) Text {
 
 // Payer returns the token's payer.
 func (t Text) Payer() string {
-	payer, _, _, at := t.header()
-	return string(t[at : at+payer])
+	lengths, at := t.header()
+	return string(t[at : at+lengths[0]])
 }
 
 // ID returns the token's ID.
 func (t Text) ID() string {
-	payer, id, _, at := t.header()
-	if at += payer; t[0] == shared {
-		at -= id
-	}
-	return string(t[at : at+id])
+	lengths, at := t.header()
+	end := t.afterID(lengths, at)
+	return string(t[end-lengths[1] : end])
 }
 
-// Others returns the strings after the ID.
-func (t Text) Others() []string {
-	payer, id, lengths, at := t.header()
-	if at += payer; t[0] == apart {
-		at += id
-	}
-	others := make([]string, 0, 8)
-	for len(lengths) > 0 {
-		length, rest := uvarint(lengths)
-		others, lengths = append(others, string(t[at:at+length])), rest
+// Others returns the other strings.
+func (t Text) Others() (others Others) {
+	lengths, at := t.header()
+	at = t.afterID(lengths, at)
+	for i := range others {
+		length := lengths[2+i]
+		others[i] = string(t[at : at+length])
 		at += length
 	}
 	return others
 }
 
-// header returns the lengths of the payer and of the ID, the encoded lengths of the others,
-// and where the bytes begin.
-func (t Text) header() (payer, id int, others Text, at int) {
-	payer, rest := uvarint(t[1:])
-	id, rest = uvarint(rest)
-	count, rest := int(rest[0]), rest[1:]
-	others = rest
-	for range count {
-		_, rest = uvarint(rest)
+// afterID returns the end of the payer and the ID, which begin at a place.
+func (t Text) afterID(lengths [10]int, at int) int {
+	if at += lengths[0]; t[0] == apart {
+		at += lengths[1]
 	}
-	return payer, id, others[:len(others)-len(rest)], len(t) - len(rest)
+	return at
 }
 
-// uvarint returns the number that t begins with, and the rest of t.
-func uvarint(t Text) (n int, rest Text) {
-	for shift := 0; ; shift += 7 {
-		b := t[0]
-		n |= int(b&0x7f) << shift
-		if t = t[1:]; b < 0x80 {
-			return n, t
+// header returns the lengths of the payer, the ID and the others, and where their bytes begin.
+func (t Text) header() (lengths [10]int, at int) {
+	at = 1
+	for i := range lengths {
+		for shift := 0; ; shift += 7 {
+			b := t[at]
+			at++
+			lengths[i] |= int(b&0x7f) << shift
+			if b < 0x80 {
+				break
+			}
 		}
 	}
+	return lengths, at
 }
