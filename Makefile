@@ -79,7 +79,7 @@ fuzz:
 	go test -run='^$$' -fuzz=FuzzAccepts -fuzztime=$(FUZZTIME) ./internal/keyformat
 	go test -run='^$$' -fuzz=FuzzHeaderPath -fuzztime=$(FUZZTIME) .
 	go test -run='^$$' -fuzz=FuzzMore -fuzztime=$(FUZZTIME) .
-	go test -run='^$$' -fuzz=FuzzTable -fuzztime=$(FUZZTIME) ./internal/ram
+	go test -run='^$$' -fuzz=FuzzTable -fuzztime=$(FUZZTIME) -fuzzminimizetime=20x ./internal/ram
 	go test -run='^$$' -fuzz=FuzzText -fuzztime=$(FUZZTIME) ./internal/ram
 	go test -run='^$$' -fuzz=FuzzLimiters -fuzztime=$(FUZZTIME) ./memstore
 	go test -run='^$$' -fuzz=FuzzCursor -fuzztime=$(FUZZTIME) ./console
