@@ -9,9 +9,10 @@ import (
 
 // Options configure a [Store]. The zero value, and nil, are the defaults.
 type Options struct {
-	// Size is the number of tokens in memory. Beyond it, the cache evicts the least used
-	// tokens. A token takes some 450 bytes and its text. The cache also remembers up to a
-	// tenth of Size keys that do not exist. 0: 100,000.
+	// Size is the number of tokens in memory. Beyond it, the cache evicts tokens that are used
+	// little. A token takes some 200 bytes and its text. A token with any field of
+	// [httpkey.Token.More] takes some 500 bytes more. The cache also remembers up to a tenth of
+	// Size keys that do not exist. 0: 100,000.
 	Size int
 
 	// TTL is the time for which the cache uses a token without another Lookup, counted from

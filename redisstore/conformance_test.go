@@ -20,35 +20,32 @@ func TestStoreConforms(t *testing.T) {
 	})
 }
 
-// eachConforms runs the suite with a limiter whose orders go alone, and with orders that share calls.
-func eachConforms(t *testing.T, isWindow bool, newLimiter func(redis.Scripter) httpkey.Limiter) {
-	t.Helper()
+func TestLimiterConforms(t *testing.T) {
 	t.Parallel()
-	for name, crowd := range map[string]func(httpkey.Limiter) httpkey.Limiter{
-		"alone":               func(l httpkey.Limiter) httpkey.Limiter { return l },
-		"in a crowd":          func(l httpkey.Limiter) httpkey.Limiter { return redisstore.Crowd(l, false) },
-		"in a crowd of slots": func(l httpkey.Limiter) httpkey.Limiter { return redisstore.Crowd(l, true) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			storetest.RunLimiter(t, storetest.LimiterFactory{
-				New: func(t *testing.T) func() httpkey.Limiter {
-					server := newServer(t)
-					return func() httpkey.Limiter { return crowd(newLimiter(newClient(t, server))) }
-				},
-				Wait:   time.Sleep, // the server's clock is real
-				Window: isWindow,
-			})
-		})
-	}
+	conforms(t, false, func(rdb redis.Scripter) httpkey.Limiter { return redisstore.NewLimiter(rdb, nil) })
 }
 
-func TestLimiterConforms(t *testing.T) {
-	eachConforms(t, false, func(rdb redis.Scripter) httpkey.Limiter { return redisstore.NewLimiter(rdb, nil) })
+func TestLimiterInACrowdConforms(t *testing.T) {
+	t.Parallel()
+	conforms(t, false, func(rdb redis.Scripter) httpkey.Limiter {
+		return redisstore.Crowd(redisstore.NewLimiter(rdb, nil), false)
+	})
 }
 
 func TestWindowConforms(t *testing.T) {
-	eachConforms(t, true, func(rdb redis.Scripter) httpkey.Limiter { return redisstore.NewWindow(rdb, nil) })
+	t.Parallel()
+	conforms(t, true, func(rdb redis.Scripter) httpkey.Limiter { return redisstore.NewWindow(rdb, nil) })
+}
+
+func conforms(t *testing.T, isWindow bool, newLimiter func(redis.Scripter) httpkey.Limiter) {
+	storetest.RunLimiter(t, storetest.LimiterFactory{
+		New: func(t *testing.T) func() httpkey.Limiter {
+			server := newServer(t)
+			return func() httpkey.Limiter { return newLimiter(newClient(t, server)) }
+		},
+		Wait:   time.Sleep, // the server's clock is real
+		Window: isWindow,
+	})
 }
 
 // inTurn is a limiter that answers one caller after the other.

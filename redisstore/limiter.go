@@ -14,11 +14,18 @@ import (
 
 // Limiter is an [httpkey.Limiter] in Redis that runs GCRA, the generic cell rate
 // algorithm, on the server's clock. Make one with [NewLimiter]. It is safe for concurrent
-// use and starts no goroutine.
+// use.
 //
-// A charge under a single limit goes through the script of redis_rate. Several limits,
-// quotas and forced charges go through a script of the Limiter, on the same keys and with
-// the same arithmetic.
+// A charge that comes alone, under a single limit, goes through the script of redis_rate.
+// Several limits, quotas, forced charges and charges that coincide go through a script of
+// the Limiter, on the same keys and with the same arithmetic.
+//
+// The Limiter has at most two calls to a server in progress. Charges that come meanwhile go
+// together in the next call, up to 128 of them. If more wait, payers take turns. No charge
+// waits for others to come. A shared call runs in a goroutine, which ends when no charge
+// waits. It has a context of its own, and lasts until the latest deadline of its callers. A
+// caller that leaves gets the error of its own context, and may have been charged. One
+// failed call counts as one failure.
 //
 // A bucket is one key, which Redis removes when the bucket is full again. The keys of one
 // payer share a hash tag, so a charge works on a single server, a Cluster and a Ring. A
@@ -61,9 +68,10 @@ type Limiter struct {
 	leases *leases // nil: Options.Lease is not set
 }
 
-// NewLimiter returns a Limiter in rdb. This is any client of go-redis, or an AutoPipeliner,
-// which batches concurrent calls. Nil opts mean the defaults. NewLimiter does not call Redis.
-// It panics if rdb is nil or opts are invalid.
+// NewLimiter returns a Limiter in rdb. Charges share calls if rdb is a [redis.Client], a
+// [redis.ClusterClient] or a [redis.Ring]. Any other type, such as an AutoPipeliner or a type
+// that embeds a client, gets a call for each charge. Nil opts mean the defaults. NewLimiter
+// does not call Redis. It panics if rdb is nil or opts are invalid.
 func NewLimiter(rdb redis.Scripter, opts *Options) *Limiter {
 	if rdb == nil {
 		panic("httpkey: redisstore.NewLimiter: rdb is nil")

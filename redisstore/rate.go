@@ -43,11 +43,12 @@ func (t *taker) askRate(ctx context.Context, q *question, n int) (r reading, err
 	case !isPlausible(reply, limit, n):
 		return r, errImplausible
 	}
-	// n = 0 always passes
-	return reading{hasRoom: reply.Allowed == n, reset: int64(reply.ResetAfter), retry: int64(max(0, reply.RetryAfter))}, nil
+	r = reading{reset: int64(reply.ResetAfter), retry: int64(max(0, reply.RetryAfter))}
+	r.hasRoom = reply.Allowed == n // n = 0 always passes
+	return r, nil
 }
 
-// errImplausible says that redis_rate has read a bucket which it can not have written.
+// errImplausible says that redis_rate has read a bucket that it cannot have written.
 var errImplausible = errors.New("httpkey: an implausible reply of redis_rate")
 
 // isAnswer reports whether redis_rate could not read a bucket, and so has changed nothing.

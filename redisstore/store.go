@@ -4,6 +4,9 @@
 // [Store] is a token store with a change feed, [Limiter] is a GCRA limiter and [Window]
 // is a strict sliding window. They need Redis 5 or later, or a compatible server.
 //
+// Concurrent callers share round trips: questions that come while a call is in progress go
+// together in the next one.
+//
 // # The client
 //
 // By default, go-redis waits long and retries. A call to a server that does not answer

@@ -149,11 +149,10 @@ local function full_at(key)
 	return full and math.max(number(full, -most), seconds) or seconds
 end
 
--- A steady bucket that has room. If the bucket needs more care, it changes nothing.
+-- The time until a steady bucket is full, if it has room for n > 0.
 local function take_steady(key, n, limit)
-	local full = full_at(key)
-	local after = full + limit.interval * n
-	if seconds - (after - limit.window) < 0 or full - seconds > 2 * limit.window + 0.00001 then return nil end
+	local after = full_at(key) + limit.interval * n
+	if seconds - (after - limit.window) < 0 then return nil end
 	if after > seconds then redis.call('SET', key, after, 'EX', math.ceil(after - seconds)) end
 	return nanos(after - seconds)
 end
@@ -332,7 +331,8 @@ while at <= #ARGV do
 		at = at + 5
 	end
 	local only = order.limits[1]
-	order.usual = limits == 1 and only.sort == 'steady' and only.held == 0 and only.rate > 0 and order.n > 0 and not order.forced
+	order.usual = limits == 1 and only.sort == 'steady' and only.held == 0 and only.rate > 0
+		and order.n > 0 and not order.forced
 	for _ = 1, count do
 		local done, answer = pcall(take, key, order)
 		if not done then

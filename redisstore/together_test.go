@@ -23,6 +23,7 @@ type gate struct {
 	trips
 	opened chan struct{}
 	before func(redis.Cmder) error // called before each script, if it is set
+	after  func(redis.Cmder) error // called after each script, if it is set
 }
 
 func newGate(client *redis.Client) *gate {
@@ -51,7 +52,14 @@ func (g *gate) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 				return err
 			}
 		}
-		return next(ctx, cmd)
+		err := next(ctx, cmd)
+		if g.after != nil && err == nil {
+			if broken := g.after(cmd); broken != nil {
+				cmd.SetErr(broken)
+				return broken
+			}
+		}
+		return err
 	}
 }
 
@@ -91,13 +99,14 @@ type crowd struct {
 	gate    *gate
 	callers sync.WaitGroup
 	size    int
+	first   *answer // of the first caller that waits
 }
 
 func newCrowd(t *testing.T, limiter httpkey.Limiter, client *redis.Client, g *gate) *crowd {
 	t.Helper()
 	c := &crowd{t: t, limiter: limiter, client: client, gate: g}
 	for waiting := 0; waiting == 0; _, waiting = redisstore.Load(limiter, client) { // the first calls go at once
-		c.ask(t.Context(), of(fmt.Sprint("first ", c.size), 1, large))
+		c.first = c.ask(t.Context(), of(fmt.Sprint("first ", c.size), 1, large))
 	}
 	return c
 }
@@ -219,6 +228,68 @@ func TestDamageInACrowdConcernsOneCaller(t *testing.T) {
 	}
 }
 
+// A caller that leaves gets its own error, whatever the others get. Its charge is dropped if the
+// call has not begun.
+func TestCallersLeaveACrowd(t *testing.T) {
+	eachCrowd(t, func(t *testing.T, c *crowd, _ *miniredis.Miniredis) {
+		ctx, cancel := context.WithCancel(t.Context())
+		stays := c.ask(t.Context(), of("payer", 1, large))
+		leaves := make(chan error, 1)
+		c.callers.Go(func() {
+			_, err := c.limiter.Allow(ctx, of("payer", 1, large))
+			leaves <- err
+		})
+		waitFor(t, func() bool { calls, waiting := redisstore.Load(c.limiter, c.client); return calls+waiting == c.size+1 })
+		cancel()
+		if err := <-leaves; !errors.Is(err, context.Canceled) || !errors.Is(err, failover.ErrNotAsked) {
+			t.Errorf("the caller that left got %v", err)
+		}
+		last := c.ask(t.Context(), of("payer", 1, large))
+		c.answered()
+		for _, a := range []*answer{stays, last} {
+			if a.err != nil || !a.result.Allowed {
+				t.Errorf("a caller that stayed: %+v, %v", a.result, a.err)
+			}
+		}
+		if last.result.Remaining != 98 {
+			t.Errorf("after two charges: %+v", last.result)
+		}
+	})
+}
+
+// A reply that is none fails a shared call. One caller reports that, and no charge is repeated.
+func TestABrokenReplyIsOneFailure(t *testing.T) {
+	eachCrowd(t, func(t *testing.T, c *crowd, server *miniredis.Miniredis) {
+		broken := errors.New("the connection broke")
+		c.gate.after = func(cmd redis.Cmder) error {
+			if len(cmd.Args()) > 3 && cmd.Args()[2].(int) > 1 {
+				return broken
+			}
+			return nil
+		}
+		var answers []*answer
+		for range 5 {
+			answers = append(answers, c.ask(t.Context(), of("payer", 1, large)))
+		}
+		c.answered()
+		failures := 0
+		for _, a := range append(answers, c.first) {
+			if !errors.Is(a.err, broken) {
+				t.Errorf("%+v, %v", a.result, a.err)
+			}
+			if !errors.Is(a.err, failover.ErrNotAsked) {
+				failures++
+			}
+		}
+		if failures != 1 {
+			t.Errorf("%d callers report a failure, want 1", failures)
+		}
+		if r := allow(t, c.limiter, of("payer", 0, large)); r.Remaining != 95 {
+			t.Errorf("after five charges: %+v", r)
+		}
+	})
+}
+
 // A server that has forgotten the script decides on each charge once.
 func TestAForgottenScriptChargesOnce(t *testing.T) {
 	eachCrowd(t, func(t *testing.T, c *crowd, server *miniredis.Miniredis) {
@@ -295,4 +366,60 @@ func hasSeveralSlots(script redis.Cmder) bool {
 		tags[tag] = true
 	}
 	return len(tags) > 1
+}
+
+// Lookups that coincide share a call. A damaged record is an error of its own caller.
+func TestLookupsThatCoincideShareACall(t *testing.T) {
+	t.Parallel()
+	for name, fails := range map[string]bool{"answered": false, "failed": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const tokens = 20
+			server := newServer(t)
+			client := newClient(t, server)
+			store := redisstore.New(client, nil)
+			for i := range tokens {
+				if _, err := store.Create(t.Context(), token(byte(i))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := store.Lookup(t.Context(), token(0).Digest); err != nil { // so that the server has the script
+				t.Fatal(err)
+			}
+			server.HSet("httpkey:{tokens}:tokens", token(1).ID, "damaged")
+			g := newGate(client)
+			broken := errors.New("the connection broke")
+			g.after = func(cmd redis.Cmder) error {
+				if fails && len(cmd.Args()) > 7 {
+					return broken
+				}
+				return nil
+			}
+			var callers sync.WaitGroup
+			found, errs := make([]httpkey.Token, 2*tokens), make([]error, 2*tokens)
+			for i := range found {
+				callers.Go(func() { found[i], errs[i] = store.Lookup(t.Context(), token(byte(i)).Digest) })
+				waitFor(t, func() bool { calls, waiting := redisstore.LoadOfLookups(store); return calls+waiting == i+1 })
+			}
+			g.open()
+			callers.Wait()
+			failures := 0
+			for i, err := range errs {
+				switch {
+				case errors.Is(err, broken):
+					failures++
+				case i == 1 && (err == nil || errors.Is(err, httpkey.ErrNotFound)):
+					t.Errorf("a damaged record: %v", err)
+				case i != 1 && i < tokens && (err != nil || found[i].ID != token(byte(i)).ID):
+					t.Errorf("token %d: %+v, %v", i, found[i], err)
+				case i >= tokens && !errors.Is(err, httpkey.ErrNotFound):
+					t.Errorf("a token that is not there: %+v, %v", found[i], err)
+				}
+			}
+			calls := g.times.Load()
+			if !fails && (calls > 3 || failures > 0) || fails && (failures > 1 || calls < 2*tokens-1) {
+				t.Errorf("%d calls and %d failures", calls, failures)
+			}
+		})
+	}
 }

@@ -52,7 +52,7 @@ func TestTokensKeepEveryField(t *testing.T) {
 			tokens = append(tokens, sparse)
 		}
 	}
-	for _, scopes := range [][]string{{"a b"}, {""}, {"", "a"}, {" "}, {"a", ""}, {"a\tb", "\u00a0"}} { // no Guard issues them
+	for _, scopes := range [][]string{{"a b"}, {""}, {"", "a"}, {" "}, {"a", ""}, {"a\tb", "\u00a0"}} { // from no Guard
 		odd := plain()
 		odd.Scopes = scopes
 		tokens = append(tokens, odd)
@@ -88,7 +88,8 @@ func TestOddTokensKeepTheirNetworks(t *testing.T) {
 	want := full()
 	want.RevokedAt = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) // a table's "never"
 	v := store(want)
-	if got := pack.Token(v); !reflect.DeepEqual(got, want) || v.Full == nil || !slices.Equal(v.Full.Networks, want.Networks) {
+	got := pack.Token(v)
+	if !reflect.DeepEqual(got, want) || v.Full == nil || !slices.Equal(v.Full.Networks, want.Networks) {
 		t.Errorf("%+v became\n%+v", want, got)
 	}
 }

@@ -79,15 +79,20 @@ func TestBucketInUseKeepsItsPlace(t *testing.T) {
 		first, second := Bind(table, buckets, term), Bind(table, NewBuckets[gcra.Bucket](), term)
 		r := table.record(table.Add(&d, Null, fieldsOf("key", "key"), Stamp{}))
 		for _, step := range []struct {
-			beside      *Binding[string]
-			n           int64
-			place, left int64
-			pause       time.Duration
+			beside *Binding[string]
+			n      int64
+			place  uint16
+			left   int64
+			pause  time.Duration
 		}{
-			{first, 1, int64(first.number), 9, 6*time.Minute - time.Microsecond}, {second, 2, int64(first.number), 8, time.Microsecond},
-			{second, 1, int64(second.number), 7, 0}, {first, 1, int64(second.number), 9, 24 * time.Minute}, {first, 1, int64(first.number), 9, 0},
+			{first, 1, first.number, 9, 6*time.Minute - time.Microsecond},
+			{second, 2, first.number, 8, time.Microsecond}, // the first is full in a microsecond
+			{second, 1, second.number, 7, 0},
+			{first, 1, second.number, 9, 24 * time.Minute},
+			{first, 1, first.number, 9, 0},
 		} {
-			if got := step.beside.Take(viewOf(t, table, d), perHour, step.n, now()); got.Remaining != step.left || int64(r.link) != step.place {
+			got := step.beside.Take(viewOf(t, table, d), perHour, step.n, now())
+			if got.Remaining != step.left || r.link != step.place {
 				t.Errorf("%+v: %d are left, and the place is of %d", step, got.Remaining, r.link)
 			}
 			time.Sleep(step.pause)

@@ -202,8 +202,9 @@ func (w *world) view(of int) ram.View[string] {
 	if k == nil {
 		return v
 	}
-	if v.Digest != w.digests[of] || v.Number != k.number || v.State != k.fields.State || v.LastUsed != k.lastUsed ||
-		v.ExpiredAt != k.fields.ExpiredAt || v.CreatedAt != k.fields.CreatedAt || v.Full != k.fields.Full || stamp != k.stamp ||
+	f := k.fields
+	if v.Digest != w.digests[of] || v.Number != k.number || v.State != f.State || v.LastUsed != k.lastUsed ||
+		v.ExpiredAt != f.ExpiredAt || v.CreatedAt != f.CreatedAt || v.Full != f.Full || stamp != k.stamp ||
 		v.Text().Payer() != k.payer || v.Text().ID() != k.id || v.Text().Others() != k.others {
 		w.Fatalf("token %d is %+v (%+v, %.50q), want %+v", of, v, stamp, v.Text(), k)
 	}

@@ -33,8 +33,9 @@ func TestTimes(t *testing.T) {
 func TestStateOf(t *testing.T) {
 	t.Parallel()
 	for bits := range 8 {
-		s := StateOf(bits&1 != 0, bits&2 != 0, bits&4 != 0)
-		if s&Exists == 0 || s&Active != 0 != (bits&1 != 0) || s&Service != 0 != (bits&2 != 0) || s&Special != 0 != (bits&4 != 0) {
+		active, service, special := bits&1 != 0, bits&2 != 0, bits&4 != 0
+		s := StateOf(active, service, special)
+		if s&Exists == 0 || s&Active != 0 != active || s&Service != 0 != service || s&Special != 0 != special {
 			t.Errorf("the state of %03b is %b", bits, s)
 		}
 	}

@@ -30,8 +30,8 @@ func versionOf(d [32]byte, version int) (f *Fields[string], stamp Stamp) {
 func check(t *testing.T, d [32]byte, v *View[string], stamp Stamp) {
 	t.Helper()
 	want, wantStamp := versionOf(d, int(v.CreatedAt))
-	if v.Digest != d || v.State != want.State || v.ExpiredAt != want.ExpiredAt || v.Text() != want.Text || stamp != wantStamp ||
-		(v.Full == nil) != (want.Full == nil) || v.Full != nil && *v.Full != *want.Full {
+	if v.Digest != d || v.State != want.State || v.ExpiredAt != want.ExpiredAt || stamp != wantStamp ||
+		v.Text() != want.Text || (v.Full == nil) != (want.Full == nil) || v.Full != nil && *v.Full != *want.Full {
 		t.Errorf("of token %x, version %d, found %+v, %+v, %.99q", d[:2], v.CreatedAt, v, stamp, v.Text())
 	}
 }
@@ -112,8 +112,9 @@ func TestReadersSeeWholeTokens(t *testing.T) {
 // name. The bucket of another limit wants the same place.
 func TestMovingBucketsAdmitExactly(t *testing.T) {
 	t.Parallel()
-	scarce, minute := gcra.Terms{Rate: 60, Burst: 60, Period: time.Minute.Microseconds()}, Term{Window: time.Minute.Microseconds()}
-	plenty, longer := gcra.Terms{Rate: 1e6, Burst: 1e6, Period: 2 * minute.Window}, Term{Window: 2 * minute.Window}
+	minute, longer := Term{Window: time.Minute.Microseconds()}, Term{Window: 2 * time.Minute.Microseconds()}
+	scarce := gcra.Terms{Rate: 60, Burst: 60, Period: minute.Window}
+	plenty := gcra.Terms{Rate: 1e6, Burst: 1e6, Period: longer.Window}
 	synctest.Test(t, func(t *testing.T) {
 		const callers = 6
 		table, buckets, digests := new(Table[string]), NewBuckets[gcra.Bucket](), [2][32]byte{digestOf(1), digestOf(2)}

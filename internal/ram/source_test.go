@@ -28,7 +28,8 @@ func TestHolders(t *testing.T) {
 		inMemory bool
 	}{
 		{"a limiter", l, buckets, true}, {"one whose buckets stay with it", strict, nil, true},
-		{"a type that embeds one", struct{ *limiter }{l}, nil, false}, {"no limiter", t, nil, false}, {"nothing", nil, nil, false},
+		{"a type that embeds one", struct{ *limiter }{l}, nil, false},
+		{"no limiter", t, nil, false}, {"nothing", nil, nil, false},
 	} {
 		if b, inMemory := BucketsOf(tt.limiter); b != tt.buckets || inMemory != tt.inMemory {
 			t.Errorf("%s has %p, and is in memory: %v", tt.name, b, inMemory)

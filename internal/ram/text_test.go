@@ -24,7 +24,10 @@ func checkText(t *testing.T, payer, id string, others Others) {
 func TestTextKeepsItsStrings(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("long", 1<<14)
-	names := []string{"", "a", "token:a", "0", "1", "\x00", "\xff\x80", long, "token:" + long, strings.Repeat("x", 127), strings.Repeat("x", 128)}
+	names := []string{
+		"", "a", "token:a", "0", "1", "\x00", "\xff\x80", long, "token:" + long,
+		strings.Repeat("x", 127), strings.Repeat("x", 128),
+	}
 	for _, payer := range names {
 		for _, id := range names {
 			checkText(t, payer, id, Others{})
