@@ -88,60 +88,37 @@ func TestReplacementsKeepNoMemory(t *testing.T) {
 	runtime.KeepAlive(table)
 }
 
-// Neither a Table nor a limiter keeps the other in memory, though buckets lie beside tokens.
-// After that, the bucket of a Table that is gone is full, and its place is free.
-func TestTokensAndLimitersKeepNotEachOther(t *testing.T) {
+// A bucket beside a token keeps no limiter in memory. When the limiter is gone, its place is free
+// for the bucket of another.
+func TestTokensKeepNoLimiter(t *testing.T) {
 	t.Parallel()
-	isGone := func(gone chan struct{}) bool {
-		for range 100 {
-			runtime.GC()
-			select {
-			case <-gone:
-				return true
-			case <-time.After(10 * time.Millisecond):
-			}
-		}
-		return false
-	}
-	use := func(table *Table[string], buckets *Buckets[gcra.Bucket]) {
-		if r := Bind(table, buckets, term).Take(viewOf(t, table, digestOf(1)), perHour, 1, now()); r.Remaining != 9 {
-			t.Errorf("the bucket of a token that is new to the limiter has %d left", r.Remaining)
-		}
-		if table.record(0).link == 0 {
+	table, d := new(Table[string]), digestOf(1)
+	n := table.Add(&d, Null, fieldsOf("key", "key"), Stamp{})
+	use := func(buckets *Buckets[gcra.Bucket]) {
+		beside := Bind(table, buckets, term)
+		if beside.Take(viewOf(t, table, d), perHour, 1, now()); table.record(n).link != beside.number {
 			t.Error("the bucket is not beside the token")
 		}
 	}
-	newTable := func() *Table[string] {
-		table, d := new(Table[string]), digestOf(1)
-		table.Add(&d, Null, fieldsOf("key", "key"), Stamp{})
-		return table
-	}
-	table, limiter := newTable(), NewBuckets[gcra.Bucket]()
 	gone := make(chan struct{})
 	func() {
 		buckets := NewBuckets[gcra.Bucket]()
 		runtime.AddCleanup(buckets, func(struct{}) { close(gone) }, struct{}{})
-		use(table, buckets)
+		use(buckets)
 	}()
-	if !isGone(gone) {
-		t.Error("the limiter is still in memory")
+	isGone := false
+	for attempt := 0; attempt < 100 && !isGone; attempt++ {
+		runtime.GC()
+		select {
+		case <-gone:
+			isGone = true
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
-	use(table, limiter)
-	runtime.KeepAlive(table)
-	gone = make(chan struct{})
-	func() {
-		table := newTable()
-		runtime.AddCleanup(table, func(struct{}) { close(gone) }, struct{}{})
-		byName(limiter, "key", perHour, term, -10, true) // a full bucket
-		use(table, limiter)
-	}()
-	if !isGone(gone) {
-		t.Error("the table is still in memory")
+	if !isGone {
+		t.Fatal("the limiter is still in memory")
 	}
-	if r := byName(limiter, "key", perHour, term, 1, false); r.Remaining != 9 {
-		t.Errorf("a bucket that is gone has %d left", r.Remaining)
-	}
-	use(newTable(), NewBuckets[gcra.Bucket]())
+	use(NewBuckets[gcra.Bucket]())
 }
 
 // A debt outlives the table whose token it lies beside, because a store that is made anew has the

@@ -40,7 +40,8 @@ func TestTextKeepsItsStrings(t *testing.T) {
 func TestTextHoldsTheIDOnce(t *testing.T) {
 	t.Parallel()
 	id := strings.Repeat("a", 36)
-	if apart, shared := NewText("token:"+id, "b"+id[1:], Others{}), NewText("token:"+id, id, Others{}); len(shared) != len(apart)-len(id) {
+	apart, shared := NewText("token:"+id, "b"+id[1:], Others{}), NewText("token:"+id, id, Others{})
+	if len(shared) != len(apart)-len(id) {
 		t.Errorf("the text takes %d bytes, and %d if the payer is another", len(shared), len(apart))
 	}
 }
