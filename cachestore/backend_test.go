@@ -145,6 +145,9 @@ func digest(n int) (d httpkey.Digest) {
 	return d
 }
 
+// number is the inverse of digest.
+func number(d httpkey.Digest) int { return int(binary.LittleEndian.Uint32(d[20:])) }
+
 func token(n int) httpkey.Token {
 	return httpkey.Token{
 		ID: fmt.Sprint("token-", n), Digest: digest(n), Kind: httpkey.APIKey, Scopes: []string{"read"}, IsActive: true,

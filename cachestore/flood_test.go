@@ -85,7 +85,7 @@ type counting struct {
 }
 
 func (c *counting) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
-	if n := int(binary.LittleEndian.Uint32(d[20:])); n < len(c.asked) && d == digest(n) {
+	if n := number(d); n < len(c.asked) && d == digest(n) {
 		c.asked[n].Add(1)
 	}
 	return c.backend.Lookup(ctx, d)
