@@ -96,7 +96,8 @@ func (s *Store) join(ctx context.Context, d httpkey.Digest) (l *load, waits bool
 // isGood reports whether a new caller may take the answer of l. A load that began
 // before a change may bring the token as it was.
 func (s *Store) isGood(l *load) bool {
-	return l.place != nil || l.reading.follows(s.changes.ofDigest((*[32]byte)(&l.digest))) && l.reading.follows(&s.changes.byID)
+	ofDigest := s.changes.ofDigest((*[32]byte)(&l.digest))
+	return l.place != nil || l.reading.follows(ofDigest) && l.reading.follows(&s.changes.byID)
 }
 
 // start gives l its goroutine. The caller holds the mutex.

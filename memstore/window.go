@@ -21,8 +21,9 @@ import (
 //
 // A Window is safe for concurrent use, never waits and starts no goroutine. A bucket takes
 // about 110 bytes, whatever the payer's name, and twice that while it is in constant use. It
-// takes 16 to 32 more for each microsecond of the last Period with an admission. That is up to 2 KB for 60 a minute, and 2 to 3 MB for
-// 100,000 an hour. A Window frees buckets as a [Limiter] does.
+// takes 16 to 32 more for each microsecond of the last Period with an admission. That is up to
+// 2 KB for 60 a minute, and 2 to 3 MB for 100,000 an hour. A Window frees buckets as a
+// [Limiter] does.
 type Window struct {
 	limiterHolder
 	logs   logs

@@ -182,7 +182,7 @@ var errPanicked = errors.New("the call ended in a panic")
 func (g *Gatherer[L, Q, A]) call(l L, callers []*caller[Q, A]) {
 	last := latest(callers)
 	deadline := last.deadline
-	if deadline == forever {
+	if deadline.Equal(forever) {
 		deadline = time.Now().Add(longest)
 	}
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(last.ctx), deadline)

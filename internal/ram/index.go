@@ -7,18 +7,25 @@ import "sync/atomic"
 // use.
 //
 // It is a hash table with linear probing. A place holds a number and half of its hash, so a
-// search rarely visits a number that it does not look for. Neighbors share a cache line.
+// search rarely visits a number that it does not look for. Neighbors share a cache line. The
+// Index mixes the hashes, because numbers in a row would make long runs.
 type Index struct {
 	places atomic.Pointer[[]atomic.Uint64] // a power of two of them
 	taken  int                             // places that ever held a number
 	live   int
 }
 
-// A place is 0 if it never held a number. Otherwise it is the high half of the hash, and the
+// A place is 0 if it never held a number. Otherwise it is half of the mixed hash, and the
 // number plus one.
 const deleted = 1<<32 - 1
 
-func place(hash uint64, n uint32) uint64 { return hash>>32<<32 | (uint64(n) + 1) }
+func place(tag uint64, n uint32) uint64 { return tag<<32 | (uint64(n) + 1) }
+
+// mix returns the place at which a search begins, and a tag of 32 bits.
+func mix(hash uint64) (at, tag uint64) {
+	hash *= 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio
+	return hash >> 32, hash & (1<<32 - 1)
+}
 
 // Search returns the number with a hash that is the one looked for.
 func (i *Index) Search(hash uint64, is func(n uint32) bool) (n uint32, ok bool) {
@@ -27,12 +34,12 @@ func (i *Index) Search(hash uint64, is func(n uint32) bool) (n uint32, ok bool) 
 		return 0, false
 	}
 	places := *table
-	for at := hash; ; at++ {
+	for at, tag := mix(hash); ; at++ {
 		held := places[at&uint64(len(places)-1)].Load()
 		switch {
 		case held == 0:
 			return 0, false
-		case held>>32 == hash>>32 && held != deleted && is(uint32(held)-1):
+		case held>>32 == tag && held != deleted && is(uint32(held)-1):
 			return uint32(held) - 1, true
 		}
 	}
@@ -52,8 +59,8 @@ func (i *Index) Add(hash uint64, n uint32, hashOf func(n uint32) uint64) {
 // Remove removes a number.
 func (i *Index) Remove(hash uint64, n uint32, hashOf func(n uint32) uint64) {
 	places := *i.places.Load()
-	at := hash
-	for places[at&uint64(len(places)-1)].Load() != place(hash, n) {
+	at, tag := mix(hash)
+	for places[at&uint64(len(places)-1)].Load() != place(tag, n) {
 		at++
 	}
 	places[at&uint64(len(places)-1)].Store(deleted)
@@ -83,10 +90,10 @@ func (i *Index) rebuild(hashOf func(n uint32) uint64) {
 
 // insert reports whether the place never held a number before.
 func insert(places []atomic.Uint64, hash uint64, n uint32) bool {
-	for at := hash; ; at++ {
+	for at, tag := mix(hash); ; at++ {
 		p := &places[at&uint64(len(places)-1)]
 		if held := p.Load(); held == 0 || held == deleted {
-			p.Store(place(hash, n))
+			p.Store(place(tag, n))
 			return held == 0
 		}
 	}

@@ -9,7 +9,7 @@ import (
 
 // segmentSize is small enough that a Table gives back memory after many tokens are removed,
 // and large enough that the garbage collector has little to visit.
-const segmentSize = 64
+const segmentSize = 128
 
 // segment holds neighboring tokens. A reader that holds the mutex of a record finds the text
 // and the full tokens that belong to the record.
@@ -22,8 +22,9 @@ type segment[T any] struct {
 // writer is the part of a segment that readers do not need.
 type writer struct {
 	text strings.Builder
-	dead int     // bytes of text that no token uses
-	free []uint8 // records without a token
+	dead int                // bytes of text that no token uses
+	room int                // the number of records without a token
+	free [segmentSize]uint8 // the first of them are those records
 }
 
 func (t *Table[T]) segment(n uint32) *segment[T] { return &(*t.segments.Load())[n/segmentSize] }
@@ -45,19 +46,18 @@ func (t *Table[T]) vacancy() uint32 {
 	}
 	i := t.open[len(t.open)-1]
 	w := t.writers[i]
-	last := len(w.free) - 1
-	n := i*segmentSize + uint32(w.free[last])
-	if w.free = w.free[:last]; last == 0 {
+	if w.room--; w.room == 0 {
 		t.open = t.open[:len(t.open)-1]
 	}
-	return n
+	return i*segmentSize + uint32(w.free[w.room])
 }
 
 // vacate makes a record vacant. It drops a segment without tokens if another one has room.
 func (t *Table[T]) vacate(n uint32) {
 	i, w := n/segmentSize, t.writer(n)
-	w.free = append(w.free, uint8(n%segmentSize))
-	switch len(w.free) {
+	w.free[w.room] = uint8(n % segmentSize)
+	w.room++
+	switch w.room {
 	case 1:
 		t.open = append(t.open, i)
 	case segmentSize:
@@ -87,9 +87,9 @@ func (t *Table[T]) grow() {
 	last := len(t.absent) - 1
 	i := t.absent[last]
 	t.absent = t.absent[:last]
-	w := new(writer)
-	for place := range uint8(segmentSize) {
-		w.free = append(w.free, segmentSize-1-place)
+	w := &writer{room: segmentSize}
+	for place := range w.free {
+		w.free[place] = uint8(segmentSize - 1 - place)
 	}
 	t.writers[i] = w
 	s := &(*t.segments.Load())[i]

@@ -148,6 +148,9 @@ func (t *Table[T]) Add(d *[32]byte, lastUsed int64, f *Fields[T], stamp Stamp) (
 	r.lastUsed, r.uses = lastUsed, 0
 	t.set(r, n, at, f, stamp)
 	r.mu.Unlock()
+	if t.writer(n).room == 0 { // give back what the text has grown ahead
+		t.compact(n)
+	}
 	t.digests.Add(binary.LittleEndian.Uint64(d[:]), n, t.hash)
 	return n
 }
