@@ -79,7 +79,7 @@ func TestOwnValuesStay(t *testing.T) {
 	}
 	runtime.GC()
 	for i, h := range responses {
-		if got, want := h.Get("X-RateLimit-Remaining"), strconv.Itoa(math.MaxInt64-i); got != want {
+		if got, want := h.Get("X-RateLimit-Remaining"), strconv.FormatInt(math.MaxInt64-int64(i), 10); got != want {
 			t.Errorf("response %d has %s, want %s", i, got, want)
 		}
 	}
