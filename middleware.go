@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -60,9 +61,9 @@ func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bo
 		g.refuse(w, r, &d)
 		return r, false
 	}
-	in, own := g.admit(r.Context(), r, &d)
+	in := g.admit(r.Context(), r, &d)
 	in.line = &lines[0]
-	g.setHeaders(w.Header(), &d, own)
+	g.setHeaders(w.Header(), &d, &in.remaining)
 	if h := w.Header(); h["Cache-Control"] == nil {
 		h["Cache-Control"] = private
 	}
@@ -90,8 +91,7 @@ func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission,
 	if err != nil {
 		return nil, err
 	}
-	in, _ := g.admit(ctx, nil, &d)
-	return in.admission(), nil
+	return g.admit(ctx, nil, &d).admission(), nil
 }
 
 var errNegativeCost = fmt.Errorf("%w: the cost of an Admit must not be negative", ErrInvalidLimit)
@@ -374,7 +374,7 @@ func (g *Guard) charge(
 	defer c.release()
 	c.Charge = Charge{Bucket: payer, Limits: append(c.limits[:0], limits...), Cost: cost}
 	if g.options.Charge != nil {
-		c.token = g.copyOf(&d.token)
+		c.lend(g, &d.token)
 		id, user, workspace := c.token.ID, c.token.User, c.token.Workspace // before Charge can change them
 		g.options.Charge(r, &c.token, &c.Charge)
 		if c.Bucket != payer && !name.MayPay(c.Bucket, id, user, workspace) {
@@ -416,16 +416,32 @@ func (g *Guard) ask(ctx context.Context, c *Charge) (Result, error) {
 var errForced = fmt.Errorf("%w: Forced is for Admission.Charge, Options.Charge must not set it", ErrInvalidLimit)
 
 // charges are reused, since a limiter's argument escapes to the heap.
-var charges = sync.Pool{New: func() any { return new(pooledCharge) }}
+var charges = sync.Pool{New: func() any { return &pooledCharge{metadata: make(map[string]string)} }}
 
 type pooledCharge struct {
 	Charge
-	limits [maxLimits]Limit
-	token  Token
+	limits   [maxLimits]Limit
+	token    Token
+	metadata map[string]string
+}
+
+// lend makes c.token a copy of a token. Its Metadata is in a map that requests reuse, because a
+// plan there is read at each request.
+func (c *pooledCharge) lend(g *Guard, v *view) {
+	if v.Full == nil || len(v.Full.Metadata) == 0 {
+		c.token = g.copyOf(v)
+		return
+	}
+	c.token = *v.Full
+	c.token.Metadata = nil
+	c.token = c.token.Clone()
+	c.token.LastUsed, c.token.Metadata = ram.Time(v.LastUsed), c.metadata
+	maps.Copy(c.metadata, v.Full.Metadata)
 }
 
 func (c *pooledCharge) release() {
 	c.token, c.Charge = Token{}, Charge{}
+	clear(c.metadata)
 	charges.Put(c)
 }
 
@@ -472,17 +488,12 @@ func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
 	}
 }
 
-// admit reports the admission and returns the context of the admitted request, with room for
-// a header value if that is not shared.
-func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) (in *admitted, own *answer.Own) {
+// admit reports the admission and returns the context of the admitted request.
+func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) *admitted {
 	g.tell(ctx, r, d)
-	if d.result.Remaining < answer.Countdown {
-		in = newAdmitted(ctx, &d.token)
-	} else {
-		in, own = newAdmittedWithOwn(ctx, &d.token)
-	}
+	in := newAdmitted(ctx, &d.token)
 	in.guard, in.payer, in.result = g, d.payer, d.result
-	return in, own
+	return in
 }
 
 // admitted is the context of an admitted request. A context of its own type
@@ -494,6 +505,8 @@ type admitted struct {
 	payer  string // empty: the token's own
 	result Result
 	line   *string // of the header that held the key; nil: Admit made the context
+
+	remaining answer.Own // the header value, if responses do not share it
 }
 
 // newAdmitted returns a context with a token, in one object with it.
@@ -504,18 +517,6 @@ func newAdmitted(ctx context.Context, token *view) *admitted {
 	}{admitted{Context: ctx}, *token}
 	both.token = &both.view
 	return &both.admitted
-}
-
-// newAdmittedWithOwn is newAdmitted with room for a header value in the same object. Most
-// requests do not need that room.
-func newAdmittedWithOwn(ctx context.Context, token *view) (*admitted, *answer.Own) {
-	all := &struct {
-		admitted
-		view
-		own answer.Own
-	}{admitted{Context: ctx}, *token, answer.Own{}}
-	all.token = &all.view
-	return &all.admitted, &all.own
 }
 
 type admittedKey struct{}

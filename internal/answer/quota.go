@@ -12,11 +12,11 @@ type Quota struct {
 	limits, remainings, resets Decimals
 }
 
-// Set writes the headers. Reset is in Unix seconds. Own holds the value of remaining; nil: the
-// value is shared.
+// Set writes the headers. Reset is in Unix seconds. Own has room for the value of remaining, if
+// it is not shared; nil: it is always shared.
 func (q *Quota) Set(h http.Header, limit, remaining, reset int64, own *Own) {
 	h["X-Ratelimit-Limit"] = q.limits.Header(limit)
-	if own != nil {
+	if own != nil && remaining >= countdown {
 		h["X-Ratelimit-Remaining"] = own.header(remaining)
 	} else {
 		h["X-Ratelimit-Remaining"] = q.remainings.Header(remaining)
@@ -24,9 +24,9 @@ func (q *Quota) Set(h http.Header, limit, remaining, reset int64, own *Own) {
 	h["X-Ratelimit-Reset"] = q.resets.Header(reset)
 }
 
-// Countdown is the first Remaining that may never come again. The values of those below it fit
+// countdown is the first Remaining that may never come again. The values of those below it fit
 // into the caches of a CPU.
-const Countdown = 1024
+const countdown = 1024
 
 // Own has room for a header value that one response does not share. It is part of an object
 // that the request needs anyway, so the value needs no allocation. The value keeps that object
