@@ -39,7 +39,9 @@ type Options struct {
 	//
 	// Set MaxUnknown to the number of the store's connections. If it is smaller, a flood of
 	// made-up keys leaves connections unused. If it is more than twice as large, keys in memory
-	// and revocations wait for a connection during a flood. 0: 16.
+	// and revocations wait for a connection during a flood. The lookups of redisstore, and of
+	// sqlstore on a server, share two connections. There MaxUnknown may be up to 128, which one
+	// call can ask for. 0: 16.
 	MaxUnknown int
 
 	// Observer gets an event when the store or its feed goes down, and when it is up

@@ -119,7 +119,7 @@ func (t *taker) take(ctx context.Context, o *order) ([]reading, error) {
 	case err != nil:
 		return nil, err
 	case errors.Is(answer.err, errUndecided):
-		return t.alone(ctx, o)
+		return t.byScript(ctx, o) // by redis_rate, the server would lack takeScript again at the next call
 	}
 	return answer.readings, answer.err
 }
@@ -155,6 +155,11 @@ func (t *taker) alone(ctx context.Context, o *order) ([]reading, error) {
 			return nil, err
 		}
 	}
+	return t.byScript(ctx, o)
+}
+
+// byScript carries out one order by takeScript. A server that lacks the script has it then.
+func (t *taker) byScript(ctx context.Context, o *order) ([]reading, error) {
 	answers, err := run(ctx, t.rdb, []*order{o})
 	if err != nil {
 		return nil, err

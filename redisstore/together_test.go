@@ -351,6 +351,26 @@ func TestServersWithSlots(t *testing.T) {
 	}
 }
 
+// A server of a Cluster lacks the script for the first charges only. Each later call is one round
+// trip.
+func TestServersWithSlotsKeepTheScript(t *testing.T) {
+	t.Parallel()
+	for name, newLimiter := range limiters {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := newClient(t, newServer(t))
+			limiter := redisstore.Crowd(newLimiter(client, nil), true)
+			allow(t, limiter, of("payer", 1, large))
+			later := new(trips)
+			client.AddHook(later)
+			allow(t, limiter, of("payer", 1, large))
+			if n := later.times.Load(); n != 1 {
+				t.Errorf("the second charge took %d round trips", n)
+			}
+		})
+	}
+}
+
 // refused is an error of a server.
 type refused string
 

@@ -35,7 +35,7 @@ import (
 // other, in the order in which Changes reports them. A Store repeats a statement or a
 // transaction that conflicts with others, while the context allows, for ten seconds at most.
 //
-// At most two lookups are in progress at a time, except in SQLite. The lookups that come
+// At most two lookups with a deadline are in progress at a time, except in SQLite. Those that come
 // meanwhile share the next statement. A lookup without a deadline goes alone, and waits for none.
 //
 // The first call checks that the connections commit each statement and have the character set

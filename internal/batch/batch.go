@@ -80,7 +80,13 @@ func (g *Gatherer[L, Q, A]) Do(ctx context.Context, l L, q Q) (answer A, err err
 		return me.answer, me.err
 	case <-ctx.Done():
 	}
-	if g.quit(l, me) {
+	reports := g.quit(l, me)
+	select {
+	case <-me.done: // the answer may have a charge, which no other caller gets
+		return me.answer, me.err
+	default:
+	}
+	if reports {
 		return answer, ctx.Err()
 	}
 	return answer, fmt.Errorf("%w: %w", failover.ErrNotAsked, ctx.Err())

@@ -148,21 +148,29 @@ func (t *Table[T]) Add(d *[32]byte, lastUsed int64, f *Fields[T], stamp Stamp) (
 	r.lastUsed, r.uses = lastUsed, 0
 	t.set(r, n, at, f, stamp)
 	r.mu.Unlock()
-	if t.writer(n).room == 0 { // give back what the text has grown ahead
+	// The text gives back what it has grown ahead. In a full cache that would copy the text at each
+	// eviction, so there only trim compacts it.
+	if w := t.writer(n); w.room == 0 && w.dead == 0 {
 		t.compact(n)
 	}
 	t.digests.Add(binary.LittleEndian.Uint64(d[:]), n, t.hash)
 	return n
 }
 
-// Replace replaces a token, except for its digest. The last use only moves forward. If the
-// payer is another one, the bucket goes back to its limiter.
+// Replace replaces a token, except for its digest. The last use only moves forward. A Text that
+// stays the same takes no further memory. If the payer is another one, the bucket goes back to its
+// limiter.
 func (t *Table[T]) Replace(n uint32, lastUsed int64, f *Fields[T], stamp Stamp) {
 	before := t.At(n)
-	payer := before.Text().Payer()
-	r, at := t.record(n), t.write(n, f.Text)
+	payer, r, at := before.Text().Payer(), t.record(n), before.textAt
+	isSame := before.Text() == f.Text
+	if !isSame {
+		at = t.write(n, f.Text)
+	}
 	r.mu.Lock()
-	t.discard(r, n)
+	if !isSame {
+		t.discard(r, n)
+	}
 	r.lastUsed = max(r.lastUsed, lastUsed)
 	t.set(r, n, at, f, stamp)
 	link := uint16(0)

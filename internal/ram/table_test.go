@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/httpkey/httpkey/internal/clock"
 	"github.com/httpkey/httpkey/internal/gcra"
@@ -130,6 +131,43 @@ func TestTextIsGivenBack(t *testing.T) {
 	}
 	if v := viewOf(t, table, digestOf(0)); len(v.Text().Others()[0]) != 1<<14 {
 		t.Errorf("what stays is %d bytes", len(v.Text()))
+	}
+}
+
+// A token that is read again unchanged takes no further text.
+func TestTheSameTextIsKept(t *testing.T) {
+	t.Parallel()
+	table, d := new(Table[string]), digestOf(1)
+	f := fieldsOf("token:id", "id", "label")
+	n := table.Add(&d, Null, f, Stamp{})
+	size := table.writer(n).text.Len()
+	table.Replace(n, Null, fieldsOf("token:id", "id", "label"), Stamp{ReadAt: 1})
+	if got := table.writer(n).text.Len(); got != size || table.writer(n).dead != 0 {
+		t.Errorf("the text has %d bytes, and %d of them are dead; want %d and none", got, table.writer(n).dead, size)
+	}
+	table.Replace(n, Null, fieldsOf("token:id", "id", "another"), Stamp{})
+	if v := viewOf(t, table, d); v.Text().Others()[0] != "another" {
+		t.Errorf("a changed text is %q", v.Text().Others())
+	}
+}
+
+// A token that takes the place of another in a full segment does not copy the text of the others.
+func TestEvictionsCopyNoText(t *testing.T) {
+	t.Parallel()
+	table := new(Table[string])
+	evict := func(n int) *byte {
+		gone, d := digestOf(n), digestOf(n+segmentSize)
+		number, _ := table.Find(&gone)
+		table.Remove(number)
+		table.Add(&d, Null, fieldsOf("p", "i", "label"), Stamp{})
+		return unsafe.StringData(table.writer(number).text.String())
+	}
+	for n := range segmentSize {
+		d := digestOf(n)
+		table.Add(&d, Null, fieldsOf("p", "i", "label"), Stamp{})
+	}
+	if first := evict(0); evict(1) != first { // the first makes room for more
+		t.Error("a second eviction copied the text")
 	}
 }
 
