@@ -21,8 +21,9 @@ import (
 // the Limiter, on the same keys and with the same arithmetic.
 //
 // The Limiter has at most two calls to a server in progress. Charges that come meanwhile go
-// together in the next call, up to 128 of them. If more wait, payers take turns. No charge
-// waits for others to come. A shared call runs in a goroutine, which ends when no charge
+// together in the next call, up to 128 of them. If more wait, payers take turns, and the newest
+// charge of each comes first. If calls take longer than 10 ms, up to 16 are in progress, so
+// that a lost connection stops no others. No charge waits for others to come. A shared call runs in a goroutine, which ends when no charge
 // waits. It has a context of its own, and lasts until the latest deadline of its callers. A
 // caller that leaves gets the error of its own context, and may have been charged. One
 // failed call counts as one failure.

@@ -36,7 +36,8 @@ import (
 // transaction that conflicts with others, while the context allows, for ten seconds at most.
 //
 // At most two lookups with a deadline are in progress at a time, except in SQLite. Those that come
-// meanwhile share the next statement. A lookup without a deadline goes alone, and waits for none.
+// meanwhile share the next statement. If lookups take longer than 10 ms, up to 16 are in progress.
+// A lookup without a deadline goes alone, and waits for none.
 //
 // The first call checks that the connections commit each statement and have the character set
 // UTF-8 (utf8mb4 in MySQL). Otherwise it returns an error that says what to set.

@@ -21,6 +21,11 @@ const (
 	// mostCalls is the maximum number of calls of a lane in progress. While a server answers one,
 	// the process prepares the other.
 	mostCalls = 2
+	// patience is the age of the latest call after which the calls count as stalled. Then a question
+	// waits for none of them, since one lost connection must not stop a lane.
+	patience = 10 * time.Millisecond
+	// mostStalled is the maximum number of calls in progress if calls stall.
+	mostStalled = 16
 	// longest is the maximum time of a shared call, if one of its callers has no deadline.
 	longest = 10 * time.Second
 )
@@ -44,8 +49,11 @@ type Gatherer[L comparable, Q, A any] struct {
 
 type lane[Q, A any] struct {
 	calls   int             // in progress
+	began   time.Time       // when the latest of them began
 	waiting []*caller[Q, A] // the oldest first
 }
+
+func (l *lane[Q, A]) isStalled() bool { return time.Since(l.began) > patience }
 
 // caller waits for the answer to its question.
 type caller[Q, A any] struct {
@@ -114,8 +122,9 @@ func (g *Gatherer[L, Q, A]) enter(ctx context.Context, l L, q Q) *caller[Q, A] {
 		to = new(lane[Q, A])
 		g.lanes[l] = to
 	}
-	if to.calls < mostCalls {
+	if to.calls < mostCalls || to.calls < mostStalled && to.isStalled() {
 		to.calls++
+		to.began = time.Now()
 		return nil
 	}
 	deadline, ok := ctx.Deadline()
@@ -149,13 +158,17 @@ func (g *Gatherer[L, Q, A]) next(l L) []*caller[Q, A] {
 	if from.waiting = nil; len(together) > mostQuestions {
 		g.takeTurns(together)
 		together, from.waiting = together[:mostQuestions:mostQuestions], slices.Clone(together[mostQuestions:])
+		slices.Reverse(from.waiting)
 	}
 	latest(together).reports = true
+	from.began = time.Now()
 	return together
 }
 
-// takeTurns sorts callers so that one of each payer comes first, then a second one of each.
+// takeTurns sorts callers so that one of each payer comes first, then a second one of each. The
+// newest of a payer comes first, because under overload the oldest have no time left for an answer.
 func (g *Gatherer[L, Q, A]) takeTurns(callers []*caller[Q, A]) {
+	slices.Reverse(callers)
 	before, turn := make(map[string]int), make(map[*caller[Q, A]]int, len(callers))
 	for _, c := range callers {
 		payer := g.Payer(c.question)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -291,18 +293,22 @@ func TestTheQueueIsBoundedByItsCallers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(time.Hour)
-		var group sync.WaitGroup
-		for range mostCalls {
-			group.Go(func() { s.must(t, "first") })
-		}
-		synctest.Wait()
+		var (
+			group    sync.WaitGroup
+			failures atomic.Int64
+		)
+		s.fill(t, &group)
 		for range 10 {
 			for range 100 {
 				group.Go(func() {
 					ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 					defer cancel()
-					if _, err := s.Do(ctx, "lane", "question"); !errors.Is(err, failover.ErrNotAsked) || !errors.Is(err, ctx.Err()) {
+					_, err := s.Do(ctx, "lane", "question")
+					if !errors.Is(err, context.DeadlineExceeded) {
 						t.Error(err)
+					}
+					if !errors.Is(err, failover.ErrNotAsked) {
+						failures.Add(1)
 					}
 				})
 			}
@@ -313,10 +319,64 @@ func TestTheQueueIsBoundedByItsCallers(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			synctest.Wait()
 		}
-		if n := s.waiting(); n != 0 || len(s.calls) != mostCalls {
-			t.Errorf("%d questions wait, and there were %d calls", n, len(s.calls))
+		n, failed := s.waiting(), int(failures.Load())
+		if n != 0 || s.most > mostStalled || len(s.calls) != mostCalls+failed {
+			t.Errorf("%d questions wait, there were %d calls, %d at once, and %d failures", n, len(s.calls), s.most, failed)
 		}
 		group.Wait()
+	})
+}
+
+// Calls that stall hold up no later question, and no question that waits when a later one comes.
+func TestStalledCallsHoldUpNoOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(time.Hour)
+		var group sync.WaitGroup
+		s.fill(t, &group)
+		s.takes = time.Millisecond // from now on
+		begun := time.Now()
+		for range 3 { // within the patience for the first calls
+			group.Go(func() {
+				s.must(t, "waits")
+				if took := time.Since(begun); took != patience+3*time.Millisecond { // with the next call after the late one
+					t.Errorf("a question that waits was answered after %v", took)
+				}
+			})
+		}
+		time.Sleep(patience + time.Millisecond)
+		asked := time.Now()
+		if s.must(t, "late"); time.Since(asked) != time.Millisecond {
+			t.Errorf("a late question was answered after %v", time.Since(asked))
+		}
+		synctest.Wait()
+		time.Sleep(time.Second)
+		if calls, waiting := s.Load("lane"); calls != mostCalls || waiting != 0 {
+			t.Errorf("%d calls are in progress, and %d questions wait", calls, waiting)
+		}
+		group.Wait()
+	})
+}
+
+// Under overload, the newest questions of a payer get answers, as they have time left.
+func TestNewestQuestionsComeFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(time.Second)
+		var group sync.WaitGroup
+		s.fill(t, &group)
+		for i := range 2 * mostCalls * mostQuestions {
+			group.Go(func() { s.must(t, fmt.Sprint("payer/", i)) })
+			synctest.Wait()
+		}
+		group.Wait()
+		const last = 2*mostCalls*mostQuestions - 1
+		if shared := s.calls[mostCalls : 2*mostCalls]; !slices.Contains(slices.Concat(shared...), fmt.Sprint("payer/", last)) {
+			t.Errorf("the newest question is not in the first shared calls: %v", shared)
+		}
+		if latest := s.calls[len(s.calls)-1]; !slices.Contains(latest, "payer/0") {
+			t.Errorf("the oldest question is not in the last call: %v", latest)
+		}
 	})
 }
 
