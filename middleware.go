@@ -164,8 +164,8 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 	if d.reason = reason; reason != "" || cost == noCharge {
 		return d
 	}
-	if beside := g.termsOf(&d.token).beside; beside != nil && len(own) == 0 && d.token.IsHeld() {
-		d.result, d.noted = g.termsOf(&d.token).take(&d.token, cost, d.at), true
+	if t := g.termsOf(&d.token); t.beside != nil && len(own) == 0 && d.token.IsHeld() {
+		d.result, d.noted = t.take(&d.token, cost, d.at), true
 	} else {
 		d.result, d.payer, d.cause = g.charge(ctx, r, &d, own, cost)
 	}
