@@ -318,7 +318,7 @@ end
 local function argument(i) return tonumber(ARGV[i]) end
 
 local reply, key, at = {}, 1, 1
-while at <= #ARGV do
+while key <= #KEYS do
 	local count, limits = argument(at), argument(at + 3)
 	local order = {forced = ARGV[at + 1] == '1', n = argument(at + 2), limits = {}}
 	at = at + 4
