@@ -8,15 +8,16 @@ import (
 	"github.com/httpkey/httpkey/internal/gcra"
 )
 
-// record is a token in memory. It has two cache lines, and no pointers. A search reads only
-// the digest.
+// record is a token in memory. It has two cache lines, and no pointers. The digest is in both, so
+// that a search, which compares it, waits for both at once.
 type record struct {
-	digest [4]atomic.Uint64 // changes only under mu
+	digest [3]atomic.Uint64 // changes only under mu, and so does digestEnd
 
-	mu     sync.Mutex // guards the fields below
-	bucket gcra.Bucket
+	mu       sync.Mutex // guards the fields below
+	bucket   gcra.Bucket
+	lastUsed int64 // Unix microseconds, or Null
 
-	lastUsed  int64 // Unix microseconds, or Null
+	digestEnd atomic.Uint64
 	expiredAt int64 // Unix microseconds, or Null
 	createdAt int64 // Unix microseconds
 	readAt    int64
@@ -45,7 +46,7 @@ func (r *record) setStamp(s Stamp) { r.readAt, r.mark, r.pause = s.ReadAt, s.Mar
 
 // is reports whether r has this digest, in constant time.
 func (r *record) is(d *[32]byte) bool {
-	var differ uint64
+	differ := r.digestEnd.Load() ^ binary.LittleEndian.Uint64(d[24:])
 	for i := range r.digest {
 		differ |= r.digest[i].Load() ^ binary.LittleEndian.Uint64(d[8*i:])
 	}
@@ -61,11 +62,13 @@ func (r *record) setDigest(d *[32]byte) {
 	for i := range r.digest {
 		r.digest[i].Store(binary.LittleEndian.Uint64(d[8*i:]))
 	}
+	r.digestEnd.Store(binary.LittleEndian.Uint64(d[24:]))
 }
 
 func (r *record) getDigest() (d [32]byte) {
 	for i := range r.digest {
 		binary.LittleEndian.PutUint64(d[8*i:], r.digest[i].Load())
 	}
+	binary.LittleEndian.PutUint64(d[24:], r.digestEnd.Load())
 	return d
 }
