@@ -16,7 +16,7 @@ type Quota struct {
 // it is not shared; nil: it is always shared.
 func (q *Quota) Set(h http.Header, limit, remaining, reset int64, own *Own) {
 	h["X-Ratelimit-Limit"] = q.limits.Header(limit)
-	if own != nil && remaining >= countdown {
+	if own != nil && remaining >= countdown && remaining < tooLong {
 		h["X-Ratelimit-Remaining"] = own.header(remaining)
 	} else {
 		h["X-Ratelimit-Remaining"] = q.remainings.Header(remaining)
@@ -33,10 +33,13 @@ const countdown = 1024
 // in memory.
 type Own struct {
 	value  [1]string
-	digits [19]byte // of the greatest int64
+	digits [16]byte // so that the object fills a size class of the allocator
 }
 
-// header returns the header value of n, which is not negative. A conversion to a string would
+// tooLong is the first number that does not fit into an Own.
+const tooLong = 1e16
+
+// header returns the header value of n, which is neither negative nor tooLong. A conversion to a string would
 // allocate. It may be called once, because a server reads the value when the handler has
 // returned.
 func (o *Own) header(n int64) []string {
