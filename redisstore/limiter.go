@@ -23,10 +23,11 @@ import (
 // The Limiter has at most two calls to a server in progress. Charges that come meanwhile go
 // together in the next call, up to 128 of them. If more wait, payers take turns, and the newest
 // charge of each comes first. If calls take longer than 10 ms, up to 16 are in progress, so
-// that a lost connection stops no others. No charge waits for others to come. A shared call runs in a goroutine, which ends when no charge
-// waits. It has a context of its own, and lasts until the latest deadline of its callers. A
-// caller that leaves gets the error of its own context, and may have been charged. One
-// failed call counts as one failure.
+// that a lost connection stops no others. No charge waits for others to come.
+//
+// A shared call runs in a goroutine, which ends when no charge waits. It has a context of its
+// own, and lasts until the latest deadline of its callers. A caller that leaves gets the error
+// of its own context, and may have been charged. One failed call counts as one failure.
 //
 // A bucket is one key, which Redis removes when the bucket is full again. The keys of one
 // payer share a hash tag, so a charge works on a single server, a Cluster and a Ring. A

@@ -371,7 +371,8 @@ func TestNewestQuestionsComeFirst(t *testing.T) {
 		}
 		group.Wait()
 		const last = 2*mostCalls*mostQuestions - 1
-		if shared := s.calls[mostCalls : 2*mostCalls]; !slices.Contains(slices.Concat(shared...), fmt.Sprint("payer/", last)) {
+		shared := slices.Concat(s.calls[mostCalls : 2*mostCalls]...)
+		if !slices.Contains(shared, fmt.Sprint("payer/", last)) {
 			t.Errorf("the newest question is not in the first shared calls: %v", shared)
 		}
 		if latest := s.calls[len(s.calls)-1]; !slices.Contains(latest, "payer/0") {
