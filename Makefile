@@ -1,7 +1,7 @@
 # make demo    a server to try, on 127.0.0.1:8080 (or $ADDR), with its keys in httpkey.db (or $HTTPKEY_DSN)
 # make test    every test of every module; needs Go alone
 # make lint    gofmt, go mod tidy, go vet, golangci-lint (with staticcheck)
-# make models  the limiters beside their model, in full: under the race detector, make test takes a tenth of the steps
+# make models  the limiters and the tokens in memory beside their models, in full: under the race detector, make test takes a tenth of the steps
 # make integration  the stores and limiters on real servers, which it starts: Redis, PostgreSQL, MariaDB; the middleware behind Varnish and nginx
 # make browser  the console in a headless Chromium, which must be installed, as npm
 # make pictures  those of the README, from the same page
@@ -43,7 +43,7 @@ test:
 	done
 
 models:
-	go test -count=1 -run='Model|Agrees|Equals|AtOnce' ./internal/gcra ./memstore ./redisstore
+	go test -count=1 -run='Model|Agrees|Equals|AtOnce' ./internal/gcra ./internal/ram ./memstore ./redisstore
 
 # One after the other: they measure how long an answer takes, and starve each other.
 integration:
@@ -79,6 +79,8 @@ fuzz:
 	go test -run='^$$' -fuzz=FuzzAccepts -fuzztime=$(FUZZTIME) ./internal/keyformat
 	go test -run='^$$' -fuzz=FuzzHeaderPath -fuzztime=$(FUZZTIME) .
 	go test -run='^$$' -fuzz=FuzzMore -fuzztime=$(FUZZTIME) .
+	go test -run='^$$' -fuzz=FuzzTable -fuzztime=$(FUZZTIME) -fuzzminimizetime=20x ./internal/ram
+	go test -run='^$$' -fuzz=FuzzText -fuzztime=$(FUZZTIME) ./internal/ram
 	go test -run='^$$' -fuzz=FuzzLimiters -fuzztime=$(FUZZTIME) ./memstore
 	go test -run='^$$' -fuzz=FuzzCursor -fuzztime=$(FUZZTIME) ./console
 

@@ -25,9 +25,8 @@ type Guard struct {
 	store    TokenStore
 	memory   ram.Source[Token] // the store, if it has tokens in memory
 	limiter  Limiter
-	buckets  ram.Limiter // the limiter, if it has its buckets in memory
-	waits    bool        // the limiter may let a request wait
-	options  Options     // without open defaults, and without peppers
+	waits    bool    // the limiter may let a request wait
+	options  Options // without open defaults, and without peppers
 	apiKeys  terms
 	services terms
 
@@ -59,15 +58,13 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 		store:     store,
 		memory:    ram.SourceOf[Token](store),
 		limiter:   limiter,
-		buckets:   ram.LimiterOf(limiter),
-		apiKeys:   newTerms(o.Limits[APIKey]),
-		services:  newTerms(o.Limits[ServiceToken]),
 		format:    keyformat.Format{Prefix: o.Prefix, MinImported: o.ImportedMinLength},
 		digesters: []keyformat.Digester{keyformat.NewDigester(o.Pepper.Reveal())},
 		hasPepper: o.Pepper != "",
 		observes:  observedBy(o.Observer),
 	}
-	if g.buckets == nil && limiter != Unlimited {
+	buckets, inMemory := ram.BucketsOf(limiter)
+	if !inMemory && limiter != Unlimited {
 		g.waits = true
 		g.limiter = newFailover(limiter, o.Fallback, o.Timeout, g.reportLimiter)
 	}
@@ -76,6 +73,7 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 	}
 	o.Pepper, o.PreviousPeppers = "", nil
 	g.options = o
+	g.apiKeys, g.services = g.newTerms(o.Limits[APIKey], buckets), g.newTerms(o.Limits[ServiceToken], buckets)
 	g.lastUsed = lastused.New(o.LastUsedInterval, store.Touch, func(err error) {
 		g.observe(context.Background(), &Event{Type: EventFlushFailed, Err: err})
 	})

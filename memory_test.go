@@ -149,17 +149,22 @@ func TestUpdatesCountAtOnce(t *testing.T) {
 	}
 }
 
-// oneToken is a store of one token in memory, which tests change in place.
-type oneToken struct {
+// tableStore is a store whose tokens in memory tests change in place.
+type tableStore struct {
 	httpkey.TokenStore
 	ram.Holder[httpkey.Token]
-	entry *ram.Entry[httpkey.Token]
+	table ram.Table[httpkey.Token]
 }
 
-func (s *oneToken) Find([32]byte) (*ram.Entry[httpkey.Token], bool) { return s.entry, true }
-func (*oneToken) Holds([32]byte) bool                               { return true }
-func (*oneToken) Token(e *ram.Entry[httpkey.Token]) httpkey.Token   { return pack.Token(e) }
-func (*oneToken) ID(e *ram.Entry[httpkey.Token]) string             { return pack.ID(e) }
+func (s *tableStore) Find(d [32]byte, _ int64) (pack.View, bool) {
+	v, _ := s.table.View(&d)
+	return v, true
+}
+
+func (*tableStore) Holds([32]byte) bool                { return true }
+func (*tableStore) Token(v pack.View) httpkey.Token    { return pack.Token(v) }
+func (s *tableStore) Table() *ram.Table[httpkey.Token] { return &s.table }
+func (*tableStore) IsCopy() bool                       { return false }
 
 // A token that is revoked and loses its networks and limits in one update was at no time valid
 // without them: a request sees it as it was, or as it is.
@@ -169,11 +174,13 @@ func TestUpdatesAreSeenAsAWhole(t *testing.T) {
 	revoked, shut := bound, bound
 	revoked.Networks, revoked.IsActive = nil, false
 	shut.Networks, shut.Limits = nil, limits(httpkey.PerHour(0))
-	var bodies []*ram.Body[httpkey.Token]
+	var versions []*ram.Fields[httpkey.Token]
 	for _, token := range []httpkey.Token{bound, revoked, shut, revoked} { // which no store would revive
-		bodies = append(bodies, pack.Body(token))
+		versions = append(versions, pack.Fields(token))
 	}
-	store := &oneToken{entry: pack.Entry(bound)}
+	store := new(tableStore)
+	digest := [32]byte(bound.Digest)
+	n := store.table.Add(&digest, ram.Null, versions[0], ram.Stamp{})
 	store.Holder = ram.Hold[httpkey.Token](store, store)
 	handler := httpkey.New(store, memstore.NewLimiter(), nil).Handler(ok)
 
@@ -185,7 +192,7 @@ func TestUpdatesAreSeenAsAWhole(t *testing.T) {
 			case <-done:
 				return
 			default:
-				store.entry.Replace(bodies[i%len(bodies)])
+				store.table.Replace(n, ram.Null, versions[i%len(versions)], ram.Stamp{})
 			}
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/httpkey/httpkey/internal/answer"
 	"github.com/httpkey/httpkey/internal/budget"
 	"github.com/httpkey/httpkey/internal/clock"
+	"github.com/httpkey/httpkey/internal/gcra"
 	"github.com/httpkey/httpkey/internal/keyformat"
 	"github.com/httpkey/httpkey/internal/name"
 	"github.com/httpkey/httpkey/internal/ram"
@@ -54,16 +56,17 @@ func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bo
 	if reason == "" {
 		d = g.decide(r.Context(), r, key, 1)
 	}
-	g.setHeaders(w.Header(), &d)
 	if d.reason != "" {
+		g.setHeaders(w.Header(), &d, nil)
 		g.refuse(w, r, &d)
 		return r, false
 	}
+	in := g.admit(r.Context(), r, &d)
+	in.line = &lines[0]
+	g.setHeaders(w.Header(), &d, &in.remaining)
 	if h := w.Header(); h["Cache-Control"] == nil {
 		h["Cache-Control"] = private
 	}
-	in := g.admit(r.Context(), r, &d)
-	in.line = &lines[0]
 	return r.WithContext(in), true
 }
 
@@ -100,9 +103,9 @@ func (g *Guard) Verify(ctx context.Context, secret string) (Token, error) {
 	if err != nil {
 		return Token{}, err
 	}
-	g.use(d.token, d.at)
+	g.use(&d)
 	g.tell(ctx, nil, &d)
-	return g.copyOf(d.token), nil
+	return g.copyOf(&d.token), nil
 }
 
 // check decides without a request, and reports a refusal to the Observer.
@@ -120,45 +123,52 @@ func (g *Guard) check(ctx context.Context, secret string, cost int) (decision, e
 
 // decision is the state of a request, which each step extends.
 type decision struct {
-	token  *entry        // nil: no token is known
+	token  view          // the zero view: no token is known
 	at     clock.Instant // when the store or the limiter answered, whichever came last
 	result Result        // the zero Result until the limiter has answered
-	payer  string        // whose buckets the limiter was asked for
+	payer  string        // whose buckets the limiter was asked for; empty: the token's own
+	noted  bool          // the token's record has noted the use
 	reason Reason        // why the request is refused; empty: it is not
 	cause  error         // the error of the store or the limiter
 }
 
-// entry is a token in the memory of its store, or of this request alone.
-type entry = ram.Entry[Token]
+// view is a token in the memory of its store, or of this request alone, as it was found.
+type view = ram.View[Token]
 
 // noCharge is the cost in a Verify, which calls no limiter.
 const noCharge = -1
 
 // decide takes a key through every step. r is nil in Admit and Verify.
 func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost int) decision {
-	token, known := g.recall(key)
-	if token == nil && !g.format.Accepts(key) { // a key that is in memory needs no checksum
-		return decision{reason: ReasonMalformed}
+	d := decision{at: g.clock.Now()}
+	var known bool
+	d.token, known = g.recall(key, d.at)
+	if !d.token.Exists() && !g.format.Accepts(key) { // a key that is in memory needs no checksum
+		d.reason = ReasonMalformed
+		return d
 	}
-	var err error
 	switch {
 	case !known:
 		l := &lookup{}
 		l.Begin(ctx, g.options.Timeout)
 		defer l.End()
 		ctx = &l.Budget
-		token, err = g.lookup(l, key)
+		d.token, d.cause = g.lookup(l, key)
+		d.at = g.clock.Now()
 	case g.waits:
 		b := budget.New(ctx, g.options.Timeout)
 		defer b.End()
 		ctx = b
 	}
-	d := decision{token: token, at: g.clock.Now(), cause: err}
 	own, reason := g.judge(r, &d)
 	if d.reason = reason; reason != "" || cost == noCharge {
 		return d
 	}
-	d.result, d.payer, d.cause = g.charge(ctx, r, &d, own, cost)
+	if t := g.termsOf(&d.token); t.beside != nil && len(own) == 0 && d.token.IsHeld() {
+		d.result, d.noted = t.take(&d.token, cost, d.at), true
+	} else {
+		d.result, d.payer, d.cause = g.charge(ctx, r, &d, own, cost)
+	}
 	if g.waits {
 		d.at = g.clock.Now()
 	}
@@ -173,7 +183,7 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 		d.reason = ReasonThrottled
 	}
 	if cost != 0 {
-		g.use(token, d.at)
+		g.use(&d)
 	}
 	return d
 }
@@ -202,80 +212,81 @@ func (g *Guard) shape(key string) Reason {
 
 // recall finds the token of a key in memory, under the current pepper or a previous one. If
 // known is false, only a Lookup in the store can tell.
-func (g *Guard) recall(key string) (token *entry, known bool) {
+func (g *Guard) recall(key string, at clock.Instant) (token view, known bool) {
 	if g.memory == nil {
-		return nil, false
+		return token, false
 	}
 	known = true
 	for _, digest := range g.digesters {
-		token, isKnown := g.memory.Find(digest(key))
-		if token != nil {
+		token, isKnown := g.memory.Find(digest(key), at.Elapsed)
+		if token.Exists() {
 			return token, true
 		}
 		known = known && isKnown
 	}
-	return nil, known
+	return token, known
 }
 
 // lookup holds the budget of a Lookup and the token that it finds in one object, to save
 // an allocation.
 type lookup struct {
 	budget.Budget
-	found ram.Whole[Token]
+	found Token
 }
 
-// lookup finds the token of a key in the store; it returns nil if there is none.
-func (g *Guard) lookup(l *lookup, key string) (*entry, error) {
+// lookup finds the token of a key in the store; it returns the zero view if there is none.
+func (g *Guard) lookup(l *lookup, key string) (view, error) {
 	for _, digest := range ram.HeldFirst(g.memory, g.digesters, key) {
 		d := Digest(digest(key))
 		token, err := g.store.Lookup(&l.Budget, d)
 		switch {
 		case errors.Is(err, ErrNotFound):
 		case err != nil:
-			return nil, err
+			return view{}, err
 		// A store that folds case or compares prefixes must not admit a wrong key.
 		case token.Digest.equal(&d):
-			return fill(&l.found, token), nil
+			l.found = token
+			return viewOf(&l.found), nil
 		}
 	}
-	return nil, nil
+	return view{}, nil
 }
 
-// fill makes whole the entry of a token that is in no memory but that of its request.
-func fill(whole *ram.Whole[Token], t Token) *entry {
+// viewOf returns the view of a token that is in no memory but that of its request.
+func viewOf(t *Token) view {
 	isSpecial := len(t.Limits) > 0 || len(t.Networks) > 0
-	return whole.Fill(t.Digest, ram.Micros(t.LastUsed), t.Payer(), ram.Body[Token]{
-		ExpiredAt: ram.Micros(t.ExpiredAt),
+	return view{
+		Digest:    t.Digest,
 		State:     ram.StateOf(t.IsActive, t.Kind == ServiceToken, isSpecial),
-	}, t)
+		LastUsed:  ram.Micros(t.LastUsed),
+		ExpiredAt: ram.Micros(t.ExpiredAt),
+		Full:      t,
+	}
 }
 
 // judge returns the token's own limits, or the reason why its key is not valid for r.
 func (g *Guard) judge(r *http.Request, d *decision) (own []Limit, why Reason) {
-	token, at := d.token, d.at.UnixMicro()
+	token, special := &d.token, &noToken
 	switch {
 	case d.cause != nil:
 		return nil, ReasonStore
-	case token == nil:
+	case !token.Exists():
 		return nil, ReasonUnknown
-	}
-	state := token.State() // before the expiry: see ram.Entry.Replace
-	expired := token.Expired(at)
-	special := &noToken
-	if state&ram.Special != 0 { // one update may revoke a token and take its networks and limits away
-		body := token.Body()
-		state, expired, special = body.State, body.Expired(at), peek(body)
+	case token.State&ram.Special != 0:
+		special = token.Full
 	}
 	switch {
-	case state&ram.Active == 0:
+	case token.State&ram.Active == 0:
 		return nil, ReasonInactive
-	case expired:
+	case token.Expired(d.at.UnixMicro()):
 		return nil, ReasonExpired
 	case !g.isInNetworks(r, special.Networks):
 		return nil, ReasonNetwork
 	}
 	return special.Limits, ""
 }
+
+var noToken Token
 
 func (g *Guard) isInNetworks(r *http.Request, networks []netip.Prefix) bool {
 	if len(networks) == 0 {
@@ -288,98 +299,85 @@ func (g *Guard) isInNetworks(r *http.Request, networks []netip.Prefix) bool {
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
 }
 
-// peek returns the token of the body of an entry that was Special, to be read only.
-func peek(b *ram.Body[Token]) *Token {
-	if b.Full != nil {
-		return b.Full
+// copyOf returns a copy of a token; the zero Token of the zero view.
+func (g *Guard) copyOf(v *view) Token {
+	switch {
+	case !v.Exists():
+		return Token{}
+	case v.Full == nil:
+		return g.memory.Token(*v)
 	}
-	return &noToken // an update has taken its limits and networks away meanwhile
+	t := v.Full.Clone()
+	t.LastUsed = ram.Time(v.LastUsed)
+	return t
 }
 
-var noToken Token
-
-// copyOf returns a copy of a token, as it is now; the zero Token of nil.
-func (g *Guard) copyOf(e *entry) Token {
-	if e == nil {
-		return Token{}
+func payerOf(v *view) string {
+	if v.IsHeld() {
+		return v.Text().Payer()
 	}
-	full := e.Body().Full
-	if full == nil {
-		return g.memory.Token(e)
-	}
-	t := full.Clone()
-	t.LastUsed = ram.Time(e.LastUsed())
-	return t
+	return v.Full.Payer()
 }
 
 // use notes a use of a token.
-func (g *Guard) use(e *entry, at clock.Instant) {
-	if !e.IsCopy() {
-		e.TouchCoarsely(at.UnixMicro())
-		return
+func (g *Guard) use(d *decision) {
+	switch v := &d.token; {
+	case !v.IsHeld():
+		g.lastUsed.Record(v.Full.ID, d.at.UnixMicro())
+	case g.memory.IsCopy():
+		g.lastUsed.Record(v.Text().ID(), d.at.UnixMicro())
+	case !d.noted:
+		g.memory.Table().Touch(v, d.at.UnixMicro())
 	}
-	if full := e.Body().Full; full != nil {
-		g.lastUsed.Record(full.ID, at.UnixMicro())
-		return
-	}
-	g.lastUsed.Record(g.memory.ID(e), at.UnixMicro())
 }
 
-// terms are the limits of a kind. If they are one steady limit, first and inMemory hold it
-// for a limiter in memory.
+// terms are the limits of a kind.
 type terms struct {
-	limits   []Limit // not resolved: if Options.Charge changes a Rate, an open Burst follows it
-	first    Limit   // resolved
-	inMemory ram.Limit
+	limits []Limit // not resolved: if Options.Charge changes a Rate, an open Burst follows it
+
+	// If the buckets of the only limit can lie beside their tokens, beside decides.
+	beside *ram.Binding[Token]
+	first  Limit      // resolved
+	rate   gcra.Terms // of first
 }
 
-func newTerms(limits []Limit) terms {
+// newTerms returns the terms of a kind. The buckets are those of a limiter in memory, or nil.
+func (g *Guard) newTerms(limits []Limit, buckets *ram.Buckets[gcra.Bucket]) terms {
 	t := terms{limits: limits}
-	if isSingle(limits) {
-		t.first, t.inMemory = limits[0].Resolve(), limits[0].inMemory()
+	isOne := len(limits) == 1 && limits[0].Calendar == "" && limits[0].Rate > 0
+	if buckets != nil && g.memory != nil && g.options.Charge == nil && isOne {
+		t.first = limits[0].Resolve()
+		t.rate = t.first.terms()
+		t.beside = ram.Bind(g.memory.Table(), buckets, ram.Term{Name: t.first.Name, Window: t.rate.Window()})
 	}
 	return t
 }
 
-// isSingle reports whether limits are one steady limit, so that the bucket beside the token
-// serves them.
-func isSingle(limits []Limit) bool {
-	return len(limits) == 1 && limits[0].Calendar == "" && limits[0].Rate > 0
-}
-
-// inMemory returns l, which is valid and single, in the form of a limiter in memory.
-func (l Limit) inMemory() ram.Limit {
-	t := l.Resolve().terms()
-	return ram.Limit{Term: ram.Term{Name: l.Name, Window: t.Window()}, Terms: t}
-}
-
-func (g *Guard) termsOf(e *entry) *terms {
-	if e.State()&ram.Service != 0 {
+func (g *Guard) termsOf(v *view) *terms {
+	if v.State&ram.Service != 0 {
 		return &g.services
 	}
 	return &g.apiKeys
 }
 
 // charge takes the cost of a request from the buckets of its payer, under the token's own
-// limits or those of its kind, and returns who has paid.
+// limits or those of its kind. It returns the payer.
 func (g *Guard) charge(
 	ctx context.Context, r *http.Request, d *decision, own []Limit, cost int,
 ) (result Result, payer string, err error) {
-	e, of, limits := d.token, g.termsOf(d.token), own
+	limits := own
 	if len(own) == 0 {
-		limits = of.limits
-		if g.buckets != nil && g.options.Charge == nil && isSingle(limits) {
-			return g.takeInMemory(e, e.Payer(), of.first, of.inMemory, cost, d.at), e.Payer(), nil
-		}
+		limits = g.termsOf(&d.token).limits
 	}
+	payer = payerOf(&d.token)
 	c := charges.Get().(*pooledCharge)
 	defer c.release()
-	c.Charge = Charge{Bucket: e.Payer(), Limits: append(c.limits[:0], limits...), Cost: cost}
+	c.Charge = Charge{Bucket: payer, Limits: append(c.limits[:0], limits...), Cost: cost}
 	if g.options.Charge != nil {
-		c.token = g.copyOf(e)
+		c.lend(g, &d.token)
 		id, user, workspace := c.token.ID, c.token.User, c.token.Workspace // before Charge can change them
 		g.options.Charge(r, &c.token, &c.Charge)
-		if c.Bucket != e.Payer() && !name.MayPay(c.Bucket, id, user, workspace) {
+		if c.Bucket != payer && !name.MayPay(c.Bucket, id, user, workspace) {
 			return Result{}, "", fmt.Errorf("%w: Bucket is %q, which names no payer of this token; "+
 				"names of your own need another beginning", ErrInvalidLimit, c.Bucket)
 		}
@@ -387,62 +385,74 @@ func (g *Guard) charge(
 			c.Cost = 0
 		}
 	}
-	result, err = g.ask(ctx, e, &c.Charge, d.at)
+	result, err = g.ask(ctx, &c.Charge)
 	return result, c.Bucket, err
 }
 
-// ask validates a charge, since a store or Options.Charge may have made it invalid, and
-// calls the limiter.
-func (g *Guard) ask(ctx context.Context, e *entry, c *Charge, at clock.Instant) (Result, error) {
-	if len(c.Limits) == 0 {
-		return Result{Allowed: true}, nil
-	}
-	if err := c.Validate(); err != nil || c.Forced {
-		return Result{}, cmp.Or(err, errForced)
-	}
-	if g.buckets != nil && isSingle(c.Limits) {
-		return g.takeInMemory(e, c.Bucket, c.Limits[0].Resolve(), c.Limits[0].inMemory(), c.Cost, at), nil
-	}
-	return g.limiter.Allow(ctx, c)
-}
-
-var errForced = fmt.Errorf("%w: Forced is for Admission.Charge, Options.Charge must not set it", ErrInvalidLimit)
-
-// takeInMemory takes from the bucket beside the token.
-func (g *Guard) takeInMemory(e *entry, payer string, l Limit, in ram.Limit, cost int, at clock.Instant) Result {
-	r := g.buckets.TakeIn(e.Slot(), payer, in, int64(cost), at.Elapsed)
-	l.Burst = int(r.Burst)
+// take takes from the bucket beside a token, and notes the use.
+func (t *terms) take(v *view, cost int, at clock.Instant) Result {
+	r := t.beside.Take(v, t.rate, int64(cost), at)
 	return Result{
 		Allowed:    r.Allowed,
-		Limit:      l,
+		Limit:      t.first,
 		Remaining:  int(r.Remaining),
 		ResetAfter: time.Duration(r.ResetAfter) * time.Microsecond,
 		RetryAfter: time.Duration(r.RetryAfter) * time.Microsecond,
 	}
 }
 
+// ask validates a charge, since a store or Options.Charge may have made it invalid, and
+// calls the limiter.
+func (g *Guard) ask(ctx context.Context, c *Charge) (Result, error) {
+	if len(c.Limits) == 0 {
+		return Result{Allowed: true}, nil
+	}
+	if err := c.Validate(); err != nil || c.Forced {
+		return Result{}, cmp.Or(err, errForced)
+	}
+	return g.limiter.Allow(ctx, c)
+}
+
+var errForced = fmt.Errorf("%w: Forced is for Admission.Charge, Options.Charge must not set it", ErrInvalidLimit)
+
 // charges are reused, since a limiter's argument escapes to the heap.
-var charges = sync.Pool{New: func() any { return new(pooledCharge) }}
+var charges = sync.Pool{New: func() any { return &pooledCharge{metadata: make(map[string]string)} }}
 
 type pooledCharge struct {
 	Charge
-	limits [maxLimits]Limit
-	token  Token
+	limits   [maxLimits]Limit
+	token    Token
+	metadata map[string]string
+}
+
+// lend makes c.token a copy of a token. Its Metadata is in a map that requests reuse, because a
+// plan there is read at each request.
+func (c *pooledCharge) lend(g *Guard, v *view) {
+	if v.Full == nil || len(v.Full.Metadata) == 0 {
+		c.token = g.copyOf(v)
+		return
+	}
+	c.token = *v.Full
+	c.token.Metadata = nil
+	c.token = c.token.Clone()
+	c.token.LastUsed, c.token.Metadata = ram.Time(v.LastUsed), c.metadata
+	maps.Copy(c.metadata, v.Full.Metadata)
 }
 
 func (c *pooledCharge) release() {
 	c.token, c.Charge = Token{}, Charge{}
+	clear(c.metadata)
 	charges.Put(c)
 }
 
-// setHeaders writes the rate-limit headers, if there is a limit.
-func (g *Guard) setHeaders(h http.Header, d *decision) {
+// setHeaders writes the rate-limit headers, if there is a limit. A refusal has no own values.
+func (g *Guard) setHeaders(h http.Header, d *decision, own *answer.Own) {
 	if d.result.Limit == (Limit{}) {
 		return
 	}
 	r := &d.result
 	// Reset is rounded up, so that a client that waits for it is never early.
-	g.quota.Set(h, int64(r.Limit.Burst), int64(max(0, r.Remaining)), d.at.CeilUnix(r.ResetAfter))
+	g.quota.Set(h, int64(r.Limit.Burst), int64(max(0, r.Remaining)), d.at.CeilUnix(r.ResetAfter), own)
 	if g.options.IETFHeaders {
 		setIETFHeaders(h, r)
 	}
@@ -473,7 +483,7 @@ func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
 		event = EventRefused
 	}
 	if g.observes(ctx, event) {
-		token := g.copyOf(d.token)
+		token := g.copyOf(&d.token)
 		g.observe(ctx, &Event{Type: event, Reason: d.reason, Token: token, Result: d.result, Request: r, Err: d.cause})
 	}
 }
@@ -481,7 +491,9 @@ func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
 // admit reports the admission and returns the context of the admitted request.
 func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) *admitted {
 	g.tell(ctx, r, d)
-	return &admitted{Context: ctx, guard: g, token: d.token, payer: d.payer, result: d.result}
+	in := newAdmitted(ctx, &d.token)
+	in.guard, in.payer, in.result = g, d.payer, d.result
+	return in
 }
 
 // admitted is the context of an admitted request. A context of its own type
@@ -489,10 +501,22 @@ func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) *admitt
 type admitted struct {
 	context.Context
 	guard  *Guard // nil: NewContext made the context
-	token  *entry
-	payer  string
+	token  *view  // fmt would print the digest of a view that is no pointer
+	payer  string // empty: the token's own
 	result Result
 	line   *string // of the header that held the key; nil: Admit made the context
+
+	remaining answer.Own // the header value, if responses do not share it
+}
+
+// newAdmitted returns a context with a token, in one object with it.
+func newAdmitted(ctx context.Context, token *view) *admitted {
+	both := &struct {
+		admitted
+		view
+	}{admitted{Context: ctx}, *token}
+	both.token = &both.view
+	return &both.admitted
 }
 
 type admittedKey struct{}
@@ -518,7 +542,7 @@ func (a *admitted) Format(f fmt.State, _ rune) {
 func (a *admitted) admission() *Admission {
 	result := a.result
 	result.Each = slices.Clone(result.Each)
-	return &Admission{a.guard.copyOf(a.token), result, a.guard, a.payer, result.limits()}
+	return &Admission{a.guard.copyOf(a.token), result, a.guard, cmp.Or(a.payer, payerOf(a.token)), result.limits()}
 }
 
 // limits returns those that r is about.
@@ -533,9 +557,8 @@ func (r *Result) limits() (limits []Limit) {
 }
 
 // FromContext returns the token of the request that ctx belongs to, and false
-// if no Guard has admitted it. The token is a copy, which a handler may change. If the
-// store holds its tokens in memory, the copy shows the present state of the token, not the
-// state at admission.
+// if no Guard has admitted it. The token is a copy, which a handler may change. It shows the
+// token as the Guard found it.
 //
 // In gin, pass c.Request.Context(). A *gin.Context is a context too, but does not consult
 // the request's context unless the engine is configured so.
@@ -550,7 +573,9 @@ func FromContext(ctx context.Context) (Token, bool) {
 // NewContext returns a context in which FromContext finds t, and on which the Require
 // functions decide as behind a Guard. It is for tests of handlers.
 func NewContext(ctx context.Context, t Token) context.Context {
-	return &admitted{Context: ctx, token: fill(new(ram.Whole[Token]), t.Clone())}
+	t = t.Clone()
+	token := viewOf(&t)
+	return newAdmitted(ctx, &token)
 }
 
 // Admission is a request that a Guard has admitted.
@@ -651,7 +676,7 @@ func require(reason Reason, passes func(*http.Request, Token) bool) func(http.Ha
 			case in.guard == nil:
 				WriteError(w, r, Error{reason: reason})
 			default:
-				in.guard.refuse(w, r, &decision{token: in.token, reason: reason})
+				in.guard.refuse(w, r, &decision{token: *in.token, reason: reason})
 			}
 		})
 	}

@@ -133,7 +133,6 @@ var (
 	private     = []string{"private"}
 	challenge   = []string{`ApiKey realm="api"`}
 	jsonContent = []string{"application/json"}
-	retries     answer.Decimals
 )
 
 // setRefusalHeaders sets the headers of every refusal of e's class. An ErrorHandler gets
@@ -144,7 +143,7 @@ func setRefusalHeaders(h http.Header, e *Error) {
 	case http.StatusUnauthorized:
 		h["Www-Authenticate"] = challenge
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		h["Retry-After"] = retries.Header(retrySeconds(&e.result))
+		h["Retry-After"] = answer.Header(retrySeconds(&e.result))
 	}
 }
 
@@ -153,6 +152,7 @@ func writeDetail(w http.ResponseWriter, r *http.Request, e *Error) {
 	answered := class.answer
 	if answered == nil {
 		answered = answer.Throttled(retrySeconds(&e.result))
+		defer answered.Release()
 	}
 	h := w.Header()
 	h["Content-Type"] = jsonContent
@@ -178,20 +178,24 @@ func ceilSeconds(d time.Duration) int64 {
 
 // setIETFHeaders writes RateLimit-Policy and RateLimit.
 func setIETFHeaders(h http.Header, result *Result) {
-	each := result.Each
-	if len(each) == 0 {
-		each = []Result{*result}
+	var one [1]ietf.Policy
+	policies := one[:0]
+	if len(result.Each) == 0 {
+		policies = append(policies, result.policy())
 	}
-	policies := make([]ietf.Policy, len(each))
-	for i, r := range each {
-		policies[i] = ietf.Policy{
-			Name: r.Limit.Name, Quota: r.Limit.Burst, Window: r.Limit.Window(), Calendar: string(r.Limit.Calendar),
-			Remaining: max(0, r.Remaining), ResetAfter: r.ResetAfter, RetryAfter: r.RetryAfter,
-		}
-		if r.Limit.Rate > 0 {
-			policies[i].Unit = r.Limit.Period / time.Duration(r.Limit.Rate)
-		}
+	for i := range result.Each {
+		policies = append(policies, result.Each[i].policy())
 	}
-	policy, limit := ietf.Fields(policies)
-	h["Ratelimit-Policy"], h["Ratelimit"] = []string{policy}, []string{limit}
+	h["Ratelimit-Policy"], h["Ratelimit"] = ietf.Fields(policies)
+}
+
+func (r *Result) policy() ietf.Policy {
+	p := ietf.Policy{
+		Name: r.Limit.Name, Quota: r.Limit.Burst, Window: r.Limit.Window(), Calendar: string(r.Limit.Calendar),
+		Remaining: max(0, r.Remaining), ResetAfter: r.ResetAfter, RetryAfter: r.RetryAfter,
+	}
+	if r.Limit.Rate > 0 {
+		p.Unit = r.Limit.Period / time.Duration(r.Limit.Rate)
+	}
+	return p
 }

@@ -2,6 +2,7 @@ package cachestore
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -136,10 +137,16 @@ func follow(t *testing.T, s *Store, b *backend) {
 	})
 }
 
+// digest returns the digest of a number. Its first bytes are spread, as those of a hash are.
 func digest(n int) (d httpkey.Digest) {
-	d[0], d[1], d[2], d[31] = byte(n), byte(n>>8), byte(n>>16), 1
+	binary.LittleEndian.PutUint64(d[:], uint64(n)*0x9e3779b97f4a7c15)
+	binary.LittleEndian.PutUint32(d[20:], uint32(n))
+	d[31] = 1
 	return d
 }
+
+// number is the inverse of digest.
+func number(d httpkey.Digest) int { return int(binary.LittleEndian.Uint32(d[20:])) }
 
 func token(n int) httpkey.Token {
 	return httpkey.Token{

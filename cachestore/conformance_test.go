@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/clock"
 	"github.com/httpkey/httpkey/memstore"
 	"github.com/httpkey/httpkey/storetest"
 )
@@ -17,14 +18,14 @@ type finder struct{ *Store }
 
 func (f finder) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
 	memory := source(f)
-	e, known := memory.Find(d)
+	v, known := memory.Find(d, clock.Elapsed())
 	switch {
 	case !known:
 		return f.Store.Lookup(ctx, d)
-	case e == nil:
+	case !v.Exists():
 		return httpkey.Token{}, httpkey.ErrNotFound
 	}
-	return memory.Token(e), nil
+	return memory.Token(v), nil
 }
 
 // A cache conforms, one that holds next to nothing too, and also where a Guard reads the

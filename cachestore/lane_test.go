@@ -31,7 +31,7 @@ type gated struct {
 func newGated() *gated { return &gated{backend: newBackend(), pass: make(chan struct{})} }
 
 func (g *gated) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
-	g.note(+1, int(d[0]))
+	g.note(+1, number(d))
 	defer g.note(-1)
 	select {
 	case <-g.pass:
@@ -474,7 +474,7 @@ type onlyAbsent struct {
 }
 
 func (o *onlyAbsent) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
-	if int(d[0]) < o.valid {
+	if number(d) < o.valid {
 		return o.backend.Lookup(ctx, d)
 	}
 	return o.gated.Lookup(ctx, d)

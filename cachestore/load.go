@@ -3,6 +3,7 @@ package cachestore
 import (
 	"container/list"
 	"context"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 
@@ -31,7 +32,7 @@ type load struct {
 
 // load returns the store's answer for d, from a load of its own or one in progress.
 func (s *Store) load(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
-	if s.isAbsent(d) {
+	if s.isAbsent(d, now()) {
 		return httpkey.Token{}, httpkey.ErrNotFound
 	}
 	if errors.Is(ctx.Err(), context.Canceled) { // a caller past its deadline still renews its token
@@ -62,11 +63,11 @@ func (s *Store) join(ctx context.Context, d httpkey.Digest) (l *load, waits bool
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// The answer may have come since the caller looked without holding the mutex.
-	e, isKnown := s.tokens.GetIfPresent(d)
-	if isKnown && s.isFresh(e) {
-		return answered(pack.Token(e.token), nil), false
+	c := s.find(d)
+	if s.isFresh(&c, now()) {
+		return answered(pack.Token(c.View), nil), false
 	}
-	if s.isAbsent(d) {
+	if s.isAbsent(d, now()) {
 		return answered(httpkey.Token{}, httpkey.ErrNotFound), false
 	}
 	if l := s.loads[d]; l != nil && s.isGood(l) {
@@ -74,14 +75,14 @@ func (s *Store) join(ctx context.Context, d httpkey.Digest) (l *load, waits bool
 		s.lane.renew(l)
 		return l, l.place != nil
 	}
-	isProbe, err := s.outage.refuse(s.now())
+	isProbe, err := s.outage.refuse(now())
 	if err != nil {
 		return answered(httpkey.Token{}, err), false
 	}
 	l = &load{
 		digest:    d,
 		ctx:       context.WithoutCancel(ctx),
-		isUnknown: !isKnown && !isProbe, // a probe must not wait for other unknown digests
+		isUnknown: !c.Exists() && !isProbe, // a probe must not wait for other unknown digests
 		callers:   1,
 		done:      make(chan struct{}),
 	}
@@ -95,12 +96,13 @@ func (s *Store) join(ctx context.Context, d httpkey.Digest) (l *load, waits bool
 // isGood reports whether a new caller may take the answer of l. A load that began
 // before a change may bring the token as it was.
 func (s *Store) isGood(l *load) bool {
-	return l.place != nil || l.reading.follows(s.changes.ofDigest(l.digest)) && l.reading.follows(&s.changes.byID)
+	ofDigest := s.changes.ofDigest((*[32]byte)(&l.digest))
+	return l.place != nil || l.reading.follows(ofDigest) && l.reading.follows(&s.changes.byID)
 }
 
 // start gives l its goroutine. The caller holds the mutex.
 func (s *Store) start(l *load) {
-	l.reading = s.read()
+	l.reading = s.changes.read()
 	go s.run(l)
 }
 
@@ -160,7 +162,7 @@ func (s *Store) end(l *load) (change httpkey.EventType) {
 	}
 	isAnswer := l.err == nil || errors.Is(l.err, httpkey.ErrNotFound)
 	if isAnswer || !l.isUnknown {
-		change = s.outage.note(l.digest, isAnswer, l.err, s.now())
+		change = s.outage.note(l.digest, isAnswer, l.err, now())
 	}
 	if s.loads[l.digest] == l {
 		delete(s.loads, l.digest)
@@ -171,19 +173,16 @@ func (s *Store) end(l *load) (change httpkey.EventType) {
 
 // keep puts the answer of l into memory. The caller holds the mutex.
 func (s *Store) keep(l *load, isAnswer bool) {
-	d := l.digest
 	switch {
 	case !isAnswer:
 	case l.err != nil:
-		s.tokens.Invalidate(d) // otherwise the next outage would bring it back
-		s.absent.Set(d, absence{reading: l.reading, digest: s.changes.ofDigest(d)})
+		s.forget(l.digest) // otherwise the next outage would bring it back
+		s.absent.add(l.digest, l.reading)
+	// A store that folds case may answer with the token of another digest.
+	case subtle.ConstantTimeCompare(l.token.Digest[:], l.digest[:]) != 1:
+		s.forget(l.digest)
 	default:
-		s.tokens.Set(d, &entry{
-			token:   pack.Copy(l.token),
-			reading: l.reading,
-			id:      s.changes.ofID(l.token.ID),
-			digest:  s.changes.ofDigest(d),
-		})
+		s.put(l.token, l.reading)
 	}
 }
 

@@ -9,9 +9,10 @@ import (
 
 // Options configure a [Store]. The zero value, and nil, are the defaults.
 type Options struct {
-	// Size is the number of tokens in memory. Beyond it, the cache evicts the least used
-	// tokens. A token takes some 450 bytes and its text. The cache also remembers up to a
-	// tenth of Size keys that do not exist. 0: 100,000.
+	// Size is the number of tokens in memory. Beyond it, the cache evicts tokens that are used
+	// little. A token takes some 200 bytes and its text. A token with any field of
+	// [httpkey.Token.More] takes some 500 bytes more. The cache also remembers up to a tenth of
+	// Size keys that do not exist. 0: 100,000.
 	Size int
 
 	// TTL is the time for which the cache uses a token without another Lookup, counted from
@@ -38,7 +39,9 @@ type Options struct {
 	//
 	// Set MaxUnknown to the number of the store's connections. If it is smaller, a flood of
 	// made-up keys leaves connections unused. If it is more than twice as large, keys in memory
-	// and revocations wait for a connection during a flood. 0: 16.
+	// and revocations wait for a connection during a flood. The lookups of redisstore, and of
+	// sqlstore on a server, share two connections. There MaxUnknown may be up to 128, which one
+	// call can ask for. 0: 16.
 	MaxUnknown int
 
 	// Observer gets an event when the store or its feed goes down, and when it is up

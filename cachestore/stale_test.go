@@ -125,6 +125,30 @@ func TestRecovery(t *testing.T) {
 	})
 }
 
+// A token that is read again has no pause left, even if a caller learns late of an earlier
+// failure.
+func TestPauseEndsWhenTheTokenIsRead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackend()
+		s := New(b, nil)
+		create(t, b, token(1))
+		expect(t, s, b, digest(1), "", nil, 1)
+		httpkeytest.Elapse(30 * time.Second)
+		failed := s.find(digest(1))
+		s.pause(&failed, now())
+		if c := s.find(digest(1)); !c.isPaused(now()) {
+			t.Error("the token has no pause")
+		}
+		httpkeytest.Elapse(retryAfter)
+		expect(t, s, b, digest(1), "", nil, 1)
+		s.pause(&failed, now())
+		if c := s.find(digest(1)); c.isPaused(now()) || c.stamp.Pause != 0 {
+			t.Errorf("the token that was read again has a pause until %d ms", c.stamp.Pause)
+		}
+	})
+}
+
 // A caller with a deadline gets a stale token when that passes, and the next one
 // need not wait. A caller that cancels gets neither.
 func TestStaleAtDeadline(t *testing.T) {

@@ -27,10 +27,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"github.com/maypok86/otter/v2"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/pack"
@@ -47,13 +44,12 @@ type Store struct {
 
 	store   httpkey.TokenStore
 	options Options
-	epoch   time.Time // the zero of all moments, on the monotonic clock
 
-	tokens  *otter.Cache[httpkey.Digest, *entry]
-	absent  *otter.Cache[httpkey.Digest, absence] // separate, so that made-up keys evict no token
+	tokens  *ram.Table[httpkey.Token] // read without the lock
+	absent  *absences
 	changes *changes
 
-	mu     sync.Mutex               // guards the fields below, and every insertion into the caches
+	mu     sync.Mutex               // guards the fields below; held to change tokens and absent
 	loads  map[httpkey.Digest]*load // the last of each digest that waits or is in progress
 	lane   lane
 	outage outage
@@ -71,11 +67,8 @@ func New(store httpkey.TokenStore, opts *Options) *Store {
 	s := &Store{
 		store:   store,
 		options: o,
-		epoch:   time.Now(),
-		// Neither cache has an expiry: it would start a goroutine, and drop tokens that are past
-		// their TTL but needed in an outage.
-		tokens:  otter.Must(&otter.Options[httpkey.Digest, *entry]{MaximumSize: o.Size}),
-		absent:  otter.Must(&otter.Options[httpkey.Digest, absence]{MaximumSize: max(1, o.Size/10)}),
+		tokens:  new(ram.Table[httpkey.Token]),
+		absent:  newAbsences(o.Size / 10),
 		changes: newChanges(),
 		loads:   make(map[httpkey.Digest]*load),
 		lane:    lane{free: o.MaxUnknown},
@@ -96,19 +89,18 @@ func New(store httpkey.TokenStore, opts *Options) *Store {
 //
 // LastUsed may be as old as the TTL, or as TTL + StaleFor while the store fails.
 func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
-	if e, ok := s.tokens.GetIfPresent(d); ok && s.isFresh(e) {
-		return pack.Token(e.token), nil
-	}
-	if e := s.stale(d); e != nil && s.now() < time.Duration(e.retryAt.Load()) {
-		return pack.Token(e.token), nil
+	at := now()
+	if c := s.find(d); s.isFresh(&c, at) || s.isStale(&c, at) && c.isPaused(at) {
+		return pack.Token(c.View), nil
 	}
 	token, err := s.load(ctx, d)
 	if err == nil || errors.Is(err, httpkey.ErrNotFound) || errors.Is(ctx.Err(), context.Canceled) {
 		return token, err
 	}
-	if e := s.stale(d); e != nil {
-		e.retryAt.Store(int64(s.now() + retryAfter))
-		return pack.Token(e.token), nil
+	at = now()
+	if c := s.find(d); s.isStale(&c, at) {
+		s.pause(&c, at)
+		return pack.Token(c.View), nil
 	}
 	return httpkey.Token{}, err
 }
@@ -159,72 +151,3 @@ func (s *Store) String() string { return "cachestore.Store" }
 
 // Format keeps the digests out of a printed Store.
 func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
-
-// source lets a Guard read the tokens in memory. It has the answers for which Lookup need not
-// ask the store.
-type source struct{ *Store }
-
-func (s source) Find(d [32]byte) (*ram.Entry[httpkey.Token], bool) {
-	e, ok := s.tokens.GetIfPresent(d)
-	// A store that folds case may have answered with the token of another digest.
-	if ok && s.isFresh(e) && e.token.Has(&d) {
-		return e.token, true
-	}
-	return nil, s.isAbsent(d)
-}
-
-func (s source) Holds(d [32]byte) bool {
-	_, ok := s.tokens.GetIfPresent(d)
-	return ok
-}
-
-func (source) Token(e *ram.Entry[httpkey.Token]) httpkey.Token { return pack.Token(e) }
-func (source) ID(e *ram.Entry[httpkey.Token]) string           { return pack.ID(e) }
-
-// entry is a token in memory.
-type entry struct {
-	reading reading
-	id      *slot        // of the token's ID
-	digest  *slot        // of the digest that it was found under
-	retryAt atomic.Int64 // the moment until which the token is used stale, since the store has just failed
-	token   *ram.Entry[httpkey.Token]
-}
-
-// absence records that the store holds no token with a digest.
-type absence struct {
-	reading reading
-	digest  *slot
-}
-
-// reading is the beginning of a call to the store. The answer may be as old as that.
-type reading struct {
-	at      time.Duration // since the epoch
-	changes uint64        // the count of changes at that moment
-}
-
-func (s *Store) now() time.Duration { return time.Since(s.epoch) }
-
-func (s *Store) read() reading { return reading{at: s.now(), changes: s.changes.count.Load()} }
-
-func (s *Store) isFresh(e *entry) bool {
-	return e.isCurrent() && s.now()-e.reading.at < s.options.TTL
-}
-
-func (e *entry) isCurrent() bool {
-	return e.reading.follows(e.id) && e.reading.follows(e.digest)
-}
-
-// stale returns the token that may replace an answer of the store, or nil.
-func (s *Store) stale(d httpkey.Digest) *entry {
-	e, ok := s.tokens.GetIfPresent(d)
-	if !ok || !e.isCurrent() || s.now()-e.reading.at-s.options.TTL >= s.options.StaleFor {
-		return nil
-	}
-	return e
-}
-
-// isAbsent reports whether the store is known to hold no token with d.
-func (s *Store) isAbsent(d httpkey.Digest) bool {
-	a, ok := s.absent.GetIfPresent(d)
-	return ok && a.reading.follows(a.digest) && s.now()-a.reading.at < min(absentTTL, s.options.TTL)
-}

@@ -10,30 +10,31 @@ import (
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/charge"
 	"github.com/httpkey/httpkey/internal/clock"
-	"github.com/httpkey/httpkey/internal/gcra"
 	"github.com/httpkey/httpkey/internal/model"
 	"github.com/httpkey/httpkey/internal/ram"
 	"github.com/httpkey/httpkey/memstore"
 )
 
-type slot = ram.Slot[gcra.Bucket]
-
-// find returns the entry of a digest, as a Guard does.
-func find(store *memstore.Store, d httpkey.Digest) *ram.Entry[httpkey.Token] {
-	e, _ := ram.SourceOf[httpkey.Token](store).Find(d)
-	return e
+// find returns the token with a digest, as a Guard does.
+func find(store *memstore.Store, d httpkey.Digest) *ram.View[httpkey.Token] {
+	v, _ := ram.SourceOf[httpkey.Token](store).Find(d, clock.Elapsed())
+	return &v
 }
 
-// takeIn takes from the bucket that is remembered in a slot, as a Guard does.
-func takeIn(limiter httpkey.Limiter, s *slot, payer string, limit httpkey.Limit, n int) httpkey.Result {
+// takeIn takes from the bucket beside a token, as a Guard does.
+func takeIn(
+	store *memstore.Store, limiter httpkey.Limiter, v *ram.View[httpkey.Token], limit httpkey.Limit, n int,
+) httpkey.Result {
 	item := charge.ItemOf(limit, time.Now())
-	limits := ram.Limit{Term: item.Term, Terms: item.Terms}
-	return item.Result(ram.LimiterOf(limiter).TakeIn(s, payer, limits, int64(n), clock.Elapsed()))
+	buckets, _ := ram.BucketsOf(limiter)
+	binding := ram.Bind(ram.SourceOf[httpkey.Token](store).Table(), buckets, item.Term)
+	var c clock.Clock
+	return item.Result(binding.Take(v, item.Terms, int64(n), c.Now()))
 }
 
 // The bucket beside a token is as good as any other: whichever of several
-// limiters takes it, for whichever limit, over updates of the token and long
-// pauses, each limiter answers like a model of its own, by name too.
+// limiters takes it, for whichever limit, over updates of the token, its deletion and return, and
+// long pauses, each limiter answers like a model of its own, by name too.
 func TestBucketsBesideTokens(t *testing.T) {
 	t.Parallel()
 	limits := []httpkey.Limit{
@@ -50,15 +51,11 @@ func TestBucketsBesideTokens(t *testing.T) {
 		random := rand.New(rand.NewPCG(23, 24))
 		for step := range 30_000 {
 			id, of := random.IntN(10), random.IntN(len(limiters))
-			e := find(store, httpkey.Digest{byte(id)})
+			v := find(store, httpkey.Digest{byte(id)})
 			limit := limits[random.IntN(len(limits))]
-			payer := e.Payer()
-			if random.IntN(3) == 0 {
-				payer = "shared" // as the tokens of a user may share one
-			}
 			n := random.IntN(limit.Burst + 1)
-			c := &httpkey.Charge{Bucket: payer, Limits: []httpkey.Limit{limit}, Cost: n}
-			got := takeIn(limiters[of], e.Slot(), payer, limit, n)
+			c := &httpkey.Charge{Bucket: v.Text().Payer(), Limits: []httpkey.Limit{limit}, Cost: n}
+			got := takeIn(store, limiters[of], v, limit, n)
 			want := models[of].Allow(c, time.Now())
 			if random.IntN(5) == 0 && same(got, want) {
 				if c.Cost = 0; random.IntN(4) == 0 {
@@ -73,7 +70,12 @@ func TestBucketsBesideTokens(t *testing.T) {
 			switch random.IntN(100) {
 			case 0:
 				elapse(time.Duration(random.Int64N(int64(3 * time.Hour))))
-			case 1, 2, 3, 4, 5:
+			case 1, 2:
+				if err := store.Delete(t.Context(), fmt.Sprint(id)); err != nil {
+					t.Fatal(err)
+				}
+				create(t, store, httpkey.Token{ID: fmt.Sprint(id), Kind: httpkey.APIKey, Digest: httpkey.Digest{byte(id)}})
+			case 3, 4, 5:
 				if _, err := store.Update(t.Context(), fmt.Sprint(id), func(*httpkey.Token) error { return nil }); err != nil {
 					t.Fatal(err)
 				}
@@ -82,28 +84,4 @@ func TestBucketsBesideTokens(t *testing.T) {
 			}
 		}
 	})
-}
-
-// A slot that remembers the bucket of another payer, or of another limit, is no obstacle.
-func TestForeignSlots(t *testing.T) {
-	t.Parallel()
-	for name, newLimiter := range newLimiters {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				limiter, want := newLimiter(), model.New(name == "Window")
-				random := rand.New(rand.NewPCG(25, 26))
-				var slots [3]slot
-				for step := range 20_000 {
-					limit := []httpkey.Limit{httpkey.PerMinute(60), httpkey.PerMinute(41), httpkey.PerHour(100)}[random.IntN(3)]
-					c := &httpkey.Charge{Bucket: fmt.Sprint(random.IntN(5)), Limits: []httpkey.Limit{limit}, Cost: random.IntN(3)}
-					got := takeIn(limiter, &slots[random.IntN(len(slots))], c.Bucket, limit, c.Cost)
-					if want := want.Allow(c, time.Now()); !same(got, want) {
-						t.Fatalf("step %d: %+v: %+v, the model says %+v", step, c, got, want)
-					}
-					elapse(time.Duration(random.Int64N(int64(time.Second))))
-				}
-			})
-		})
-	}
 }

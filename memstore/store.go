@@ -13,8 +13,10 @@ package memstore
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,80 +29,97 @@ import (
 // when the process ends. It is safe for concurrent use. It ignores contexts, because it
 // never waits.
 //
-// A Guard reads the tokens in place, and updates LastUsed in the token at each request,
-// to the millisecond. It does not call Touch.
+// A Guard reads the tokens in place, and updates LastUsed in the token at each request. It
+// does not call Touch.
 //
-// A token takes about 320 bytes besides its strings, including the bucket of a [Limiter].
+// A token takes about 250 bytes besides its strings, including the bucket of a [Limiter].
 // A token with any field of [httpkey.Token.More] takes some 500 bytes more.
 type Store struct {
 	holder
 
-	byDigest *ram.Index[httpkey.Token] // read without the lock
+	tokens *ram.Table[httpkey.Token] // read without the lock
+	seed   maphash.Seed
 
-	mu      sync.RWMutex
-	byID    map[string]*entry
+	mu      sync.RWMutex // held to change the tokens, and to use the fields below
+	ids     ram.Index
 	all     byAge
 	rotated map[string]byAge // by RotatedFrom
 }
 
-type (
-	entry  = ram.Entry[httpkey.Token]
-	holder = ram.Holder[httpkey.Token]
-)
+type holder = ram.Holder[httpkey.Token]
 
 // New returns an empty Store.
 func New() *Store {
-	s := &Store{
-		byDigest: ram.NewIndex[httpkey.Token](),
-		byID:     make(map[string]*entry),
-		rotated:  make(map[string]byAge),
-	}
-	s.holder = ram.Hold(s, source{s.byDigest})
+	s := &Store{tokens: new(ram.Table[httpkey.Token]), seed: maphash.MakeSeed(), rotated: make(map[string]byAge)}
+	s.holder = ram.Hold(s, source{s.tokens})
 	return s
 }
 
 // source is the view of a Store that a Guard uses.
-type source struct{ *ram.Index[httpkey.Token] }
+type source struct{ table *ram.Table[httpkey.Token] }
 
-func (s source) Find(d [32]byte) (*entry, bool) { return s.Index.Find(&d), true }
-func (s source) Holds(d [32]byte) bool          { return s.Index.Find(&d) != nil }
-func (source) Token(e *entry) httpkey.Token     { return pack.Token(e) }
-func (source) ID(e *entry) string               { return pack.ID(e) }
+func (s source) Find(d [32]byte, _ int64) (pack.View, bool) {
+	v, _ := s.table.View(&d)
+	return v, true
+}
+
+func (s source) Holds(d [32]byte) bool {
+	_, ok := s.table.Find(&d)
+	return ok
+}
+
+func (source) Token(v pack.View) httpkey.Token    { return pack.Token(v) }
+func (s source) Table() *ram.Table[httpkey.Token] { return s.table }
+func (source) IsCopy() bool                       { return false }
 
 // Create implements [httpkey.TokenStore].
 func (s *Store) Create(_ context.Context, t httpkey.Token) (httpkey.Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	digest := [32]byte(t.Digest)
-	if s.byID[t.ID] != nil || s.byDigest.Find(&digest) != nil {
+	_, isTaken := s.find(t.ID)
+	if _, ok := s.tokens.Find(&digest); ok || isTaken {
 		return httpkey.Token{}, httpkey.ErrConflict
 	}
-	e := pack.Entry(t)
-	s.byID[pack.ID(e)] = e
-	s.byDigest.Add(e)
-	s.insert(e)
-	return pack.Token(e), nil
+	n := s.tokens.Add(&digest, ram.Micros(t.LastUsed), pack.Fields(t), ram.Stamp{})
+	s.ids.Add(s.hash(t.ID), n, s.hashOf)
+	s.insert(n)
+	return pack.Token(s.tokens.At(n)), nil
 }
 
 // Lookup implements [httpkey.TokenStore].
 func (s *Store) Lookup(_ context.Context, d httpkey.Digest) (httpkey.Token, error) {
 	digest := [32]byte(d)
-	return found(s.byDigest.Find(&digest))
+	v, _ := s.tokens.View(&digest)
+	if !v.Exists() {
+		return httpkey.Token{}, httpkey.ErrNotFound
+	}
+	return pack.Token(v), nil
 }
 
 // Get implements [httpkey.TokenStore].
 func (s *Store) Get(_ context.Context, id string) (httpkey.Token, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return found(s.byID[id])
-}
-
-func found(e *entry) (httpkey.Token, error) {
-	if e == nil {
+	n, ok := s.find(id)
+	if !ok {
 		return httpkey.Token{}, httpkey.ErrNotFound
 	}
-	return pack.Token(e), nil
+	return pack.Token(s.tokens.At(n)), nil
 }
+
+// find returns the number of the token with an ID.
+func (s *Store) find(id string) (n uint32, ok bool) {
+	return s.ids.Search(s.hash(id), func(n uint32) bool { return s.id(n) == id })
+}
+
+func (s *Store) id(n uint32) string {
+	v := s.tokens.At(n)
+	return v.Text().ID()
+}
+
+func (s *Store) hash(id string) uint64  { return maphash.String(s.seed, id) }
+func (s *Store) hashOf(n uint32) uint64 { return s.hash(s.id(n)) }
 
 // List implements [httpkey.TokenStore]. Its time is proportional to the tokens that it
 // scans, including those that f does not select. Changes wait meanwhile.
@@ -113,11 +132,11 @@ func (s *Store) List(_ context.Context, f httpkey.Filter) ([]httpkey.Token, erro
 	}
 	next := len(list)
 	if f.After != (httpkey.Cursor{}) {
-		next, _ = list.position(f.After)
+		next, _ = s.position(list, f.After)
 	}
 	var page []httpkey.Token
 	for next--; next >= 0 && len(page) < f.PageSize(); next-- {
-		if t := pack.Token(list[next]); f.Matches(&t) {
+		if t := pack.Token(s.tokens.At(list[next])); f.Matches(&t) {
 			page = append(page, t)
 		}
 	}
@@ -129,30 +148,28 @@ func (s *Store) List(_ context.Context, f httpkey.Filter) ([]httpkey.Token, erro
 func (s *Store) Update(_ context.Context, id string, change func(*httpkey.Token) error) (httpkey.Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.byID[id]
-	if e == nil {
+	n, ok := s.find(id)
+	if !ok {
 		return httpkey.Token{}, httpkey.ErrNotFound
 	}
-	next, err := pack.Token(e).Apply(change)
+	next, err := pack.Token(s.tokens.At(n)).Apply(change)
 	if err != nil {
 		return httpkey.Token{}, err
 	}
-	s.remove(e) // CreatedAt, and so the place in the list, may change
-	e.Replace(pack.Body(next))
-	delete(s.byID, id) // the map's key shares memory with the replaced token
-	s.byID[pack.ID(e)] = e
-	s.insert(e)
-	return pack.Token(e), nil
+	s.remove(n) // CreatedAt, and so the place in the list, may change
+	s.tokens.Replace(n, ram.Null, pack.Fields(next), ram.Stamp{})
+	s.insert(n)
+	return pack.Token(s.tokens.At(n)), nil
 }
 
 // Delete implements [httpkey.TokenStore].
 func (s *Store) Delete(_ context.Context, id string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e := s.byID[id]; e != nil {
-		delete(s.byID, id)
-		s.byDigest.Remove(e)
-		s.remove(e)
+	if n, ok := s.find(id); ok {
+		s.remove(n)
+		s.ids.Remove(s.hash(id), n, s.hashOf)
+		s.tokens.Remove(n)
 	}
 	return nil
 }
@@ -162,8 +179,9 @@ func (s *Store) Touch(_ context.Context, used map[string]time.Time) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for id, at := range used {
-		if e := s.byID[id]; e != nil {
-			e.Touch(ram.Micros(at))
+		if n, ok := s.find(id); ok {
+			v := s.tokens.At(n)
+			s.tokens.Touch(&v, ram.Micros(at))
 		}
 	}
 	return nil
@@ -175,44 +193,45 @@ func (s *Store) String() string { return "memstore.Store" }
 // Format keeps the digests out of a printed Store.
 func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
-func (s *Store) insert(e *entry) {
-	s.all.insert(e)
-	if from := pack.RotatedFrom(e); from != "" {
-		list := s.rotated[from]
-		list.insert(e)
-		s.rotated[from] = list
+// byAge is the numbers of tokens, oldest first, so that Create appends; List reads it backwards.
+type byAge []uint32
+
+// insert adds a token to the lists.
+func (s *Store) insert(n uint32) {
+	v := s.tokens.At(n)
+	s.all = s.with(s.all, v)
+	if from := pack.RotatedFrom(v); from != "" {
+		s.rotated[strings.Clone(from)] = s.with(s.rotated[from], v)
 	}
 }
 
-func (s *Store) remove(e *entry) {
-	s.all.remove(e)
-	if from := pack.RotatedFrom(e); from != "" {
-		list := s.rotated[from]
-		if list.remove(e); len(list) == 0 {
+// remove removes a token from the lists.
+func (s *Store) remove(n uint32) {
+	v := s.tokens.At(n)
+	s.all = s.without(s.all, v)
+	if from := pack.RotatedFrom(v); from != "" {
+		s.rotated[from] = s.without(s.rotated[from], v)
+		if len(s.rotated[from]) == 0 {
 			delete(s.rotated, from)
-		} else {
-			s.rotated[from] = list
 		}
 	}
 }
 
-// byAge is a list of tokens, oldest first, so that Create appends; List reads it backwards.
-type byAge []*entry
-
-func (l *byAge) insert(e *entry) {
-	i, _ := l.position(pack.Cursor(e))
-	*l = slices.Insert(*l, i, e)
+func (s *Store) with(list byAge, v pack.View) byAge {
+	i, _ := s.position(list, pack.Cursor(v))
+	return slices.Insert(list, i, v.Number)
 }
 
-func (l *byAge) remove(e *entry) {
-	if i, ok := l.position(pack.Cursor(e)); ok {
-		*l = slices.Delete(*l, i, i+1)
+func (s *Store) without(list byAge, v pack.View) byAge {
+	if i, ok := s.position(list, pack.Cursor(v)); ok {
+		list = slices.Delete(list, i, i+1)
 	}
+	return list
 }
 
 // position returns the index of the token at c, or the index at which it would belong.
-func (l *byAge) position(c httpkey.Cursor) (int, bool) {
-	return slices.BinarySearchFunc(*l, c, func(e *entry, c httpkey.Cursor) int {
-		return c.Compare(pack.Cursor(e))
+func (s *Store) position(list byAge, c httpkey.Cursor) (int, bool) {
+	return slices.BinarySearchFunc(list, c, func(n uint32, c httpkey.Cursor) int {
+		return c.Compare(pack.Cursor(s.tokens.At(n)))
 	})
 }

@@ -150,19 +150,32 @@ func timed(t *testing.T) (redis.Scripter, *miniredis.Miniredis) {
 // its numbers are within what the comment of Limiter says. Both scripts serve its buckets.
 func TestLimiterAgreesWithMemory(t *testing.T) {
 	t.Parallel()
-	client, server := timed(t)
-	limiter, memory := NewLimiter(client, &Options{AskAlways: true}), steadyModel{}
-	charges, times := randomCharges(1, limitmodel.Steps(20_000))
-	agree := agreement{t: t, asked: make(map[bucket]int)}
-	for i, c := range charges {
-		server.SetTime(times[i])
-		got, err := limiter.allow(t.Context(), c, times[i])
-		if err != nil {
-			t.Fatalf("step %d: %v", i, err)
-		}
-		agree.check(i, c, got, allowBy(memory, c, times[i]), times[i])
+	for name, crowd := range crowds {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, server := timed(t)
+			limiter, memory := NewLimiter(client, &Options{AskAlways: true}), steadyModel{}
+			crowd(limiter)
+			charges, times := randomCharges(1, limitmodel.Steps(20_000))
+			agree := agreement{t: t, asked: make(map[bucket]int)}
+			for i, c := range charges {
+				server.SetTime(times[i])
+				got, err := limiter.allow(t.Context(), c, times[i])
+				if err != nil {
+					t.Fatalf("step %d: %v", i, err)
+				}
+				agree.check(i, c, got, allowBy(memory, c, times[i]), times[i])
+			}
+			agree.report()
+		})
 	}
-	agree.report()
+}
+
+// crowds are the ways on which an order goes to Redis.
+var crowds = map[string]func(httpkey.Limiter){
+	"alone":               func(httpkey.Limiter) {},
+	"in a crowd":          func(l httpkey.Limiter) { Crowd(l, false) },
+	"in a crowd of slots": func(l httpkey.Limiter) { Crowd(l, true) },
 }
 
 // agreement compares answers, and counts them by kind.
@@ -219,23 +232,29 @@ func (a *agreement) report() {
 
 func TestWindowEqualsMemory(t *testing.T) {
 	t.Parallel()
-	client, server := timed(t)
-	window := NewWindow(client, &Options{AskAlways: true})
-	memory := logModel{make(map[bucket][]int64), steadyModel{}}
-	charges, times := randomCharges(2, limitmodel.Steps(20_000))
-	denied := 0
-	for i, c := range charges {
-		server.SetTime(times[i])
-		want := allowBy(memory, strict(c), times[i])
-		if got, err := window.allow(t.Context(), c, times[i]); err != nil || !equal(got, want) {
-			t.Fatalf("step %d, %+v:\n%+v in Redis (%v)\n%+v in memory", i, c, got, err, want)
-		}
-		if !want.Allowed {
-			denied++
-		}
-	}
-	t.Logf("%d steps, %d denied", len(charges), denied)
-	if denied < len(charges)/10 || denied > len(charges)*9/10 {
-		t.Errorf("%d of %d denied: that shows little", denied, len(charges))
+	for name, crowd := range crowds {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, server := timed(t)
+			window := NewWindow(client, &Options{AskAlways: true})
+			crowd(window)
+			memory := logModel{make(map[bucket][]int64), steadyModel{}}
+			charges, times := randomCharges(2, limitmodel.Steps(20_000))
+			denied := 0
+			for i, c := range charges {
+				server.SetTime(times[i])
+				want := allowBy(memory, strict(c), times[i])
+				if got, err := window.allow(t.Context(), c, times[i]); err != nil || !equal(got, want) {
+					t.Fatalf("step %d, %+v:\n%+v in Redis (%v)\n%+v in memory", i, c, got, err, want)
+				}
+				if !want.Allowed {
+					denied++
+				}
+			}
+			t.Logf("%d steps, %d denied", len(charges), denied)
+			if denied < len(charges)/10 || denied > len(charges)*9/10 {
+				t.Errorf("%d of %d denied: that shows little", denied, len(charges))
+			}
+		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/redisstore"
 	"github.com/httpkey/httpkey/storetest"
+	"github.com/redis/go-redis/v9"
 )
 
 func TestStoreConforms(t *testing.T) {
@@ -21,12 +22,29 @@ func TestStoreConforms(t *testing.T) {
 
 func TestLimiterConforms(t *testing.T) {
 	t.Parallel()
+	conforms(t, false, func(rdb redis.Scripter) httpkey.Limiter { return redisstore.NewLimiter(rdb, nil) })
+}
+
+func TestLimiterInACrowdConforms(t *testing.T) {
+	t.Parallel()
+	conforms(t, false, func(rdb redis.Scripter) httpkey.Limiter {
+		return redisstore.Crowd(redisstore.NewLimiter(rdb, nil), false)
+	})
+}
+
+func TestWindowConforms(t *testing.T) {
+	t.Parallel()
+	conforms(t, true, func(rdb redis.Scripter) httpkey.Limiter { return redisstore.NewWindow(rdb, nil) })
+}
+
+func conforms(t *testing.T, isWindow bool, newLimiter func(redis.Scripter) httpkey.Limiter) {
 	storetest.RunLimiter(t, storetest.LimiterFactory{
 		New: func(t *testing.T) func() httpkey.Limiter {
 			server := newServer(t)
-			return func() httpkey.Limiter { return redisstore.NewLimiter(newClient(t, server), nil) }
+			return func() httpkey.Limiter { return newLimiter(newClient(t, server)) }
 		},
-		Wait: time.Sleep, // the server's clock is real
+		Wait:   time.Sleep, // the server's clock is real
+		Window: isWindow,
 	})
 }
 
@@ -52,17 +70,5 @@ func TestLeasesConform(t *testing.T) {
 			return func() httpkey.Limiter { return one }
 		},
 		Wait: time.Sleep, // the server's clock is real
-	})
-}
-
-func TestWindowConforms(t *testing.T) {
-	t.Parallel()
-	storetest.RunLimiter(t, storetest.LimiterFactory{
-		New: func(t *testing.T) func() httpkey.Limiter {
-			server := newServer(t)
-			return func() httpkey.Limiter { return redisstore.NewWindow(newClient(t, server), nil) }
-		},
-		Wait:   time.Sleep, // the server's clock is real
-		Window: true,
 	})
 }

@@ -49,7 +49,7 @@ func (g *gcraServer) EvalSha(ctx context.Context, _ string, keys []string, args 
 	if at, ok := ctx.Value(moment{}).(*time.Time); ok {
 		*at = now
 	}
-	if len(args) == 7 { // takeScript, which makes forced charges
+	if len(args) == 9 { // takeScript, which makes forced charges
 		g.force(cmd, keys[0], now, args)
 		return cmd
 	}
@@ -72,8 +72,8 @@ func (g *gcraServer) EvalSha(ctx context.Context, _ string, keys []string, args 
 
 // force is takeScript for one bucket.
 func (g *gcraServer) force(cmd *redis.Cmd, key string, now time.Time, args []any) {
-	n, held, rate, burst := args[2].(int), args[3].(float64), args[4].(int), args[5].(int)
-	slot := time.Duration(args[6].(float64)*1e6+0.5) * time.Microsecond / time.Duration(rate)
+	n, held, rate, burst := args[2].(int), args[5].(float64), args[6].(int), args[7].(int)
+	slot := time.Duration(args[8].(float64)*1e6+0.5) * time.Microsecond / time.Duration(rate)
 	tat := g.tat[key]
 	if tat.Before(now) {
 		tat = now
@@ -89,7 +89,7 @@ func (g *gcraServer) force(cmd *redis.Cmd, key string, now time.Time, args []any
 		after = now
 	}
 	g.tat[key] = after
-	cmd.SetVal([]any{"1", "0", strconv.FormatFloat(after.Sub(now).Seconds(), 'g', 17, 64), "0"})
+	cmd.SetVal([]any{[]any{int64(1), int64(0), int64(after.Sub(now)), int64(0)}})
 }
 
 func (g *gcraServer) wait() {

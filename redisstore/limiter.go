@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/go-redis/redis_rate/v10"
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/charge"
 	"github.com/httpkey/httpkey/internal/gcra"
@@ -15,11 +14,20 @@ import (
 
 // Limiter is an [httpkey.Limiter] in Redis that runs GCRA, the generic cell rate
 // algorithm, on the server's clock. Make one with [NewLimiter]. It is safe for concurrent
-// use and starts no goroutine.
+// use.
 //
-// A charge under a single limit goes through the script of redis_rate. Several limits,
-// quotas and forced charges go through a script of the Limiter, on the same keys and with
-// the same arithmetic.
+// A charge that comes alone, under a single limit, goes through the script of redis_rate.
+// Several limits, quotas, forced charges and charges that coincide go through a script of
+// the Limiter, on the same keys and with the same arithmetic.
+//
+// The Limiter has at most two calls to a server in progress. Charges that come meanwhile go
+// together in the next call, up to 128 of them. If more wait, payers take turns, and the newest
+// charge of each comes first. If calls take longer than 10 ms, up to 16 are in progress, so
+// that a lost connection stops no others. No charge waits for others to come.
+//
+// A shared call runs in a goroutine, which ends when no charge waits. It has a context of its
+// own, and lasts until the latest deadline of its callers. A caller that leaves gets the error
+// of its own context, and may have been charged. One failed call counts as one failure.
 //
 // A bucket is one key, which Redis removes when the bucket is full again. The keys of one
 // payer share a hash tag, so a charge works on a single server, a Cluster and a Ring. A
@@ -57,23 +65,22 @@ import (
 // the clock is set back.
 type Limiter struct {
 	prefix string
-	rdb    redis.Scripter
-	rate   *redis_rate.Limiter
+	taker  *taker
 	denied *memo.Memo
 	leases *leases // nil: Options.Lease is not set
 }
 
-// NewLimiter returns a Limiter in rdb. This is any client of go-redis, or an AutoPipeliner,
-// which batches concurrent calls. Nil opts mean the defaults. NewLimiter does not call Redis.
-// It panics if rdb is nil or opts are invalid.
+// NewLimiter returns a Limiter in rdb. Charges share calls if rdb is a [redis.Client], a
+// [redis.ClusterClient] or a [redis.Ring]. Any other type, such as an AutoPipeliner or a type
+// that embeds a client, gets a call for each charge. Nil opts mean the defaults. NewLimiter
+// does not call Redis. It panics if rdb is nil or opts are invalid.
 func NewLimiter(rdb redis.Scripter, opts *Options) *Limiter {
 	if rdb == nil {
 		panic("httpkey: redisstore.NewLimiter: rdb is nil")
 	}
 	o := opts.withDefaults()
 	return &Limiter{
-		prefix: o.Prefix, rdb: rdb, rate: redis_rate.NewLimiter(scripter{rdb}),
-		denied: newMemo(o, false), leases: newLeases(o),
+		prefix: o.Prefix, taker: newTaker(rdb), denied: newMemo(o, false), leases: newLeases(o),
 	}
 }
 
@@ -111,44 +118,35 @@ func isAlone(c *httpkey.Charge, items []charge.Item) bool {
 	return len(items) == 1 && !items[0].IsQuota() && !c.Forced && c.Cost <= items[0].Limit.Burst
 }
 
-// alone decides under a single limit, from memory or by redis_rate.
+// alone decides under a single limit, from memory or by Redis.
 func (l *Limiter) alone(ctx context.Context, c *httpkey.Charge, items []charge.Item) (httpkey.Result, error) {
 	b, limit := bucket{c.Bucket, items[0].Term}, items[0].Limit
 	return l.leases.allow(b, limit, c.Cost, func(ahead int) (httpkey.Result, error) {
 		more := httpkey.Charge{Bucket: c.Bucket, Limits: c.Limits, Cost: c.Cost + ahead}
 		return l.denied.Allow(ctx, &more, func() (httpkey.Result, error) {
-			return l.ask(ctx, c.Bucket, items[0], more.Cost)
+			return l.taker.decide(ctx, &more, []question{l.question(c.Bucket, items[0])})
 		})
 	})
 }
 
-// together decides by takeScript. It first gives back the permits that this process holds of
-// the buckets, so that a charge finds them and a refund fills no bucket above full.
+// together takes from all buckets of c. It first gives back the permits that this process holds
+// of the buckets, so that a charge finds them and a refund fills no bucket above full.
 func (l *Limiter) together(ctx context.Context, c *httpkey.Charge, items []charge.Item) (httpkey.Result, error) {
 	questions := make([]question, len(items))
 	for i, item := range items {
-		q := question{key: bucketKey(l.prefix, c.Bucket, item), sort: quotaSort, n: c.Cost, item: item}
+		questions[i] = l.question(c.Bucket, item)
 		if !item.IsQuota() {
-			q.key, q.sort = ratePrefix+q.key, steadySort
-			q.held = l.leases.giveUp(bucket{c.Bucket, item.Term}, item.Limit)
+			questions[i].held = l.leases.giveUp(bucket{c.Bucket, item.Term}, item.Limit)
 		}
-		questions[i] = q
 	}
-	return decide(ctx, l.rdb, c, questions)
+	return l.taker.decide(ctx, c, questions)
 }
 
-// decide runs takeScript for c and returns the Result.
-func decide(ctx context.Context, rdb redis.Scripter, c *httpkey.Charge, questions []question) (httpkey.Result, error) {
-	if len(questions) == 0 {
-		return c.Join(nil), nil
+// question asks about a payer's bucket under one limit.
+func (l *Limiter) question(payer string, item charge.Item) question {
+	key := bucketKey(l.prefix, payer, item)
+	if item.IsQuota() {
+		return newQuestion(key, quotaSort, item)
 	}
-	found, err := take(ctx, rdb, questions, c.Forced)
-	if err != nil {
-		return httpkey.Result{}, err
-	}
-	each := make([]httpkey.Result, len(questions))
-	for i, q := range questions {
-		each[i] = q.result(found[i], c.Forced || found[i].hasRoom)
-	}
-	return c.Join(each), nil
+	return newQuestion(ratePrefix+key, steadySort, item)
 }

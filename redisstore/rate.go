@@ -7,11 +7,11 @@ import (
 	"math/bits"
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-redis/redis_rate/v10"
 	"github.com/httpkey/httpkey"
-	"github.com/httpkey/httpkey/internal/charge"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -23,25 +23,8 @@ type scripter struct{ redis.Scripter }
 
 func (scripter) Del(ctx context.Context, _ ...string) *redis.IntCmd { return redis.NewIntCmd(ctx) }
 
-// ask decides by redis_rate. If redis_rate cannot read a bucket, it has changed nothing, and
-// takeScript decides.
-func (l *Limiter) ask(ctx context.Context, payer string, item charge.Item, n int) (httpkey.Result, error) {
-	reply, err := l.take(ctx, bucketKey(l.prefix, payer, item), item.Limit, n)
-	switch {
-	case err == nil && isPlausible(reply, item.Limit, n):
-		return result(item.Limit, n, reply.Allowed == n, reply.ResetAfter, reply.RetryAfter), nil // n = 0 always passes
-	case err == nil || isAnswer(err):
-		c := httpkey.Charge{Bucket: payer, Limits: []httpkey.Limit{item.Limit}, Cost: n}
-		return l.together(ctx, &c, []charge.Item{item})
-	}
-	return httpkey.Result{}, fmt.Errorf("httpkey: take from a bucket in Redis: %w", err)
-}
-
-// take runs the script of redis_rate. It recovers from the panic of redis_rate at an odd
-// reply.
-func (l *Limiter) take(
-	ctx context.Context, name string, limit httpkey.Limit, n int,
-) (reply *redis_rate.Result, err error) {
+// askRate decides by redis_rate. It recovers from the panic of redis_rate at an odd reply.
+func (t *taker) askRate(ctx context.Context, q *question, n int) (r reading, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			odd, ok := p.(runtime.Error)
@@ -51,17 +34,30 @@ func (l *Limiter) take(
 			err = fmt.Errorf("%w: %w", errOdd, odd)
 		}
 	}()
+	limit := q.item.Limit
 	terms := redis_rate.Limit{Rate: limit.Rate, Burst: limit.Burst, Period: limit.Period}
-	return l.rate.AllowN(ctx, name, terms, n)
+	reply, err := t.rate.AllowN(ctx, strings.TrimPrefix(q.key, ratePrefix), terms, n)
+	switch {
+	case err != nil:
+		return r, err
+	case !isPlausible(reply, limit, n):
+		return r, errImplausible
+	}
+	r = reading{reset: int64(reply.ResetAfter), retry: int64(max(0, reply.RetryAfter))}
+	r.hasRoom = reply.Allowed == n // n = 0 always passes
+	return r, nil
 }
 
-// isAnswer reports whether an error is an answer of the server, which made no decision.
+// errImplausible says that redis_rate has read a bucket that it cannot have written.
+var errImplausible = errors.New("httpkey: an implausible reply of redis_rate")
+
+// isAnswer reports whether redis_rate could not read a bucket, and so has changed nothing.
 func isAnswer(err error) bool {
 	var (
 		server redis.Error
 		number *strconv.NumError // the script has computed with a value that is no number
 	)
-	return errors.As(err, &server) || errors.As(err, &number)
+	return errors.Is(err, errImplausible) || errors.As(err, &server) || errors.As(err, &number)
 }
 
 // isPlausible reports whether a bucket in a reply of redis_rate owes two windows at most, and
@@ -79,8 +75,6 @@ func isPlausible(reply *redis_rate.Result, limit httpkey.Limit, n int) bool {
 	}
 	return false
 }
-
-func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
 // blur exceeds the error of the scripts' floating point until the year 2050.
 const blur = 250 * time.Nanosecond

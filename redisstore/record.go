@@ -94,5 +94,6 @@ func stamp(t time.Time) string {
 	case year >= 1:
 		at = t.UnixMicro() + yearOne
 	}
-	return fmt.Sprintf("%018d", at)
+	text := strconv.FormatInt(at, 10)
+	return "000000000000000000"[min(len(text), 18):] + text
 }

@@ -20,10 +20,15 @@ redis.call('PUBLISH', channel, digest)
 return 1
 `)
 
+// Its reply is a record and a last use for each digest, and two nulls for one without a token.
 var lookupScript = redis.NewScript(`
-local id = redis.call('HGET', KEYS[3], ARGV[1])
-if not id then return false end
-return {redis.call('HGET', KEYS[1], id), redis.call('HGET', KEYS[2], id)}
+local tokens, used, digests = KEYS[1], KEYS[2], KEYS[3]
+local reply = {}
+for i, id in ipairs(redis.call('HMGET', digests, unpack(ARGV))) do
+	reply[2 * i - 1] = id and redis.call('HGET', tokens, id)
+	reply[2 * i] = id and redis.call('HGET', used, id)
+end
+return reply
 `)
 
 // The reads are scripts too, because every call must see the changes of earlier calls. A
@@ -63,14 +68,19 @@ for i = 4, #KEYS do redis.call('ZREM', KEYS[i], place) end
 return 1
 `)
 
+// A token has a last use from its creation on. So the script need not look for the records,
+// which are long, unless a last use is missing.
 var touchScript = redis.NewScript(`
 local tokens, used = KEYS[1], KEYS[2]
-for i = 1, #ARGV, 2 do
-	local id, at = ARGV[i], ARGV[i + 1]
-	if redis.call('HEXISTS', tokens, id) == 1 then
-		local last = redis.call('HGET', used, id)
-		if not last or last < at then redis.call('HSET', used, id, at) end
+local ids, later = {}, {}
+for i = 1, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
+for i, last in ipairs(redis.call('HMGET', used, unpack(ids))) do
+	local id, at = ids[i], ARGV[2 * i]
+	if last and last < at or not last and redis.call('HEXISTS', tokens, id) == 1 then
+		later[#later + 1] = id
+		later[#later + 1] = at
 	end
 end
+if #later > 0 then redis.call('HSET', used, unpack(later)) end
 return 1
 `)

@@ -18,10 +18,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// limiters are both limiters of this package.
+// limiters are both limiters of this package, alone and in calls that others share.
 var limiters = map[string]func(redis.Scripter, *redisstore.Options) httpkey.Limiter{
 	"Limiter": func(rdb redis.Scripter, o *redisstore.Options) httpkey.Limiter { return redisstore.NewLimiter(rdb, o) },
 	"Window":  func(rdb redis.Scripter, o *redisstore.Options) httpkey.Limiter { return redisstore.NewWindow(rdb, o) },
+	"Limiter in a crowd": func(rdb redis.Scripter, o *redisstore.Options) httpkey.Limiter {
+		return redisstore.Crowd(redisstore.NewLimiter(rdb, o), false)
+	},
+	"Window in a crowd": func(rdb redis.Scripter, o *redisstore.Options) httpkey.Limiter {
+		return redisstore.Crowd(redisstore.NewWindow(rdb, o), false)
+	},
+	"Limiter in a crowd of slots": func(rdb redis.Scripter, o *redisstore.Options) httpkey.Limiter {
+		return redisstore.Crowd(redisstore.NewLimiter(rdb, o), true)
+	},
 }
 
 // eachLimiter runs a test with a limiter of each sort on a server of its own, whose clock stands still.
@@ -500,7 +509,8 @@ func TestQuotasExpire(t *testing.T) {
 // A token that was rotated pays from the bucket of the first.
 func TestSuccessorsPayFromTheSameBucket(t *testing.T) {
 	eachLimiter(t, nil, func(t *testing.T, limiter httpkey.Limiter, server *miniredis.Miniredis) {
-		guard := httpkey.New(redisstore.New(newClient(t, server), nil), limiter, nil)
+		patient := &httpkey.Options{Timeout: time.Minute} // the fallback would count by itself
+		guard := httpkey.New(redisstore.New(newClient(t, server), nil), limiter, patient)
 		t.Cleanup(func() { _ = guard.Close(t.Context()) })
 		created := httpkeytest.Issue(t, guard, httpkey.Token{})
 		admitted := 0

@@ -4,6 +4,9 @@
 // [Store] is a token store with a change feed, [Limiter] is a GCRA limiter and [Window]
 // is a strict sliding window. They need Redis 5 or later, or a compatible server.
 //
+// Concurrent callers share round trips: questions that come while a call is in progress go
+// together in the next one.
+//
 // # The client
 //
 // By default, go-redis waits long and retries. A call to a server that does not answer
@@ -38,6 +41,8 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/batch"
+	"github.com/httpkey/httpkey/internal/failover"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -51,8 +56,9 @@ import (
 //
 // A token takes about 1.2 KB: its record, and a place in up to five orders.
 type Store struct {
-	rdb  redis.UniversalClient
-	keys keys
+	rdb     redis.UniversalClient
+	keys    keys
+	lookups batch.Gatherer[struct{}, httpkey.Digest, found] // in one lane, because one server has all tokens
 }
 
 var (
@@ -70,7 +76,9 @@ func New(rdb redis.UniversalClient, opts *Options) *Store {
 	if _, ok := rdb.(*redis.Ring); ok {
 		panic("httpkey: redisstore.New: rdb is a Ring, which loses tokens while a server is down; use a Cluster or Sentinel")
 	}
-	return &Store{rdb: rdb, keys: newKeys(opts.withDefaults().Prefix)}
+	s := &Store{rdb: rdb, keys: newKeys(opts.withDefaults().Prefix)}
+	s.lookups.Ask, s.lookups.Payer = s.findAll, func(httpkey.Digest) string { return "" }
+	return s
 }
 
 // Create implements [httpkey.TokenStore]. It returns the error of
@@ -97,9 +105,19 @@ func (s *Store) Create(ctx context.Context, t httpkey.Token) (httpkey.Token, err
 	return decode(text, used)
 }
 
-// Lookup implements [httpkey.TokenStore]. It is one round trip.
+// found is the reply of lookupScript about one digest.
+type found struct{ record, used any }
+
+// Lookup implements [httpkey.TokenStore]. It is one round trip, which concurrent Lookups share.
 func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
-	t, _, err := s.one(lookupScript.Run(ctx, s.rdb, []string{s.keys.tokens, s.keys.used, s.keys.digests}, d[:]))
+	f, err := s.lookups.Do(ctx, struct{}{}, d)
+	if errors.Is(err, failover.ErrNotAsked) && ctx.Err() == nil { // the shared call has failed
+		f, err = s.find(ctx, d)
+	}
+	if err != nil {
+		return httpkey.Token{}, fmt.Errorf("httpkey: read a token from Redis: %w", err)
+	}
+	t, _, err := readToken(f.record, f.used)
 	if err != nil {
 		return httpkey.Token{}, err
 	}
@@ -109,6 +127,35 @@ func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, er
 	return t, nil
 }
 
+// find looks up one digest in a call of its own.
+func (s *Store) find(ctx context.Context, d httpkey.Digest) (found, error) {
+	all, err := s.findAll(ctx, struct{}{}, []httpkey.Digest{d})
+	if err != nil {
+		return found{}, err
+	}
+	return all[0], nil
+}
+
+// findAll looks up many digests in one call.
+func (s *Store) findAll(ctx context.Context, _ struct{}, digests []httpkey.Digest) ([]found, error) {
+	args := make([]any, len(digests))
+	for i := range digests {
+		args[i] = digests[i][:]
+	}
+	reply, err := lookupScript.Run(ctx, s.rdb, []string{s.keys.tokens, s.keys.used, s.keys.digests}, args...).Slice()
+	switch {
+	case err != nil:
+		return nil, err
+	case len(reply) != 2*len(digests):
+		return nil, errOdd
+	}
+	all := make([]found, len(digests))
+	for i := range all {
+		all[i] = found{reply[2*i], reply[2*i+1]}
+	}
+	return all, nil
+}
+
 // Get implements [httpkey.TokenStore].
 func (s *Store) Get(ctx context.Context, id string) (httpkey.Token, error) {
 	t, _, err := s.get(ctx, id)
@@ -116,30 +163,29 @@ func (s *Store) Get(ctx context.Context, id string) (httpkey.Token, error) {
 }
 
 func (s *Store) get(ctx context.Context, id string) (t httpkey.Token, text string, err error) {
-	return s.one(getScript.Run(ctx, s.rdb, []string{s.keys.tokens, s.keys.used}, id))
+	values, err := getScript.Run(ctx, s.rdb, []string{s.keys.tokens, s.keys.used}, id).Slice()
+	switch {
+	case err != nil:
+		return t, "", fmt.Errorf("httpkey: read a token from Redis: %w", err)
+	case len(values) != 2:
+		return t, "", errOdd
+	}
+	return readToken(values[0], values[1])
 }
 
 // errOdd says that a server, or a proxy in front of it, has not run a script.
 var errOdd = errors.New("httpkey: an odd reply from Redis: is it a server that runs scripts as Redis does?")
 
-// one reads a reply with one record and its last use.
-func (s *Store) one(reply *redis.Cmd) (t httpkey.Token, text string, err error) {
-	values, err := reply.Slice()
-	switch {
-	case errors.Is(err, redis.Nil):
-		return t, "", httpkey.ErrNotFound
-	case err != nil:
-		return t, "", fmt.Errorf("httpkey: read a token from Redis: %w", err)
-	case len(values) != 2:
-		return t, "", errOdd
-	case values[0] == nil:
+// readToken reads a record and its last use. It also returns the record as text.
+func readToken(record, used any) (t httpkey.Token, text string, err error) {
+	if record == nil {
 		return t, "", httpkey.ErrNotFound
 	}
-	text, ok := values[0].(string)
+	text, ok := record.(string)
 	if !ok {
 		return t, "", errOdd
 	}
-	t, err = decode(text, values[1])
+	t, err = decode(text, used)
 	return t, text, err
 }
 

@@ -510,3 +510,38 @@ func TestUpdateEndsWithItsContext(t *testing.T) {
 		t.Errorf("after %d calls: %v", calls, err)
 	}
 }
+
+// Touch moves last uses forwards, and those of existing tokens only, whatever else is in the call.
+func TestTouchMovesForwardsOnly(t *testing.T) {
+	t.Parallel()
+	const tokens = 1500 // more than one call takes
+	server := newServer(t)
+	store := redisstore.New(newClient(t, server), nil)
+	now := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	used, want := make(map[string]time.Time), make(map[string]time.Time)
+	for i := range tokens {
+		used[fmt.Sprint("missing ", i)] = now
+	}
+	for i := range 50 {
+		stored := token(byte(i))
+		stored.LastUsed = now
+		if _, err := store.Create(t.Context(), stored); err != nil {
+			t.Fatal(err)
+		}
+		used[stored.ID] = now.Add(time.Duration(i%3-1) * time.Microsecond)
+		want[stored.ID] = now.Add(time.Duration(max(0, i%3-1)) * time.Microsecond)
+	}
+	server.HDel("httpkey:{tokens}:used", token(0).ID) // as after a write that was cut short
+	want[token(0).ID] = used[token(0).ID]
+	if err := store.Touch(t.Context(), used); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range want {
+		if got, err := store.Get(t.Context(), id); err != nil || !got.LastUsed.Equal(want) {
+			t.Errorf("%s: %v (%v), want %v", id, got.LastUsed, err, want)
+		}
+	}
+	if fields, err := server.HKeys("httpkey:{tokens}:used"); err != nil || len(fields) != len(want) {
+		t.Errorf("there are %d last uses (%v), want %d", len(fields), err, len(want))
+	}
+}

@@ -15,8 +15,7 @@ import (
 // Window is an [httpkey.Limiter] in Redis that is strict: it never admits more than Rate in
 // any Period, wherever the Period begins. A [Limiter] can admit Burst and the first refills
 // in one Period. A Window is a sliding log on the server's clock, in whole microseconds, and
-// decides as memstore's Window does. Make one with [NewWindow]. It is safe for concurrent use
-// and starts no goroutine.
+// decides as memstore's Window does. Make one with [NewWindow]. It is safe for concurrent use.
 //
 // A Window ignores Limit.Burst; a Result has Rate in its place. If a limit changes, earlier
 // admissions still count. Remaining is Rate minus the requests that count now. ResetAfter
@@ -25,24 +24,26 @@ import (
 //
 // A bucket is one key, a list that takes some 20 bytes for each microsecond of the last
 // Period with an admission. Redis removes it after that Period. A charge is one round trip,
-// and the Window never repeats it. A Window remembers denials and returns errors as a
-// [Limiter] does; Remaining of a remembered denial is the one at the denial. After the
-// server's clock was set back by more than a Period, earlier admissions count as made now.
+// which charges that coincide share as in a Limiter. The Window never repeats it.
+//
+// A Window remembers denials and returns errors as a [Limiter] does; Remaining of a
+// remembered denial is the one at the denial. After the server's clock was set back by more
+// than a Period, earlier admissions count as made now.
 type Window struct {
 	prefix string
-	rdb    redis.Scripter
+	taker  *taker
 	denied *memo.Memo
 }
 
-// NewWindow returns a Window in rdb, any client of go-redis or an AutoPipeliner. Nil opts
-// mean the defaults. NewWindow does not call Redis. It panics if rdb is nil or opts are
+// NewWindow returns a Window in rdb, of any type that [NewLimiter] takes. Nil opts mean the
+// defaults. NewWindow does not call Redis. It panics if rdb is nil or opts are
 // invalid.
 func NewWindow(rdb redis.Scripter, opts *Options) *Window {
 	if rdb == nil {
 		panic("httpkey: redisstore.NewWindow: rdb is nil")
 	}
 	o := opts.withDefaults()
-	return &Window{prefix: o.Prefix + "window:", rdb: rdb, denied: newMemo(o, true)}
+	return &Window{prefix: o.Prefix + "window:", taker: newTaker(rdb), denied: newMemo(o, true)}
 }
 
 // Fallback returns a new limiter in memory, with which each process counts by itself during
@@ -63,15 +64,16 @@ func (w *Window) allow(ctx context.Context, c *httpkey.Charge, now time.Time) (h
 	items := charge.Items(c, now)
 	questions := make([]question, len(items))
 	for i, item := range items {
-		questions[i] = question{key: bucketKey(w.prefix, c.Bucket, item), sort: logSort, n: c.Cost, item: item}
+		sort := logSort
 		if item.IsQuota() {
-			questions[i].sort = quotaSort
+			sort = quotaSort
 		}
+		questions[i] = newQuestion(bucketKey(w.prefix, c.Bucket, item), sort, item)
 	}
 	if isShut(c, items) {
 		return items[0].Result(gcra.Result{}), nil
 	}
-	return w.denied.Allow(ctx, c, func() (httpkey.Result, error) { return decide(ctx, w.rdb, c, questions) })
+	return w.denied.Allow(ctx, c, func() (httpkey.Result, error) { return w.taker.decide(ctx, c, questions) })
 }
 
 // strict returns c with Rate in place of Burst. A negative Burst stays an error.

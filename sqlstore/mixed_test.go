@@ -35,14 +35,7 @@ func (m *mixed) QueryContext(_ context.Context, query string, _ []driver.NamedVa
 	if strings.Contains(query, "client_encoding") {
 		return &answer{[]driver.Value{"UTF8"}}, nil
 	}
-	var values []driver.Value
-	for _, value := range m.row.values() {
-		if valuer, is := value.(driver.Valuer); is {
-			value, _ = valuer.Value()
-		}
-		values = append(values, value)
-	}
-	return &answer{values}, nil
+	return &answer{valuesOf(m.row)}, nil
 }
 
 // answer is a result of one row.

@@ -35,13 +35,17 @@ import (
 // other, in the order in which Changes reports them. A Store repeats a statement or a
 // transaction that conflicts with others, while the context allows, for ten seconds at most.
 //
+// At most two lookups with a deadline are in progress at a time, except in SQLite. Those that come
+// meanwhile share the next statement. If lookups take longer than 10 ms, up to 16 are in progress.
+// A lookup without a deadline goes alone, and waits for none.
+//
 // The first call checks that the connections commit each statement and have the character set
 // UTF-8 (utf8mb4 in MySQL). Otherwise it returns an error that says what to set.
 type Store struct {
 	pollInterval time.Duration
 
 	*pool
-	lookup *statement
+	lookups *lookups
 }
 
 // Options are the settings of a [Store]. The zero Options are the defaults.
@@ -59,7 +63,7 @@ func New(db *sql.DB, dialect Dialect, opts *Options) *Store {
 	s := &Store{
 		pollInterval: defaultPollInterval,
 		pool:         p,
-		lookup:       newStatement(p, "SELECT "+columns+" FROM httpkey_tokens WHERE digest = {digest}"),
+		lookups:      newLookups(p),
 	}
 	if opts == nil {
 		return s
@@ -131,17 +135,6 @@ func (s *Store) exists(ctx context.Context, db database, r *row) (bool, error) {
 	count := s.dialect.query("SELECT count(*) FROM httpkey_tokens WHERE id = ? OR digest = ?")
 	err := db.QueryRowContext(ctx, count, r.id, r.digest).Scan(&n)
 	return n > 0, err
-}
-
-// Lookup implements [httpkey.TokenStore].
-func (s *Store) Lookup(ctx context.Context, d httpkey.Digest) (httpkey.Token, error) {
-	var r row
-	err := s.lookup.row(ctx, values{"digest": d[:]}, r.places()...)
-	t, err := found(&r, err)
-	if err == nil && t.Digest != d {
-		return httpkey.Token{}, errMixed
-	}
-	return t, err
 }
 
 // errMixed means that a driver received the answer to another statement. It is not ErrNotFound,

@@ -1,9 +1,10 @@
-// Package answer has the bodies and header values of responses. It makes each once and shares
-// it, so that a refusal allocates nothing. Callers must not change them in place.
+// Package answer has the bodies and header values of responses. Responses share most of them,
+// so that a refusal allocates nothing. Callers must not change them in place.
 package answer
 
 import (
 	"strconv"
+	"sync"
 	"sync/atomic"
 )
 
@@ -11,54 +12,69 @@ import (
 type Answer struct {
 	Body   []byte   // JSON
 	Length []string // the header value
+	pooled *throttled
 }
 
 // New returns the Answer with a detail.
 func New(detail string) *Answer {
 	body := []byte(`{"detail":"` + detail + `"}`)
-	return &Answer{body, []string{strconv.Itoa(len(body))}}
+	return &Answer{Body: body, Length: Header(int64(len(body)))}
 }
 
-// Throttled returns the Answer that tells a client to wait this many seconds.
+// Throttled returns the Answer that tells a client to wait this many seconds. Release it when
+// the body is written. Clients that wait equally long share an Answer, and one that is not
+// shared comes from a pool.
 func Throttled(seconds int64) *Answer {
-	slot := &throttled[uint64(seconds)%uint64(len(throttled))]
-	known := slot.Load()
-	if known == nil || known.seconds != seconds {
-		unit := " seconds."
-		if seconds == 1 {
-			unit = " second."
-		}
-		detail := "Request was throttled. Expected available in " + strconv.FormatInt(seconds, 10) + unit
-		known = &throttledAnswer{seconds, *New(detail)}
-		slot.Store(known)
+	slot := &recent[uint64(seconds)%uint64(len(recent))]
+	known := slot.answer.Load()
+	if known != nil && known.seconds == seconds {
+		return &known.Answer
 	}
-	return &known.Answer
+	const turn = 64 // misses after which another wait takes the slot
+	if known == nil || slot.misses.Add(1)%turn == 0 {
+		known = new(throttled)
+		known.fill(seconds)
+		slot.answer.Store(known)
+		return &known.Answer
+	}
+	a := pool.Get().(*throttled)
+	a.fill(seconds)
+	return &a.Answer
 }
 
-// throttled has a slot for each number of seconds modulo its length.
-var throttled [256]atomic.Pointer[throttledAnswer]
+// Release lets another response use an Answer of Throttled that is not shared.
+func (a *Answer) Release() {
+	if a.pooled != nil {
+		pool.Put(a.pooled)
+	}
+}
 
-type throttledAnswer struct {
-	seconds int64
+type throttled struct {
 	Answer
+	seconds int64
+	room    [96]byte // for the body
 }
 
-// Decimals caches the header values of numbers that recur, such as limits and the next
-// seconds. It has a slot for each number modulo its length. The zero value is ready for use.
-type Decimals [1024]atomic.Pointer[decimal]
-
-type decimal struct {
-	n     int64
-	value [1]string
-}
-
-// Header returns the header value of n.
-func (d *Decimals) Header(n int64) []string {
-	slot := &d[uint64(n)%uint64(len(d))]
-	known := slot.Load()
-	if known == nil || known.n != n {
-		known = &decimal{n, [1]string{strconv.FormatInt(n, 10)}}
-		slot.Store(known)
+func (t *throttled) fill(seconds int64) {
+	body := append(t.room[:0], `{"detail":"Request was throttled. Expected available in `...)
+	body = strconv.AppendInt(body, seconds, 10)
+	if seconds == 1 {
+		body = append(body, ` second."}`...)
+	} else {
+		body = append(body, ` seconds."}`...)
 	}
-	return known.value[:]
+	t.seconds, t.Body, t.Length = seconds, body, Header(int64(len(body)))
 }
+
+// recent has a slot for each number of seconds modulo its length.
+var recent [256]struct {
+	answer atomic.Pointer[throttled]
+	misses atomic.Uint64
+}
+
+// pool holds what nobody shares. A Writer must not keep what it has written.
+var pool = sync.Pool{New: func() any {
+	t := new(throttled)
+	t.pooled = t
+	return t
+}}

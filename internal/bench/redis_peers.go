@@ -32,7 +32,7 @@ func redisContestants(s *redisServer) []contestant {
 			build: s.buildGetAndRate,
 		},
 		s.ours("httpkey", redisSetup{}),
-		s.ours("httpkey, client without AutoPipeline", redisSetup{plain: true}),
+		s.ours("httpkey, AutoPipeline", redisSetup{pipelined: true}),
 		s.ours("httpkey without cachestore", redisSetup{uncached: true}),
 		s.ours("httpkey with NewWindow", redisSetup{window: true}),
 		s.ours("httpkey, leases of a second", redisSetup{options: redisstore.Options{Lease: time.Second}}),
@@ -51,12 +51,12 @@ func redisContestants(s *redisServer) []contestant {
 	}
 }
 
-// redisSetup is how httpkey is put together. The zero value is as we advise.
+// redisSetup is how httpkey is put together. The zero value is the code of redisstore/README.md.
 type redisSetup struct {
-	uncached bool
-	plain    bool // no AutoPipeline
-	window   bool
-	options  redisstore.Options // of the limiter
+	uncached  bool
+	pipelined bool // by an AutoPipeliner
+	window    bool
+	options   redisstore.Options // of the limiter
 }
 
 func (s *redisServer) ours(name string, as redisSetup) contestant {
@@ -93,7 +93,7 @@ func (s *redisServer) guard(as redisSetup, o *httpkey.Options) (*httpkey.Guard, 
 		store = cache
 	}
 	var scripter redis.Scripter = client
-	if !as.plain {
+	if as.pipelined {
 		scripter = must(client.AutoPipeline())
 	}
 	var limiter httpkey.Limiter = redisstore.NewLimiter(scripter, &as.options)

@@ -10,8 +10,9 @@ import (
 	"github.com/httpkey/httpkey/internal/budget"
 )
 
-// ErrNotAsked is wrapped by the error of a limiter that did not call its server. Such an error
-// says nothing about an outage.
+// ErrNotAsked is wrapped by the error of a limiter that did not call its server. It is also wrapped
+// if several callers shared a call that failed, and another one reports that. Such an error says
+// nothing of an outage.
 var ErrNotAsked = errors.New("the limiter's server was not asked")
 
 // Limiter decides on a charge C with a result R.

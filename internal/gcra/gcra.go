@@ -125,6 +125,15 @@ func (b *Bucket) Heal(t Terms, now int64) bool {
 	return true
 }
 
+// FullIn returns the microseconds from now until b is full, rounded up. It is 0 or less if b
+// is full.
+func (b Bucket) FullIn(now int64) int64 {
+	if b.Debt == 0 {
+		return 0
+	}
+	return ceilDiv(b.Debt, b.Rate) - (now - b.AsOf)
+}
+
 // Rescale converts a debt from one rate to another, rounded up, so that the time until it is
 // paid off stays the same.
 func Rescale(debt, from, to int64) int64 {

@@ -2,9 +2,8 @@
 package ietf
 
 import (
-	"fmt"
 	"slices"
-	"strings"
+	"strconv"
 	"time"
 )
 
@@ -20,32 +19,45 @@ type Policy struct {
 	RetryAfter time.Duration // until the denied request would pass; 0: it was not denied, or never passes
 }
 
-// Fields returns RateLimit-Policy and RateLimit. Every limit is a policy of its own, with
-// its quota and its window.
-func Fields(policies []Policy) (policy, limit string) {
-	var names, ofPolicy, ofLimit []string
-	for _, p := range policies {
-		name, window := p.nameAmong(policies), max(1, ceilSeconds(p.Window))
-		for slices.Contains(names, name) { // a Name may equal the name of a policy without one
-			name += "-" + p.window()
+// Fields returns the header values of RateLimit-Policy and RateLimit. Every limit is a policy
+// of its own, with its quota and its window.
+func Fields(policies []Policy) (policy, limit []string) {
+	var (
+		names             [8]string
+		ofPolicy, ofLimit [128]byte // for up to four limits
+	)
+	p, l, taken := ofPolicy[:0], ofLimit[:0], names[:0]
+	for i := range policies {
+		one := &policies[i]
+		name, window := one.nameAmong(policies), max(1, ceilSeconds(one.Window))
+		for slices.Contains(taken, name) { // a Name may equal the name of a policy without one
+			name += "-" + one.window()
 		}
-		names = append(names, name)
-		ofPolicy = append(ofPolicy, fmt.Sprintf("%q;q=%d;w=%d", name, p.Quota, window))
-		value := fmt.Sprintf("%q;r=%d", name, p.Remaining)
-		if t := p.seconds(window); t > 0 {
-			value += fmt.Sprintf(";t=%d", t)
+		if taken = append(taken, name); i > 0 {
+			p, l = append(p, ", "...), append(l, ", "...)
 		}
-		ofLimit = append(ofLimit, value)
+		p, l = strconv.AppendQuote(p, name), strconv.AppendQuote(l, name)
+		p, l = parameter(p, ";q=", int64(one.Quota)), parameter(l, ";r=", int64(one.Remaining))
+		p = parameter(p, ";w=", window)
+		if t := one.seconds(window); t > 0 {
+			l = parameter(l, ";t=", t)
+		}
 	}
-	return strings.Join(ofPolicy, ", "), strings.Join(ofLimit, ", ")
+	text := string(append(p, l...))
+	values := []string{text[:len(p)], text[len(p):]} // one object for both
+	return values[:1:1], values[1:]
+}
+
+func parameter(field []byte, name string, value int64) []byte {
+	return strconv.AppendInt(append(field, name...), value, 10)
 }
 
 // nameAmong returns the Name, and also the window if several policies share the Name. A
 // policy without a Name has the name of its window, or "default".
-func (p Policy) nameAmong(policies []Policy) string {
+func (p *Policy) nameAmong(policies []Policy) string {
 	namesakes := 0
-	for _, other := range policies {
-		if other.Name == p.Name {
+	for i := range policies {
+		if policies[i].Name == p.Name {
 			namesakes++
 		}
 	}
@@ -61,7 +73,7 @@ func (p Policy) nameAmong(policies []Policy) string {
 }
 
 // window returns "day", "month", or the time from empty to full.
-func (p Policy) window() string {
+func (p *Policy) window() string {
 	if p.Calendar != "" {
 		return p.Calendar
 	}
@@ -72,7 +84,7 @@ func (p Policy) window() string {
 // It is the part of the window that gives Remaining back, or the rest of a quota's day or
 // month. If nothing remains, it is the time until the next request comes back, or 0 for
 // never.
-func (p Policy) seconds(window int64) int64 {
+func (p *Policy) seconds(window int64) int64 {
 	switch {
 	case p.Quota <= 0 || p.Unit <= 0 && p.Calendar == "":
 		return 0

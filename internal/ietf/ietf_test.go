@@ -30,7 +30,7 @@ func TestNamesAreUnique(t *testing.T) {
 		}
 		seen := make(map[string]bool)
 		policy, _ := ietf.Fields(policies)
-		for item := range strings.SplitSeq(policy, ", ") {
+		for item := range strings.SplitSeq(policy[0], ", ") {
 			name, _, _ := strings.Cut(item, ";")
 			if seen[name] {
 				t.Fatalf("%s has two policies %s", policy, name)

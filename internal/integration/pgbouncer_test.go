@@ -12,6 +12,7 @@ import (
 
 // PgBouncer may run each transaction on another connection.
 func TestPgBouncer(t *testing.T) {
+	t.Parallel()
 	b := startPgBouncer(t)
 	for _, m := range []mode{
 		{"pgx as it comes", "pgx", ""},

@@ -46,6 +46,11 @@ func (f *sqlFeed) wants(t *testing.T, d httpkey.Digest, times int, what string) 
 	t.Helper()
 	n := 0
 	eventually(t, 10*time.Second, func() error {
+		select {
+		case err := <-f.end:
+			t.Fatalf("the feed ended: %v", err)
+		default:
+		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if n = f.seen[d]; n < times {

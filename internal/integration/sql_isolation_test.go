@@ -16,6 +16,7 @@ import (
 // with a conflict. No caller sees such an error.
 
 func TestPostgreSQLIsolation(t *testing.T) {
+	t.Parallel()
 	for _, level := range []string{"repeatable read", "serializable"} {
 		t.Run(level, func(t *testing.T) {
 			t.Parallel()
@@ -28,11 +29,13 @@ func TestPostgreSQLIsolation(t *testing.T) {
 }
 
 func TestMariaDBIsolation(t *testing.T) {
+	t.Parallel()
 	for _, option := range []string{
 		"--transaction-isolation=SERIALIZABLE",
 		"--loose-innodb-snapshot-isolation=ON", // the default since MariaDB 11.6
 	} {
 		t.Run(option, func(t *testing.T) {
+			t.Parallel()
 			runContended(t, startMariaDB(t, option, "--innodb-flush-log-at-trx-commit=2"))
 		})
 	}
@@ -40,6 +43,7 @@ func TestMariaDBIsolation(t *testing.T) {
 
 // In a cluster of two servers that both take writes, the first commit succeeds.
 func TestGalera(t *testing.T) {
+	t.Parallel()
 	b := startGalera(t)
 	runContended(t, b)
 	t.Run("RevokeRaces", func(t *testing.T) { testRevokeRaces(t, b) })

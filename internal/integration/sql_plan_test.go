@@ -90,6 +90,12 @@ func plannedCalls(t *testing.T, b *sqlBackend, tokens int) *planned {
 			_, err := store.Lookup(ctx, token.Digest)
 			return err
 		}},
+		{name: "Lookups together", untimed: true, index: `_digest|\(digest=`, run: func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, time.Minute) // those without a deadline go alone
+			defer cancel()
+			atOnce(t, 200, func(int) error { _, err := store.Lookup(ctx, token.Digest); return err })
+			return nil
+		}},
 		{name: "Get", index: primary, run: func(ctx context.Context) error {
 			_, err := store.Get(ctx, token.ID)
 			return err

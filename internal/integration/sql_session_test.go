@@ -71,6 +71,7 @@ func testSessionAccepted(t *testing.T, b *sqlBackend) {
 
 // In these modes of MariaDB, assignments do not see those before them, by which a charge is made.
 func TestMariaDBAssignsInOrder(t *testing.T) {
+	t.Parallel()
 	tables := startMariaDB(t, "--innodb-flush-log-at-trx-commit=2").newTables(t)
 	for _, mode := range []string{"SIMULTANEOUS_ASSIGNMENT", "ORACLE"} {
 		db := tables.open(t, "&sql_mode='"+mode+"'")

@@ -43,21 +43,37 @@ type sqlBackend struct {
 // for that, only a machine would.
 
 func TestPostgreSQL(t *testing.T) {
-	runSQLTests(t, startPostgreSQL(t, "-c", "fsync=off"), sqlTests, ownServerTests, outageTests)
+	t.Parallel()
+	runSQLTests(t, startPostgreSQL(t, "-c", "fsync=off"), sqlTests, ownServerTests)
 }
 
 func TestMariaDB(t *testing.T) {
-	runSQLTests(t, startMariaDB(t, "--innodb-flush-log-at-trx-commit=2"), sqlTests, ownServerTests, outageTests)
+	t.Parallel()
+	runSQLTests(t, startMariaDB(t, "--innodb-flush-log-at-trx-commit=2"), sqlTests, ownServerTests)
 }
 
-// The tests of outages run on MariaDB, which has the same driver.
 func TestMySQL(t *testing.T) {
+	t.Parallel()
 	runSQLTests(t, startMySQL(t, "--innodb-flush-log-at-trx-commit=2"), sqlTests, ownServerTests)
 }
 
 func TestSQLite(t *testing.T) {
-	runSQLTests(t, sqliteBackend(t), sqlTests, ownServerTests, outageTests)
+	t.Parallel()
+	runSQLTests(t, sqliteBackend(t), sqlTests, ownServerTests)
 }
+
+// The tests of outages are not parallel: they count the goroutines of the process. MySQL needs
+// none, because MariaDB has the same driver.
+
+func TestPostgreSQLOutages(t *testing.T) {
+	runSQLTests(t, startPostgreSQL(t, "-c", "fsync=off"), outageTests)
+}
+
+func TestMariaDBOutages(t *testing.T) {
+	runSQLTests(t, startMariaDB(t, "--innodb-flush-log-at-trx-commit=2"), outageTests)
+}
+
+func TestSQLiteOutages(t *testing.T) { runSQLTests(t, sqliteBackend(t), outageTests) }
 
 type sqlTest struct {
 	name string

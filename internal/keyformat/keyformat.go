@@ -9,9 +9,10 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"hash"
 	"hash/crc32"
-	"io"
 	"strings"
+	"sync"
 )
 
 const (
@@ -218,11 +219,23 @@ func NewDigester(pepper string) Digester {
 	if pepper == "" {
 		return sum256
 	}
-	return func(key string) (d [32]byte) {
-		mac := hmac.New(sha256.New, []byte(pepper))
-		_, _ = io.WriteString(mac, key)
-		mac.Sum(d[:0])
-		return d
+	// A hash that is used again has the state after the pepper. Its arguments are used again
+	// with it, because they escape to the heap.
+	type digestion struct {
+		mac    hash.Hash
+		key    [MaxImported]byte
+		digest [32]byte
+	}
+	digestions := sync.Pool{New: func() any {
+		return &digestion{mac: hmac.New(sha256.New, []byte(pepper))}
+	}}
+	return func(key string) [32]byte {
+		d := digestions.Get().(*digestion)
+		defer digestions.Put(d)
+		d.mac.Reset()
+		d.mac.Write(d.key[:copy(d.key[:], key)])
+		d.mac.Sum(d.digest[:0])
+		return d.digest
 	}
 }
 

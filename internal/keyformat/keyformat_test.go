@@ -143,27 +143,22 @@ func TestImportedShapes(t *testing.T) {
 	}
 }
 
+// The digests are those of the standard library, of a key of any length that is accepted and
+// under a pepper of any length.
 func TestDigests(t *testing.T) {
-	t.Parallel()
-	key := Format{Prefix: "hk"}.Generate(false)
-	if NewDigester("")(key) != sha256.Sum256([]byte(key)) {
-		t.Error("without a pepper, the digest is not SHA-256")
-	}
-	pepper := strings.Repeat("p", 32)
-	mac := hmac.New(sha256.New, []byte(pepper))
-	mac.Write([]byte(key))
-	if got := NewDigester(pepper)(key); string(got[:]) != string(mac.Sum(nil)) {
-		t.Error("with a pepper, the digest is not HMAC-SHA-256")
-	}
-}
-
-// A key of any length that is accepted is digested as a whole.
-func TestDigestsOfEveryLength(t *testing.T) {
 	t.Parallel()
 	for length := range MaxImported + 1 {
 		key := strings.Repeat("x", length)
 		if NewDigester("")(key) != sha256.Sum256([]byte(key)) {
-			t.Errorf("the digest of %d bytes is cut short", length)
+			t.Errorf("the digest of %d bytes is not SHA-256", length)
+		}
+		for _, pepperLength := range []int{1, 32, 63, 64, 65, 200} {
+			pepper := strings.Repeat("p", pepperLength)
+			mac := hmac.New(sha256.New, []byte(pepper))
+			mac.Write([]byte(key))
+			if got := NewDigester(pepper)(key); string(got[:]) != string(mac.Sum(nil)) {
+				t.Errorf("the digest of %d bytes under a pepper of %d is not HMAC-SHA-256", length, pepperLength)
+			}
 		}
 	}
 }

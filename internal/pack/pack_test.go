@@ -3,6 +3,7 @@ package pack_test
 import (
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -31,8 +32,14 @@ func full() httpkey.Token {
 	return t
 }
 
-// An entry and a copy keep every field, whichever are empty.
-func TestEntriesKeepEveryField(t *testing.T) {
+// store returns the View of a token in a Table.
+func store(t httpkey.Token) pack.View {
+	table, d := new(ram.Table[httpkey.Token]), [32]byte(t.Digest)
+	return table.At(table.Add(&d, ram.Micros(t.LastUsed), pack.Fields(t), ram.Stamp{}))
+}
+
+// A token keeps every field, whichever are empty.
+func TestTokensKeepEveryField(t *testing.T) {
 	t.Parallel()
 	tokens := []httpkey.Token{plain(), full(), {}}
 	for _, whole := range []httpkey.Token{plain(), full()} {
@@ -45,51 +52,55 @@ func TestEntriesKeepEveryField(t *testing.T) {
 			tokens = append(tokens, sparse)
 		}
 	}
-	for _, scopes := range [][]string{{"a b"}, {""}, {"", "a"}, {" "}} { // which no Guard issues
+	for _, scopes := range [][]string{{"a b"}, {""}, {"", "a"}, {" "}, {"a", ""}, {"a\tb", "\u00a0"}} { // from no Guard
 		odd := plain()
 		odd.Scopes = scopes
 		tokens = append(tokens, odd)
 	}
-	later := plain()
+	later, rotated := plain(), plain()
 	if err := later.SetMore(`{"payer":"first","later":[1.0]}`); err != nil {
 		t.Fatal(err)
 	}
-	tokens = append(tokens, later)
-	for _, want := range tokens {
-		if got := pack.Token(pack.Entry(want)); !reflect.DeepEqual(got, want) {
+	if err := rotated.SetMore(`{"payer":"first"}`); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range append(tokens, later, rotated) {
+		v := store(want)
+		if got := pack.Token(v); !reflect.DeepEqual(got, want) {
 			t.Errorf("%+v became\n%+v", want, got)
 		}
-		if got := pack.Token(pack.Copy(want)); !reflect.DeepEqual(got, want) {
-			t.Errorf("%+v became, as a copy,\n%+v", want, got)
+		if v.Text().ID() != want.ID || v.Digest != want.Digest || pack.Cursor(v) != want.Cursor() ||
+			pack.RotatedFrom(v) != want.RotatedFrom || v.Text().Payer() != want.Payer() {
+			t.Errorf("of %+v: %+v, %s, %s", want, pack.Cursor(v), pack.RotatedFrom(v), v.Text().Payer())
 		}
-		e := pack.Entry(want)
-		if pack.ID(e) != want.ID || e.Digest() != want.Digest || pack.Cursor(e) != want.Cursor() ||
-			pack.RotatedFrom(e) != want.RotatedFrom || e.Payer() != want.Payer() || e.IsCopy() || !pack.Copy(want).IsCopy() {
-			t.Errorf("of %+v: %s, %+v, %s, %s", want, pack.ID(e), pack.Cursor(e), pack.RotatedFrom(e), e.Payer())
+		isSpecial := len(want.Limits) > 0 || len(want.Networks) > 0
+		if v.State != ram.StateOf(want.IsActive, want.Kind == httpkey.ServiceToken, isSpecial) ||
+			v.ExpiredAt != ram.Micros(want.ExpiredAt) || isSpecial && v.Full == nil {
+			t.Errorf("a Guard sees %+v as %+v", want, v)
 		}
 	}
 }
 
-// A token whose further fields cannot be written as JSON still has its networks and limits: an
-// entry without them would let in what they keep out.
-func TestEntriesKeepNetworksOfOddTokens(t *testing.T) {
+// A token whose further fields cannot be written as JSON still has its networks and limits: without
+// them it would let in what they keep out.
+func TestOddTokensKeepTheirNetworks(t *testing.T) {
 	t.Parallel()
 	want := full()
 	want.RevokedAt = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) // a table's "never"
-	for _, e := range []*ram.Entry[httpkey.Token]{pack.Entry(want), pack.Copy(want)} {
-		if got := pack.Token(e); !reflect.DeepEqual(got, want) || e.Body().Full == nil {
-			t.Errorf("%+v became\n%+v", want, got)
-		}
+	v := store(want)
+	got := pack.Token(v)
+	if !reflect.DeepEqual(got, want) || v.Full == nil || !slices.Equal(v.Full.Networks, want.Networks) {
+		t.Errorf("%+v became\n%+v", want, got)
 	}
 }
 
-// A token shares no memory with its entry.
-func TestEntriesShareNothing(t *testing.T) {
+// A caller's token shares no memory with the one in memory.
+func TestTokensShareNothing(t *testing.T) {
 	t.Parallel()
 	for _, want := range []func() httpkey.Token{plain, full} {
 		given := want()
-		e := pack.Entry(given)
-		for _, token := range []httpkey.Token{given, pack.Token(e)} {
+		v := store(given)
+		for _, token := range []httpkey.Token{given, pack.Token(v)} {
 			token.Scopes[0] = "mine"
 			for i := range token.Limits {
 				token.Limits[i].Rate = 99
@@ -100,9 +111,22 @@ func TestEntriesShareNothing(t *testing.T) {
 			if token.Metadata != nil {
 				token.Metadata["plan"] = "mine"
 			}
-			if got := pack.Token(e); !reflect.DeepEqual(got, want()) {
-				t.Errorf("a caller made its entry %+v", got)
+			if got := pack.Token(v); !reflect.DeepEqual(got, want()) {
+				t.Errorf("a caller made the token %+v", got)
 			}
+		}
+	}
+}
+
+// The Cursor of a token in a list is that of its place, whatever a caller created it with.
+// Otherwise the next page would begin with the same token again.
+func TestCursorsAreThoseOfTokens(t *testing.T) {
+	t.Parallel()
+	for _, token := range []httpkey.Token{plain(), full()} {
+		token.CreatedAt = at.Add(999 * time.Nanosecond)
+		v := store(token)
+		if got := pack.Token(v); pack.Cursor(v) != got.Cursor() {
+			t.Errorf("the token is at %+v, and its place is %+v", got.Cursor(), pack.Cursor(v))
 		}
 	}
 }

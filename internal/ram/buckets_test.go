@@ -1,9 +1,8 @@
 package ram
 
 import (
+	"fmt"
 	"math/rand/v2"
-	"slices"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,254 +10,151 @@ import (
 	"github.com/httpkey/httpkey/internal/gcra"
 )
 
-var (
-	second = Term{Window: time.Second.Microseconds()}
-	hour   = Term{Window: time.Hour.Microseconds()}
-)
+const micros = int64(time.Second / time.Microsecond)
 
-// use locks a bucket, as for a request, and lets it go.
-func use(b *Buckets[gcra.Bucket], payer string, term Term) *Bucket[gcra.Bucket] {
-	used := b.Lock(payer, term, term.Window, b.Now())
-	used.Unlock()
-	return used
-}
-
-// Generations turn when the longest life in one has passed, and once, however many callers
-// think that it is time.
+// Generations of a shard turn when the longest life in one has passed, and once, however many
+// callers come a little late.
 func TestTurning(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		b := NewBuckets[gcra.Bucket]()
-		next := func(want time.Duration) {
-			t.Helper()
-			if got := time.Duration(b.turnAt.Load()-b.Now()) * time.Microsecond; got != want {
-				t.Errorf("the next turn is in %v, want %v", got, want)
-			}
-		}
-		odd := Term{Window: 11_428_572}
-		used := use(b, "key", odd)
-		next(minGeneration)       // nothing was in use before
-		time.Sleep(minGeneration) // in the bubble's time
-		stale := b.Now()
-		time.Sleep(time.Millisecond) // the caller that turns them takes its time
-		b.turnWhenDue(stale)
-		next(11_428_572 * time.Microsecond)
-		b.turnWhenDue(stale) // as another would for the same reason
-		if use(b, "key", odd) != used {
-			t.Error("a bucket in use was let go")
-		}
-		time.Sleep(time.Minute)
-		b.turn.Lock() // another caller is turning them
-		at := b.turnAt.Load()
-		if use(b, "key", odd); b.turnAt.Load() != at {
-			t.Error("two turn at once")
-		}
-		b.turn.Unlock()
-		for range 3 {
-			time.Sleep(time.Minute)
-			use(b, "key", second)
-		}
-		next(minGeneration) // nothing longer is in use any more
-		if use(b, "key", odd) == used {
-			t.Error("an idle bucket was not let go")
-		}
-	})
-}
-
-// A bucket that says that it lives longer than others keeps its generation.
-func TestKeep(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		b := NewBuckets[gcra.Bucket]()
-		used := b.Lock("key", second, second.Window, b.Now())
-		used.Keep(time.Hour.Microseconds())
-		used.Unlock()
-		for range 9 {
-			time.Sleep(6 * time.Minute) // in the bubble's time
-			use(b, "another", second)
-		}
-		if use(b, "key", second) != used {
-			t.Error("it was let go within the hour")
-		}
-	})
-}
-
-// A bucket that is used while the generations turn, when its shard has not, is
-// not taken for one of the generation that begins.
-func TestUseWhileTurning(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		b := NewBuckets[gcra.Bucket]()
-		var slot Slot[gcra.Bucket]
-		use := func() *Bucket[gcra.Bucket] {
-			used := b.LockIn(&slot, "key", hour, hour.Window, 0)
-			used.Unlock()
-			return used
-		}
-		used := use()
-		next := b.newGeneration()
-		b.young.Store(next)
-		use()
-		for i := range b.shards {
-			b.shards[i].begin(next)
-		}
-		use()
-		b.turnGenerations()
-		if again := b.Lock("key", hour, hour.Window, 0); again != used {
-			t.Error("the bucket is gone, though it was used in the generation before")
-		}
-	})
-}
-
-// A limiter takes the bucket beside the token when it first needs one, and again
-// when the token was idle for so long that it had let it go.
-func TestBucketBesideTheTokenIsTaken(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		entry := entryOf([32]byte{})
-		limiter, another := NewBuckets[gcra.Bucket](), NewBuckets[gcra.Bucket]()
-		use := func(b *Buckets[gcra.Bucket], term Term) *Bucket[gcra.Bucket] {
-			used := b.LockIn(entry.Slot(), entry.Payer(), term, term.Window, b.Now())
-			defer used.Unlock()
-			if used.of.generation != b.young.Load() {
-				t.Error("a bucket in use is not young")
-			}
-			return used
-		}
-		for turns := range 4 { // from the second on, the limiter has let it go
-			if use(limiter, second) != &entry.bucket {
-				t.Error("the bucket beside the token is not taken")
-			}
-			for range turns {
-				limiter.turnGenerations()
-			}
-		}
-		if before := use(limiter, second); use(another, second) == before || use(limiter, second) != before {
-			t.Error("two limiters share a bucket")
-		}
-		if use(limiter, hour) == &entry.bucket {
-			t.Error("two limits share a bucket")
-		}
-		copied := NewCopy([32]byte{}, Null, "payer", &Body[string]{})
-		kept := limiter.LockIn(copied.Slot(), copied.Payer(), second, second.Window, 0)
-		kept.Unlock()
-		if kept == &copied.bucket {
-			t.Error("a limiter keeps the bucket beside a copy, and so the copy")
-		}
-	})
-}
-
-// Of two limiters that want it at once, one gets it.
-func TestBucketBesideTheTokenIsTakenOnce(t *testing.T) {
-	t.Parallel()
-	of := [2]*membership{
-		{NewBuckets[gcra.Bucket]().newGeneration(), hour}, {NewBuckets[gcra.Bucket]().newGeneration(), hour},
-	}
-	for range 10_000 {
-		var (
-			b       Bucket[gcra.Bucket]
-			taken   [2]bool
-			callers sync.WaitGroup
-		)
-		for i := range of {
-			callers.Go(func() { taken[i] = b.take(of[i]) })
-		}
-		callers.Wait()
-		if taken[0] == taken[1] {
-			t.Fatalf("taken: %v", taken)
-		}
-	}
-}
-
-// Callers lock several buckets of a few payers in any order, through slots and by name, while
-// generations turn: none waits for ever, and each has the buckets for itself.
-func TestManyLockSeveral(t *testing.T) {
-	t.Parallel()
 	b := NewBuckets[int]()
-	terms := []Term{second, hour, {Name: "a", Window: 1}, {Name: "b", Window: 1}, {Name: "b", Window: 1, Start: 5}}
-	payers := []string{"x", "y"}
-	var (
-		slots  [2]Slot[int]
-		locked [2]int
-		mu     sync.Mutex
-		wg     sync.WaitGroup
-	)
-	for caller := range 8 {
-		wg.Go(func() {
-			random := rand.New(rand.NewPCG(uint64(caller), 1))
-			for range 3000 {
-				payer := random.IntN(len(payers))
-				order := random.Perm(len(terms))[:1+random.IntN(len(terms))]
-				var buckets []*Bucket[int]
-				switch random.IntN(10) {
-				case 0:
-					b.turn.Lock()
-					b.turnGenerations()
-					b.turn.Unlock()
-				case 1, 2, 3:
-					order = order[:1]
-					buckets = append(buckets, b.LockIn(&slots[payer], payers[payer], terms[order[0]], time.Hour.Microseconds(), 0))
-				default:
-					several := make([]Term, len(order))
-					for i, n := range order {
-						several[i] = terms[n]
-					}
-					buckets = b.LockAll(payers[payer], several, time.Hour.Microseconds(), 0)
+	use := func(now, life int64) (used int) {
+		payer := b.Lock("key", now)
+		defer payer.Unlock()
+		bucket := payer.Take(Term{})
+		used = bucket.State
+		if bucket.State++; life > 0 {
+			bucket.Keep(life)
+		}
+		return used
+	}
+	for _, step := range []struct {
+		now, life  int64
+		used       int
+		nextTurnIn int64
+	}{
+		{0, 11 * micros, 0, minGeneration},                                   // nothing was in use before
+		{minGeneration + 5, 11 * micros, 1, 11 * micros},                     // it is young again
+		{minGeneration, 30 * micros, 2, 11*micros + 5},                       // by a caller that is a little late
+		{21*micros + 4, 1, 3, 1},                                             // not yet
+		{21*micros + 5, 1, 4, 30 * micros},                                   // its life was longer in the generation before
+		{51*micros + 5, 1, 5, minGeneration},                                 // only a short life is left
+		{61*micros + 5, 0, 6, minGeneration},                                 // looked at, but not used
+		{71*micros + 5, 0, 0, minGeneration},                                 // after a generation without a use, it is gone
+		{500 * micros, 0, 0, minGeneration},                                  // after a long pause
+		{500*micros - 1, 5 * 365 * 24 * 3600 * micros, 0, micros*10 + 1},     // a life of years
+		{600 * micros, 1, 1, 5 * 365 * 24 * 3600 * micros},                   // lasts for years
+		{5 * 365 * 24 * 3600 * micros, 1, 2, 600 * micros},                   // but its generation turns only then
+		{1 << 62, 1, 3, minGeneration}, {1<<62 + 1<<61, 0, 4, minGeneration}, // late in the life of a process
+	} {
+		if used := use(step.now, step.life); used != step.used {
+			t.Errorf("at %d, the bucket had %d uses, want %d", step.now, used, step.used)
+		}
+		payer := b.Lock("key", step.now)
+		if got := payer.shard.turnAt - step.now; got != step.nextTurnIn {
+			t.Errorf("at %d, the generations turn in %d, want %d", step.now, got, step.nextTurnIn)
+		}
+		payer.Unlock()
+	}
+}
+
+// A payer has a bucket for each Term, and shares none with another payer, also where their names
+// run together.
+func TestEachTermOfAPayerHasABucket(t *testing.T) {
+	t.Parallel()
+	b := NewBuckets[string]()
+	payers := []string{"", "a", "ab", "b", "token:a", "\x00", "a\x00"}
+	terms := []Term{
+		{}, {Window: 1}, {Window: -1}, {Window: 1 << 62}, {Start: 1}, {Window: 1, Start: 1}, {Name: "b"}, {Name: "\x00b"},
+		{Name: "b", Window: 1}, {Name: "b", Start: 1}, {Name: "b\x00"}, {Name: "token:a"},
+	}
+	for range 2 {
+		for _, payer := range payers {
+			for _, term := range terms {
+				name := fmt.Sprintf("%q %+v", payer, term)
+				locked := b.Lock(payer, 0)
+				bucket := locked.Take(term)
+				if bucket.State != "" && bucket.State != name {
+					t.Errorf("the bucket of %s is that of %s", name, bucket.State)
 				}
-				for i, bucket := range buckets {
-					if bucket.of.term != terms[order[i]] || bucket.payer != payers[payer] {
-						t.Errorf("the bucket of %+v is that of %+v", terms[order[i]], bucket.of.term)
-					}
-					bucket.State++
+				bucket.State = name
+				bucket.Keep(minGeneration)
+				locked.Unlock()
+			}
+		}
+	}
+	for _, payer := range payers {
+		for _, term := range terms {
+			locked := b.Lock(payer, 0)
+			if bucket := locked.Take(term); bucket.State == "" {
+				t.Errorf("the bucket of %q and %+v is gone", payer, term)
+			}
+			locked.Unlock()
+		}
+	}
+}
+
+// A bucket that a forced charge overdrew is remembered until it is full, though it comes to its
+// token and leaves it, and others make the generations turn.
+func TestOverdrawnBucketsAreRemembered(t *testing.T) {
+	t.Parallel()
+	terms, window := gcra.Terms{Rate: 20, Burst: 20, Period: 20 * micros}, Term{Window: 20 * micros}
+	for name, hold := range map[string]func(table *Table[string], n uint32){
+		"beside the token": func(*Table[string], uint32) {},
+		"left alone":       func(table *Table[string], n uint32) { table.Remove(n) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				table, b, d := new(Table[string]), NewBuckets[gcra.Bucket](), digestOf(1)
+				beside := Bind(table, b, window)
+				n := table.Add(&d, Null, fieldsOf("key", "key"), Stamp{})
+				byName(b, "key", terms, window, 1000, true)
+				time.Sleep(time.Second) // in the bubble's time
+				beside.Take(viewOf(t, table, d), terms, 0, now())
+				hold(table, n)
+				for range 38 { // others of the same shard make the generations turn
+					time.Sleep(time.Second)
+					locked := b.Lock("key", b.Now())
+					other := locked.Take(Term{Name: "other"})
+					other.Keep(1)
+					locked.Unlock()
 				}
-				mu.Lock()
-				locked[payer] += len(buckets)
-				mu.Unlock()
-				for _, bucket := range buckets {
-					bucket.Unlock()
+				if r := byName(b, "key", terms, window, 0, false); r.ResetAfter != micros {
+					t.Errorf("after 39 of 40 seconds, the bucket is full in %d µs", r.ResetAfter)
+				}
+			})
+		})
+	}
+}
+
+// A caller in place that comes late, after the generations have turned, charges a bucket that is
+// remembered until it is full. The limiter is asked by name at each later moment.
+func TestLateCallersInPlaceAreRemembered(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(61, 62))
+	terms, window := gcra.Terms{Rate: 10, Burst: 10, Period: 12 * micros}, Term{Window: 12 * micros}
+	for range 1000 {
+		synctest.Test(t, func(t *testing.T) {
+			table, b, d := new(Table[string]), NewBuckets[gcra.Bucket](), digestOf(1)
+			beside := Bind(table, b, window)
+			table.Add(&d, Null, fieldsOf("key", "key"), Stamp{})
+			v := viewOf(t, table, d)
+			beside.Take(v, terms, 1, now())
+			time.Sleep(time.Duration(random.Int64N(12*micros)) * time.Microsecond)
+			late := now()
+			time.Sleep(time.Duration(random.Int64N(4*micros)) * time.Microsecond)
+			b.Lock("key", b.Now()).Unlock()
+			r := beside.Take(v, terms, 9, late)
+			full := b.At(late.Elapsed) + r.ResetAfter
+			for b.Now() < full-micros {
+				time.Sleep(time.Duration(random.Int64N(micros)) * time.Microsecond)
+				b.Lock("key", b.Now()).Unlock()
+			}
+			if at := b.Now(); at < full {
+				if got := byName(b, "key", terms, window, 0, false); got.ResetAfter != full-at {
+					t.Fatalf("the bucket is full in %d, want %d", got.ResetAfter, full-at)
 				}
 			}
 		})
-	}
-	wg.Wait()
-	if locked[0] == 0 || locked[1] == 0 {
-		t.Error("nothing was locked")
-	}
-}
-
-// A table finds each bucket of each payer and term, however many there are.
-func TestTableIsAMap(t *testing.T) {
-	t.Parallel()
-	b := NewBuckets[int]()
-	terms := []Term{second, hour, {Name: "a", Window: second.Window}, {Window: second.Window, Start: 1}}
-	want := make(map[Term]map[string]*Bucket[int])
-	names := make([]string, 5000)
-	for i := range names {
-		names[i] = string(rune('a'+i%26)) + string(rune(i))
-	}
-	for range 2 {
-		for _, term := range terms {
-			if want[term] == nil {
-				want[term] = make(map[string]*Bucket[int])
-			}
-			for _, payer := range names {
-				found := b.Lock(payer, term, hour.Window, 0)
-				found.Unlock()
-				if known := want[term][payer]; known != nil && known != found {
-					t.Fatalf("the bucket of %q and %+v is another one", payer, term)
-				}
-				want[term][payer] = found
-			}
-		}
-		b.turnGenerations() // they move to the young generation
-	}
-	all := make(map[*Bucket[int]]bool)
-	for _, of := range want {
-		for _, bucket := range of {
-			all[bucket] = true
-		}
-	}
-	if distinct := len(slices.Compact(slices.Sorted(slices.Values(names)))); len(all) != distinct*len(terms) {
-		t.Errorf("%d buckets for %d payers and %d terms", len(all), distinct, len(terms))
 	}
 }

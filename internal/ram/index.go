@@ -1,144 +1,100 @@
 package ram
 
-import (
-	"encoding/binary"
-	"math/bits"
-	"sync/atomic"
-)
+import "sync/atomic"
 
-// Index finds entries by their digests. Readers take no lock and write nothing, so they do
-// not slow each other down. Writers must not run concurrently.
+// Index finds numbers by hashes. Readers take no lock and write nothing, so they do not slow
+// each other down. Writers must not run concurrently. The zero Index is empty and ready for
+// use.
 //
-// It is a hash table like a Swiss table: a group has several places and, for each, a tag of
-// one byte. A search compares one word of tags and usually visits one entry. A group is a
-// cache line, so a search waits for memory twice: for the group and for the entry. A digest
-// is uniformly distributed, so its first bytes serve as the hash.
-type Index[T any] struct {
-	table atomic.Pointer[indexTable[T]]
-	taken int // places that ever had an entry
-	live  int
+// It is a hash table with linear probing. A place holds a number and half of its hash, so a
+// search rarely visits a number that it does not look for. Neighbors share a cache line. The
+// Index mixes the hashes, because numbers in a row would make long runs.
+type Index struct {
+	places atomic.Pointer[[]atomic.Uint64] // a power of two of them
+	taken  int                             // places that ever held a number
+	live   int
 }
 
-type indexTable[T any] []indexGroup[T] // a power of two of them
+// A place is 0 if it never held a number. Otherwise it is half of the mixed hash, and the
+// number plus one.
+const deleted = 1<<32 - 1
 
-type indexGroup[T any] struct {
-	tags    atomic.Uint64 // a byte for each entry, and an unused one
-	entries [groupSize]atomic.Pointer[Entry[T]]
+func place(tag uint64, n uint32) uint64 { return tag<<32 | (uint64(n) + 1) }
+
+// mix returns the place at which a search begins, and a tag of 32 bits.
+func mix(hash uint64) (at, tag uint64) {
+	hash *= 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio
+	return hash >> 32, hash & (1<<32 - 1)
 }
 
-// The tags of places without an entry. The tag of an entry has the highest bit set. A search
-// ends at a group that has an empty place.
-const (
-	emptyTag   = 0x00
-	deletedTag = 0x01
-)
-
-const (
-	groupSize = 7
-	eachByte  = 0x0001010101010101
-)
-
-// NewIndex returns an empty Index.
-func NewIndex[T any]() *Index[T] {
-	i := new(Index[T])
-	i.table.Store(newIndexTable[T](0))
-	return i
-}
-
-// Find returns the entry with a digest, or nil.
-func (i *Index[T]) Find(d *[32]byte) *Entry[T] {
-	table, hash := *i.table.Load(), hashOf(d)
-	for n := hash / 128; ; n++ {
-		group := &table[n&uint64(len(table)-1)]
-		tags := group.tags.Load()
-		for match := zeroBytes(tags ^ eachByte*tagOf(hash)); match != 0; match &= match - 1 {
-			if e := group.entries[bits.TrailingZeros64(match)/8].Load(); e != nil && e.Has(d) {
-				return e
-			}
-		}
-		if zeroBytes(tags) != 0 {
-			return nil
+// Search returns the number with a hash that is the one looked for.
+func (i *Index) Search(hash uint64, is func(n uint32) bool) (n uint32, ok bool) {
+	table := i.places.Load()
+	if table == nil {
+		return 0, false
+	}
+	places := *table
+	for at, tag := mix(hash); ; at++ {
+		held := places[at&uint64(len(places)-1)].Load()
+		switch {
+		case held == 0:
+			return 0, false
+		case held>>32 == tag && held != deleted && is(uint32(held)-1):
+			return uint32(held) - 1, true
 		}
 	}
 }
 
-// Add adds an entry whose digest is not in the index.
-func (i *Index[T]) Add(e *Entry[T]) {
-	if old := *i.table.Load(); i.taken >= (groupSize-1)*len(old) {
-		table := newIndexTable[T](i.live)
-		for g := range old {
-			for n := range old[g].entries {
-				if e := old[g].entries[n].Load(); e != nil {
-					table.insert(e)
-				}
-			}
-		}
-		i.table.Store(table)
-		i.taken = i.live
+// Add adds a number that is not in the index.
+func (i *Index) Add(hash uint64, n uint32, hashOf func(n uint32) uint64) {
+	if table := i.places.Load(); table == nil || 3*i.taken >= 2*len(*table) {
+		i.rebuild(hashOf)
 	}
-	i.table.Load().insert(e)
-	i.taken++
+	if insert(*i.places.Load(), hash, n) {
+		i.taken++
+	}
 	i.live++
 }
 
-// Remove removes an entry.
-func (i *Index[T]) Remove(e *Entry[T]) {
-	group, n := i.table.Load().place(e)
-	group.setTag(n, deletedTag)
-	group.entries[n].Store(nil)
-	i.live--
-}
-
-// newIndexTable returns a table with room for twice n entries and a few more.
-func newIndexTable[T any](n int) *indexTable[T] {
-	groups := 1
-	for groups*groupSize < 2*n {
-		groups *= 2
+// Remove removes a number.
+func (i *Index) Remove(hash uint64, n uint32, hashOf func(n uint32) uint64) {
+	places := *i.places.Load()
+	at, tag := mix(hash)
+	for places[at&uint64(len(places)-1)].Load() != place(tag, n) {
+		at++
 	}
-	table := make(indexTable[T], groups)
-	return &table
-}
-
-// insert puts e into the first empty place. It writes the tag last, so that a reader that
-// sees the tag finds the entry.
-func (t indexTable[T]) insert(e *Entry[T]) {
-	d := e.Digest()
-	hash := hashOf(&d)
-	for g := hash / 128; ; g++ {
-		group := &t[g&uint64(len(t)-1)]
-		if empty := zeroBytes(group.tags.Load()); empty != 0 {
-			n := bits.TrailingZeros64(empty) / 8
-			group.entries[n].Store(e)
-			group.setTag(n, tagOf(hash))
-			return
-		}
+	places[at&uint64(len(places)-1)].Store(deleted)
+	if i.live--; 16*i.live+64 < len(places) { // give memory back
+		i.rebuild(hashOf)
 	}
 }
 
-// place returns the group and the place of an entry that is in the table.
-func (t indexTable[T]) place(e *Entry[T]) (*indexGroup[T], int) {
-	d := e.Digest()
-	for g := hashOf(&d) / 128; ; g++ {
-		group := &t[g&uint64(len(t)-1)]
-		for n := range group.entries {
-			if group.entries[n].Load() == e {
-				return group, n
+// rebuild makes a table of at least twice the live numbers.
+func (i *Index) rebuild(hashOf func(n uint32) uint64) {
+	size := 8
+	for size < 2*(i.live+1) {
+		size *= 2
+	}
+	places := make([]atomic.Uint64, size)
+	if old := i.places.Load(); old != nil {
+		for at := range *old {
+			if held := (*old)[at].Load(); held != 0 && held != deleted {
+				n := uint32(held) - 1
+				insert(places, hashOf(n), n)
 			}
 		}
 	}
+	i.places.Store(&places)
+	i.taken = i.live
 }
 
-func (g *indexGroup[T]) setTag(n int, tag uint64) {
-	shift := n * 8
-	g.tags.Store(g.tags.Load()&^(0xff<<shift) | tag<<shift)
+// insert reports whether the place never held a number before.
+func insert(places []atomic.Uint64, hash uint64, n uint32) bool {
+	for at, tag := mix(hash); ; at++ {
+		p := &places[at&uint64(len(places)-1)]
+		if held := p.Load(); held == 0 || held == deleted {
+			p.Store(place(tag, n))
+			return held == 0
+		}
+	}
 }
-
-func hashOf(d *[32]byte) uint64 { return binary.LittleEndian.Uint64(d[:]) }
-
-// tagOf returns the tag of a hash, from bits that do not choose the group.
-func tagOf(hash uint64) uint64 { return hash%128 | 0x80 }
-
-// zeroBytes returns a word in which the highest bit of a byte is set if that byte of word is
-// zero; the eighth byte is not tested. A byte of value 1 above a zero byte may be marked as
-// well, so the caller verifies each entry.
-func zeroBytes(word uint64) uint64 { return (word - eachByte) &^ word & (eachByte << 7) }

@@ -1,85 +1,150 @@
 package ram
 
 import (
-	"encoding/binary"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
 )
 
-// entryOf returns an entry of a digest.
-func entryOf(digest [32]byte) *Entry[string] { return New(digest, Null, "payer", &Body[string]{}) }
+// similarHash returns one of n hashes. Many of them share their place or their high half with
+// others, and some are 0.
+func similarHash(n uint32) uint64 { return uint64(n%7) | uint64(n%3)<<32 }
 
-// similarDigest returns one of n digests, of which many share their first bytes,
-// and so the group and the tag in the index, with others.
-func similarDigest(n int) (d [32]byte) {
-	binary.LittleEndian.PutUint64(d[:], uint64(n%7)|uint64(n%3)<<10)
-	d[31], d[30] = byte(n), byte(n>>8)
-	return d
+// search looks for a number by its hash.
+func search(i *Index, n uint32) bool {
+	got, ok := i.Search(similarHash(n), func(other uint32) bool { return other == n })
+	return ok && got == n
 }
 
 // The index finds the same as a map, after any additions and removals.
 func TestIndexIsAMap(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(31, 32))
-	for _, digests := range []int{3, 50, 2000} {
-		index, model := NewIndex[string](), make(map[[32]byte]*Entry[string])
+	for _, numbers := range []uint32{3, 50, 1000} {
+		var index Index
+		if search(&index, 0) {
+			t.Error("the zero Index has a number")
+		}
+		model := make(map[uint32]bool)
 		for range 20_000 {
-			d := similarDigest(random.IntN(digests))
-			if known := model[d]; known == nil {
-				model[d] = entryOf(d)
-				index.Add(model[d])
+			n := random.Uint32N(numbers)
+			if model[n] = !model[n]; model[n] {
+				index.Add(similarHash(n), n, similarHash)
 			} else {
-				delete(model, d)
-				index.Remove(known)
+				index.Remove(similarHash(n), n, similarHash)
 			}
-			if d := similarDigest(random.IntN(digests)); index.Find(&d) != model[d] {
-				t.Fatalf("found %p, want %p", index.Find(&d), model[d])
-			}
-		}
-		for n := range digests {
-			if d := similarDigest(n); index.Find(&d) != model[d] {
-				t.Errorf("found %p, want %p", index.Find(&d), model[d])
+			if n := random.Uint32N(numbers); search(&index, n) != model[n] {
+				t.Fatalf("number %d is found: %v", n, !model[n])
 			}
 		}
-		if places := groupSize * len(*index.table.Load()); places > 16*digests+16 {
-			t.Errorf("%d places for %d digests: deleted ones are not let go", places, digests)
+		for n := range numbers {
+			if search(&index, n) != model[n] {
+				t.Errorf("number %d is found: %v", n, !model[n])
+			}
 		}
 	}
 }
 
-// Readers without a lock find an entry that stays, while others come and go.
+// spread returns the hash of a number, spread as digests are.
+func spread(n uint32) uint64 { return rand.New(rand.NewPCG(uint64(n), 3)).Uint64() }
+
+// An index has a place that never held a number, so that each search ends. It is as large as its
+// numbers need, while they grow, come and go, and shrink.
+func TestIndexFitsItsNumbers(t *testing.T) {
+	t.Parallel()
+	const numbers = 10_000
+	var index Index
+	check := func(live int) {
+		t.Helper()
+		places := *index.places.Load()
+		empty, held := 0, 0
+		for at := range places {
+			switch places[at].Load() {
+			case 0:
+				empty++
+			case deleted:
+			default:
+				held++
+			}
+		}
+		if held != live || index.live != live || index.taken != len(places)-empty {
+			t.Fatalf("it holds %d of %d numbers, and counts %d in %d places", held, live, index.live, index.taken)
+		}
+		if 4*empty < len(places) {
+			t.Fatalf("%d of %d places are empty", empty, len(places))
+		}
+		if len(places) > 16*live+64 {
+			t.Fatalf("%d places for %d numbers", len(places), live)
+		}
+	}
+	for n := range uint32(numbers) {
+		index.Add(spread(n), n, spread)
+		check(int(n) + 1)
+		if n == 200 { // a check takes long afterwards
+			break
+		}
+	}
+	for n := uint32(201); n < numbers; n++ {
+		index.Add(spread(n), n, spread)
+	}
+	check(numbers)
+	size := len(*index.places.Load())
+	for n := range uint32(20 * numbers) {
+		index.Remove(spread(n), n, spread)
+		index.Add(spread(n+numbers), n+numbers, spread)
+		if n%1000 == 0 {
+			check(numbers)
+			if got := len(*index.places.Load()); got > 2*size {
+				t.Fatalf("%d numbers came and went, and %d places became %d", n, size, got)
+			}
+		}
+	}
+	for live := numbers; live > 0; live-- {
+		n := uint32(20*numbers + live - 1)
+		index.Remove(spread(n), n, spread)
+		if live%1000 == 0 || live < 100 {
+			check(live - 1)
+		}
+	}
+}
+
+// Readers without a lock find a number that stays, while others come and go, and the table is
+// made again and again.
 func TestIndexIsReadWhileItIsWritten(t *testing.T) {
 	t.Parallel()
-	const staying = 100
-	index := NewIndex[string]()
-	for n := range staying {
-		index.Add(entryOf(similarDigest(n)))
+	const staying, most = 100, 1000
+	var (
+		index   Index
+		isDone  atomic.Bool
+		found   atomic.Int64
+		readers sync.WaitGroup
+	)
+	for n := range uint32(staying) {
+		index.Add(similarHash(n), n, similarHash)
 	}
-	var done atomic.Bool
-	var readers sync.WaitGroup
 	for range 4 {
 		readers.Go(func() {
-			for n := 0; !done.Load(); n++ {
-				d := similarDigest(n % (2 * staying))
-				if e := index.Find(&d); e == nil && n%(2*staying) < staying || e != nil && e.Digest() != d {
-					t.Errorf("of token %d, found %p", n%(2*staying), e)
+			for n := uint32(0); !isDone.Load(); n = (n + 1) % staying {
+				if !search(&index, n) {
+					t.Errorf("number %d is not found", n)
 					return
 				}
+				if search(&index, most+n) {
+					t.Errorf("number %d is found", most+n)
+				}
+				found.Add(1)
 			}
 		})
 	}
-	coming := make([]*Entry[string], 1000)
-	for range 20 {
-		for n := staying; n < len(coming); n++ {
-			coming[n] = entryOf(similarDigest(n))
-			index.Add(coming[n])
+	for round := 0; round < 20 || found.Load() < 1000 && !t.Failed(); round++ {
+		for n := uint32(staying); n < most; n++ {
+			index.Add(similarHash(n), n, similarHash)
 		}
-		for n := staying; n < len(coming); n++ {
-			index.Remove(coming[n])
+		for n := uint32(staying); n < most; n++ {
+			index.Remove(similarHash(n), n, similarHash)
 		}
 	}
-	done.Store(true)
+	isDone.Store(true)
 	readers.Wait()
 }
