@@ -52,7 +52,7 @@ func Get(handler http.Handler, key string) *httptest.ResponseRecorder {
 }
 
 // Elapse advances the time in a bubble of testing/synctest. Timers that are due by then fire.
-func Elapse(d time.Duration) { time.Sleep(d) }
+func Elapse(d time.Duration) { time.Sleep(d) } // only a sleep advances the time of a bubble
 
 // Fault runs in a call of a method, "Lookup" say. Its error becomes the error of the call.
 type Fault func(ctx context.Context, method string) error

@@ -20,10 +20,10 @@ import (
 // goroutine.
 //
 // A bucket takes about 90 bytes, whatever the payer's name, and twice that while it is in
-// constant use. A later call frees a full bucket
-// after two of the longest windows in use, or after 20 seconds if that is longer. So one limit
-// with a long window keeps all buckets for longer. Quotas have buckets of their own, which last
-// for up to two of the longest days or months in use.
+// constant use. A later call frees a full bucket after two of the longest windows in use, or
+// after 20 seconds if that is longer. So one limit with a long window keeps all buckets for
+// longer. Quotas have buckets of their own, which last for up to two of the longest days or
+// months in use.
 type Limiter struct {
 	limiterHolder
 	steady steady

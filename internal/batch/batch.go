@@ -154,28 +154,32 @@ func (g *Gatherer[L, Q, A]) next(l L) []*caller[Q, A] {
 		}
 		return nil
 	}
-	together := from.waiting
-	if from.waiting = nil; len(together) > mostQuestions {
-		g.takeTurns(together)
-		together, from.waiting = together[:mostQuestions:mostQuestions], slices.Clone(together[mostQuestions:])
-		slices.Reverse(from.waiting)
-	}
+	together, others := g.takeTurns(from.waiting)
+	from.waiting = others
 	latest(together).reports = true
 	from.began = time.Now()
 	return together
 }
 
-// takeTurns sorts callers so that one of each payer comes first, then a second one of each. The
-// newest of a payer comes first, because under overload the oldest have no time left for an answer.
-func (g *Gatherer[L, Q, A]) takeTurns(callers []*caller[Q, A]) {
-	slices.Reverse(callers)
-	before, turn := make(map[string]int), make(map[*caller[Q, A]]int, len(callers))
-	for _, c := range callers {
+// takeTurns returns the callers of the next call and the others, the oldest first. If there are too
+// many, one of each payer comes first, then a second one of each. The newest of a payer comes
+// first, because under overload the oldest have no time left for an answer.
+func (g *Gatherer[L, Q, A]) takeTurns(waiting []*caller[Q, A]) (together, others []*caller[Q, A]) {
+	if len(waiting) <= mostQuestions {
+		return waiting, nil
+	}
+	newest := slices.Clone(waiting)
+	slices.Reverse(newest)
+	before, turn := make(map[string]int), make(map[*caller[Q, A]]int, len(newest))
+	for _, c := range newest {
 		payer := g.Payer(c.question)
 		turn[c] = before[payer]
 		before[payer]++
 	}
-	slices.SortStableFunc(callers, func(a, b *caller[Q, A]) int { return cmp.Compare(turn[a], turn[b]) })
+	slices.SortStableFunc(newest, func(a, b *caller[Q, A]) int { return cmp.Compare(turn[a], turn[b]) })
+	others = slices.Clone(newest[mostQuestions:])
+	slices.Reverse(others)
+	return newest[:mostQuestions], others
 }
 
 // latest returns the caller with the most time left.

@@ -316,7 +316,7 @@ func TestTheQueueIsBoundedByItsCallers(t *testing.T) {
 			if n := s.waiting(); n > 100 {
 				t.Errorf("%d questions wait", n)
 			}
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond) // in the bubble's time
 			synctest.Wait()
 		}
 		n, failed := s.waiting(), int(failures.Load())
@@ -344,13 +344,13 @@ func TestStalledCallsHoldUpNoOthers(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(patience + time.Millisecond)
+		time.Sleep(patience + time.Millisecond) // in the bubble's time
 		asked := time.Now()
 		if s.must(t, "late"); time.Since(asked) != time.Millisecond {
 			t.Errorf("a late question was answered after %v", time.Since(asked))
 		}
 		synctest.Wait()
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // in the bubble's time
 		if calls, waiting := s.Load("lane"); calls != mostCalls || waiting != 0 {
 			t.Errorf("%d calls are in progress, and %d questions wait", calls, waiting)
 		}

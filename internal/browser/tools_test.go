@@ -32,5 +32,5 @@ func missing(t testing.TB, message string) {
 	if os.Getenv("REQUIRE_TOOLS") != "" {
 		t.Fatal(message)
 	}
-	t.Skip(message)
+	t.Skip(message) // which says what to install
 }

@@ -91,7 +91,7 @@ func (a *Attack) Run(ctx context.Context) (Figures, error) {
 	streams.Go(func() { a.every(rate, leadIn, func(int) { a.get(madeUp()) }) })
 	time.Sleep(stall) // the schedule of the attack, in the time of a bubble or of a benchmark, as below
 	a.Resume()
-	time.Sleep(leadIn - stall)
+	time.Sleep(leadIn - stall) // the rest of the schedule
 	a.Events.take()
 	for _, stream := range []struct {
 		rate  int

@@ -92,7 +92,7 @@ func (b *Binding[T]) Take(v *View[T], terms gcra.Terms, n int64, at clock.Instan
 
 // claim puts a bucket beside its token, and notes the use. It fails if the token is gone or
 // has another payer, and if another bucket is in use there.
-func (b *Binding[T]) claim(bucket *Bucket[gcra.Bucket], v *View[T], n int64, at clock.Instant) (place berth, ok bool) {
+func (b *Binding[T]) claim(bucket *Bucket[gcra.Bucket], v *View[T], n int64, at clock.Instant) (place location, ok bool) {
 	r := b.table.record(v.Number)
 	if r == nil {
 		return place, false
@@ -109,7 +109,7 @@ func (b *Binding[T]) claim(bucket *Bucket[gcra.Bucket], v *View[T], n int64, at 
 	}
 	r.bucket, r.link, r.claim = bucket.State, b.number, b.table.claims.Add(1)
 	r.until = uint32(min(bucket.payer.shard.turnAt/second, math.MaxUint32))
-	return berth{b.home, v.Number, r.claim}, true
+	return location{b.home, v.Number, r.claim}, true
 }
 
 // note moves the last use forward, unless n is 0.

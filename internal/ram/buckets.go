@@ -57,16 +57,16 @@ type shard[S any] struct {
 
 type generation[S any] struct {
 	own    map[key]S
-	beside map[key]berth
-	tables map[uint32]any // by the home of a berth: a store may be gone before its payers' debts
+	beside map[key]location
+	tables map[uint32]any // by the home of a location: a store may be gone before its payers' debts
 	life   int64          // the longest in it, in microseconds
 }
 
 // key is the digest of a payer and a Term. Without names, buckets have no pointers.
 type key [16]byte
 
-// berth is where a bucket lies beside a token.
-type berth struct {
+// location is where a bucket lies beside a token.
+type location struct {
 	home   uint32
 	record uint32
 	claim  uint32
@@ -122,7 +122,7 @@ func (p Payer[S]) Take(t Term) Bucket[S] {
 	return b
 }
 
-func (p Payer[S]) leave(at berth) S {
+func (p Payer[S]) leave(at location) S {
 	return (*p.buckets.homes.Load())[at.home].leave(at.record, at.claim)
 }
 
@@ -144,10 +144,10 @@ func (b *Bucket[S]) Keep(life int64) {
 }
 
 // keepBeside notes that the bucket lies beside a token of a table, until the generations turn.
-func (b *Bucket[S]) keepBeside(at berth, table any, life int64) {
+func (b *Bucket[S]) keepBeside(at location, table any, life int64) {
 	g := &b.payer.shard.young
 	if g.beside == nil {
-		g.beside, g.tables = make(map[key]berth), make(map[uint32]any)
+		g.beside, g.tables = make(map[key]location), make(map[uint32]any)
 	}
 	delete(g.own, b.key)
 	g.beside[b.key], g.tables[at.home] = at, table

@@ -22,7 +22,7 @@ type Table[T any] struct {
 
 	mu     sync.Mutex // held to append to links
 	links  atomic.Pointer[[]*link[T]]
-	claims atomic.Uint32 // counts them
+	claims atomic.Uint32 // counts the claims of buckets
 }
 
 // Fields are a token, except for its digest and its last use.
