@@ -416,7 +416,7 @@ func (g *Guard) ask(ctx context.Context, c *Charge) (Result, error) {
 var errForced = fmt.Errorf("%w: Forced is for Admission.Charge, Options.Charge must not set it", ErrInvalidLimit)
 
 // charges are reused, since a limiter's argument escapes to the heap.
-var charges = sync.Pool{New: func() any { return &pooledCharge{metadata: make(map[string]string)} }}
+var charges = sync.Pool{New: func() any { return new(pooledCharge) }}
 
 type pooledCharge struct {
 	Charge
@@ -435,8 +435,11 @@ func (c *pooledCharge) lend(g *Guard, v *view) {
 	c.token = *v.Full
 	c.token.Metadata = nil
 	c.token = c.token.Clone()
-	c.token.LastUsed, c.token.Metadata = ram.Time(v.LastUsed), c.metadata
+	if c.metadata == nil {
+		c.metadata = make(map[string]string)
+	}
 	maps.Copy(c.metadata, v.Full.Metadata)
+	c.token.LastUsed, c.token.Metadata = ram.Time(v.LastUsed), c.metadata
 }
 
 func (c *pooledCharge) release() {

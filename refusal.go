@@ -143,7 +143,7 @@ func setRefusalHeaders(h http.Header, e *Error) {
 	case http.StatusUnauthorized:
 		h["Www-Authenticate"] = challenge
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		h["Retry-After"] = answer.Header(retrySeconds(&e.result))
+		h["Retry-After"] = answer.Header(answer.Wait(e.result.RetryAfter))
 	}
 }
 
@@ -151,7 +151,7 @@ func writeDetail(w http.ResponseWriter, r *http.Request, e *Error) {
 	class := e.class()
 	answered := class.answer
 	if answered == nil {
-		answered = answer.Throttled(retrySeconds(&e.result))
+		answered = answer.Throttled(answer.Wait(e.result.RetryAfter))
 		defer answered.Release()
 	}
 	h := w.Header()
@@ -161,19 +161,6 @@ func writeDetail(w http.ResponseWriter, r *http.Request, e *Error) {
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(answered.Body) // an error means that the client has gone
 	}
-}
-
-// retrySeconds returns RetryAfter in whole seconds, rounded up, at least 1.
-func retrySeconds(result *Result) int64 {
-	return max(1, ceilSeconds(result.RetryAfter))
-}
-
-func ceilSeconds(d time.Duration) int64 {
-	seconds := int64(d / time.Second)
-	if d%time.Second > 0 {
-		seconds++
-	}
-	return seconds
 }
 
 // setIETFHeaders writes RateLimit-Policy and RateLimit.

@@ -434,6 +434,14 @@ func TestLaneUnderRandomCallers(t *testing.T) {
 					create(t, g.silent, token(n))
 				}
 				var callers sync.WaitGroup
+				for n := range 2 * limit { // all at once, so that they fill the lane
+					callers.Go(func() {
+						if _, err := s.Lookup(t.Context(), digest(digests+n)); !errors.Is(err, httpkey.ErrNotFound) {
+							t.Error(err)
+						}
+					})
+				}
+				callers.Wait()
 				for range 5000 {
 					n, budget := random.IntN(digests), time.Duration(1+random.IntN(40))*time.Millisecond
 					leaves := random.IntN(4) == 0

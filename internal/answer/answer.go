@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Answer is a body with its Content-Length.
@@ -19,6 +20,15 @@ type Answer struct {
 func New(detail string) *Answer {
 	body := []byte(`{"detail":"` + detail + `"}`)
 	return &Answer{Body: body, Length: Header(int64(len(body)))}
+}
+
+// Wait returns d in whole seconds, rounded up, but at least 1.
+func Wait(d time.Duration) int64 {
+	seconds := int64(d / time.Second)
+	if d%time.Second > 0 { // d plus a second could overflow
+		seconds++
+	}
+	return max(1, seconds)
 }
 
 // Throttled returns the Answer that tells a client to wait this many seconds. Release it when
