@@ -92,7 +92,9 @@ func (b *Binding[T]) Take(v *View[T], terms gcra.Terms, n int64, at clock.Instan
 
 // claim puts a bucket beside its token, and notes the use. It fails if the token is gone or
 // has another payer, and if another bucket is in use there.
-func (b *Binding[T]) claim(bucket *Bucket[gcra.Bucket], v *View[T], n int64, at clock.Instant) (place location, ok bool) {
+func (b *Binding[T]) claim(
+	bucket *Bucket[gcra.Bucket], v *View[T], n int64, at clock.Instant,
+) (place location, ok bool) {
 	r := b.table.record(v.Number)
 	if r == nil {
 		return place, false
