@@ -244,7 +244,7 @@ func (g *Guard) lookup(l *lookup, key string) (view, error) {
 		case err != nil:
 			return view{}, err
 		// A store that folds case or compares prefixes must not admit a wrong key.
-		case token.Digest.equal(&d):
+		case keyformat.Equal(token.Digest, d):
 			l.found = token
 			return viewOf(&l.found), nil
 		}

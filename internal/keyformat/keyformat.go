@@ -9,6 +9,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"hash"
 	"hash/crc32"
 	"strings"
@@ -99,6 +100,20 @@ func (f Format) isImportable(s string) bool {
 	}
 	return true
 }
+
+// Hint returns the end of a key, by which people recognize it. A short key has no hint. In a
+// key that Generate made, the hint is the end of the checksum, which reveals less than 24 of
+// the 160 random bits.
+func Hint(key string) string {
+	if IsShort(key) {
+		return ""
+	}
+	return key[len(key)-4:]
+}
+
+// IsShort reports whether a key may have so few random bits that a hint reveals too much. Its
+// SHA-256 then does not hide it either. Generate makes no such key.
+func IsShort(key string) bool { return len(key) < 32 }
 
 // checksum returns the CRC-32 of s in base62.
 func checksum(s string) (digits [checksumLength]byte) {
@@ -247,4 +262,14 @@ func sum256(key string) [32]byte {
 	}
 	var long [MaxImported]byte
 	return sha256.Sum256(long[:copy(long[:], key)])
+}
+
+// Equal compares digests in constant time. It compares words, because
+// subtle.ConstantTimeCompare compares bytes and is slower.
+func Equal(a, b [32]byte) bool {
+	var differ uint64
+	for i := 0; i < len(a); i += 8 {
+		differ |= binary.LittleEndian.Uint64(a[i:]) ^ binary.LittleEndian.Uint64(b[i:])
+	}
+	return differ == 0
 }
