@@ -12,6 +12,7 @@ import (
 	"encoding/binary"
 	"hash"
 	"hash/crc32"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -34,8 +35,9 @@ const (
 
 // Format describes the keys of a program.
 type Format struct {
-	Prefix      string // begins each key
-	MinImported int    // the minimum length of keys of other shapes; 0: they are refused
+	Prefix      string   // begins each key
+	Previous    []string // the prefixes of earlier keys, which are still accepted
+	MinImported int      // the minimum length of keys of other shapes; 0: they are refused
 }
 
 // Generate returns a new key for a person or for a service.
@@ -66,22 +68,29 @@ func (f Format) Accepts(s string) bool {
 }
 
 func (f Format) resemblesOwn(s string) bool {
-	p := len(f.Prefix)
-	if len(s) != p+kindLength+randomLength+checksumLength || s[:p] != f.Prefix {
+	return resembles(s, f.Prefix) || len(f.Previous) > 0 && slices.ContainsFunc(f.Previous, func(previous string) bool {
+		return resembles(s, previous)
+	})
+}
+
+// resembles reports whether s looks like a key of a prefix.
+func resembles(s, prefix string) bool {
+	p := len(prefix)
+	if len(s) != p+kindLength+randomLength+checksumLength || s[:p] != prefix {
 		return false
 	}
 	letter := s[p : p+kindLength]
 	return letter == "_k_" || letter == "_s_"
 }
 
-// IsOwn reports whether Generate may have made s.
+// IsOwn reports whether Generate may have made s, under the prefix or a previous one.
 func (f Format) IsOwn(s string) bool {
 	if !f.resemblesOwn(s) {
 		return false
 	}
 	body, sum := s[:len(s)-checksumLength], s[len(s)-checksumLength:]
 	valid := true
-	for i := len(f.Prefix) + kindLength; i < len(body); i++ {
+	for i := len(body) - randomLength; i < len(body); i++ {
 		valid = valid && digitValues[body[i]] != noDigit
 	}
 	want, ok := parseBase62(sum)
