@@ -259,7 +259,6 @@ func TestRevokeKey(t *testing.T) {
 
 // Keys of a previous prefix are accepted, and those of another are not.
 func TestPreviousPrefixes(t *testing.T) {
-	t.Skip("until the format knows them")
 	t.Parallel()
 	store := memstore.New()
 	before := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Prefix: "acme"})

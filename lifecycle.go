@@ -8,6 +8,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/httpkey/httpkey/internal/keyformat"
 	"github.com/httpkey/httpkey/internal/name"
 )
 
@@ -62,7 +63,7 @@ func (g *Guard) Import(ctx context.Context, secret Secret, t Token) (Token, erro
 		return Token{}, fmt.Errorf("httpkey: import: %w", err)
 	}
 	g.observe(ctx, &Event{Type: EventIssued, Token: t})
-	if secret.isShort() && !g.hasPepper {
+	if keyformat.IsShort(secret.Reveal()) && !g.hasPepper {
 		g.observe(ctx, &Event{Type: EventWeakKey, Token: t})
 	}
 	return t, nil
@@ -163,7 +164,7 @@ func (g *Guard) create(ctx context.Context, secret Secret, t Token) (Token, erro
 	t.CreatedAt, t.ExpiredAt = stored(t.CreatedAt), stored(t.ExpiredAt)
 	t.LastUsed, t.RevokedAt = stored(t.LastUsed), stored(t.RevokedAt)
 	t.Digest = g.digesters[0](secret.Reveal())
-	t.Hint = secret.hint()
+	t.Hint = keyformat.Hint(secret.Reveal())
 	t = t.Clone()
 	if err := t.Validate(); err != nil {
 		return Token{}, err

@@ -359,7 +359,7 @@ func (g *Guard) find(ctx context.Context, digesters []keyformat.Digester, key st
 		case err != nil:
 			return Token{}, err
 		// A store that folds case or compares prefixes must not admit a wrong key.
-		case token.Digest.equal(&d):
+		case keyformat.Equal(token.Digest, d):
 			return token, nil
 		}
 	}
