@@ -14,6 +14,7 @@ import (
 	"github.com/httpkey/httpkey/internal/answer"
 	"github.com/httpkey/httpkey/internal/clock"
 	"github.com/httpkey/httpkey/internal/digests"
+	"github.com/httpkey/httpkey/internal/failures"
 	"github.com/httpkey/httpkey/internal/keyformat"
 	"github.com/httpkey/httpkey/internal/lastused"
 	"github.com/httpkey/httpkey/internal/ram"
@@ -39,6 +40,7 @@ type Guard struct {
 	quota     answer.Quota
 	observes  func(context.Context, EventType) bool
 
+	failures    *failures.Meter // nil: failed keys are not metered
 	readsBearer bool
 	adopting    [adoptions]chan struct{}
 	unadopted   *digests.Recent // keys that Options.Adopt has refused
@@ -75,6 +77,10 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 	}
 	for _, pepper := range o.PreviousPeppers {
 		g.digesters = append(g.digesters, keyformat.NewDigester(pepper.Reveal()))
+	}
+	if o.Failures != (Limit{}) {
+		l := o.Failures.Resolve()
+		g.failures = failures.New(int64(l.Rate), int64(l.Burst), l.Period)
 	}
 	if o.Adopt != nil {
 		g.unadopted = new(digests.Recent)

@@ -3,16 +3,19 @@ package httpkey
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/httpkey/httpkey/internal/address"
 	"github.com/httpkey/httpkey/internal/answer"
 	"github.com/httpkey/httpkey/internal/budget"
 	"github.com/httpkey/httpkey/internal/clock"
+	"github.com/httpkey/httpkey/internal/failures"
 	"github.com/httpkey/httpkey/internal/keyformat"
 	"github.com/httpkey/httpkey/internal/name"
 	"github.com/httpkey/httpkey/internal/ram"
@@ -207,6 +210,15 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 		d.reason = ReasonMalformed
 		return d
 	}
+	if !d.token.Exists() && g.failures != nil && r != nil {
+		a := g.attempt(r, key)
+		if !a.ticket.Allowed {
+			d.reason = ReasonFailures
+			d.result.RetryAfter = time.Duration(a.ticket.RetryAfter) * time.Microsecond
+			return d
+		}
+		defer func() { g.settle(&a, d.reason) }()
+	}
 	switch {
 	case !known:
 		l := &lookup{}
@@ -323,6 +335,32 @@ func (g *Guard) recall(key string, at clock.Instant) (token view, known bool) {
 		known = known && isKnown
 	}
 	return token, known && g.options.Adopt == nil
+}
+
+// attempt is a key that memory does not know, at the expense of its address.
+type attempt struct {
+	addr   netip.Addr
+	digest [sha256.Size]byte
+	ticket failures.Ticket
+}
+
+func (g *Guard) attempt(r *http.Request, key string) attempt {
+	a := attempt{addr: g.clientAddr(r), digest: g.digesters[0](key)}
+	a.ticket = g.failures.Take(a.addr, &a.digest)
+	return a
+}
+
+// settle gives an attempt back that was no failure.
+func (g *Guard) settle(a *attempt, reason Reason) {
+	switch reason {
+	case ReasonUnknown, ReasonInactive, ReasonExpired, ReasonNetwork:
+		g.failures.Forget(&a.digest)
+	case ReasonStore:
+		g.failures.Return(a.addr, &a.digest, a.ticket)
+	default:
+		g.failures.Return(a.addr, &a.digest, a.ticket)
+		g.failures.Remember(&a.digest)
+	}
 }
 
 // lookup holds the budget of a Lookup and the token that it finds in one object, to save
