@@ -91,23 +91,17 @@ func (g *Guard) Ensure(ctx context.Context, secret Secret, t Token) (Token, erro
 	return known, nil
 }
 
-// adoptions is the number of keys that Options.Adopt is asked for at once.
-const adoptions = 8
-
-// adopt asks Options.Adopt for a key that the store does not have, and imports the token. The
-// requests of one key take turns, so that the second finds what the first has imported.
+// adopt asks Options.Adopt for a key that the store does not have, and imports the token.
 func (g *Guard) adopt(ctx context.Context, key string) (Token, error) {
-	digest := Digest(g.digesters[0](key))
-	if g.unadopted.Has(digest, time.Now()) {
+	digest := g.digesters[0](key)
+	if g.adoptions.HasRefused(digest) {
 		return Token{}, ErrNotFound
 	}
-	turn := g.adopting[digest[0]%adoptions]
-	select {
-	case turn <- struct{}{}:
-		defer func() { <-turn }()
-	case <-ctx.Done():
-		return Token{}, ctx.Err()
+	done, err := g.adoptions.Wait(ctx, digest)
+	if err != nil {
+		return Token{}, err
 	}
+	defer done()
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	known, err := g.find(ctx, g.digesters, key)
@@ -117,7 +111,7 @@ func (g *Guard) adopt(ctx context.Context, key string) (Token, error) {
 	t, err := g.options.Adopt(ctx, key)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		g.unadopted.Add(digest, time.Now())
+		g.adoptions.Refuse(digest)
 		return Token{}, ErrNotFound
 	case err != nil:
 		return Token{}, fmt.Errorf("httpkey: Options.Adopt: %w", err)
