@@ -28,6 +28,7 @@ type Limit struct {
 	Burst    int           // requests that may come at once; 0 means Rate; always 0 with a Calendar
 	Period   time.Duration // rounded up to a microsecond; always 0 with a Calendar
 	Calendar Calendar      // empty: the limit refills steadily
+	DryRun   bool          // evaluated and told, but not enforced
 }
 
 // Calendar makes a [Limit] a quota, which resets at 00:00 UTC: "day" on each day, "month"

@@ -301,6 +301,7 @@ type exactLimit struct {
 	Burst    int           `json:"burst,omitempty"`
 	Period   time.Duration `json:"period,omitempty"` // nanoseconds
 	Calendar Calendar      `json:"calendar,omitempty"`
+	DryRun   bool          `json:"dry_run,omitempty"`
 }
 
 func (l exactLimits) MarshalJSON() ([]byte, error) {

@@ -33,8 +33,9 @@ const (
 
 // Format describes the keys of a program.
 type Format struct {
-	Prefix      string // begins each key
-	MinImported int    // the minimum length of keys of other shapes; 0: they are refused
+	Prefix      string   // begins each key
+	MinImported int      // the minimum length of keys of other shapes; 0: they are refused
+	Previous    []string // previous prefixes
 }
 
 // Generate returns a new key for a person or for a service.
