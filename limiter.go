@@ -26,6 +26,10 @@ type Limit struct {
 	Burst    int           // requests that may come at once; 0 means Rate; always 0 with a Calendar
 	Period   time.Duration // rounded up to a microsecond; always 0 with a Calendar
 	Calendar Calendar      // empty: the limit refills steadily
+
+	// A Guard evaluates a limit with DryRun and reports the result, but does not enforce it.
+	// A limiter ignores DryRun: it decides under this limit as under any other.
+	DryRun bool
 }
 
 // Calendar makes a [Limit] a quota, which resets at 00:00 UTC: "day" on each day, "month"
@@ -85,7 +89,8 @@ func (l Limit) terms() gcra.Terms { return limit.Terms(l.Rate, l.Burst, l.Period
 func (c Calendar) Span(now time.Time) (start, end time.Time) { return limit.Span(c, now) }
 
 // MarshalJSON writes {"rate": 60, "burst": 60, "period": 60} with the period in seconds, or
-// {"rate": 5000, "calendar": "month"}. It adds the name if there is one.
+// {"rate": 5000, "calendar": "month"}. It adds the name and
+// "dry_run": true if they are set.
 func (l Limit) MarshalJSON() ([]byte, error) { return limit.Fields[Calendar](l).Marshal() }
 
 // UnmarshalJSON reads the output of MarshalJSON.

@@ -34,6 +34,7 @@ type Fields[C ~string] struct {
 	Burst    int           `json:"burst,omitempty"`    // requests at once; 0 means Rate
 	Period   time.Duration `json:"period,omitempty"`   // nanoseconds
 	Calendar C             `json:"calendar,omitempty"` // "day", "month", or empty
+	DryRun   bool          `json:"dry_run,omitempty"`  // it is not enforced
 }
 
 // Of are the types with these fields: httpkey.Limit is one.
@@ -44,6 +45,7 @@ type Of[C ~string] interface {
 		Burst    int
 		Period   time.Duration
 		Calendar C
+		DryRun   bool
 	}
 }
 
@@ -152,11 +154,12 @@ type wire[C ~string] struct {
 	Burst    int     `json:"burst,omitempty"`
 	Period   float64 `json:"period,omitempty"` // seconds
 	Calendar C       `json:"calendar,omitempty"`
+	DryRun   bool    `json:"dry_run,omitempty"`
 }
 
 // Marshal returns the JSON of l for people, with the period in seconds.
 func (l Fields[C]) Marshal() ([]byte, error) {
-	w := wire[C]{Name: l.Name, Rate: l.Rate, Calendar: l.Calendar}
+	w := wire[C]{Name: l.Name, Rate: l.Rate, Calendar: l.Calendar, DryRun: l.DryRun}
 	if l.Calendar == "" {
 		burst, period := Resolve(l.Rate, l.Burst, l.Period)
 		w.Burst, w.Period = burst, period.Seconds()
@@ -174,7 +177,7 @@ func Unmarshal[C ~string](text []byte) (Fields[C], error) {
 		return Fields[C]{}, fmt.Errorf("the period is %v seconds, it must be less than 292 years", w.Period)
 	}
 	period := time.Duration(math.Round(w.Period*1e6)) * time.Microsecond
-	return Fields[C]{Name: w.Name, Rate: w.Rate, Burst: w.Burst, Period: period, Calendar: w.Calendar}, nil
+	return Fields[C]{w.Name, w.Rate, w.Burst, period, w.Calendar, w.DryRun}, nil
 }
 
 // Exact are limits in the JSON form of Fields.
