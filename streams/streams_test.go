@@ -498,7 +498,7 @@ func TestRevocationOvertakesALookup(t *testing.T) {
 // them all, and an expiry for none.
 func TestLookupsAreBounded(t *testing.T) {
 	t.Parallel()
-	const tokens = 2000
+	const tokens = 500
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, &Options{TTL: time.Hour})
 		var mu sync.Mutex
