@@ -134,11 +134,11 @@ func (m *Meter) Return(a netip.Addr, digest *[32]byte, t Ticket) {
 	}
 }
 
-// Remember notes that a key is good. It then passes until Forget, or until another good key
-// takes its place among 65,536.
+// Remember notes that a key is good. It then passes until Forget. A Meter remembers 65,536 keys,
+// and forgets a few of them where there are more than some 20,000.
 //
 // That is a hint, which spares the key the meter. The caller still looks the key up. A made-up
-// key would need a digest of which 79 bits are those of a good key.
+// key would need a digest of which 76 bits are those of a good key.
 func (m *Meter) Remember(digest *[32]byte) { m.good.add(digest) }
 
 // Forget notes that a key is no longer good.
@@ -175,61 +175,98 @@ func (b *buckets) isFull(now int64) bool {
 	return b.first.FullIn(now) <= 0 && b.second.FullIn(now) <= 0
 }
 
-const places = 1 << 16
+// table has words for digests, in lines of which each lies in one line of a processor's cache. A
+// word that is added to a full line displaces another. Writers may run concurrently: in the
+// worst case one displaces the word of another.
+type table [1 << 13]line
 
-// digests are a set of digests. One that is added may displace another.
-type digests [places]atomic.Uint64
+type line [8]atomic.Uint64
 
-func (s *digests) place(d *[32]byte) *atomic.Uint64 { return &s[binary.LittleEndian.Uint16(d[:])] }
+func (t *table) lineOf(d *[32]byte) *line { return &t[binary.LittleEndian.Uint16(d[:])%uint16(len(t))] }
+
+// digests are a set of digests.
+type digests struct{ table }
 
 // word is never 0, which stands for no digest.
 func word(d *[32]byte) uint64 { return binary.LittleEndian.Uint64(d[8:]) | 1 }
 
-func (s *digests) has(d *[32]byte) bool { return s.place(d).Load() == word(d) }
+func (s *digests) has(d *[32]byte) bool {
+	l, w := s.lineOf(d), word(d)
+	for i := range l {
+		if l[i].Load() == w {
+			return true
+		}
+	}
+	return false
+}
 
 func (s *digests) add(d *[32]byte) {
-	if !s.has(d) { // processors share a word that nobody writes
-		s.place(d).Store(word(d))
+	if s.has(d) { // processors share a line that nobody writes
+		return
+	}
+	l := s.lineOf(d)
+	for i := range l {
+		if l[i].CompareAndSwap(0, word(d)) {
+			return
+		}
+	}
+	l[int(d[16])%len(l)].Store(word(d))
+}
+
+func (s *digests) remove(d *[32]byte) {
+	l := s.lineOf(d)
+	for i := range l {
+		l[i].CompareAndSwap(word(d), 0)
 	}
 }
 
-func (s *digests) remove(d *[32]byte) { s.place(d).CompareAndSwap(word(d), 0) }
-
-// waits has the moments at which digests may come again. A digest may displace another, which
-// then waits anew. A word has 28 bits of the digest, and the moment in units of 4 ms.
-type waits [places]atomic.Uint64
+// waits has the moments at which digests may come again. A word has 28 bits of the digest, and
+// the moment in units of 4 ms. The word with the earliest moment is displaced first.
+type waits struct{ table }
 
 const (
 	timeBits = 36 // 9 years
+	timeMask = 1<<timeBits - 1
 	timeUnit = 12 // bits of the microseconds that a word lacks
 )
 
-func (s *waits) place(d *[32]byte) *atomic.Uint64 { return &s[binary.LittleEndian.Uint16(d[:])] }
-
 func (s *waits) isOver(d *[32]byte, now int64) bool {
-	held := s.place(d).Load()
-	return isOf(d, held) && now>>timeUnit >= int64(held&(1<<timeBits-1))
+	_, held := s.find(d)
+	return held != 0 && now>>timeUnit >= int64(held&timeMask)
+}
+
+// find returns the word of a digest, or 0 and the word to displace.
+func (s *waits) find(d *[32]byte) (at *atomic.Uint64, held uint64) {
+	l, tag := s.lineOf(d), word(d)>>timeBits
+	at = &l[0]
+	for i := range l {
+		held := l[i].Load()
+		if held != 0 && held>>timeBits == tag {
+			return &l[i], held
+		}
+		if held&timeMask < at.Load()&timeMask {
+			at = &l[i]
+		}
+	}
+	return at, 0
 }
 
 // begin makes a digest wait until a moment.
 func (s *waits) begin(d *[32]byte, until int64) {
-	s.place(d).Store(tag(d)<<timeBits | min(uint64(until)>>timeUnit, 1<<timeBits-1))
+	at, _ := s.find(d)
+	at.Store(word(d)>>timeBits<<timeBits | min(uint64(until)>>timeUnit, timeMask))
 }
 
 // join makes a digest wait that does not wait yet.
 func (s *waits) join(d *[32]byte, until int64) {
-	if !isOf(d, s.place(d).Load()) {
+	if _, held := s.find(d); held == 0 {
 		s.begin(d, until)
 	}
 }
 
 // end makes a digest wait no more.
 func (s *waits) end(d *[32]byte) {
-	if held := s.place(d).Load(); isOf(d, held) {
-		s.place(d).CompareAndSwap(held, 0)
+	if at, held := s.find(d); held != 0 {
+		at.CompareAndSwap(held, 0)
 	}
 }
-
-func isOf(d *[32]byte, held uint64) bool { return held>>timeBits == tag(d) }
-
-func tag(d *[32]byte) uint64 { return binary.LittleEndian.Uint64(d[8:]) >> timeBits }
