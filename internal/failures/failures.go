@@ -115,7 +115,7 @@ func (m *Meter) Take(a netip.Addr, digest *[32]byte) Ticket {
 	return Ticket{Result: t.Result}
 }
 
-// Return gives back what Take took for a key that is good, or that could not be looked up.
+// Return gives back what Take took for a key that is good. The key waits no more.
 func (m *Meter) Return(a netip.Addr, digest *[32]byte, t Ticket) {
 	if t.from == none {
 		return

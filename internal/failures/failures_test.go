@@ -380,7 +380,7 @@ func TestReturn(t *testing.T) {
 	})
 }
 
-// A key that could not be looked up has not been looked up in vain.
+// A key that was good has not been looked up in vain.
 func TestReturnedKeysNeedNoWindow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
