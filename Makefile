@@ -77,6 +77,7 @@ vulnerabilities:
 
 fuzz:
 	go test -run='^$$' -fuzz=FuzzAccepts -fuzztime=$(FUZZTIME) ./internal/keyformat
+	go test -run='^$$' -fuzz=FuzzBehindProxies -fuzztime=$(FUZZTIME) ./internal/address
 	go test -run='^$$' -fuzz=FuzzHeaderPath -fuzztime=$(FUZZTIME) .
 	go test -run='^$$' -fuzz=FuzzMore -fuzztime=$(FUZZTIME) .
 	go test -run='^$$' -fuzz=FuzzTable -fuzztime=$(FUZZTIME) -fuzzminimizetime=20x ./internal/ram

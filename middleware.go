@@ -210,14 +210,13 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 		d.reason = ReasonMalformed
 		return d
 	}
-	if !d.token.Exists() && g.failures != nil && r != nil {
-		a := g.attempt(r, key)
-		if !a.ticket.Allowed {
+	var a attempt
+	if g.failures != nil && r != nil && !d.token.Exists() && !g.holds(key) {
+		if a = g.attempt(r, key); !a.ticket.Allowed {
 			d.reason = ReasonFailures
 			d.result.RetryAfter = time.Duration(a.ticket.RetryAfter) * time.Microsecond
 			return d
 		}
-		defer func() { g.settle(&a, d.reason) }()
 	}
 	switch {
 	case !known:
@@ -233,6 +232,9 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 		ctx = b
 	}
 	own, reason := g.judge(r, &d)
+	if a.ticket.Allowed {
+		g.settle(&a, reason)
+	}
 	if d.reason = reason; reason != "" || cost == noCharge {
 		return d
 	}
@@ -344,22 +346,29 @@ type attempt struct {
 	ticket failures.Ticket
 }
 
+// holds reports whether memory has the token of a key, even if only a Lookup can tell its state.
+func (g *Guard) holds(key string) bool {
+	return g.memory != nil && slices.ContainsFunc(g.digesters, func(digest keyformat.Digester) bool {
+		return g.memory.Holds(digest(key))
+	})
+}
+
 func (g *Guard) attempt(r *http.Request, key string) attempt {
 	a := attempt{addr: g.clientAddr(r), digest: g.digesters[0](key)}
 	a.ticket = g.failures.Take(a.addr, &a.digest)
 	return a
 }
 
-// settle gives an attempt back that was no failure.
+// settle gives an attempt back if the key is good. A failure of the store is paid for, since the
+// attempts of a flood may have caused it.
 func (g *Guard) settle(a *attempt, reason Reason) {
 	switch reason {
-	case ReasonUnknown, ReasonInactive, ReasonExpired, ReasonNetwork:
-		g.failures.Forget(&a.digest)
-	case ReasonStore:
-		g.failures.Return(a.addr, &a.digest, a.ticket)
-	default:
+	case "":
 		g.failures.Return(a.addr, &a.digest, a.ticket)
 		g.failures.Remember(&a.digest)
+	case ReasonStore:
+	default:
+		g.failures.Forget(&a.digest)
 	}
 }
 
