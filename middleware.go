@@ -156,6 +156,27 @@ func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission,
 	return g.admit(ctx, nil, &d).admission(), nil
 }
 
+// RevokeKeyOf is [Guard.RevokeKey] for the key of a request, which the Guard finds as
+// [Guard.Check] does. It returns true if that key is of no use now, whatever it was before. If
+// RevokeKeyOf returns false, it has written the response: 401 for none or several keys, 503 for
+// a store that failed. It waits for the store for a second at most, also if the client hangs up.
+// It takes from no limit; see the handler RevokeSelf of the package endpoint.
+func (g *Guard) RevokeKeyOf(w http.ResponseWriter, r *http.Request, reason string) bool {
+	key, why := g.extract(r)
+	d := decision{reason: why}
+	if key != "" {
+		ctx, cancel := detached(r.Context())
+		defer cancel()
+		err := g.RevokeKey(ctx, Secret(key), reason)
+		if err == nil || errors.Is(err, ErrNotFound) {
+			return true
+		}
+		d.reason, d.cause = ReasonStore, err
+	}
+	g.refuse(w, r, &d)
+	return false
+}
+
 var errNegativeCost = fmt.Errorf("%w: the cost of an Admit must not be negative", ErrInvalidLimit)
 
 // Verify returns the token of a secret that did not come in a request header. It calls no
