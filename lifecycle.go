@@ -8,6 +8,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/httpkey/httpkey/internal/keyformat"
 	"github.com/httpkey/httpkey/internal/name"
 )
 
@@ -62,10 +63,64 @@ func (g *Guard) Import(ctx context.Context, secret Secret, t Token) (Token, erro
 		return Token{}, fmt.Errorf("httpkey: import: %w", err)
 	}
 	g.observe(ctx, &Event{Type: EventIssued, Token: t})
-	if secret.isShort() && !g.hasPepper {
+	if keyformat.IsShort(secret.Reveal()) && !g.hasPepper {
 		g.observe(ctx, &Event{Type: EventWeakKey, Token: t})
 	}
 	return t, nil
+}
+
+// Ensure is an [Guard.Import] that may be repeated, for keys that come from the environment or
+// belong to a test. It returns the token that has the secret already, as it is stored: later
+// changes of t change nothing. Ensure sets IsActive itself. The error wraps [ErrInactive] if
+// that token is revoked or expired, and [ErrConflict] if another token has the ID of t.
+func (g *Guard) Ensure(ctx context.Context, secret Secret, t Token) (Token, error) {
+	t.IsActive = true
+	created, err := g.Import(ctx, secret, t)
+	if !errors.Is(err, ErrConflict) {
+		return created, err
+	}
+	known, findErr := g.find(ctx, g.digesters, secret.Reveal())
+	switch {
+	case errors.Is(findErr, ErrNotFound):
+		return Token{}, err
+	case findErr != nil:
+		return Token{}, fmt.Errorf("httpkey: ensure: %w", findErr)
+	case !known.IsActive || known.Expired(time.Now()):
+		return Token{}, fmt.Errorf("httpkey: ensure: %w", ErrInactive)
+	}
+	return known, nil
+}
+
+// adopt asks Options.Adopt for a key that the store does not have, and imports the token.
+func (g *Guard) adopt(ctx context.Context, key string) (Token, error) {
+	digest := g.digesters[0](key)
+	if g.adoptions.HasRefused(digest) {
+		return Token{}, ErrNotFound
+	}
+	done, err := g.adoptions.Wait(ctx, digest)
+	if err != nil {
+		return Token{}, err
+	}
+	defer done()
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	known, err := g.find(ctx, g.digesters, key)
+	if !errors.Is(err, ErrNotFound) {
+		return known, err
+	}
+	t, err := g.options.Adopt(ctx, key)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		g.adoptions.Refuse(digest)
+		return Token{}, ErrNotFound
+	case err != nil:
+		return Token{}, fmt.Errorf("httpkey: Options.Adopt: %w", err)
+	}
+	t, err = g.Import(ctx, Secret(key), t)
+	if errors.Is(err, ErrConflict) { // another process has imported it
+		return g.find(ctx, g.digesters, key)
+	}
+	return t, err
 }
 
 // importToken stores t as the token of secret, unless a token has the secret already.
@@ -77,16 +132,12 @@ func (g *Guard) importToken(ctx context.Context, secret Secret, t Token) (Token,
 	if t.IsActive {
 		t.RevokedFor = ""
 	}
-	for _, digest := range g.digesters[1:] { // Create checks the current digest
-		d := Digest(digest(secret.Reveal()))
-		known, err := g.store.Lookup(ctx, d)
-		switch {
-		case errors.Is(err, ErrNotFound):
-		case err != nil:
-			return Token{}, err
-		case known.Digest.equal(&d):
-			return Token{}, ErrConflict
-		}
+	_, err := g.find(ctx, g.digesters[1:], secret.Reveal()) // Create checks the current digest
+	switch {
+	case err == nil:
+		return Token{}, ErrConflict
+	case !errors.Is(err, ErrNotFound):
+		return Token{}, err
 	}
 	return g.create(ctx, secret, t)
 }
@@ -107,7 +158,7 @@ func (g *Guard) create(ctx context.Context, secret Secret, t Token) (Token, erro
 	t.CreatedAt, t.ExpiredAt = stored(t.CreatedAt), stored(t.ExpiredAt)
 	t.LastUsed, t.RevokedAt = stored(t.LastUsed), stored(t.RevokedAt)
 	t.Digest = g.digesters[0](secret.Reveal())
-	t.Hint = secret.hint()
+	t.Hint = keyformat.Hint(secret.Reveal())
 	t = t.Clone()
 	if err := t.Validate(); err != nil {
 		return Token{}, err
@@ -275,13 +326,30 @@ func (g *Guard) Revoke(ctx context.Context, id, reason string) error {
 	return nil
 }
 
+// RevokeKey is [Guard.Revoke] for whoever has the key, such as its owner or the finder of a
+// leaked key, and not its token's ID. It wraps [ErrNotFound] if no token has the key.
+func (g *Guard) RevokeKey(ctx context.Context, secret Secret, reason string) error {
+	t, err := Token{}, error(ErrNotFound)
+	if g.format.Accepts(secret.Reveal()) {
+		t, err = g.find(ctx, g.digesters, secret.Reveal())
+		if errors.Is(err, ErrNotFound) && g.options.Adopt != nil {
+			t, err = g.adopt(ctx, secret.Reveal())
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("httpkey: revoke: %w", err)
+	}
+	return g.Revoke(ctx, t.ID, reason)
+}
+
 var errNothingToDo = errors.New("httpkey: the token is so already")
 
 // Masked returns the public part of t's secret, by which people recognize it: the
 // beginning that all keys of its kind share, and its Hint, as in hk_k_…a1B2. If
-// [Options.ImportedMinLength] admits keys of other shapes, Masked leaves the beginning out.
+// [Options.ImportedMinLength] or [Options.PreviousPrefixes] admit keys of other shapes, Masked
+// leaves the beginning out.
 func (g *Guard) Masked(t Token) string {
-	if g.format.MinImported > 0 {
+	if g.format.MinImported > 0 || len(g.format.Previous) > 0 {
 		return "…" + t.Hint
 	}
 	return g.format.Beginning(t.Kind == ServiceToken) + "…" + t.Hint

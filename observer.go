@@ -29,6 +29,7 @@ type EventType string
 const (
 	EventAdmitted    EventType = "admitted"     // a Guard admitted a request or a key; Token, Result, Request
 	EventRefused     EventType = "refused"      // Reason; Token, Result and Request as far as known; Err of a failure
+	EventDryRun      EventType = "dry_run"      // a limit under DryRun has no room for an admitted request; Token, Result, Request
 	EventIssued      EventType = "issued"       // a token was created or imported; Token
 	EventRotated     EventType = "rotated"      // Token is the successor
 	EventRevoked     EventType = "revoked"      // Token
@@ -46,6 +47,8 @@ type Event struct {
 	Result  Result        // the limiter's decision
 	Request *http.Request // the client's, with the key in its header; nil without HTTP
 	Err     error         // the store's or the limiter's error
+
+	MissingScopes []string // if Reason is ReasonScope
 }
 
 // Format prints e's fields without the Request, because some verbs would show its header.
@@ -90,7 +93,7 @@ func (o slogObserver) Enabled(ctx context.Context, t EventType) bool {
 	switch t {
 	case EventAdmitted:
 		level = slog.LevelDebug
-	case EventIssued, EventRotated, EventRevoked, EventLimiterUp:
+	case EventDryRun, EventIssued, EventRotated, EventRevoked, EventLimiterUp:
 		level = slog.LevelInfo
 	case EventWeakKey:
 		level = slog.LevelWarn
@@ -121,6 +124,9 @@ func (o slogObserver) Observe(ctx context.Context, e *Event) {
 			slog.String("kind", string(e.Token.Kind)),
 			slog.String("user", e.Token.User),
 			slog.String("workspace", e.Token.Workspace))
+	}
+	if len(e.MissingScopes) > 0 {
+		attrs = append(attrs, slog.Any("missing_scopes", e.MissingScopes))
 	}
 	if e.Type == EventRotated {
 		attrs = append(attrs, slog.String("rotated_from", e.Token.RotatedFrom))

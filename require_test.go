@@ -2,8 +2,11 @@ package httpkey_test
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/httpkey/httpkey"
@@ -26,6 +29,8 @@ func TestRequire(t *testing.T) {
 		{"one of two scopes", httpkey.RequireScope("a", "b"), httpkey.Token{Scopes: []string{"a"}}, httpkey.ReasonScope},
 		{"no scope", httpkey.RequireScope("a"), httpkey.Token{}, httpkey.ReasonScope},
 		{"a scope in another case", httpkey.RequireScope("a"), httpkey.Token{Scopes: []string{"A"}}, httpkey.ReasonScope},
+		{"any of two scopes", httpkey.RequireAnyScope("a", "b"), httpkey.Token{Scopes: []string{"c", "b"}}, ""},
+		{"none of two scopes", httpkey.RequireAnyScope("a", "b"), httpkey.Token{Scopes: []string{"c"}}, httpkey.ReasonScope},
 		{"the kind", httpkey.RequireKind(httpkey.ServiceToken, httpkey.APIKey), httpkey.Token{}, ""},
 		{"another kind", httpkey.RequireKind(httpkey.ServiceToken), httpkey.Token{}, httpkey.ReasonKind},
 		{"the workspace", w1, httpkey.Token{Workspace: "w-1"}, ""},
@@ -109,6 +114,8 @@ func TestRequireOfNothingPanics(t *testing.T) {
 	t.Parallel()
 	for name, require := range map[string]func(){
 		"scope":     func() { httpkey.RequireScope() },
+		"any scope": func() { httpkey.RequireAnyScope() },
+		"no scope":  func() { httpkey.RequireScope("a b") },
 		"kind":      func() { httpkey.RequireKind() },
 		"workspace": func() { httpkey.RequireWorkspace(nil) },
 	} {
@@ -120,5 +127,142 @@ func TestRequireOfNothingPanics(t *testing.T) {
 			}()
 			require()
 		}()
+	}
+}
+
+// The scopes that a token lacks go to the Observer and the ErrorHandler. A client sees the demanded
+// ones only where bearer keys are a source (RFC 6750, section 3.1).
+func TestMissingScopes(t *testing.T) {
+	t.Parallel()
+	const apiKey, bearer = `ApiKey realm="api"`, `Bearer realm="api"`
+	for _, tt := range []struct {
+		name      string
+		sources   []httpkey.Source
+		require   func(http.Handler) http.Handler
+		missing   []string
+		challenge []string
+	}{
+		{"all", nil, httpkey.RequireScope("a", "b", "c"), []string{"a", "c"}, nil},
+		{"any", nil, httpkey.RequireAnyScope("a", "c"), []string{"a", "c"}, nil},
+		{"a kind", nil, httpkey.RequireKind(httpkey.ServiceToken), nil, nil},
+		{"all, by bearer", []httpkey.Source{httpkey.FromHeader("X-Api-Key"), httpkey.FromBearer()},
+			httpkey.RequireScope("a", "b", "c"), []string{"a", "c"},
+			[]string{`Bearer error="insufficient_scope", scope="a b c"`}},
+		{"a kind, by bearer", []httpkey.Source{httpkey.FromHeader("X-Api-Key"), httpkey.FromBearer()},
+			httpkey.RequireKind(httpkey.ServiceToken), nil, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var (
+				seen    events
+				handled []string
+			)
+			guard := newGuard(&httpkey.Options{Sources: tt.sources, Observer: &seen,
+				ErrorHandler: func(w http.ResponseWriter, r *http.Request, e httpkey.Error) {
+					handled = e.MissingScopes()
+					httpkey.WriteError(w, r, e)
+				}})
+			key, _ := issue(t, guard, httpkey.Token{Scopes: []string{"b"}})
+			w := httpkeytest.Get(guard.Handler(tt.require(ok)), key)
+			if w.Code != http.StatusForbidden || w.Body.String() != forbidden {
+				t.Errorf("%d %s", w.Code, w.Body)
+			}
+			if got := w.Header()["Www-Authenticate"]; !slices.Equal(got, tt.challenge) {
+				t.Errorf("WWW-Authenticate is %q, want %q", got, tt.challenge)
+			}
+			if e := seen.last(t); !slices.Equal(e.MissingScopes, tt.missing) || !slices.Equal(handled, tt.missing) {
+				t.Errorf("the Observer got %q and the ErrorHandler %q, want %q", e.MissingScopes, handled, tt.missing)
+			}
+			want := []string{apiKey, bearer}
+			if tt.sources == nil {
+				want = []string{apiKey}
+			}
+			for _, bad := range []string{"", "hunter2"} {
+				w := httpkeytest.Get(guard.Handler(ok), bad)
+				if got := w.Header()["Www-Authenticate"]; w.Code != http.StatusUnauthorized || !slices.Equal(got, want) {
+					t.Errorf("%q: %d %q, want %q", bad, w.Code, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestScopeImplies(t *testing.T) {
+	t.Parallel()
+	guard := newGuard(&httpkey.Options{ScopeImplies: func(have, want string) bool {
+		resource, _, _ := strings.Cut(want, ":")
+		return have == "*" || have == resource+":write" && want == resource+":read"
+	}})
+	for _, tt := range []struct {
+		scopes  []string
+		require func(http.Handler) http.Handler
+		status  int
+	}{
+		{[]string{"repo:write"}, httpkey.RequireScope("repo:read"), 200},
+		{[]string{"repo:read"}, httpkey.RequireScope("repo:write"), 403},
+		{[]string{"user:write"}, httpkey.RequireScope("repo:read"), 403},
+		{[]string{"repo:write"}, httpkey.RequireScope("repo:read", "repo:write"), 200},
+		{[]string{"user:write", "*"}, httpkey.RequireScope("repo:read", "repo:write"), 200},
+		{[]string{"*"}, httpkey.RequireAnyScope("repo:read", "admin"), 200},
+		{nil, httpkey.RequireAnyScope("repo:read", "admin"), 403},
+	} {
+		key, token := issue(t, guard, httpkey.Token{Scopes: tt.scopes})
+		if w := httpkeytest.Get(guard.Handler(tt.require(ok)), key); w.Code != tt.status {
+			t.Errorf("%v: status %d, want %d", tt.scopes, w.Code, tt.status)
+		}
+		r := httpkeytest.Request(http.MethodGet, "/", "")
+		w := httptest.NewRecorder()
+		tt.require(ok).ServeHTTP(w, r.WithContext(guard.NewContext(r.Context(), token)))
+		if w.Code != tt.status {
+			t.Errorf("%v in a session: status %d, want %d", tt.scopes, w.Code, tt.status)
+		}
+	}
+}
+
+// A route may serve keys and sessions. Its demands hold for both, and one ErrorHandler answers.
+func TestSessionsBesideKeys(t *testing.T) {
+	t.Parallel()
+	var seen events
+	guard := newGuard(&httpkey.Options{Observer: &seen,
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, e httpkey.Error) {
+			w.WriteHeader(e.Status())
+			_, _ = w.Write([]byte("own: " + string(e.Reason())))
+		}})
+	whose := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, found := httpkey.FromContext(r.Context())
+		_, _ = fmt.Fprint(w, token.User, found)
+	})
+	var session *httpkey.Token
+	route := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if session == nil {
+				guard.Handler(next).ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(w, r.WithContext(guard.NewContext(r.Context(), *session)))
+		})
+	}
+	key, _ := issue(t, guard, httpkey.Token{User: "ada", Scopes: []string{"read"}})
+	for _, tt := range []struct {
+		name    string
+		session *httpkey.Token
+		key     string
+		status  int
+		body    string
+	}{
+		{"a key", nil, key, 200, "adatrue"},
+		{"no key", nil, "", 401, "own: missing"},
+		{"a session", &httpkey.Token{User: "bob", Scopes: []string{"read"}}, "", 200, "bobtrue"},
+		{"a session without the scope", &httpkey.Token{User: "bob"}, "", 403, "own: scope"},
+		{"a session of nobody", &httpkey.Token{}, "", 401, "own: missing"},
+	} {
+		session = tt.session
+		if w := httpkeytest.Get(route(httpkey.RequireScope("read")(whose)), tt.key); w.Code != tt.status ||
+			w.Body.String() != tt.body {
+			t.Errorf("%s: %d %q, want %d %q", tt.name, w.Code, w.Body, tt.status, tt.body)
+		}
+	}
+	if e := seen.last(t); e.Reason != httpkey.ReasonMissing || e.Token.User != "" {
+		t.Errorf("observed %+v", e)
 	}
 }
