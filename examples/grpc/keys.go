@@ -14,11 +14,13 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/streams"
 )
 
 // keys has the interceptors of a server whose callers need a key.
 type keys struct {
 	guard  *httpkey.Guard
+	live   *streams.Watcher  // ends streams whose token is revoked or expires
 	scopes map[string]string // the scope that a method demands; a method without one needs only a key
 }
 
@@ -27,7 +29,7 @@ func (k keys) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo
 	if err != nil {
 		return nil, err
 	}
-	return next(httpkey.NewContext(ctx, admission.Token), request)
+	return next(k.guard.NewContext(ctx, admission.Token), request)
 }
 
 func (k keys) stream(server any, s grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
@@ -35,7 +37,13 @@ func (k keys) stream(server any, s grpc.ServerStream, info *grpc.StreamServerInf
 	if err != nil {
 		return err
 	}
-	return next(server, &stream{s, httpkey.NewContext(s.Context(), admission.Token), admission})
+	ctx, stop := k.live.Watch(k.guard.NewContext(s.Context(), admission.Token), admission.Token)
+	defer stop()
+	err = next(server, &stream{s, ctx, admission})
+	if errors.Is(context.Cause(ctx), streams.ErrEnded) {
+		return errInvalid
+	}
+	return err
 }
 
 // admit decides on a call. Admit knows no address, so it refuses tokens with Networks.

@@ -13,10 +13,12 @@ import (
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/memstore"
+	"github.com/httpkey/httpkey/streams"
 )
 
 func main() {
-	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+	store := memstore.New()
+	guard := httpkey.New(store, memstore.NewLimiter(), nil)
 	created, err := guard.Issue(context.Background(), httpkey.Token{User: "ada", Scopes: []string{"health:watch"}})
 	if err != nil {
 		log.Fatal(err)
@@ -26,12 +28,13 @@ func main() {
 		log.Fatal(err)
 	}
 	fmt.Println("grpc.health.v1.Health is on 127.0.0.1:8080, with the metadata x-api-key:", created.Secret.Reveal())
-	server := newServer(guard)
+	live := streams.New(store, nil)
+	go live.Run(context.Background())
+	server := newServer(keys{guard, live, map[string]string{healthpb.Health_Watch_FullMethodName: "health:watch"}})
 	healthpb.RegisterHealthServer(server, health.NewServer())
 	log.Fatal(server.Serve(listener))
 }
 
-func newServer(guard *httpkey.Guard) *grpc.Server {
-	k := keys{guard, map[string]string{healthpb.Health_Watch_FullMethodName: "health:watch"}}
+func newServer(k keys) *grpc.Server {
 	return grpc.NewServer(grpc.UnaryInterceptor(k.unary), grpc.StreamInterceptor(k.stream))
 }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"testing"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -16,6 +18,7 @@ import (
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/internal/contract"
+	"github.com/httpkey/httpkey/streams"
 )
 
 func TestContract(t *testing.T) {
@@ -27,7 +30,8 @@ func TestContract(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			contract.RunRPC(t, nil, func(t *testing.T, guard *httpkey.Guard, handler func(context.Context)) contract.RPC {
-				k := keys{guard, map[string]string{"/scoped/unary": "write", "/scoped/stream": "write"}}
+				k := newKeys(guard)
+				k.scopes = map[string]string{"/scoped/unary": "write", "/scoped/stream": "write"}
 				conn := serve(t, k, 0, handler)
 				calls := make(contract.RPC)
 				for _, service := range []string{"plain", "scoped"} {
@@ -53,7 +57,7 @@ func TestMessagesAreCharged(t *testing.T) {
 	t.Parallel()
 	guard, key := httpkeytest.New(t, nil)
 	const messages = 3
-	conn := serve(t, keys{guard: guard}, messages, func(context.Context) {})
+	conn := serve(t, newKeys(guard), messages, func(context.Context) {})
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "x-api-key", key)
 	if err := call(ctx, conn, "/plain/stream"); err != nil {
 		t.Fatal(err)
@@ -64,11 +68,42 @@ func TestMessagesAreCharged(t *testing.T) {
 	}
 }
 
+// A stream ends when its token is revoked, and the client learns that its key is not valid.
+func TestRevocationEndsStreams(t *testing.T) {
+	t.Parallel()
+	guard, _ := httpkeytest.New(t, nil)
+	created := httpkeytest.Issue(t, guard, httpkey.Token{})
+	k := newKeys(guard)
+	running, stop := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- k.live.Run(running) }()
+	conn := serve(t, k, 0, func(ctx context.Context) {
+		if err := guard.Revoke(ctx, created.Token.ID, "leaked"); err != nil {
+			t.Error(err)
+		}
+		<-ctx.Done()
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // a stream that goes on fails the test
+	defer cancel()
+	ctx = metadata.AppendToOutgoingContext(ctx, "x-api-key", created.Secret.Reveal())
+	if got := outcome(call(ctx, conn, "/plain/stream")); got.Code != contract.Unauthenticated {
+		t.Errorf("the stream of a revoked token ended with %+v", got)
+	}
+	stop()
+	if err := <-stopped; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func newKeys(guard *httpkey.Guard) keys {
+	return keys{guard: guard, live: streams.New(guard.Store(), nil)}
+}
+
 // serve starts a server whose methods call handler, and whose streams send messages. It returns
 // a connection to the server.
 func serve(t *testing.T, k keys, messages int, handler func(context.Context)) *grpc.ClientConn {
 	t.Helper()
-	server := grpc.NewServer(grpc.UnaryInterceptor(k.unary), grpc.StreamInterceptor(k.stream))
+	server := newServer(k)
 	for _, service := range []string{"plain", "scoped"} {
 		server.RegisterService(&grpc.ServiceDesc{
 			ServiceName: service,
