@@ -81,11 +81,8 @@ func (a *admitted) admission() *Admission {
 
 // limits returns those that r is about.
 func (r *Result) limits() (limits []Limit) {
-	for _, one := range r.Each {
+	for _, one := range r.each() {
 		limits = append(limits, one.Limit)
-	}
-	if len(limits) == 0 && r.Limit != (Limit{}) {
-		limits = []Limit{r.Limit}
 	}
 	return limits
 }
@@ -145,7 +142,7 @@ func (a Admission) Format(f fmt.State, verb rune) {
 }
 
 // AdmissionFrom returns the admission of the request that ctx belongs to, and false if no
-// Guard has admitted it.
+// Guard has admitted it. Behind [Guard.LimitBy] it is that of the innermost one.
 func AdmissionFrom(ctx context.Context) (*Admission, bool) {
 	in := admittedIn(ctx)
 	if in == nil {

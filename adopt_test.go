@@ -190,7 +190,8 @@ func TestEnsure(t *testing.T) {
 	if err != nil || again.ID != first.ID || again.Label != "ci" {
 		t.Errorf("the second time: %v, %v", again, err)
 	}
-	if _, err := guard.Ensure(t.Context(), secret+"-2", httpkey.Token{ID: first.ID}); !errors.Is(err, httpkey.ErrConflict) {
+	if _, err := guard.Ensure(t.Context(), secret+"-2", httpkey.Token{ID: first.ID}); !errors.Is(err,
+		httpkey.ErrConflict) {
 		t.Errorf("another key of the same ID: %v", err)
 	}
 	if _, err := guard.Ensure(t.Context(), "short", httpkey.Token{}); !errors.Is(err, httpkey.ErrInvalidToken) {
@@ -259,12 +260,13 @@ func TestRevokeKey(t *testing.T) {
 
 // Keys of a previous prefix are accepted, and those of another are not.
 func TestPreviousPrefixes(t *testing.T) {
-	t.Skip("until the format knows them")
 	t.Parallel()
 	store := memstore.New()
 	before := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Prefix: "acme"})
 	other := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Prefix: "other"})
-	after := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Prefix: "nova", PreviousPrefixes: []string{"acme"}})
+	after := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{
+		Prefix: "nova", PreviousPrefixes: []string{"acme"},
+	})
 	for _, tt := range []struct {
 		guard  *httpkey.Guard
 		status int

@@ -11,9 +11,10 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey/internal/address"
+	"github.com/httpkey/httpkey/internal/adoption"
 	"github.com/httpkey/httpkey/internal/answer"
 	"github.com/httpkey/httpkey/internal/clock"
-	"github.com/httpkey/httpkey/internal/digests"
+	"github.com/httpkey/httpkey/internal/failures"
 	"github.com/httpkey/httpkey/internal/keyformat"
 	"github.com/httpkey/httpkey/internal/lastused"
 	"github.com/httpkey/httpkey/internal/ram"
@@ -39,9 +40,9 @@ type Guard struct {
 	quota     answer.Quota
 	observes  func(context.Context, EventType) bool
 
+	failures    *failures.Meter // nil: failed keys are not metered
 	readsBearer bool
-	adopting    [adoptions]chan struct{}
-	unadopted   *digests.Recent // keys that Options.Adopt has refused
+	adoptions   *adoption.Queue // for Options.Adopt
 }
 
 // New returns a Guard over a store and a limiter; nil options mean the
@@ -76,11 +77,12 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 	for _, pepper := range o.PreviousPeppers {
 		g.digesters = append(g.digesters, keyformat.NewDigester(pepper.Reveal()))
 	}
+	if o.Failures != (Limit{}) {
+		l := o.Failures.Resolve()
+		g.failures = failures.New(int64(l.Rate), int64(l.Burst), l.Period)
+	}
 	if o.Adopt != nil {
-		g.unadopted = new(digests.Recent)
-		for i := range g.adopting {
-			g.adopting[i] = make(chan struct{}, 1)
-		}
+		g.adoptions = adoption.New()
 	}
 	g.readsBearer = readsBearer(o.Sources, g.format.Generate(false))
 	o.Pepper, o.PreviousPeppers = "", nil
@@ -302,6 +304,8 @@ func (o *Options) Validate() error {
 		(o.ImportedMinLength < keyformat.MinImported || o.ImportedMinLength > keyformat.MaxImported):
 		return invalid("ImportedMinLength", "is %d, it must be 0, or from %d to %d",
 			o.ImportedMinLength, keyformat.MinImported, keyformat.MaxImported)
+	case o.Adopt != nil && o.ImportedMinLength == 0 && len(o.PreviousPrefixes) == 0:
+		return invalid("Adopt", "is set, but ImportedMinLength is 0, so that keys of other shapes do not reach it")
 	case o.Timeout < 0:
 		return invalid("Timeout", "is %v, it must not be negative", o.Timeout)
 	case o.LastUsedInterval < 0:

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/httpkey/httpkey/internal/keyformat"
 	"github.com/httpkey/httpkey/internal/name"
 )
 
@@ -62,7 +63,7 @@ func (g *Guard) Import(ctx context.Context, secret Secret, t Token) (Token, erro
 		return Token{}, fmt.Errorf("httpkey: import: %w", err)
 	}
 	g.observe(ctx, &Event{Type: EventIssued, Token: t})
-	if secret.isShort() && !g.hasPepper {
+	if keyformat.IsShort(secret.Reveal()) && !g.hasPepper {
 		g.observe(ctx, &Event{Type: EventWeakKey, Token: t})
 	}
 	return t, nil
@@ -90,23 +91,17 @@ func (g *Guard) Ensure(ctx context.Context, secret Secret, t Token) (Token, erro
 	return known, nil
 }
 
-// adoptions is the number of keys that Options.Adopt is asked for at once.
-const adoptions = 8
-
-// adopt asks Options.Adopt for a key that the store does not have, and imports the token. The
-// requests of one key take turns, so that the second finds what the first has imported.
+// adopt asks Options.Adopt for a key that the store does not have, and imports the token.
 func (g *Guard) adopt(ctx context.Context, key string) (Token, error) {
-	digest := Digest(g.digesters[0](key))
-	if g.unadopted.Has(digest, time.Now()) {
+	digest := g.digesters[0](key)
+	if g.adoptions.HasRefused(digest) {
 		return Token{}, ErrNotFound
 	}
-	turn := g.adopting[digest[0]%adoptions]
-	select {
-	case turn <- struct{}{}:
-		defer func() { <-turn }()
-	case <-ctx.Done():
-		return Token{}, ctx.Err()
+	done, err := g.adoptions.Wait(ctx, digest)
+	if err != nil {
+		return Token{}, err
 	}
+	defer done()
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	known, err := g.find(ctx, g.digesters, key)
@@ -116,7 +111,7 @@ func (g *Guard) adopt(ctx context.Context, key string) (Token, error) {
 	t, err := g.options.Adopt(ctx, key)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		g.unadopted.Add(digest, time.Now())
+		g.adoptions.Refuse(digest)
 		return Token{}, ErrNotFound
 	case err != nil:
 		return Token{}, fmt.Errorf("httpkey: Options.Adopt: %w", err)
@@ -163,7 +158,7 @@ func (g *Guard) create(ctx context.Context, secret Secret, t Token) (Token, erro
 	t.CreatedAt, t.ExpiredAt = stored(t.CreatedAt), stored(t.ExpiredAt)
 	t.LastUsed, t.RevokedAt = stored(t.LastUsed), stored(t.RevokedAt)
 	t.Digest = g.digesters[0](secret.Reveal())
-	t.Hint = secret.hint()
+	t.Hint = keyformat.Hint(secret.Reveal())
 	t = t.Clone()
 	if err := t.Validate(); err != nil {
 		return Token{}, err

@@ -3,16 +3,19 @@ package httpkey
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/httpkey/httpkey/internal/address"
 	"github.com/httpkey/httpkey/internal/answer"
 	"github.com/httpkey/httpkey/internal/budget"
 	"github.com/httpkey/httpkey/internal/clock"
+	"github.com/httpkey/httpkey/internal/failures"
 	"github.com/httpkey/httpkey/internal/keyformat"
 	"github.com/httpkey/httpkey/internal/name"
 	"github.com/httpkey/httpkey/internal/ram"
@@ -153,6 +156,27 @@ func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission,
 	return g.admit(ctx, nil, &d).admission(), nil
 }
 
+// RevokeKeyOf is [Guard.RevokeKey] for the key of a request, which the Guard finds as
+// [Guard.Check] does. It returns true if that key is of no use now, whatever it was before. If
+// RevokeKeyOf returns false, it has written the response: 401 for none or several keys, 503 for
+// a store that failed. It waits for the store for a second at most, also if the client hangs up.
+// It takes from no limit; see the handler RevokeSelf of the package endpoint.
+func (g *Guard) RevokeKeyOf(w http.ResponseWriter, r *http.Request, reason string) bool {
+	key, why := g.extract(r)
+	d := decision{reason: why}
+	if key != "" {
+		ctx, cancel := detached(r.Context())
+		defer cancel()
+		err := g.RevokeKey(ctx, Secret(key), reason)
+		if err == nil || errors.Is(err, ErrNotFound) {
+			return true
+		}
+		d.reason, d.cause = ReasonStore, err
+	}
+	g.refuse(w, r, &d)
+	return false
+}
+
 var errNegativeCost = fmt.Errorf("%w: the cost of an Admit must not be negative", ErrInvalidLimit)
 
 // Verify returns the token of a secret that did not come in a request header. It calls no
@@ -207,6 +231,14 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 		d.reason = ReasonMalformed
 		return d
 	}
+	var a attempt
+	if g.failures != nil && r != nil && !d.token.Exists() && !g.holds(key) {
+		if a = g.attempt(r, key); !a.ticket.Allowed {
+			d.reason = ReasonFailures
+			d.result.RetryAfter = time.Duration(a.ticket.RetryAfter) * time.Microsecond
+			return d
+		}
+	}
 	switch {
 	case !known:
 		l := &lookup{}
@@ -221,6 +253,9 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 		ctx = b
 	}
 	own, reason := g.judge(r, &d)
+	if a.ticket.Allowed {
+		g.settle(&a, reason)
+	}
 	if d.reason = reason; reason != "" || cost == noCharge {
 		return d
 	}
@@ -325,6 +360,39 @@ func (g *Guard) recall(key string, at clock.Instant) (token view, known bool) {
 	return token, known && g.options.Adopt == nil
 }
 
+// attempt is a key that memory does not know, at the expense of its address.
+type attempt struct {
+	addr   netip.Addr
+	digest [sha256.Size]byte
+	ticket failures.Ticket
+}
+
+// holds reports whether memory has the token of a key, even if only a Lookup can tell its state.
+func (g *Guard) holds(key string) bool {
+	return g.memory != nil && slices.ContainsFunc(g.digesters, func(digest keyformat.Digester) bool {
+		return g.memory.Holds(digest(key))
+	})
+}
+
+func (g *Guard) attempt(r *http.Request, key string) attempt {
+	a := attempt{addr: g.clientAddr(r), digest: g.digesters[0](key)}
+	a.ticket = g.failures.Take(a.addr, &a.digest)
+	return a
+}
+
+// settle gives an attempt back if the key is good. A failure of the store is paid for, since the
+// attempts of a flood may have caused it.
+func (g *Guard) settle(a *attempt, reason Reason) {
+	switch reason {
+	case "":
+		g.failures.Return(a.addr, &a.digest, a.ticket)
+		g.failures.Remember(&a.digest)
+	case ReasonStore:
+	default:
+		g.failures.Forget(&a.digest)
+	}
+}
+
 // lookup holds the budget of a Lookup and the token that it finds in one object, to save
 // an allocation.
 type lookup struct {
@@ -359,7 +427,7 @@ func (g *Guard) find(ctx context.Context, digesters []keyformat.Digester, key st
 		case err != nil:
 			return Token{}, err
 		// A store that folds case or compares prefixes must not admit a wrong key.
-		case token.Digest.equal(&d):
+		case keyformat.Equal(token.Digest, d):
 			return token, nil
 		}
 	}

@@ -23,6 +23,7 @@ func TestOptionsAreValidated(t *testing.T) {
 	}{
 		{"Sources", httpkey.Options{Sources: []httpkey.Source{httpkey.FromBearer(), nil}}},
 		{"PreviousPrefixes", httpkey.Options{PreviousPrefixes: []string{"acme", "a-b"}}},
+		{"Adopt", httpkey.Options{Adopt: new(oldTable).adopt}},
 		{"Failures", httpkey.Options{Failures: httpkey.Limit{Rate: 5}}},
 		{"Failures", httpkey.Options{Failures: httpkey.PerDay(5)}},
 		{"Failures", httpkey.Options{Failures: httpkey.PerMinute(0)}},

@@ -19,7 +19,7 @@ type Reason string
 const (
 	ReasonMissing   Reason = "missing"   // no key, or a blank one
 	ReasonMalformed Reason = "malformed" // more than one key, or none of the right shape; there was no store call
-	ReasonFailures  Reason = "failures"  // too many failed keys from the address: Options.Failures; there was no store call
+	ReasonFailures  Reason = "failures"  // Options.Failures: too many bad keys from the address; there was no store call
 	ReasonUnknown   Reason = "unknown"   // no token has this key
 	ReasonInactive  Reason = "inactive"  // the token is revoked
 	ReasonExpired   Reason = "expired"   // the token has expired

@@ -146,7 +146,8 @@ func TestMissingScopes(t *testing.T) {
 		{"any", nil, httpkey.RequireAnyScope("a", "c"), []string{"a", "c"}, nil},
 		{"a kind", nil, httpkey.RequireKind(httpkey.ServiceToken), nil, nil},
 		{"all, by bearer", []httpkey.Source{httpkey.FromHeader("X-Api-Key"), httpkey.FromBearer()},
-			httpkey.RequireScope("a", "b", "c"), []string{"a", "c"}, []string{`Bearer error="insufficient_scope", scope="a b c"`}},
+			httpkey.RequireScope("a", "b", "c"), []string{"a", "c"},
+			[]string{`Bearer error="insufficient_scope", scope="a b c"`}},
 		{"a kind, by bearer", []httpkey.Source{httpkey.FromHeader("X-Api-Key"), httpkey.FromBearer()},
 			httpkey.RequireKind(httpkey.ServiceToken), nil, nil},
 	} {
