@@ -498,7 +498,7 @@ func TestRevocationOvertakesALookup(t *testing.T) {
 // them all, and an expiry for none.
 func TestLookupsAreBounded(t *testing.T) {
 	t.Parallel()
-	const tokens = 2000
+	const tokens = 500
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, &Options{TTL: time.Hour})
 		var mu sync.Mutex
@@ -532,14 +532,14 @@ func TestLookupsAreBounded(t *testing.T) {
 		}
 		httpkeytest.Elapse(200 * time.Millisecond)
 		one.want(t, true, "before the other tokens are looked up")
-		if n := s.Calls("Lookup"); n > tokens/4 {
+		if n := s.Calls("Lookup"); n > tokens/2 {
 			t.Errorf("%d Lookups were before that of the revoked token", n)
 		}
 		httpkeytest.Elapse(3*time.Second - start - 1200*time.Millisecond)
 		expiring.want(t, true, "at its expiry")
 		httpkeytest.Elapse(tokens * 100 * time.Millisecond / maxLookups)
 		synctest.Wait()
-		if n := s.Calls("Lookup"); n != tokens+1 && n != tokens+2 { // the last may have expired before
+		if n := s.Calls("Lookup"); n < tokens+1 || n > tokens+3 { // none of the expired one, or two of the revoked one
 			t.Errorf("%d Lookups, want one of each of %d tokens", n, tokens+2)
 		}
 		if most != maxLookups {
