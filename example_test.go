@@ -468,6 +468,27 @@ func ExampleAdmission_Charge() {
 	// X-RateLimit-Remaining: 33
 }
 
+// Support staff give a customer a fresh start.
+func ExampleResetter() {
+	limiter := memstore.NewLimiter()
+	guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{
+		Limits: map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: {httpkey.PerHour(1)}},
+	})
+	secret, token := issued(guard, httpkey.Token{})
+	show(guard.Handler(hello), secret)
+	show(guard.Handler(hello), secret)
+	err := limiter.Reset(context.Background(), &httpkey.Charge{
+		Bucket: token.Payer(), Limits: []httpkey.Limit{httpkey.PerHour(1)},
+	})
+	fmt.Println(err)
+	show(guard.Handler(hello), secret)
+	// Output:
+	// 200 hello
+	// 429 {"detail":"Request was throttled. Expected available in 3600 seconds."}
+	// <nil>
+	// 200 hello
+}
+
 func ExampleAdmissionFrom() {
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
 	secret, _ := issued(guard, httpkey.Token{User: "ann"})

@@ -17,11 +17,21 @@ import (
 
 // distant returns a limiter behind a slow network. Both directions take the same time.
 func distant(limiter httpkey.Limiter, trip func() time.Duration) httpkey.Limiter {
-	return allowFunc(func(c *httpkey.Charge) (httpkey.Result, error) {
+	far := allowFunc(func(c *httpkey.Charge) (httpkey.Result, error) {
 		way := trip() / 2
 		httpkeytest.Elapse(way)
 		defer httpkeytest.Elapse(way)
 		return limiter.Allow(ctx, c)
+	})
+	resetter, ok := limiter.(httpkey.Resetter)
+	if !ok {
+		return far
+	}
+	return resetBy(far, func(c *httpkey.Charge) error {
+		way := trip() / 2
+		httpkeytest.Elapse(way)
+		defer httpkeytest.Elapse(way)
+		return resetter.Reset(ctx, c)
 	})
 }
 
