@@ -135,7 +135,8 @@ func TestLookupOnlyIsChecked(t *testing.T) {
 // A limiter without quotas passes if it says so.
 func TestLimiterWithoutQuotas(t *testing.T) {
 	t.Parallel()
-	RunLimiter(t, LimiterFactory{Claims: Claims{NoQuotas: true, NoReset: true}, New: func(*testing.T) func() httpkey.Limiter {
+	claims := Claims{NoQuotas: true, NoReset: true}
+	RunLimiter(t, LimiterFactory{Claims: claims, New: func(*testing.T) func() httpkey.Limiter {
 		good := memstore.NewLimiter()
 		l := allowFunc(func(c *httpkey.Charge) (httpkey.Result, error) {
 			if err := c.Validate(); err != nil {

@@ -21,7 +21,8 @@ func reset(ctx context.Context, l httpkey.Limiter, c httpkey.Charge) error {
 	given.Limits = slices.Clone(c.Limits)
 	err := resetter.Reset(ctx, &given)
 	switch {
-	case given.Bucket != c.Bucket || given.Cost != c.Cost || given.Forced != c.Forced || !slices.Equal(given.Limits, c.Limits):
+	case given.Bucket != c.Bucket || given.Cost != c.Cost || given.Forced != c.Forced,
+		!slices.Equal(given.Limits, c.Limits):
 		return fmt.Errorf("Reset(%+v) has changed its charge to %+v", c, given)
 	case err != nil:
 		return fmt.Errorf("Reset(%+v): %w", c, err)

@@ -349,6 +349,45 @@ var wrongLimiters = []wrongLimiter{
 			}
 		})
 	}},
+	{"gives back to all windows of a Name", "ForcedAlone", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return allowFunc(func(c *httpkey.Charge) (httpkey.Result, error) {
+			r, err := good.Allow(ctx, c)
+			if err == nil && c.Forced && c.Cost < 0 && c.Limits[0].Name == "a" {
+				_, err = force(ctx, good, c.Bucket, c.Cost, httpkey.Limit{Name: "a", Rate: 5, Calendar: "day"})
+			}
+			return r, err
+		})
+	}},
+	{"forces a month to pay for its day", "ForcedAlone", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return allowFunc(func(c *httpkey.Charge) (httpkey.Result, error) {
+			r, err := good.Allow(ctx, c)
+			if err == nil && c.Forced && c.Limits[0].Calendar == "day" {
+				_, err = force(ctx, good, c.Bucket, c.Cost, httpkey.PerMonth(6))
+			}
+			return r, err
+		})
+	}},
+	{"gives back to payers with a common beginning", "ForcedAlone", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return allowFunc(func(c *httpkey.Charge) (httpkey.Result, error) {
+			r, err := good.Allow(ctx, c)
+			if err == nil && c.Forced && c.Cost < 0 {
+				_, err = force(ctx, good, c.Bucket+":a", c.Cost, c.Limits...)
+			}
+			return r, err
+		})
+	}},
+	{"lets one limit owe without a bound", "ForcedAlone", false, func(good httpkey.Limiter) httpkey.Limiter {
+		beyond := make(map[string]int)
+		return ask(good, func(c *httpkey.Charge) {
+			if about := fmt.Sprint(c.Bucket, c.Limits); c.Forced && len(c.Limits) == 1 && c.Cost > 0 {
+				beyond[about] += max(0, c.Cost-20)
+			} else if c.Forced {
+				back := min(-c.Cost, beyond[about])
+				beyond[about] -= back
+				c.Cost += back
+			}
+		})
+	}},
 	{"resets nothing", "Reset", false, func(good httpkey.Limiter) httpkey.Limiter {
 		return resetBy(good, func(*httpkey.Charge) error { return nil })
 	}},
