@@ -28,14 +28,14 @@ const (
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	contract.Run(t, func(guard *httpkey.Guard, handlers map[string]http.Handler) http.Handler {
+	contract.Run(t, func(guard *httpkey.Guard, routes []contract.Route) http.Handler {
 		mux := http.NewServeMux()
 		mux.HandleFunc("GET "+contract.Me, func(w http.ResponseWriter, r *http.Request) {
 			token, _ := httpkey.FromContext(r.Context())
 			_, _ = fmt.Fprintf(w, "Hello %s, this is your key %q.\n", token.User, token.Label)
 		})
-		for path, handler := range handlers {
-			mux.Handle(path, handler)
+		for _, route := range routes {
+			mux.Handle(route.Path, route.Require(route.Handler))
 		}
 		return guard.Handler(mux)
 	})
