@@ -540,6 +540,28 @@ func ExampleLookupOnly() {
 	// true
 }
 
+// Many tables have the SHA-256 of each key in hexadecimal digits.
+func ExampleParseDigest() {
+	row := struct{ ID, KeyHash string }{"17", "9bdca41e2a30d63d19016bd5fe0f0e6c06e4e1de4e0fd1a8b8f1c42e0a3e2f5d"}
+	digest, err := httpkey.ParseDigest(row.KeyHash)
+	fmt.Println(digest, err)
+	_, err = httpkey.ParseDigest(row.KeyHash[:40]) // of SHA-1
+	fmt.Println(err)
+	// Output:
+	// [REDACTED] <nil>
+	// httpkey: invalid token: a digest has 64 hexadecimal digits, and this text has 40 bytes
+}
+
+// A digest shows only by its method Hex, which writes it for a table.
+func ExampleDigest_Hex() {
+	digest := httpkey.Digest(sha256.Sum256([]byte("acme-4f0c0a4b9f2b4f4e8d1a")))
+	fmt.Println("log:", digest)
+	fmt.Println("table:", digest.Hex())
+	// Output:
+	// log: [REDACTED]
+	// table: 200acaee66f73f166318d300b41494609833158d1c0be52725fc17845e9d6fb7
+}
+
 // A key may be good only where its program runs.
 func ExampleOptions_clientAddr() {
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{

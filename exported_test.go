@@ -16,7 +16,10 @@ import (
 var writeGolden = flag.Bool("update", false, "write testdata/exported.txt")
 
 // packages are the public ones of this module, by their directories.
-var packages = []string{".", "memstore", "redisstore", "sqlstore", "cachestore", "storetest", "httpkeytest", "console"}
+var packages = []string{
+	".", "memstore", "redisstore", "sqlstore", "cachestore", "storetest", "httpkeytest", "console", "endpoint", "inflight",
+	"streams",
+}
 
 // A new exported name is seen in review: all of them are in testdata/exported.txt, which
 // go test -run=TestExportedNames . -update writes.

@@ -97,8 +97,13 @@ func (g *Guard) LimitBy(charge func(*http.Request, *Charge)) func(http.Handler) 
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			d := g.decideWithoutKey(r, 1, always)
+			in := admittedIn(r.Context())
+			if in != nil && d.reason == "" && d.result.Limit == (Limit{}) { // no limit: the admission stays that of in
+				next.ServeHTTP(w, r)
+				return
+			}
 			var checked *http.Header
-			if in := admittedIn(r.Context()); in != nil && in.guard == g {
+			if in != nil && in.guard == g {
 				checked = in.checked
 			}
 			if r, ok := g.conclude(w, r, &d, checked); ok {
@@ -156,6 +161,27 @@ func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission,
 	return g.admit(ctx, nil, &d).admission(), nil
 }
 
+// RevokeKeyOf is [Guard.RevokeKey] for the key of a request, which the Guard finds as
+// [Guard.Check] does. It returns true if that key is of no use now, whatever it was before. If
+// RevokeKeyOf returns false, it has written the response: 401 for none or several keys, 503 for
+// a store that failed. It waits for the store for a second at most, also if the client hangs up.
+// It takes from no limit; see the handler RevokeSelf of the package endpoint.
+func (g *Guard) RevokeKeyOf(w http.ResponseWriter, r *http.Request, reason string) bool {
+	key, why := g.extract(r)
+	d := decision{reason: why}
+	if key != "" {
+		ctx, cancel := detached(r.Context())
+		defer cancel()
+		err := g.RevokeKey(ctx, Secret(key), reason)
+		if err == nil || errors.Is(err, ErrNotFound) {
+			return true
+		}
+		d.reason, d.cause = ReasonStore, err
+	}
+	g.refuse(w, r, &d)
+	return false
+}
+
 var errNegativeCost = fmt.Errorf("%w: the cost of an Admit must not be negative", ErrInvalidLimit)
 
 // Verify returns the token of a secret that did not come in a request header. It calls no
@@ -210,14 +236,13 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 		d.reason = ReasonMalformed
 		return d
 	}
-	if !d.token.Exists() && g.failures != nil && r != nil {
-		a := g.attempt(r, key)
-		if !a.ticket.Allowed {
+	var a attempt
+	if g.failures != nil && r != nil && !d.token.Exists() && !g.holds(key) {
+		if a = g.attempt(r, key); !a.ticket.Allowed {
 			d.reason = ReasonFailures
 			d.result.RetryAfter = time.Duration(a.ticket.RetryAfter) * time.Microsecond
 			return d
 		}
-		defer func() { g.settle(&a, d.reason) }()
 	}
 	switch {
 	case !known:
@@ -233,6 +258,9 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 		ctx = b
 	}
 	own, reason := g.judge(r, &d)
+	if a.ticket.Allowed {
+		g.settle(&a, reason)
+	}
 	if d.reason = reason; reason != "" || cost == noCharge {
 		return d
 	}
@@ -344,22 +372,29 @@ type attempt struct {
 	ticket failures.Ticket
 }
 
+// holds reports whether memory has the token of a key, even if only a Lookup can tell its state.
+func (g *Guard) holds(key string) bool {
+	return g.memory != nil && slices.ContainsFunc(g.digesters, func(digest keyformat.Digester) bool {
+		return g.memory.Holds(digest(key))
+	})
+}
+
 func (g *Guard) attempt(r *http.Request, key string) attempt {
 	a := attempt{addr: g.clientAddr(r), digest: g.digesters[0](key)}
 	a.ticket = g.failures.Take(a.addr, &a.digest)
 	return a
 }
 
-// settle gives an attempt back that was no failure.
+// settle gives an attempt back if the key is good. A failure of the store is paid for, since the
+// attempts of a flood may have caused it.
 func (g *Guard) settle(a *attempt, reason Reason) {
 	switch reason {
-	case ReasonUnknown, ReasonInactive, ReasonExpired, ReasonNetwork:
-		g.failures.Forget(&a.digest)
-	case ReasonStore:
-		g.failures.Return(a.addr, &a.digest, a.ticket)
-	default:
+	case "":
 		g.failures.Return(a.addr, &a.digest, a.ticket)
 		g.failures.Remember(&a.digest)
+	case ReasonStore:
+	default:
+		g.failures.Forget(&a.digest)
 	}
 }
 

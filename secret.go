@@ -1,6 +1,7 @@
 package httpkey
 
 import (
+	"encoding/hex"
 	"fmt"
 	"log/slog"
 
@@ -44,6 +45,27 @@ func (Secret) LogValue() slog.Value { return slog.StringValue(redact.Placeholder
 // it in place of the secret. Formatting, logging and marshaling redact it, and encoding/gob
 // returns an error; the bytes are those of the array.
 type Digest [32]byte
+
+// ParseDigest returns the Digest that 64 hexadecimal digits of either case write, for a table
+// of keys that the program has already. The error wraps [ErrInvalidToken] and says what is
+// wrong, without the text itself. A digest of another length is of another hash: see
+// [Options.Adopt].
+func ParseDigest(text string) (Digest, error) {
+	var d Digest
+	if len(text) != hex.EncodedLen(len(d)) {
+		return Digest{}, fmt.Errorf("%w: a digest has %d hexadecimal digits, and this text has %d bytes",
+			ErrInvalidToken, hex.EncodedLen(len(d)), len(text))
+	}
+	if n, err := hex.Decode(d[:], []byte(text)); err != nil {
+		return Digest{}, fmt.Errorf("%w: byte %d of a digest is no hexadecimal digit", ErrInvalidToken, 2*n)
+	}
+	return d, nil
+}
+
+// Hex returns d as 64 hexadecimal digits in lower case. It is for keeping your own table of
+// keys, and never for logs: whoever has the digest of a key with few random bits can find the
+// key by trying.
+func (d Digest) Hex() string { return hex.EncodeToString(d[:]) }
 
 // String returns a placeholder, which a panic prints.
 func (Digest) String() string { return redact.Placeholder }

@@ -104,6 +104,8 @@ var limiterRules = []limiterRule{
 	{"Invalid", 0, checkInvalid,
 		"a charge that Charge.Validate refuses gets an error that wraps ErrInvalidLimit, is never admitted, and " +
 			"changes nothing"},
+	{"DryRun", 0, checkDryRun,
+		"a limit with DryRun takes from the bucket of its Name and window, and denies as any other does"},
 	{"Unlimited", 0, checkUnlimited,
 		"a charge without limits is admitted"},
 	{"ChargeStays", 0, checkChargeStays,
@@ -196,7 +198,7 @@ func contradiction(r httpkey.Result, c httpkey.Charge) error {
 	case r.Allowed && !c.Forced && !couldPass:
 		return errors.New("the charge can never pass, yet it is admitted")
 	case r.Limit.Name != limit.Name || r.Limit.Rate != limit.Rate ||
-		r.Limit.Calendar != limit.Calendar || r.Limit.Period != limit.Period:
+		r.Limit.Calendar != limit.Calendar || r.Limit.Period != limit.Period || r.Limit.DryRun != limit.DryRun:
 		return errors.New("the result's Limit must be that of the charge, resolved")
 	}
 	return nil
@@ -518,6 +520,25 @@ func checkInvalid(ctx context.Context, b limiterBench) error {
 		}
 	}
 	return remains(ctx, l, "key", good, 5)
+}
+
+func checkDryRun(ctx context.Context, b limiterBench) error {
+	l, limit := b.open(), slow(3)
+	dry := limit
+	dry.DryRun = true
+	if err := drain(ctx, l, "key", dry, 2); err != nil {
+		return err
+	}
+	if err := remains(ctx, l, "key", limit, 1); err != nil {
+		return fmt.Errorf("after 2 requests under the same limit with DryRun: %w", err)
+	}
+	if err := drain(ctx, l, "key", limit, 1); err != nil {
+		return err
+	}
+	if r, err := allow(ctx, l, "key", dry, 1); err != nil || r.Allowed {
+		return fmt.Errorf("a request with %+v, of which none is left, returned %+v, %v, want a denial", dry, r, err)
+	}
+	return nil
 }
 
 func checkUnlimited(ctx context.Context, b limiterBench) error {

@@ -98,7 +98,8 @@ func ask(good httpkey.Limiter, f func(c *httpkey.Charge)) httpkey.Limiter {
 		}
 		for i, l := range c.Limits { // else the limiter would give itself away
 			l = l.Resolve()
-			each[i].Limit.Name, each[i].Limit.Period, each[i].Limit.Calendar = l.Name, l.Period, l.Calendar
+			got := &each[i].Limit
+			got.Name, got.Period, got.Calendar, got.DryRun = l.Name, l.Period, l.Calendar, l.DryRun
 		}
 		if len(c.Limits) == 0 {
 			return r, nil
@@ -320,6 +321,20 @@ var wrongLimiters = []wrongLimiter{
 			refund := *c
 			refund.Forced = c.Forced || c.Cost < 0
 			return good.Allow(ctx, &refund)
+		})
+	}},
+	{"enforces no limit with DryRun", "DryRun", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return alter(good, func(r *httpkey.Result, _ *httpkey.Charge) {
+			if r.Limit.DryRun {
+				r.Allowed, r.RetryAfter = true, 0
+			}
+		})
+	}},
+	{"has other buckets for limits with DryRun", "DryRun", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return ask(good, func(c *httpkey.Charge) {
+			if len(c.Limits) > 0 && c.Limits[0].DryRun {
+				c.Bucket += "dry"
+			}
 		})
 	}},
 	{"has an error for no limits", "Unlimited", false, func(good httpkey.Limiter) httpkey.Limiter {

@@ -120,7 +120,7 @@ func (w *Watcher) end(one *token, streams []*stream) {
 	for _, s := range streams {
 		s.cancel(ErrEnded)
 	}
-	t := one.Token.Clone()
+	t := one.Clone()
 	t.Digest = httpkey.Digest{}
 	w.observe(&httpkey.Event{Type: EventEnded, Token: t})
 }

@@ -54,7 +54,7 @@ type Meter struct {
 // set has the buckets of some addresses.
 type set struct {
 	mu      sync.Mutex
-	tags    [ways]uint64 // the hashes of the addresses
+	hashes  [ways]uint64 // of the addresses
 	buckets [ways]buckets
 }
 
@@ -96,12 +96,12 @@ func (m *Meter) Take(a netip.Addr, digest *[32]byte) Ticket {
 	if m.good.has(digest) {
 		return Ticket{Result: gcra.Result{Allowed: true}}
 	}
-	tag := m.tagOf(a)
-	s := m.setOf(tag)
+	hash := m.hashOf(a)
+	s := m.setOf(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := m.now()
-	b := s.bucketsOf(tag, now)
+	b := s.bucketsOf(hash, now)
 	t := Ticket{b.first.Take(m.terms, now, 1, false), first}
 	if !t.Allowed && m.waiting.isOver(digest, now) {
 		t = Ticket{b.second.Take(m.terms, now, 1, false), second}
@@ -115,18 +115,18 @@ func (m *Meter) Take(a netip.Addr, digest *[32]byte) Ticket {
 	return Ticket{Result: t.Result}
 }
 
-// Return gives back what Take took for a key that is good, or that could not be looked up.
+// Return gives back what Take took for a key that is good. The key waits no more.
 func (m *Meter) Return(a netip.Addr, digest *[32]byte, t Ticket) {
 	if t.from == none {
 		return
 	}
 	m.waiting.end(digest)
-	tag := m.tagOf(a)
-	s := m.setOf(tag)
+	hash := m.hashOf(a)
+	s := m.setOf(hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := m.now()
-	b := s.bucketsOf(tag, now)
+	b := s.bucketsOf(hash, now)
 	if t.from == first {
 		b.first.Take(m.terms, now, -1, true)
 	} else {
@@ -134,11 +134,11 @@ func (m *Meter) Return(a netip.Addr, digest *[32]byte, t Ticket) {
 	}
 }
 
-// Remember notes that a key is good. It then passes until Forget, or until another good key
-// takes its place among 65,536.
+// Remember notes that a key is good. It then passes until Forget. A Meter remembers 65,536 keys,
+// and forgets a few of them where there are more than some 20,000.
 //
 // That is a hint, which spares the key the meter. The caller still looks the key up. A made-up
-// key would need a digest of which 79 bits are those of a good key.
+// key would need a digest of which 76 bits are those of a good key.
 func (m *Meter) Remember(digest *[32]byte) { m.good.add(digest) }
 
 // Forget notes that a key is no longer good.
@@ -146,7 +146,7 @@ func (m *Meter) Forget(digest *[32]byte) { m.good.remove(digest) }
 
 func (m *Meter) now() int64 { return (clock.Elapsed() - m.start) / int64(time.Microsecond) }
 
-func (m *Meter) tagOf(a netip.Addr) uint64 {
+func (m *Meter) hashOf(a netip.Addr) uint64 {
 	network := address.Network(a)
 	bytes := network.Addr().As16()
 	if !network.IsValid() {
@@ -155,18 +155,18 @@ func (m *Meter) tagOf(a netip.Addr) uint64 {
 	return maphash.Bytes(m.seed, bytes[:])
 }
 
-func (m *Meter) setOf(tag uint64) *set { return &m.sets[tag%setCount] }
+func (m *Meter) setOf(hash uint64) *set { return &m.sets[hash%setCount] }
 
 // bucketsOf returns the buckets of an address. If all of s belong to others, the address
 // shares those of one.
-func (s *set) bucketsOf(tag uint64, now int64) *buckets {
-	i := slices.Index(s.tags[:], tag)
+func (s *set) bucketsOf(hash uint64, now int64) *buckets {
+	i := slices.Index(s.hashes[:], hash)
 	if i < 0 {
 		i = slices.IndexFunc(s.buckets[:], func(b buckets) bool { return b.isFull(now) })
 		if i < 0 {
-			return &s.buckets[tag/setCount%ways]
+			return &s.buckets[hash/setCount%ways]
 		}
-		s.tags[i], s.buckets[i] = tag, buckets{}
+		s.hashes[i], s.buckets[i] = hash, buckets{}
 	}
 	return &s.buckets[i]
 }
@@ -175,56 +175,98 @@ func (b *buckets) isFull(now int64) bool {
 	return b.first.FullIn(now) <= 0 && b.second.FullIn(now) <= 0
 }
 
-const places = 1 << 16
+// table has words for digests, in lines of which each lies in one line of a processor's cache. A
+// word that is added to a full line displaces another. Writers may run concurrently: in the
+// worst case one displaces the word of another.
+type table [1 << 13]line
 
-// digests are a set of digests. One that is added may displace another.
-type digests [places]atomic.Uint64
+type line [8]atomic.Uint64
 
-func (s *digests) place(d *[32]byte) *atomic.Uint64 { return &s[binary.LittleEndian.Uint16(d[:])] }
+func (t *table) lineOf(d *[32]byte) *line { return &t[binary.LittleEndian.Uint16(d[:])%uint16(len(t))] }
+
+// digests are a set of digests.
+type digests struct{ table }
 
 // word is never 0, which stands for no digest.
 func word(d *[32]byte) uint64 { return binary.LittleEndian.Uint64(d[8:]) | 1 }
 
-func (s *digests) has(d *[32]byte) bool { return s.place(d).Load() == word(d) }
+func (s *digests) has(d *[32]byte) bool {
+	l, w := s.lineOf(d), word(d)
+	for i := range l {
+		if l[i].Load() == w {
+			return true
+		}
+	}
+	return false
+}
 
 func (s *digests) add(d *[32]byte) {
-	if !s.has(d) { // processors share a word that nobody writes
-		s.place(d).Store(word(d))
+	if s.has(d) { // processors share a line that nobody writes
+		return
+	}
+	l := s.lineOf(d)
+	for i := range l {
+		if l[i].CompareAndSwap(0, word(d)) {
+			return
+		}
+	}
+	l[int(d[16])%len(l)].Store(word(d))
+}
+
+func (s *digests) remove(d *[32]byte) {
+	l := s.lineOf(d)
+	for i := range l {
+		l[i].CompareAndSwap(word(d), 0)
 	}
 }
 
-func (s *digests) remove(d *[32]byte) { s.place(d).CompareAndSwap(word(d), 0) }
+// waits has the moments at which digests may come again. A word has 28 bits of the digest, and
+// the moment in units of 4 ms. The word with the earliest moment is displaced first.
+type waits struct{ table }
 
-// waits has the moments at which digests may come again. A digest may displace another, which
-// then waits anew. A word has 24 bits of the digest, and the moment in units of 1,024 µs.
-type waits [places]atomic.Uint64
-
-const timeBits = 40 // 35 years
-
-func (s *waits) place(d *[32]byte) *atomic.Uint64 { return &s[binary.LittleEndian.Uint16(d[:])] }
+const (
+	timeBits = 36 // 9 years
+	timeMask = 1<<timeBits - 1
+	timeUnit = 12 // bits of the microseconds that a word lacks
+)
 
 func (s *waits) isOver(d *[32]byte, now int64) bool {
-	held := s.place(d).Load()
-	return isOf(d, held) && now>>10 >= int64(held&(1<<timeBits-1))
+	_, held := s.find(d)
+	return held != 0 && now>>timeUnit >= int64(held&timeMask)
+}
+
+// find returns the word of a digest, or 0 and the word to displace.
+func (s *waits) find(d *[32]byte) (at *atomic.Uint64, held uint64) {
+	l, tag := s.lineOf(d), word(d)>>timeBits
+	at = &l[0]
+	for i := range l {
+		held := l[i].Load()
+		if held != 0 && held>>timeBits == tag {
+			return &l[i], held
+		}
+		if held&timeMask < at.Load()&timeMask {
+			at = &l[i]
+		}
+	}
+	return at, 0
 }
 
 // begin makes a digest wait until a moment.
 func (s *waits) begin(d *[32]byte, until int64) {
-	s.place(d).Store(word(d)<<timeBits | min(uint64(until)>>10, 1<<timeBits-1))
+	at, _ := s.find(d)
+	at.Store(word(d)>>timeBits<<timeBits | min(uint64(until)>>timeUnit, timeMask))
 }
 
 // join makes a digest wait that does not wait yet.
 func (s *waits) join(d *[32]byte, until int64) {
-	if !isOf(d, s.place(d).Load()) {
+	if _, held := s.find(d); held == 0 {
 		s.begin(d, until)
 	}
 }
 
 // end makes a digest wait no more.
 func (s *waits) end(d *[32]byte) {
-	if held := s.place(d).Load(); isOf(d, held) {
-		s.place(d).CompareAndSwap(held, 0)
+	if at, held := s.find(d); held != 0 {
+		at.CompareAndSwap(held, 0)
 	}
 }
-
-func isOf(d *[32]byte, held uint64) bool { return held>>timeBits == word(d)<<timeBits>>timeBits }

@@ -13,8 +13,8 @@ import (
 
 // The pauses before a broken feed is followed again.
 const (
-	MinPause = 100 * time.Millisecond
-	MaxPause = 5 * time.Second
+	MinPause = 100 * time.Millisecond // after a feed that was ready; half of it at least
+	MaxPause = 5 * time.Second        // after a feed that stays broken
 )
 
 // Follower has the functions that Run calls, one at a time. None is nil.
