@@ -54,6 +54,7 @@ func newAPI(t *testing.T, lacks Lacks, serve server, opts *httpkey.Options) *api
 	a.client, a.url = serve(t, a.guard, []Route{
 		{"/whoami", nothing, whoami},
 		{"/scope", httpkey.RequireScope("write"), whoami},
+		{"/any-scope", httpkey.RequireAnyScope("admin", "write"), whoami},
 		{"/kind", httpkey.RequireKind(httpkey.ServiceToken), whoami},
 		{"/workspace/{slug}", httpkey.RequireWorkspace(inPath), whoami},
 		{"/missing", nothing, http.NotFoundHandler()},
@@ -201,6 +202,8 @@ type recorder struct{ handler http.Handler }
 
 func (rec recorder) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := httptest.NewRecorder()
+	r = r.Clone(r.Context())
+	r.RemoteAddr = "127.0.0.1:1234"
 	rec.handler.ServeHTTP(w, r)
 	return w.Result(), nil
 }
