@@ -185,7 +185,7 @@ type Resetter interface {
 	// theirs for a second.
 	//
 	// After another error, call Reset again. Beside calls of Allow, Reset takes effect between
-	// two of them.
+	// two of them. The fallback of a Guard has buckets of its own, which Reset does not reach.
 	Reset(ctx context.Context, c *Charge) error
 }
 
