@@ -158,8 +158,8 @@ func testRefusals(t *testing.T, start starter) {
 			costs: true},
 		{name: "kind", key: lines("{key}"), path: "/kind", status: 403, body: Forbidden, limit: 60, remaining: 59,
 			costs: true},
-		{name: "workspace", key: lines("{key}"), path: "/workspace/another", status: 403, body: Forbidden, limit: 60, remaining: 59,
-			costs: true},
+		{name: "workspace", key: lines("{key}"), path: "/workspace/another", status: 403, body: Forbidden, limit: 60,
+			remaining: 59, costs: true},
 		{name: "store down", key: outage, status: 503, body: Unavailable, retryAfter: "1", limit: -1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
