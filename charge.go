@@ -129,7 +129,7 @@ func (g *Guard) askDry(ctx context.Context, c *Charge) (Result, error) {
 	if err != nil { // the failover reports an outage
 		return result, nil //nolint:nilerr // a limit that is not enforced refuses nothing
 	}
-	each := append(result.Each, told.each()...)
+	each := slices.Concat(result.Each, told.each())
 	if len(enforced.Limits) == 0 {
 		result = told
 		result.Allowed, result.RetryAfter = true, 0

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -498,4 +499,84 @@ func TestOutdatedKeysAreKnown(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// Requests that come at once have no more keys looked up than those that come one by one.
+func TestFailuresAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const burst = 20
+		store := httpkeytest.NewStore(memstore.New())
+		guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{Failures: httpkey.PerHour(burst)})
+		store.Before(httpkeytest.Lag(50*time.Millisecond, "Lookup"))
+		var statuses [600]atomic.Int64
+		var requests sync.WaitGroup
+		for range 500 {
+			requests.Go(func() { statuses[clientsOf(guard).send(attacker, madeUp())].Add(1) })
+		}
+		requests.Wait()
+		if got := store.Calls("Lookup"); got != burst || statuses[401].Load() != burst || statuses[429].Load() != 500-burst {
+			t.Errorf("the store was asked %d times, 401: %d, 429: %d", got, statuses[401].Load(), statuses[429].Load())
+		}
+	})
+}
+
+// Keys for Options.Adopt are metered as all others, since a slow hash costs more than a lookup.
+func TestFailuresOfAdoption(t *testing.T) {
+	t.Parallel()
+	const old = "old-key-of-another-program"
+	for name, in := range stores {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store, _ := in()
+			adopted := 0
+			guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{
+				Failures: httpkey.PerHour(5), ImportedMinLength: 20,
+				Adopt: func(_ context.Context, secret string) (httpkey.Token, error) {
+					if adopted++; secret != old {
+						return httpkey.Token{}, httpkey.ErrNotFound
+					}
+					return httpkey.Token{IsActive: true}, nil
+				},
+			})
+			c := clientsOf(guard)
+			if status := c.send(attacker, old); status != 200 {
+				t.Errorf("the old key got %d", status)
+			}
+			if got := c.flood(attacker, 100); got[401] != 5 || got[429] != 95 || adopted != 6 {
+				t.Errorf("made-up keys got %v, and Adopt was called %d times", got, adopted)
+			}
+			if status := c.send(attacker, old); status != 200 {
+				t.Errorf("the old key got %d", status)
+			}
+		})
+	}
+}
+
+// A denied key costs no allocation.
+func TestAllocationsOfFailures(t *testing.T) {
+	// Not parallel: AllocsPerRun counts those of the whole process.
+	for name, in := range stores {
+		store, _ := in()
+		guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{Failures: httpkey.PerHour(5)})
+		w := &quiet{header: make(http.Header)}
+		handler := guard.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		var requests []*http.Request
+		for range 210 {
+			r := httpkeytest.Request(http.MethodGet, "/", madeUp())
+			r.RemoteAddr = "[2001:db8::1]:4000"
+			requests = append(requests, r)
+		}
+		send := func() {
+			clear(w.header)
+			handler.ServeHTTP(w, requests[0])
+			requests = requests[1:]
+		}
+		for range 6 {
+			send()
+		}
+		if got := testing.AllocsPerRun(200, send); got > 0 || w.status != 429 {
+			t.Errorf("%s: %v allocations and status %d", name, got, w.status)
+		}
+	}
 }

@@ -329,12 +329,12 @@ func (g *Guard) Revoke(ctx context.Context, id, reason string) error {
 // RevokeKey is [Guard.Revoke] for whoever has the key, such as its owner or the finder of a
 // leaked key, and not its token's ID. It wraps [ErrNotFound] if no token has the key.
 func (g *Guard) RevokeKey(ctx context.Context, secret Secret, reason string) error {
-	t, err := Token{}, error(ErrNotFound)
-	if g.format.Accepts(secret.Reveal()) {
-		t, err = g.find(ctx, g.digesters, secret.Reveal())
-		if errors.Is(err, ErrNotFound) && g.options.Adopt != nil {
-			t, err = g.adopt(ctx, secret.Reveal())
-		}
+	if !g.format.Accepts(secret.Reveal()) {
+		return fmt.Errorf("httpkey: revoke: %w", ErrNotFound)
+	}
+	t, err := g.find(ctx, g.digesters, secret.Reveal())
+	if errors.Is(err, ErrNotFound) && g.options.Adopt != nil {
+		t, err = g.adopt(ctx, secret.Reveal())
 	}
 	if err != nil {
 		return fmt.Errorf("httpkey: revoke: %w", err)

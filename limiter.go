@@ -171,6 +171,24 @@ type Limiter interface {
 	Allow(ctx context.Context, c *Charge) (Result, error)
 }
 
+// Resetter is a [Limiter] whose buckets can be made full again, for the support staff of a
+// program. The limiters of memstore, redisstore and sqlstore implement it. To implement it is
+// optional.
+type Resetter interface {
+	// Reset makes the buckets of c.Bucket under c.Limits full, also a damaged one and one that
+	// owes a forced charge. It changes no other bucket, ignores c.Cost and c.Forced, and takes
+	// a bucket that was never used without an error. It MUST return the error of
+	// [Charge.Validate] about the limits, if there is one, and then change nothing. It neither
+	// changes c nor keeps it.
+	//
+	// A denial from memory ends with Reset in this process. Other processes may repeat
+	// theirs for a second.
+	//
+	// After another error, call Reset again. Beside calls of Allow, Reset takes effect between
+	// two of them.
+	Reset(ctx context.Context, c *Charge) error
+}
+
 // Result is the decision of a limiter and the state of the bucket after it.
 type Result struct {
 	Allowed   bool  // whether the cost was taken

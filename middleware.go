@@ -97,8 +97,13 @@ func (g *Guard) LimitBy(charge func(*http.Request, *Charge)) func(http.Handler) 
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			d := g.decideWithoutKey(r, 1, always)
+			in := admittedIn(r.Context())
+			if in != nil && d.reason == "" && d.result.Limit == (Limit{}) { // no limit: the admission stays that of in
+				next.ServeHTTP(w, r)
+				return
+			}
 			var checked *http.Header
-			if in := admittedIn(r.Context()); in != nil && in.guard == g {
+			if in != nil && in.guard == g {
 				checked = in.checked
 			}
 			if r, ok := g.conclude(w, r, &d, checked); ok {

@@ -47,7 +47,7 @@ func FromBearer() Source {
 		for _, line := range lines {
 			scheme, key, _ := strings.Cut(strings.TrimLeft(line, " \t"), " ")
 			if strings.EqualFold(scheme, "Bearer") {
-				keys = append(keys, key)
+				keys = append(keys, strings.Trim(key, " \t"))
 			}
 		}
 		if len(keys) > 0 && len(lines) > 1 { // two credentials, of which one is a key
@@ -72,15 +72,12 @@ func readsBearer(sources []Source, key string) bool {
 // the networks is the client's own.
 //
 // The proxies must append to the header, as most do, and nobody else may connect from their
-// networks. TrustedProxies panics without a network, and if one is invalid.
+// networks. If a trusted proxy names no address, the client has the invalid address. The peer on a
+// unix socket is trusted, because the permissions of the file keep others out. TrustedProxies
+// panics without a network, and if one is invalid, IPv4-mapped, or contains every address.
 func TrustedProxies(networks ...netip.Prefix) func(*http.Request) netip.Addr {
 	if len(networks) == 0 {
 		panic("httpkey: TrustedProxies needs the networks of the proxies")
 	}
-	for _, network := range networks {
-		if !network.IsValid() {
-			panic("httpkey: TrustedProxies got an invalid network")
-		}
-	}
-	return address.BehindProxies(slices.Clone(networks))
+	return address.BehindProxies(networks)
 }

@@ -31,10 +31,10 @@ import (
 // and SQLite, and changes no row in any database.
 //
 // The Limiter remembers a denial until a bucket may have more room, for a second at most. In
-// that time it answers the same charge from memory. An admission, a forced charge or a refund
-// of the payer by this Limiter ends the denial. A refund by another process, and a deleted row,
-// take effect within the second. So does a forced charge by another process: until then,
-// RetryAfter may be too short.
+// that time it answers the same charge from memory. An admission, a forced charge, a refund or
+// a reset of the payer by this Limiter ends the denial. A refund or a reset by another process,
+// and a deleted row, take effect within the second. So does a forced charge by another process:
+// until then, RetryAfter may be too short.
 //
 // The Limiter makes one call for a payer at a time. It charges the requests that come meanwhile
 // together in the next call, so their Remaining is the same. A client with many requests at once
@@ -98,6 +98,20 @@ func (l *Limiter) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Result,
 			return httpkey.Result{}, fmt.Errorf("httpkey: ask for the limit: %w", err)
 		}
 		return result, nil
+	})
+}
+
+// Reset implements [httpkey.Resetter].
+func (l *Limiter) Reset(ctx context.Context, c *httpkey.Charge) error {
+	items, err := charge.ToReset(c, time.Now())
+	if err != nil || len(items) == 0 {
+		return err
+	}
+	return l.denied.Reset(c.Bucket, func() error {
+		if err := l.clearAll(ctx, newQuestion(c, items)); err != nil {
+			return fmt.Errorf("httpkey: reset buckets: %w", err)
+		}
+		return nil
 	})
 }
 

@@ -24,7 +24,7 @@ type LimiterFactory struct {
 	// Wait returns after at least this much time on the limiter's clock. Nil is for
 	// limiters in memory: each rule then runs in a bubble of testing/synctest, where time
 	// is exact, and demands exact numbers. Otherwise the rules choose limits by the duration
-	// of a call, and take half a minute if a call takes 20 ms.
+	// of a call, and take 40 seconds if a call takes 20 ms.
 	Wait func(time.Duration)
 
 	// Window says that the limiter is strict: it admits no more than Rate in any Period.
@@ -129,6 +129,15 @@ var limiterRules = []limiterRule{
 		"a forced charge is admitted, takes from all limits down to one Burst below empty, and changes nothing else"},
 	{"Refund", 0, checkRefund,
 		"a refund gives back to all limits up to full, and changes nothing else"},
+	{"ForcedAlone", 0, checkForcedAlone,
+		"whatever is charged, forced and given back, each bucket owes just that, from full to one Burst below empty; " +
+			"other payers, Names and windows are untouched"},
+	{"Reset", resets, checkReset,
+		"Reset makes the buckets of one payer under the given limits full at once, and changes nothing else"},
+	{"ResetInvalid", resets, checkResetInvalid,
+		"a Reset whose limits Charge.Validate refuses gets an error that wraps ErrInvalidLimit, and changes nothing"},
+	{"ResetConcurrently", resets, checkResetConcurrently,
+		"beside callers at once, each Reset makes room for Burst more, and leaves a bucket that counts"},
 	{"Quotas", quotas, checkQuotas,
 		"a quota counts what was let in, and is whole again at 00:00 UTC of the next day or month"},
 	{"RetryAfter", 0, checkRetryAfter,

@@ -159,20 +159,19 @@ func (w *Watcher) judge(one *token, found httpkey.Token, err error, begun time.T
 	if !w.isOpen(one) {
 		return nil
 	}
-	now := time.Now()
 	switch {
 	case errors.Is(err, httpkey.ErrNotFound):
 		return w.remove(one)
 	case err != nil:
 		one.pause = min(max(2*one.pause, minRetry), w.ttl)
 		one.check.Reset(one.pause)
-	case !found.IsActive || found.Expired(now) || found.Digest != one.Digest:
+	case !found.IsActive || found.Digest != one.Digest:
 		return w.remove(one)
 	default:
 		one.pause = 0
-		one.check.Reset(w.ttl - now.Sub(begun)) // the answer may be as old as its Lookup
+		one.check.Reset(w.ttl - time.Since(begun)) // the answer may be as old as its Lookup
 		one.Token = found
-		one.expiry.Reset(untilExpiry(found))
+		one.expiry.Reset(untilExpiry(found)) // at once, if it has expired
 	}
 	if one.isStale {
 		w.enqueue(one, true)

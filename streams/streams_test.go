@@ -381,6 +381,7 @@ func TestStreamsOfOneTokenWithTwoExpiries(t *testing.T) {
 		s := newSite(t, nil) // without Run
 		old, one := s.open(t, httpkey.Token{ExpiredAt: time.Now().Add(time.Hour)})
 		httpkeytest.Elapse(firstCheck)
+		synctest.Wait()
 		if err := expiring(10*time.Second)(t.Context(), s, old); err != nil {
 			t.Fatal(err)
 		}
@@ -450,14 +451,17 @@ func TestStoreErrorsEndNoStream(t *testing.T) {
 }
 
 // A Lookup that fails is repeated soon, so that a short failure does not delay a revocation by
-// the TTL.
+// the TTL. So it is after a failure that is long past.
 func TestFailedLookupsAreRepeatedSoon(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, &Options{TTL: time.Hour})
 		defer run(t, s.live)()
 		token, one := s.open(t, httpkey.Token{})
-		httpkeytest.Elapse(time.Minute)
+		s.Before(httpkeytest.Fail(errDown, "Lookup"))
+		httpkeytest.Elapse(3 * time.Hour)
+		s.Before(nil)
+		httpkeytest.Elapse(3 * time.Hour)
 		s.Before(httpkeytest.Fail(errDown, "Lookup"))
 		if err := s.Revoke(t.Context(), token.ID, "lost"); err != nil {
 			t.Fatal(err)
@@ -470,26 +474,101 @@ func TestFailedLookupsAreRepeatedSoon(t *testing.T) {
 	})
 }
 
-// A Lookup that is under way when its token is revoked does not hide the revocation.
+// lag is how late and old an answer of the store is in some tests.
+const lag = 300 * time.Millisecond
+
+// A Lookup that is under way when its token is revoked does not hide the revocation, and its
+// token is not looked up twice at once.
 func TestRevocationOvertakesALookup(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, nil)
 		defer run(t, s.live)()
 		token, one := s.open(t, httpkey.Token{})
-		httpkeytest.Elapse(time.Minute)
-		s.After(httpkeytest.Lag(300*time.Millisecond, "Lookup")) // the answer is late, and old
+		httpkeytest.Elapse(2 * firstCheck)
+		s.After(httpkeytest.Lag(lag, "Lookup"))
+		before := s.Calls("Lookup")
 		if err := expiring(time.Hour)(t.Context(), s, token); err != nil {
 			t.Fatal(err)
 		}
-		httpkeytest.Elapse(100 * time.Millisecond)
+		httpkeytest.Elapse(lag / 3)
 		if err := s.Revoke(t.Context(), token.ID, "lost"); err != nil {
 			t.Fatal(err)
 		}
-		httpkeytest.Elapse(200 * time.Millisecond)
+		synctest.Wait()
+		if n := s.Calls("Lookup") - before; n != 1 {
+			t.Errorf("%d Lookups at once", n)
+		}
+		httpkeytest.Elapse(2 * lag / 3)
 		one.want(t, false, "after the old answer")
-		httpkeytest.Elapse(300 * time.Millisecond)
+		httpkeytest.Elapse(lag)
 		one.want(t, true, "after the second Lookup")
+		wantEmpty(t, s.live)
+	})
+}
+
+// The TTL runs from the beginning of a Lookup, because the answer may be as old as that.
+func TestTTLRunsFromTheBeginningOfALookup(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const ttl = time.Second
+		s := newSite(t, &Options{TTL: ttl}) // without Run
+		s.After(httpkeytest.Lag(lag, "Lookup"))
+		token, one := s.open(t, httpkey.Token{})
+		httpkeytest.Elapse(ttl + lag/2) // the first Lookup is in progress
+		if err := s.Revoke(t.Context(), token.ID, "lost"); err != nil {
+			t.Fatal(err)
+		}
+		httpkeytest.Elapse(ttl + lag/2)
+		one.want(t, true, "the TTL and the time of a Lookup later")
+		wantEmpty(t, s.live)
+	})
+}
+
+// The answer of a Lookup says nothing of streams that opened after all streams of the token had
+// been over, and leaves no timer.
+func TestStreamsOpenAnewDuringALookup(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, nil) // without Run
+		token, one := s.open(t, httpkey.Token{})
+		s.After(httpkeytest.Lag(lag, "Lookup"))
+		if err := s.Revoke(t.Context(), token.ID, "lost"); err != nil {
+			t.Fatal(err)
+		}
+		httpkeytest.Elapse(firstCheck + lag/2)
+		s.live.mu.Lock()
+		closed := s.live.tokens[token.Digest]
+		s.live.mu.Unlock()
+		one.stop()
+		two := s.openOf(t, token)
+		httpkeytest.Elapse(firstCheck)
+		two.want(t, false, "after the answer for the first stream")
+		httpkeytest.Elapse(lag)
+		two.want(t, true, "after its own first check")
+		one.want(t, false, "the stream that was over before")
+		if closed.check.Stop() || closed.expiry.Stop() {
+			t.Error("a timer is left")
+		}
+		wantEmpty(t, s.live)
+	})
+}
+
+// Streams last for days, and an expiry after days ends them at its moment, although the timers
+// are shorter.
+func TestStreamsLastForDays(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, &Options{TTL: 10_000 * time.Hour})
+		_, expiring := s.open(t, httpkey.Token{ExpiredAt: time.Now().Add(60 * time.Hour)})
+		_, other := s.open(t, httpkey.Token{})
+		httpkeytest.Elapse(60*time.Hour - 1)
+		expiring.want(t, false, "before the expiry")
+		httpkeytest.Elapse(1)
+		expiring.want(t, true, "at the expiry")
+		httpkeytest.Elapse(1000 * time.Hour)
+		other.want(t, false, "a stream without an expiry")
+		other.stop()
 		wantEmpty(t, s.live)
 	})
 }

@@ -26,30 +26,26 @@ func writeError(w http.ResponseWriter, r *http.Request, e httpkey.Error) {
 	_ = writer.Write(w, r, refusal(e)) // an error means that the client has gone
 }
 
-// A client must not learn more than these sentences: the text of an [httpkey.Error] is for logs.
-var (
-	errMissing     = errors.New("Authentication credentials were not provided.")
-	errInvalid     = errors.New("Given API token is not valid")
-	errForbidden   = errors.New("You do not have permission to perform this action.")
-	errThrottled   = errors.New("Request was throttled.")
-	errUnavailable = errors.New("Authentication is temporarily unavailable.")
-)
-
+// refusal returns what a client may learn: the text of an [httpkey.Error] is for logs.
 func refusal(e httpkey.Error) *connect.Error {
 	switch {
 	case errors.Is(e, httpkey.ErrMissingKey):
-		return connect.NewError(connect.CodeUnauthenticated, errMissing)
+		return newError(connect.CodeUnauthenticated, "Authentication credentials were not provided.")
 	case errors.Is(e, httpkey.ErrInvalidKey):
-		return connect.NewError(connect.CodeUnauthenticated, errInvalid)
+		return newError(connect.CodeUnauthenticated, "Given API token is not valid")
 	case errors.Is(e, httpkey.ErrForbidden):
-		return connect.NewError(connect.CodePermissionDenied, errForbidden)
+		return newError(connect.CodePermissionDenied, "You do not have permission to perform this action.")
 	case errors.Is(e, httpkey.ErrThrottled):
-		throttled := connect.NewError(connect.CodeResourceExhausted, errThrottled)
+		throttled := newError(connect.CodeResourceExhausted, "Request was throttled.")
 		delay := durationpb.New(e.Result().RetryAfter)
 		if detail, err := connect.NewErrorDetail(&errdetails.RetryInfo{RetryDelay: delay}); err == nil {
 			throttled.AddDetail(detail)
 		}
 		return throttled
 	}
-	return connect.NewError(connect.CodeUnavailable, errUnavailable)
+	return newError(connect.CodeUnavailable, "Authentication is temporarily unavailable.")
+}
+
+func newError(code connect.Code, sentence string) *connect.Error {
+	return connect.NewError(code, errors.New(sentence))
 }

@@ -162,19 +162,19 @@ func call(ctx context.Context, conn *grpc.ClientConn, method string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.SendMsg(&emptypb.Empty{}); err != nil && err != io.EOF {
+	if err := s.SendMsg(&emptypb.Empty{}); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	if err := s.CloseSend(); err != nil {
 		return err
 	}
-	for {
-		if err := s.RecvMsg(&emptypb.Empty{}); err == io.EOF {
-			return nil
-		} else if err != nil {
-			return err
-		}
+	for err == nil {
+		err = s.RecvMsg(&emptypb.Empty{})
 	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
 
 func outcome(err error) contract.Outcome {

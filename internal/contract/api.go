@@ -35,25 +35,37 @@ type api struct {
 // errPanic is the value with which the handler of /panic panics.
 var errPanic = errors.New("contract: a handler panics")
 
+// newGuarded returns an api without a client.
+func newGuarded(opts *httpkey.Options) *api {
+	a := &api{
+		store:     httpkeytest.NewStore(memstore.New()),
+		chunkRead: make(chan struct{}),
+		streamed:  make(chan error, 1),
+	}
+	var patient httpkey.Options
+	if opts != nil {
+		patient = *opts
+	}
+	patient.Timeout = 10 * time.Second // a busy machine must not turn an answer into a 503
+	a.guard = httpkey.New(a.store, slowMotion{memstore.NewLimiter()}, &patient)
+	return a
+}
+
 // server serves routes behind a guard, and returns a client for them.
 type server func(t *testing.T, guard *httpkey.Guard, routes []Route) (client *http.Client, url string)
 
 // newAPI serves a router of the kind under test.
 func newAPI(t *testing.T, lacks Lacks, serve server, opts *httpkey.Options) *api {
 	t.Helper()
-	a := &api{
-		store:     httpkeytest.NewStore(memstore.New()),
-		lacks:     lacks,
-		chunkRead: make(chan struct{}),
-		streamed:  make(chan error, 1),
-	}
-	a.guard = httpkey.New(a.store, slowMotion{memstore.NewLimiter()}, opts)
+	a := newGuarded(opts)
+	a.lacks = lacks
 	whoami := http.HandlerFunc(a.whoami)
 	nothing := func(next http.Handler) http.Handler { return next }
 	inPath := func(r *http.Request) string { return r.PathValue("slug") }
 	a.client, a.url = serve(t, a.guard, []Route{
 		{"/whoami", nothing, whoami},
 		{"/scope", httpkey.RequireScope("write"), whoami},
+		{"/any-scope", httpkey.RequireAnyScope("admin", "write"), whoami},
 		{"/kind", httpkey.RequireKind(httpkey.ServiceToken), whoami},
 		{"/workspace/{slug}", httpkey.RequireWorkspace(inPath), whoami},
 		{"/missing", nothing, http.NotFoundHandler()},
@@ -201,6 +213,8 @@ type recorder struct{ handler http.Handler }
 
 func (rec recorder) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := httptest.NewRecorder()
+	r = r.Clone(r.Context())
+	r.RemoteAddr = "127.0.0.1:1234"
 	rec.handler.ServeHTTP(w, r)
 	return w.Result(), nil
 }

@@ -79,11 +79,16 @@ const (
 // starts a server with guard in front of the routes, and returns its URL. The tests of what
 // the framework lacks are skipped.
 func RunServer(t *testing.T, lacks Lacks, serve func(t *testing.T, guard *httpkey.Guard, routes []Route) (url string)) {
-	run(t, 1, lacks, func(t *testing.T, guard *httpkey.Guard, routes []Route) (*http.Client, string) {
-		client := &http.Client{Transport: &http.Transport{}}
-		t.Cleanup(client.CloseIdleConnections)
-		return client, serve(t, guard, routes)
+	t.Run("in memory", func(t *testing.T) { t.Skip("the framework makes no http.Handler") })
+	t.Run("HTTP 1", func(t *testing.T) {
+		t.Parallel()
+		run(t, 1, lacks, func(t *testing.T, guard *httpkey.Guard, routes []Route) (*http.Client, string) {
+			client := &http.Client{Transport: &http.Transport{}}
+			t.Cleanup(client.CloseIdleConnections)
+			return client, serve(t, guard, routes)
+		})
 	})
+	t.Run("HTTP 2", func(t *testing.T) { t.Skip("the framework has no HTTP/2") })
 }
 
 func run(t *testing.T, proto int, lacks Lacks, serve server) {
@@ -149,10 +154,12 @@ func testRefusals(t *testing.T, start starter) {
 			remaining: 60},
 		{name: "scope", key: lines("{key}"), path: "/scope", status: 403, body: Forbidden, limit: 60, remaining: 59,
 			costs: true},
+		{name: "any scope", key: lines("{key}"), path: "/any-scope", status: 403, body: Forbidden, limit: 60, remaining: 59,
+			costs: true},
 		{name: "kind", key: lines("{key}"), path: "/kind", status: 403, body: Forbidden, limit: 60, remaining: 59,
 			costs: true},
-		{name: "workspace", key: lines("{key}"), path: "/workspace/another", status: 403, body: Forbidden, limit: 60, remaining: 59,
-			costs: true},
+		{name: "workspace", key: lines("{key}"), path: "/workspace/another", status: 403, body: Forbidden, limit: 60,
+			remaining: 59, costs: true},
 		{name: "store down", key: outage, status: 503, body: Unavailable, retryAfter: "1", limit: -1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -288,6 +295,7 @@ func outage(t *testing.T, a *api) []string {
 
 // The response to a valid key has the rate-limit headers, whichever handler wrote it.
 func testAdmissions(t *testing.T, start starter) {
+	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	several := []httpkey.Limit{httpkey.PerHour(100), httpkey.PerMinute(5)}
 	byPlan := &httpkey.Options{Charge: func(_ *http.Request, token *httpkey.Token, c *httpkey.Charge) {
 		if token.Metadata["plan"] == "pro" {
@@ -312,10 +320,12 @@ func testAdmissions(t *testing.T, start starter) {
 		{"POST", httpkey.Token{}, nil, "{key}", http.MethodPost, "/whoami", 200, 60, ""},
 		{"blanks around", httpkey.Token{}, nil, " \t{key}\t ", http.MethodGet, "/whoami", 200, 60, ""},
 		{"service token", httpkey.Token{Kind: httpkey.ServiceToken}, nil, "{key}", http.MethodGet, "/whoami", 200, 300, ""},
+		{"key of its network", httpkey.Token{Networks: loopback}, nil, "{key}", http.MethodGet, "/whoami", 200, 60, ""},
 		{"several limits", httpkey.Token{Limits: several}, nil, "{key}", http.MethodGet, "/whoami", 200, 5, ""},
 		{"limit by plan", pro, byPlan, "{key}", http.MethodGet, "/whoami", 200, 600, ""},
 		{"no limit", httpkey.Token{}, unlimited, "{key}", http.MethodGet, "/whoami", 200, -1, ""},
 		{"scope", httpkey.Token{Scopes: []string{"read", "write"}}, nil, "{key}", http.MethodGet, "/scope", 200, 60, ""},
+		{"any scope", httpkey.Token{Scopes: []string{"write"}}, nil, "{key}", http.MethodGet, "/any-scope", 200, 60, ""},
 		{"kind", httpkey.Token{Kind: httpkey.ServiceToken}, nil, "{key}", http.MethodGet, "/kind", 200, 300, ""},
 		{"workspace", httpkey.Token{Workspace: "another"}, nil, "{key}", http.MethodGet, "/workspace/another", 200, 60, ""},
 		{"the handler's 404", httpkey.Token{}, nil, "{key}", http.MethodGet, "/missing", 404, 60, ""},

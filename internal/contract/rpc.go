@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
-	"github.com/httpkey/httpkey/httpkeytest"
-	"github.com/httpkey/httpkey/memstore"
 )
 
 // The status codes of gRPC in which calls are refused.
@@ -66,8 +64,7 @@ func RunRPC(
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			a := &api{store: httpkeytest.NewStore(memstore.New())}
-			a.guard = httpkey.New(a.store, slowMotion{memstore.NewLimiter()}, opts)
+			a := newGuarded(opts)
 			var reached, withToken atomic.Int64
 			calls := serve(t, a.guard, func(ctx context.Context) {
 				reached.Add(1)
