@@ -137,6 +137,7 @@ var ownServerTests = []sqlTest{
 	{"MigrateNowhere", testMigrateNowhere},
 	{"MigrateUnprivileged", testMigrateUnprivileged},
 	{"LeastRights", testLeastRights},
+	{"AdoptExample", testAdoptExample},
 }
 
 // outageTests stop the server.
