@@ -1,7 +1,6 @@
 package httpkey_test
 
 import (
-	"context"
 	"io"
 	"net"
 	"net/http"
@@ -125,10 +124,7 @@ func TestReverseProxyTellsTheClient(t *testing.T) {
 		"as it was": httputil.NewSingleHostReverseProxy(target),
 	}
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return dialer.DialContext(ctx, network, address)
-		}}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialer.DialContext}}
 	for name, proxy := range proxies {
 		server := httptest.NewServer(proxy)
 		defer server.Close()

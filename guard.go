@@ -202,9 +202,11 @@ type Options struct {
 
 	// Failures limits the failed keys of each client's address, for example
 	// httpkey.PerMinute(20). Beyond it, unknown keys from that address get 429 without a store
-	// call. A key that was good lately passes always, whatever its address. The limit holds in
-	// each process, and not in [Guard.Admit], which knows no address. Addresses are those of
-	// ClientAddr; an IPv6 network of 64 bits counts as one. The zero Limit: there is none.
+	// call. A key that was good lately passes always, whatever its address. So Failures protects
+	// the store, and does not stop guesses of short keys. A lookup that fails counts too. The
+	// limit holds in each process, and not in [Guard.Admit], which knows no address. Addresses are
+	// those of ClientAddr; an IPv6 network of 64 bits counts as one. Clients without an address
+	// share one limit. The zero Limit: there is none.
 	Failures Limit
 
 	// DryRun lets requests pass that a limit refuses. The limiter still decides, and takes. The

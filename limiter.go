@@ -172,8 +172,8 @@ type Limiter interface {
 }
 
 // Resetter is a [Limiter] whose buckets can be made full again, for the support staff of a
-// program. The limiters of memstore, redisstore and sqlstore implement it. To implement it is
-// optional.
+// program. The limiters of memstore, redisstore and sqlstore implement it. Other limiters need
+// not.
 type Resetter interface {
 	// Reset makes the buckets of c.Bucket under c.Limits full, also a damaged one and one that
 	// owes a forced charge. It changes no other bucket, ignores c.Cost and c.Forced, and takes
@@ -185,7 +185,7 @@ type Resetter interface {
 	// theirs for a second.
 	//
 	// After another error, call Reset again. Beside calls of Allow, Reset takes effect between
-	// two of them.
+	// two of them. The fallback of a Guard has buckets of its own, which Reset does not reach.
 	Reset(ctx context.Context, c *Charge) error
 }
 

@@ -63,8 +63,8 @@ func ParseDigest(text string) (Digest, error) {
 }
 
 // Hex returns d as 64 hexadecimal digits in lower case. It is for keeping your own table of
-// keys, and never for logs: whoever has the digest of a key with few random bits can find the
-// key by trying.
+// keys, and never for logs: from the digest of a key with few random bits, an attacker finds
+// the key by trying.
 func (d Digest) Hex() string { return hex.EncodeToString(d[:]) }
 
 // String returns a placeholder, which a panic prints.

@@ -11,6 +11,7 @@ import (
 	"github.com/httpkey/httpkey/internal/charge"
 	"github.com/httpkey/httpkey/internal/gather"
 	"github.com/httpkey/httpkey/internal/gcra"
+	"github.com/httpkey/httpkey/internal/limit"
 	"github.com/httpkey/httpkey/internal/memo"
 	"github.com/httpkey/httpkey/memstore"
 )
@@ -52,15 +53,12 @@ import (
 type Limiter struct {
 	*pool
 	single   single
-	several  [maxLimits]several // of 1, 2, … buckets
-	turn     chan struct{}      // holds a value while a caller writes; nil: callers take no turns
+	several  [limit.Most]several // of 1, 2, … buckets
+	turn     chan struct{}       // holds a value while a caller writes; nil: callers take no turns
 	sweeper  *sweeper
 	denied   *memo.Memo
 	gatherer gather.Gatherer
 }
-
-// maxLimits is the maximum number of limits of a charge.
-const maxLimits = 8
 
 // NewLimiter returns a Limiter in the tables of db that [Migrate] makes. It
 // panics if db is nil or dialect is zero. It does no I/O.

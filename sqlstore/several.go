@@ -89,14 +89,14 @@ func (l *Limiter) clearAll(ctx context.Context, q *question) error {
 		return err
 	}
 	defer release()
-	claim, clear := l.several[len(q.buckets)-1].claim, l.several[len(q.buckets)-1].clear
-	ids := q.values(0)
+	statements := &l.several[len(q.buckets)-1]
 	return l.transact(ctx, func(tx database) error {
-		if _, err := claim.within(tx).ExecContext(ctx, claim.args(ids)...); err != nil {
-			return err
+		for _, s := range []*statement{statements.claim, statements.clear} {
+			if _, err := s.within(tx).ExecContext(ctx, s.args(q.values(0))...); err != nil {
+				return err
+			}
 		}
-		_, err := clear.within(tx).ExecContext(ctx, clear.args(ids)...)
-		return err
+		return nil
 	})
 }
 

@@ -23,14 +23,14 @@
 //		}
 //	}
 //
-// A context does not interrupt a Read or a Write. A handler that waits in one closes the
-// connection, or sets its deadline, in a function that it passes to [context.AfterFunc].
+// A context does not interrupt a Read or a Write. A handler that waits in one passes a function
+// to [context.AfterFunc] that closes the connection or sets its deadline.
 //
-// Of a change that the store's [httpkey.ChangeFeed] reports, the Watcher learns at once: within
-// milliseconds of redisstore, and within a second of sqlstore. While the feed is broken, and
-// without Run or a feed, it learns within [Options.TTL]. An expiry ends a stream at its very
-// moment. Rotation with a grace period is such an expiry. Other changes, such as of scopes or
-// networks, end no stream.
+// The Watcher learns of a change from the store's [httpkey.ChangeFeed]: at once from memstore,
+// within milliseconds from redisstore, and within a second from sqlstore. While the feed is
+// broken, and without Run or a feed, it learns within [Options.TTL]. An expiry ends a stream at
+// its very moment, and so does the end of a grace period of [httpkey.Guard.Rotate]. Other
+// changes, such as of scopes or networks, end no stream.
 package streams
 
 import (

@@ -1,6 +1,7 @@
 package streams
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -226,15 +227,13 @@ func TestChangesEndStreams(t *testing.T) {
 // that is known at its moment.
 func TestStreamsEndWithinTheTTL(t *testing.T) {
 	t.Parallel()
-	for _, ttl := range []time.Duration{0, 100 * time.Millisecond, time.Second, 10 * time.Minute} {
+	for _, option := range []time.Duration{0, 100 * time.Millisecond, time.Second, 10 * time.Minute} {
 		for name, isCut := range map[string]bool{"no Run": false, "feed cut": true} {
-			t.Run(fmt.Sprintf("%s, TTL %v", name, ttl), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s, TTL %v", name, option), func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
-					s := newSite(t, &Options{TTL: ttl})
-					if ttl == 0 {
-						ttl = 30 * time.Second
-					}
+					s := newSite(t, &Options{TTL: option})
+					ttl := cmp.Or(option, 30*time.Second)
 					if isCut {
 						defer run(t, s.live)()
 						s.cut()
@@ -552,6 +551,18 @@ func TestStreamsOpenAnewDuringALookup(t *testing.T) {
 		}
 		wantEmpty(t, s.live)
 	})
+}
+
+// A stream that is over leaves no timer.
+func TestStreamsThatAreOverLeaveNoTimer(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	token, one := s.open(t, httpkey.Token{ExpiredAt: time.Now().Add(time.Hour)})
+	kept := s.live.tokens[token.Digest]
+	one.stop()
+	if kept.check.Stop() || kept.expiry.Stop() {
+		t.Error("a timer is left")
+	}
 }
 
 // Streams last for days, and an expiry after days ends them at its moment, although the timers

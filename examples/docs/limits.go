@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"context"
 	"fmt"
 	"log"
 	"net/http"
@@ -50,4 +51,12 @@ func onTrial(store httpkey.TokenStore, limiter httpkey.Limiter) *httpkey.Guard {
 		Limits: map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: {httpkey.PerMinute(60), trial}},
 	})
 	return guard
+}
+
+// refill makes the buckets of a token full, under the limit of API keys and that of the route.
+func refill(ctx context.Context, limiter httpkey.Resetter, t httpkey.Token) error {
+	return limiter.Reset(ctx, &httpkey.Charge{
+		Bucket: t.Payer(),
+		Limits: []httpkey.Limit{httpkey.PerMinute(60), exports},
+	})
 }

@@ -123,3 +123,29 @@ func TestLimitOnTrial(t *testing.T) {
 		}
 	})
 }
+
+func TestReset(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		limiter := memstore.NewLimiter()
+		guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Charge: chargeByRoute})
+		created := httpkeytest.Issue(t, guard, httpkey.Token{})
+		api := guard.Handler(http.HandlerFunc(hello))
+		for _, want := range []answer{{200, "10", "0"}, {429, "10", "0"}} {
+			for range 9 {
+				send(api, http.MethodGet, "/exports/1", created.Secret.Reveal())
+			}
+			if got := answerOf(send(api, http.MethodGet, "/exports/1", created.Secret.Reveal())); got != want {
+				t.Errorf("%v, want %v", got, want)
+			}
+		}
+		if err := refill(t.Context(), limiter, created.Token); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []answer{{200, "10", "9"}, {200, "10", "8"}} {
+			if got := answerOf(send(api, http.MethodGet, "/exports/1", created.Secret.Reveal())); got != want {
+				t.Errorf("after the reset: %v, want %v", got, want)
+			}
+		}
+	})
+}
