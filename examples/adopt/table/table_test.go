@@ -7,6 +7,7 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
+	"time"
 
 	_ "modernc.org/sqlite"
 
@@ -73,5 +74,31 @@ func TestOldKey(t *testing.T) {
 	}
 	if _, err := guard.Verify(t.Context(), second.Secret.Reveal()); !errors.Is(err, httpkey.ErrInvalidKey) {
 		t.Errorf("revoked by the program: %v", err)
+	}
+}
+
+// Pages are in the order of Cursor.Compare, for which 9 comes after 10.
+func TestPagesCompareIDsAsText(t *testing.T) {
+	t.Parallel()
+	store, now := Store{open(t)}, time.Now()
+	for n := range 12 {
+		token := httpkey.Token{Kind: httpkey.APIKey, Digest: httpkey.Digest{byte(n)}, CreatedAt: now}
+		if _, err := store.Create(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var ids []string
+	f := httpkey.Filter{Limit: 5}
+	for len(ids) < 12 {
+		page, err := store.List(t.Context(), f)
+		if err != nil || len(page) == 0 {
+			t.Fatalf("after %q: %v", ids, err)
+		}
+		for _, token := range page {
+			if f.After != (httpkey.Cursor{}) && f.After.Compare(token.Cursor()) >= 0 {
+				t.Errorf("%s comes after %q", token.ID, ids)
+			}
+			ids, f.After = append(ids, token.ID), token.Cursor()
+		}
 	}
 }
