@@ -56,7 +56,7 @@ func migrate(ctx context.Context, db *sql.DB, dialect sqlstore.Dialect) error {
 }
 
 // decoy is the bcrypt hash of a secret that nobody has, of the same cost as those in the table.
-const decoy = "$2a$10$BcU.xTbIdnOyFrvNfxeuL.McJ3A7Gh74n9GKfmaBa4C4CfuDK65GG"
+var decoy = "$2a$10$BcU.xTbIdnOyFrvNfxeuL.McJ3A7Gh74n9GKfmaBa4C4CfuDK65GG"
 
 // revokeOld revokes a key in the table.
 func revokeOld(ctx context.Context, db *sql.DB, id string) error {
