@@ -29,7 +29,7 @@ type EventType string
 const (
 	EventAdmitted    EventType = "admitted"     // a Guard admitted a request or a key; Token, Result, Request
 	EventRefused     EventType = "refused"      // Reason; Token, Result and Request as far as known; Err of a failure
-	EventDryRun      EventType = "dry_run"      // a limit under DryRun has no room for an admitted request; Token, Result, Request
+	EventDryRun      EventType = "dry_run"      // a limit under DryRun has no room; Token, Result, Request
 	EventIssued      EventType = "issued"       // a token was created or imported; Token
 	EventRotated     EventType = "rotated"      // Token is the successor
 	EventRevoked     EventType = "revoked"      // Token
