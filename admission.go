@@ -112,16 +112,20 @@ func NewContext(ctx context.Context, t Token) context.Context {
 // NewContext returns a context in which FromContext finds t, for requests that the program
 // has authenticated by itself, such as those of a session. So one route may serve keys and
 // sessions: the Require functions decide on t as on the token of a key, and refuse through
-// [Options.ErrorHandler]. With the zero Token, nobody is signed in: FromContext finds none, and
-// the Require functions answer 401. No limit applies; see [Guard.LimitBy].
+// [Options.ErrorHandler]. A Token without ID and User says that nobody is signed in: FromContext
+// finds none, and the Require functions answer 401. NewContext applies no limit. The admission
+// of [Guard.LimitBy] or [Options.Anonymous] stays, with t as its Token.
 func (g *Guard) NewContext(ctx context.Context, t Token) context.Context {
 	var token view
-	if !reflect.ValueOf(t).IsZero() {
+	if t.ID != "" || t.User != "" {
 		t = t.Clone()
 		token = viewOf(&t)
 	}
 	in := newAdmitted(ctx, &token)
 	in.guard = g
+	if outer := admittedIn(ctx); outer != nil && outer.guard == g {
+		in.payer, in.result = outer.payer, outer.result
+	}
 	return in
 }
 
@@ -140,6 +144,10 @@ type Admission struct {
 func (a Admission) Format(f fmt.State, verb rune) {
 	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), [...]any{a.Token, a.Result})
 }
+
+// Grants reports whether the token has the scope, or [Options.ScopeImplies] grants it, as in
+// [RequireScope]. It serves programs without net/http, and handlers that only show more.
+func (a *Admission) Grants(scope string) bool { return a.guard.grants(a.Token.Scopes, scope) }
 
 // AdmissionFrom returns the admission of the request that ctx belongs to, and false if no
 // Guard has admitted it. Behind [Guard.LimitBy] it is that of the innermost one.

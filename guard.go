@@ -162,7 +162,10 @@ type Options struct {
 	//
 	// Adopt runs for at most 8 keys at once, with a second for each; other requests wait for
 	// Timeout and then get 503. A Guard does not call Adopt for a refused key again for up to
-	// half a minute. Adopt must compare secrets in constant time. Nil: unknown keys are refused.
+	// half a minute. Adopt must compare secrets in constant time, and end with its context.
+	//
+	// Revoke the token of an adopted key, and do not delete it: the Guard would adopt the key
+	// again. Nil: unknown keys are refused.
 	Adopt func(ctx context.Context, secret string) (Token, error)
 
 	// Limits apply to the tokens of a kind that have no limits of their own. A missing

@@ -326,8 +326,8 @@ func (g *Guard) Revoke(ctx context.Context, id, reason string) error {
 	return nil
 }
 
-// RevokeKey is [Guard.Revoke] for whoever has the key, such as its owner or the finder of a
-// leaked key, and not its token's ID. It wraps [ErrNotFound] if no token has the key.
+// RevokeKey is [Guard.Revoke] by the key itself, for its owner or a finder, who do not know the ID
+// of the token. The error wraps [ErrNotFound] if no token has the key.
 func (g *Guard) RevokeKey(ctx context.Context, secret Secret, reason string) error {
 	if !g.format.Accepts(secret.Reveal()) {
 		return fmt.Errorf("httpkey: revoke: %w", ErrNotFound)

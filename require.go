@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/httpkey/httpkey/internal/name"
 )
@@ -36,7 +37,7 @@ func requireScopes(function string, scopes []string, passes func(missing int) bo
 	scopes = slices.Clone(scopes)
 	return require(ReasonScope, scopes, func(in *admitted, _ *http.Request, t Token) (missing []string, ok bool) {
 		for _, scope := range scopes {
-			if !in.grants(t.Scopes, scope) {
+			if !in.guard.grants(t.Scopes, scope) {
 				missing = append(missing, scope)
 			}
 		}
@@ -44,13 +45,11 @@ func requireScopes(function string, scopes []string, passes func(missing int) bo
 	})
 }
 
-// grants reports whether one of the scopes is the wanted one, or implies it.
-func (a *admitted) grants(scopes []string, want string) bool {
-	if slices.Contains(scopes, want) {
-		return true
-	}
-	return a.guard != nil && a.guard.options.ScopeImplies != nil &&
-		slices.ContainsFunc(scopes, func(have string) bool { return a.guard.options.ScopeImplies(have, want) })
+// grants reports whether one of the scopes is the wanted one, or implies it. g may be nil.
+func (g *Guard) grants(scopes []string, want string) bool {
+	return slices.ContainsFunc(scopes, func(have string) bool {
+		return have == want || g != nil && g.options.ScopeImplies != nil && g.options.ScopeImplies(have, want)
+	})
 }
 
 // RequireKind returns a middleware that passes a request if its token is of
@@ -110,6 +109,19 @@ func require(
 
 // scopes are those of a refusal.
 type scopes struct{ missing, demanded []string }
+
+// Throttle answers a request as one over a limit that would have room after some time. It serves
+// limits of the program's own. Behind a Guard, the answer comes from [Options.ErrorHandler], and
+// the Observer is told.
+func Throttle(w http.ResponseWriter, r *http.Request, retryAfter time.Duration) {
+	refusal := decision{reason: ReasonThrottled, result: Result{RetryAfter: retryAfter}}
+	if in := admittedIn(r.Context()); in != nil && in.guard != nil {
+		refusal.token = *in.token
+		in.guard.refuse(w, r, &refusal)
+		return
+	}
+	WriteError(w, r, refusal.error())
+}
 
 // Passes runs a middleware of net/http in a framework with its own handler types, such as
 // gin and echo. If it returns true, continue with the returned request. If it returns

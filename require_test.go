@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/httpkeytest"
@@ -219,6 +220,74 @@ func TestScopeImplies(t *testing.T) {
 	}
 }
 
+// Throttle answers as the Guard in front does, or as the contract says without one.
+func TestThrottle(t *testing.T) {
+	t.Parallel()
+	const body = `{"detail":"Request was throttled. Expected available in 2 seconds."}`
+	busy := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		httpkey.Throttle(w, r, 1500*time.Millisecond)
+	})
+	var seen events
+	guard := newGuard(&httpkey.Options{Observer: &seen})
+	key, token := issue(t, guard, httpkey.Token{})
+	for name, w := range map[string]*httptest.ResponseRecorder{
+		"behind a Guard": httpkeytest.Get(guard.Handler(busy), key), "alone": httpkeytest.Get(busy, key),
+	} {
+		if w.Code != http.StatusTooManyRequests || w.Body.String() != body || w.Header().Get("Retry-After") != "2" ||
+			w.Header().Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %d %s %v", name, w.Code, w.Body, w.Header())
+		}
+	}
+	if e := seen.last(t); e.Reason != httpkey.ReasonThrottled || e.Token.ID != token.ID {
+		t.Errorf("observed %+v", e)
+	}
+	own := newGuard(&httpkey.Options{ErrorHandler: func(w http.ResponseWriter, _ *http.Request, e httpkey.Error) {
+		w.WriteHeader(http.StatusTeapot)
+	}})
+	key, _ = issue(t, own, httpkey.Token{})
+	if w := httpkeytest.Get(own.Handler(busy), key); w.Code != http.StatusTeapot {
+		t.Errorf("the ErrorHandler was not called: %d", w.Code)
+	}
+}
+
+func TestGrants(t *testing.T) {
+	t.Parallel()
+	guard := newGuard(&httpkey.Options{ScopeImplies: func(have, want string) bool { return have == "*" }})
+	for _, tt := range []struct {
+		scopes []string
+		want   bool
+	}{{[]string{"read"}, true}, {[]string{"*"}, true}, {[]string{"write"}, false}, {nil, false}} {
+		key, _ := issue(t, guard, httpkey.Token{Scopes: tt.scopes})
+		admission, err := guard.Admit(t.Context(), key, 1)
+		if err != nil || admission.Grants("read") != tt.want {
+			t.Errorf("%v: %v, %v", tt.scopes, admission, err)
+		}
+	}
+}
+
+// The limit that an anonymous request has paid can be charged after a session is found.
+func TestSessionsKeepTheirAdmission(t *testing.T) {
+	t.Parallel()
+	guard := newGuard(&httpkey.Options{Anonymous: func(_ *http.Request, c *httpkey.Charge) bool {
+		c.Limits = limits(httpkey.PerHour(10))
+		return true
+	}})
+	handler := guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		ctx := guard.NewContext(r.Context(), httpkey.Token{User: "ada"})
+		admission, found := httpkey.AdmissionFrom(ctx)
+		if !found || admission.Token.User != "ada" {
+			t.Fatalf("%v, %v", admission, found)
+		}
+		if err := admission.Charge(ctx, 4); err != nil {
+			t.Error(err)
+		}
+	}))
+	httpkeytest.Get(handler, "")
+	if w := httpkeytest.Get(handler, ""); w.Header().Get("X-RateLimit-Remaining") != "4" {
+		t.Errorf("%s remain, want 4", w.Header().Get("X-RateLimit-Remaining"))
+	}
+}
+
 // A route may serve keys and sessions. Its demands hold for both, and one ErrorHandler answers.
 func TestSessionsBesideKeys(t *testing.T) {
 	t.Parallel()
@@ -254,7 +323,7 @@ func TestSessionsBesideKeys(t *testing.T) {
 		{"no key", nil, "", 401, "own: missing"},
 		{"a session", &httpkey.Token{User: "bob", Scopes: []string{"read"}}, "", 200, "bobtrue"},
 		{"a session without the scope", &httpkey.Token{User: "bob"}, "", 403, "own: scope"},
-		{"a session of nobody", &httpkey.Token{}, "", 401, "own: missing"},
+		{"a session of nobody", &httpkey.Token{Scopes: []string{"read"}}, "", 401, "own: missing"},
 	} {
 		session = tt.session
 		if w := httpkeytest.Get(route(httpkey.RequireScope("read")(whose)), tt.key); w.Code != tt.status ||

@@ -73,7 +73,7 @@ type Token struct {
 	Limits []Limit `json:"rate_limits"`
 	// The networks of the clients that may use it, at most 100; none: any.
 	Networks []netip.Prefix `json:"networks"`
-	// The program's own attributes, at most 4,096 bytes. JSON leaves them out.
+	// The program's own attributes, at most 4,096 bytes; may be nil. JSON leaves them out.
 	Metadata map[string]string `json:"-"`
 	// The creator, if that is not User; at most 255 bytes.
 	CreatedBy string `json:"created_by"`

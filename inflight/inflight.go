@@ -22,9 +22,9 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/httpkey/httpkey"
-	"github.com/httpkey/httpkey/internal/answer"
 )
 
 // Options configure a [Cap]. The zero value, and nil, are the defaults.
@@ -36,8 +36,7 @@ type Options struct {
 	Payer func(*http.Request) string
 
 	// Refuse answers a request over the cap. The Cap sets Retry-After and Cache-Control first.
-	// The X-RateLimit headers of the Guard stay. Nil: the 429 of the Guard, with the body
-	// {"detail":"Request was throttled. Expected available in 1 second."}.
+	// The X-RateLimit headers of the Guard stay. Nil: [httpkey.Throttle].
 	Refuse http.Handler
 
 	// DryRun lets requests pass that are over the cap. The Observer is told of them.
@@ -162,26 +161,17 @@ func (c *Cap) observe(ctx context.Context, r *http.Request) {
 	c.options.Observer.Observe(ctx, &httpkey.Event{Type: EventOverCap, Token: t, Request: r})
 }
 
-// retryAfter is in seconds. A client learns soon whether one of its requests has ended.
-const retryAfter = 1
+// retryAfter is short, so that a client learns soon whether one of its requests has ended.
+const retryAfter = time.Second
 
-// refuse answers a request over the cap, by default as a Guard answers one over a limit.
 func (c *Cap) refuse(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Set("Retry-After", strconv.Itoa(retryAfter))
-	if c.options.Refuse != nil {
-		c.options.Refuse.ServeHTTP(w, r)
+	if c.options.Refuse == nil {
+		httpkey.Throttle(w, r, retryAfter)
 		return
 	}
-	throttled := answer.Throttled(retryAfter)
-	defer throttled.Release()
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(throttled.Body)))
-	w.WriteHeader(http.StatusTooManyRequests)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(throttled.Body) // an error means that the client has gone
-	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
+	c.options.Refuse.ServeHTTP(w, r)
 }
 
 // String returns the name of the type, which templates print.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -52,7 +51,7 @@ func (k keys) admit(ctx context.Context, method string) (*httpkey.Admission, err
 	if err != nil {
 		return nil, refusal(err)
 	}
-	if scope, ok := k.scopes[method]; ok && !slices.Contains(admission.Token.Scopes, scope) {
+	if scope, ok := k.scopes[method]; ok && !admission.Grants(scope) {
 		return nil, errForbidden
 	}
 	return admission, nil

@@ -12,16 +12,16 @@ import (
 
 // The status codes of gRPC in which calls are refused.
 const (
-	PermissionDenied  = 7
-	ResourceExhausted = 8
-	Overloaded        = 14 // which gRPC calls Unavailable
-	Unauthenticated   = 16
+	PermissionDenied  = 7  // 403 of HTTP
+	ResourceExhausted = 8  // 429
+	Overloaded        = 14 // 503, which gRPC calls Unavailable
+	Unauthenticated   = 16 // 401
 )
 
 // Outcome tells how a call ended. The zero value is success.
 type Outcome struct {
-	Code       uint32
-	Message    string
+	Code       uint32        // of gRPC
+	Message    string        // that the client sees
 	RetryDelay time.Duration // of google.rpc.RetryInfo among the details
 }
 
