@@ -123,7 +123,6 @@ func TestAdoptIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		old := &oldTable{keys: map[string]httpkey.Token{oldKey: {IsActive: true}}, takes: 80 * time.Millisecond}
 		opts := adopting(old)
-		opts.Timeout = time.Second
 		opts.Limits = map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: {}}
 		guard := httpkey.New(memstore.New(), memstore.NewLimiter(), opts)
 		var wg sync.WaitGroup

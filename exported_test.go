@@ -156,10 +156,10 @@ func parsePackage(t *testing.T, dir string) *doc.Package {
 	return pkg
 }
 
-// The root is nine files of one idea each, and doc.go, and at most 1,800 lines of code.
+// The root is thirteen files of one idea each, and doc.go, and at most 2,200 lines of code.
 func TestRootIsSmall(t *testing.T) {
 	t.Parallel()
-	const most = 2300
+	const most = 2200
 	want := []string{
 		"admission.go", "charge.go", "doc.go", "guard.go", "lifecycle.go", "limiter.go", "middleware.go",
 		"observer.go", "refusal.go", "require.go", "secret.go", "source.go", "store.go", "token.go",

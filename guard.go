@@ -160,9 +160,9 @@ type Options struct {
 	// ImportedMinLength must allow the shape of such keys. Set IsActive for a key that is to
 	// work. ErrNotFound refuses the key with 401, another error with 503.
 	//
-	// Adopt runs for at most 8 keys at once, with a second for each; other requests wait for
-	// Timeout and then get 503. A Guard does not call Adopt for a refused key again for up to
-	// half a minute. Adopt must compare secrets in constant time, and end with its context.
+	// Adopt runs for at most 8 keys at once. A request waits for its turn and for Adopt for a
+	// second at most, and then gets 503. A Guard does not call Adopt for a refused key again for
+	// up to half a minute. Adopt must compare secrets in constant time, and end with its context.
 	//
 	// Revoke the token of an adopted key, and do not delete it: the Guard would adopt the key
 	// again. Nil: unknown keys are refused.

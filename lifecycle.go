@@ -97,30 +97,31 @@ func (g *Guard) adopt(ctx context.Context, key string) (Token, error) {
 	if g.adoptions.HasRefused(digest) {
 		return Token{}, ErrNotFound
 	}
+	ctx, cancel := detached(ctx)
+	defer cancel()
 	done, err := g.adoptions.Wait(ctx, digest)
 	if err != nil {
 		return Token{}, err
 	}
 	defer done()
-	ctx, cancel := detached(ctx)
-	defer cancel()
 	known, err := g.find(ctx, g.digesters, key)
 	if !errors.Is(err, ErrNotFound) {
 		return known, err
 	}
 	t, err := g.options.Adopt(ctx, key)
-	switch {
-	case errors.Is(err, ErrNotFound):
+	if err == nil {
+		t, err = g.Import(ctx, Secret(key), t)
+	}
+	if errors.Is(err, ErrConflict) { // another process has imported it, or another key has its ID
+		t, err = g.find(ctx, g.digesters, key)
+	}
+	if errors.Is(err, ErrNotFound) {
 		g.adoptions.Refuse(digest)
-		return Token{}, ErrNotFound
-	case err != nil:
-		return Token{}, fmt.Errorf("httpkey: Options.Adopt: %w", err)
 	}
-	t, err = g.Import(ctx, Secret(key), t)
-	if errors.Is(err, ErrConflict) { // another process has imported it
-		return g.find(ctx, g.digesters, key)
+	if err != nil {
+		return Token{}, fmt.Errorf("httpkey: adopt: %w", err)
 	}
-	return t, err
+	return t, nil
 }
 
 // importToken stores t as the token of secret, unless a token has the secret already.

@@ -4,6 +4,7 @@ package adoption
 import (
 	"context"
 	"encoding/binary"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -21,28 +22,64 @@ const (
 // the first has brought. It is safe for concurrent use, and starts no goroutine. Make one with
 // [New].
 type Queue struct {
-	turns   [Most]chan struct{}
+	room    chan struct{}
+	mu      sync.Mutex
+	turns   map[[32]byte]*turn    // of the keys that somebody asks for, or waits for
 	refused [places]atomic.Uint64 // a digest that is added may displace another
+}
+
+// turn is that of a key.
+type turn struct {
+	taken    chan struct{}
+	requests int
 }
 
 // New returns a Queue in which nobody waits.
 func New() *Queue {
-	q := new(Queue)
-	for i := range q.turns {
-		q.turns[i] = make(chan struct{}, 1)
-	}
-	return q
+	return &Queue{room: make(chan struct{}, Most), turns: make(map[[32]byte]*turn)}
 }
 
 // Wait waits for the turn of a key. The caller calls done when its turn ends. The error is that of
 // ctx.
 func (q *Queue) Wait(ctx context.Context, digest [32]byte) (done func(), err error) {
-	turn := q.turns[digest[0]%Most]
+	t := q.join(digest)
 	select {
-	case turn <- struct{}{}:
-		return func() { <-turn }, nil
+	case t.taken <- struct{}{}:
 	case <-ctx.Done():
+		q.leave(digest, t)
 		return nil, ctx.Err()
+	}
+	select {
+	case q.room <- struct{}{}:
+	case <-ctx.Done():
+		<-t.taken
+		q.leave(digest, t)
+		return nil, ctx.Err()
+	}
+	return func() {
+		<-q.room
+		<-t.taken
+		q.leave(digest, t)
+	}, nil
+}
+
+func (q *Queue) join(digest [32]byte) *turn {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t := q.turns[digest]
+	if t == nil {
+		t = &turn{taken: make(chan struct{}, 1)}
+		q.turns[digest] = t
+	}
+	t.requests++
+	return t
+}
+
+func (q *Queue) leave(digest [32]byte, t *turn) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if t.requests--; t.requests == 0 {
+		delete(q.turns, digest)
 	}
 }
 

@@ -45,6 +45,9 @@ func TestTurns(t *testing.T) {
 			})
 		}
 		wg.Wait()
+		if len(q.turns) > 0 {
+			t.Errorf("%d turns are left", len(q.turns))
+		}
 		if most.Load() != Most || two.Load() > 0 {
 			t.Errorf("%d keys had a turn at once, want %d; one key had two turns: %v", most.Load(), Most, two.Load() > 0)
 		}
@@ -63,6 +66,11 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 		defer cancel()
 		if _, err := q.Wait(ctx, digestOf(1)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("the second of one key got %v", err)
+		}
+		if another, err := q.Wait(t.Context(), digestOf(2)); err != nil {
+			t.Errorf("another key got %v", err)
+		} else {
+			another()
 		}
 		done()
 		done, err = q.Wait(t.Context(), digestOf(1))

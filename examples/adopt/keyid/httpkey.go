@@ -19,7 +19,7 @@ import (
 
 func newGuard(db *sql.DB, dialect sqlstore.Dialect, rdb redis.UniversalClient) *httpkey.Guard {
 	return httpkey.New(sqlstore.New(db, dialect, nil), redisstore.NewLimiter(rdb, nil), &httpkey.Options{
-		ImportedMinLength: 32, Timeout: time.Second, // for bcrypt, at the first use of a key
+		ImportedMinLength: 32, Timeout: time.Second, // the old database is slow
 		Adopt: func(ctx context.Context, key string) (httpkey.Token, error) { return adopt(ctx, db, key) },
 	})
 }
