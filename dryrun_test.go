@@ -2,10 +2,15 @@ package httpkey_test
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"slices"
 	"strconv"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/httpkeytest"
@@ -171,4 +176,44 @@ func TestCheckCost(t *testing.T) {
 			t.Error("a request is no use")
 		}
 	})
+}
+
+// Limits under DryRun change nothing but their mark: a Guard with them decides and answers as one
+// without them, and the mark is what a limiter with these limits alone decides.
+func TestDryRunChangesNothingElse(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(20) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				random := rand.New(rand.NewPCG(seed, 13))
+				enforced := []httpkey.Limit{{Rate: 1 + random.IntN(9), Period: time.Minute}, httpkey.PerDay(50)}
+				tried := []httpkey.Limit{
+					{Name: "a", Rate: 1 + random.IntN(9), Period: time.Minute, DryRun: true},
+					{Name: "b", Rate: 1 + random.IntN(50), Calendar: "day", DryRun: true},
+				}
+				with, without, alone := newGuard(nil), newGuard(nil), memstore.NewLimiter()
+				key, _ := issue(t, with, httpkey.Token{Limits: slices.Concat(enforced, tried)})
+				other, _ := issue(t, without, httpkey.Token{Limits: enforced})
+				for range 200 {
+					httpkeytest.Elapse(time.Duration(random.Int64N(int64(20 * time.Second))))
+					cost := random.IntN(4)
+					got, want := httptest.NewRecorder(), httptest.NewRecorder()
+					_, admitted := with.CheckCost(got, httpkeytest.Request(http.MethodGet, "/", key), cost)
+					without.CheckCost(want, httpkeytest.Request(http.MethodGet, "/", other), cost)
+					if admitted {
+						r, err := alone.Allow(t.Context(), &httpkey.Charge{Bucket: "alone", Limits: tried, Cost: cost})
+						if err != nil {
+							t.Fatal(err)
+						}
+						want.Header().Set("X-RateLimit-Dry-Run", map[bool]string{true: "allowed", false: "denied"}[r.Allowed])
+					}
+					if got.Code != want.Code || got.Body.String() != want.Body.String() ||
+						!reflect.DeepEqual(got.Header(), want.Header()) {
+						t.Fatalf("%d %s %v, want %d %s %v", got.Code, got.Body, got.Header(), want.Code, want.Body, want.Header())
+					}
+				}
+			})
+		})
+	}
 }
