@@ -49,6 +49,14 @@ func (a *admitted) viewFor(g *Guard) view {
 	return viewOf(&t)
 }
 
+// sessionIn returns the token of g's NewContext. A token of a key is none of a request without one.
+func (g *Guard) sessionIn(ctx context.Context) view {
+	if in := admittedIn(ctx); in != nil && in.guard == g && in.token.Digest == (Digest{}) {
+		return *in.token
+	}
+	return view{}
+}
+
 type admittedKey struct{}
 
 func admittedIn(ctx context.Context) *admitted {

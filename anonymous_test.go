@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -567,4 +568,37 @@ func TestLimitByNeedsAFunction(t *testing.T) {
 		}
 	}()
 	newGuard(nil).LimitBy(nil)
+}
+
+// A request without a key is nobody's, even in the context of another request. Only a session
+// that the program has found stays.
+func TestAnonymousRequestsHaveNoKeysToken(t *testing.T) {
+	t.Parallel()
+	opts := &httpkey.Options{Anonymous: func(*http.Request, *httpkey.Charge) bool { return true }}
+	guard, other := newGuard(opts), newGuard(nil)
+	whose := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, _ := httpkey.FromContext(r.Context())
+		_, _ = io.WriteString(w, token.User)
+	})
+	for _, tt := range []struct {
+		name  string
+		outer *httpkey.Guard // of a key of ada's; nil: a session of ada's
+		want  string
+	}{{"a part of a batch", guard, ""}, {"behind another Guard", other, ""}, {"a session", nil, "ada"}} {
+		part := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			guard.Handler(whose).ServeHTTP(w, httpkeytest.Request(http.MethodGet, "/", "").WithContext(r.Context()))
+		})
+		var got string
+		if tt.outer != nil {
+			key, _ := issue(t, tt.outer, httpkey.Token{User: "ada"})
+			got = httpkeytest.Get(tt.outer.Handler(part), key).Body.String()
+		} else {
+			w, r := httptest.NewRecorder(), httpkeytest.Request(http.MethodGet, "/", "")
+			part.ServeHTTP(w, r.WithContext(guard.NewContext(r.Context(), httpkey.Token{User: "ada"})))
+			got = w.Body.String()
+		}
+		if got != tt.want {
+			t.Errorf("%s: the request is of %q, want %q", tt.name, got, tt.want)
+		}
+	}
 }

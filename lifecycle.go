@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"time"
 
 	"github.com/httpkey/httpkey/internal/keyformat"
@@ -341,6 +342,27 @@ func (g *Guard) RevokeKey(ctx context.Context, secret Secret, reason string) err
 		return fmt.Errorf("httpkey: revoke: %w", err)
 	}
 	return g.Revoke(ctx, t.ID, reason)
+}
+
+// RevokeKeyOf is [Guard.RevokeKey] for the key of a request, which the Guard finds as
+// [Guard.Check] does. It returns true if that key is of no use now, whatever it was before. If
+// RevokeKeyOf returns false, it has written the response: 401 for none or several keys, 503 for
+// a store that failed. It waits for the store for a second at most, also if the client hangs up.
+// It takes from no limit; see the handler RevokeSelf of the package endpoint.
+func (g *Guard) RevokeKeyOf(w http.ResponseWriter, r *http.Request, reason string) bool {
+	key, why := g.extract(r)
+	d := decision{reason: why}
+	if key != "" {
+		ctx, cancel := detached(r.Context())
+		defer cancel()
+		err := g.RevokeKey(ctx, Secret(key), reason)
+		if err == nil || errors.Is(err, ErrNotFound) {
+			return true
+		}
+		d.reason, d.cause = ReasonStore, err
+	}
+	g.refuse(w, r, &d)
+	return false
 }
 
 var errNothingToDo = errors.New("httpkey: the token is so already")

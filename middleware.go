@@ -51,7 +51,7 @@ func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bo
 
 // CheckCost is [Guard.Check] for requests of another cost. A cost of 0 takes nothing and is no
 // use of the token: the response shows the limits as they are. Costs that depend on more than
-// the route belong into [Options.Charge], which may change this one, unless it is 0.
+// the route belong in [Options.Charge], which may change this one, unless it is 0.
 func (g *Guard) CheckCost(w http.ResponseWriter, r *http.Request, cost int) (*http.Request, bool) {
 	key, reason := g.extract(r)
 	if g.hasAdmitted(r, key) {
@@ -65,6 +65,7 @@ func (g *Guard) CheckCost(w http.ResponseWriter, r *http.Request, cost int) (*ht
 		d = g.decide(r.Context(), r, key, cost)
 	case reason == ReasonMissing && g.options.Anonymous != nil:
 		d = g.decideWithoutKey(r, cost, g.options.Anonymous)
+		d.token = g.sessionIn(r.Context())
 	}
 	var checked *http.Header
 	if cost > 0 {
@@ -73,19 +74,19 @@ func (g *Guard) CheckCost(w http.ResponseWriter, r *http.Request, cost int) (*ht
 	return g.conclude(w, r, &d, checked)
 }
 
-// LimitBy returns a middleware that limits requests without looking at their keys: a login
-// page, say, or all requests of an address. Charge receives a Cost of 1, no limits, and the
-// client's address as the Bucket: "anonymous:203.0.113.7", or "anonymous:2001:db8::/64" for all
-// addresses of such a network. It adds the limits, and may change the rest:
+// LimitBy returns a middleware that limits requests without looking at their keys, such as those of
+// a login page, or all of an address. The function charge receives a Cost of 1, no limits, and
+// the client's address as the Bucket: "anonymous:203.0.113.7", or "anonymous:2001:db8::/64" for
+// all addresses of such a network. It adds the limits, and may change the rest:
 //
 //	guard.LimitBy(func(r *http.Request, c *httpkey.Charge) {
 //		c.Limits = []httpkey.Limit{httpkey.PerMinute(10)}
 //	})
 //
-// A request that a limit refuses is answered as in [Guard.Handler], and so are the headers. A
-// limit gets a Name if the same payer has it elsewhere with the same window and shall have
-// another bucket. A handler may give the cost back by [AdmissionFrom], after a login that
-// succeeded, say. LimitBy panics if charge is nil.
+// The headers and the refusals are those of [Guard.Handler]. Limits of one payer with the same Name
+// and window share a bucket, so give a limit a Name if it must not share. A handler may give the
+// cost back by [AdmissionFrom], for example after a login that succeeded. LimitBy panics if charge
+// is nil.
 func (g *Guard) LimitBy(charge func(*http.Request, *Charge)) func(http.Handler) http.Handler {
 	if charge == nil {
 		panic("httpkey: LimitBy needs a function that sets the limits of a request")
@@ -97,14 +98,16 @@ func (g *Guard) LimitBy(charge func(*http.Request, *Charge)) func(http.Handler) 
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			d := g.decideWithoutKey(r, 1, always)
-			in := admittedIn(r.Context())
-			if in != nil && d.reason == "" && d.result.Limit == (Limit{}) { // no limit: the admission stays that of in
-				next.ServeHTTP(w, r)
-				return
-			}
 			var checked *http.Header
-			if in != nil && in.guard == g {
-				checked = in.checked
+			if in := admittedIn(r.Context()); in != nil {
+				if d.reason == "" && d.result.Limit == (Limit{}) { // no limit: the admission stays that of in
+					next.ServeHTTP(w, r)
+					return
+				}
+				d.token = in.viewFor(g)
+				if in.guard == g {
+					checked = in.checked
+				}
 			}
 			if r, ok := g.conclude(w, r, &d, checked); ok {
 				next.ServeHTTP(w, r)
@@ -159,27 +162,6 @@ func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission,
 		return nil, err
 	}
 	return g.admit(ctx, nil, &d).admission(), nil
-}
-
-// RevokeKeyOf is [Guard.RevokeKey] for the key of a request, which the Guard finds as
-// [Guard.Check] does. It returns true if that key is of no use now, whatever it was before. If
-// RevokeKeyOf returns false, it has written the response: 401 for none or several keys, 503 for
-// a store that failed. It waits for the store for a second at most, also if the client hangs up.
-// It takes from no limit; see the handler RevokeSelf of the package endpoint.
-func (g *Guard) RevokeKeyOf(w http.ResponseWriter, r *http.Request, reason string) bool {
-	key, why := g.extract(r)
-	d := decision{reason: why}
-	if key != "" {
-		ctx, cancel := detached(r.Context())
-		defer cancel()
-		err := g.RevokeKey(ctx, Secret(key), reason)
-		if err == nil || errors.Is(err, ErrNotFound) {
-			return true
-		}
-		d.reason, d.cause = ReasonStore, err
-	}
-	g.refuse(w, r, &d)
-	return false
 }
 
 var errNegativeCost = fmt.Errorf("%w: the cost of an Admit must not be negative", ErrInvalidLimit)
@@ -304,9 +286,6 @@ func (g *Guard) decideWithoutKey(r *http.Request, cost int, admits func(*http.Re
 	}
 	if cost == 0 {
 		c.Cost = 0
-	}
-	if in := admittedIn(r.Context()); in != nil { // LimitBy behind a Guard
-		d.token = in.viewFor(g)
 	}
 	b := budget.New(r.Context(), g.options.Timeout)
 	defer b.End()
