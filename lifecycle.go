@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/httpkey/httpkey/internal/adoption"
 	"github.com/httpkey/httpkey/internal/keyformat"
 	"github.com/httpkey/httpkey/internal/name"
 )
@@ -95,13 +96,13 @@ func (g *Guard) Ensure(ctx context.Context, secret Secret, t Token) (Token, erro
 // adopt asks Options.Adopt for a key that the store does not have, and imports the token.
 func (g *Guard) adopt(ctx context.Context, key string) (Token, error) {
 	digest := g.digesters[0](key)
-	if g.adoptions.HasRefused(digest) {
-		return Token{}, ErrNotFound
-	}
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	done, err := g.adoptions.Wait(ctx, digest)
-	if err != nil {
+	switch {
+	case errors.Is(err, adoption.ErrRefused):
+		return Token{}, ErrNotFound
+	case err != nil:
 		return Token{}, err
 	}
 	defer done()

@@ -4,6 +4,7 @@ package adoption
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,28 +40,44 @@ func New() *Queue {
 	return &Queue{room: make(chan struct{}, Most), turns: make(map[[32]byte]*turn)}
 }
 
-// Wait waits for the turn of a key. The caller calls done when its turn ends. The error is that of
-// ctx.
+// ErrRefused says that a key was refused lately.
+var ErrRefused = errors.New("the key was refused lately")
+
+// Wait waits for the turn of a key. The caller calls done when its turn ends. The error is
+// ErrRefused, or that of ctx.
 func (q *Queue) Wait(ctx context.Context, digest [32]byte) (done func(), err error) {
+	if q.hasRefused(digest) {
+		return nil, ErrRefused
+	}
 	t := q.join(digest)
-	select {
-	case t.taken <- struct{}{}:
-	case <-ctx.Done():
+	if err := take(ctx, t.taken); err != nil {
 		q.leave(digest, t)
-		return nil, ctx.Err()
+		return nil, err
 	}
-	select {
-	case q.room <- struct{}{}:
-	case <-ctx.Done():
-		<-t.taken
-		q.leave(digest, t)
-		return nil, ctx.Err()
+	err = take(ctx, q.room)
+	if err == nil && !q.hasRefused(digest) { // the request before may have refused it
+		return func() {
+			<-q.room
+			<-t.taken
+			q.leave(digest, t)
+		}, nil
 	}
-	return func() {
+	if err == nil {
 		<-q.room
-		<-t.taken
-		q.leave(digest, t)
-	}, nil
+		err = ErrRefused
+	}
+	<-t.taken
+	q.leave(digest, t)
+	return nil, err
+}
+
+func take(ctx context.Context, place chan<- struct{}) error {
+	select {
+	case place <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (q *Queue) join(digest [32]byte) *turn {
@@ -89,8 +106,7 @@ func (q *Queue) Refuse(digest [32]byte) {
 	place.Store(word)
 }
 
-// HasRefused reports whether Refuse was called for a key lately.
-func (q *Queue) HasRefused(digest [32]byte) bool {
+func (q *Queue) hasRefused(digest [32]byte) bool {
 	place, word := q.place(digest)
 	return place.Load() == word
 }

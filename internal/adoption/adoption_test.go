@@ -81,17 +81,38 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 	})
 }
 
-func TestRefusalsAreForgotten(t *testing.T) {
+// The requests that wait for a refused key are refused, and so are later ones for a while.
+func TestRefusals(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := New()
+		refused := func(n int) bool {
+			done, err := q.Wait(t.Context(), digestOf(n))
+			if err == nil {
+				done()
+			}
+			return errors.Is(err, ErrRefused)
+		}
+		done, err := q.Wait(t.Context(), digestOf(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if !refused(1) {
+				t.Error("a request that waited has a turn")
+			}
+		})
+		synctest.Wait()
 		q.Refuse(digestOf(1))
-		if !q.HasRefused(digestOf(1)) || q.HasRefused(digestOf(2)) {
+		done()
+		wg.Wait()
+		if !refused(1) || refused(2) {
 			t.Error("the Queue took one digest for another")
 		}
 		time.Sleep(Span)
-		if q.HasRefused(digestOf(1)) {
-			t.Error("a digest stays refused")
+		if refused(1) || len(q.turns) > 0 || len(q.room) > 0 {
+			t.Errorf("a digest stays refused, or one of %d turns is left", len(q.turns))
 		}
 	})
 }
