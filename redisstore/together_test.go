@@ -220,8 +220,10 @@ func TestDamageInACrowdConcernsOneCaller(t *testing.T) {
 				if r := after[0].result; r.Remaining != 99 {
 					t.Errorf("the charge that was refused has taken: %+v", r)
 				}
-				if r := after[2].result; r.Remaining != 98 {
-					t.Errorf("a healthy bucket was not charged once for each caller: %+v", r)
+				// The later of two questions may be answered first.
+				if r, other := before[1].result, after[2].result; min(r.Remaining, other.Remaining) != 98 ||
+					max(r.Remaining, other.Remaining) != 99 {
+					t.Errorf("a healthy bucket was not charged once for each caller: %+v, %+v", r, other)
 				}
 			})
 		})
