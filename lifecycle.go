@@ -102,6 +102,9 @@ func (g *Guard) adopt(ctx context.Context, key string) (Token, error) {
 		return Token{}, err
 	}
 	defer done()
+	if g.adoptions.HasRefused(digest) { // while this request waited
+		return Token{}, ErrNotFound
+	}
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	known, err := g.find(ctx, g.digesters, key)
@@ -117,8 +120,11 @@ func (g *Guard) adopt(ctx context.Context, key string) (Token, error) {
 		return Token{}, fmt.Errorf("httpkey: Options.Adopt: %w", err)
 	}
 	t, err = g.Import(ctx, Secret(key), t)
-	if errors.Is(err, ErrConflict) { // another process has imported it
-		return g.find(ctx, g.digesters, key)
+	if errors.Is(err, ErrConflict) { // another process has imported it, or its ID is taken
+		known, findErr := g.find(ctx, g.digesters, key)
+		if !errors.Is(findErr, ErrNotFound) {
+			return known, findErr
+		}
 	}
 	return t, err
 }
