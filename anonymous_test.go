@@ -613,3 +613,14 @@ func TestSessionsTwiceInAChain(t *testing.T) {
 		t.Errorf("%d %v", w.Code, w.Header())
 	}
 }
+
+// LimitBy of one Guard behind another Guard makes the key of the other one no key of its own.
+func TestLimitByDoesNotVouchForAnotherGuard(t *testing.T) {
+	t.Parallel()
+	outer, inner := newGuard(nil), newGuard(nil)
+	by := inner.LimitBy(func(_ *http.Request, c *httpkey.Charge) { c.Limits = limits(httpkey.PerHour(9)) })
+	foreign, _ := issue(t, outer, httpkey.Token{})
+	if w := ask(outer.Handler(by(inner.Handler(ok))), "/", foreign, attacker); w.Code != http.StatusUnauthorized {
+		t.Errorf("the inner Guard admits the key of the outer one: %d", w.Code)
+	}
+}
