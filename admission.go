@@ -80,11 +80,15 @@ func (a *admitted) Format(f fmt.State, _ rune) {
 func (a *admitted) admission() *Admission {
 	result := a.result
 	result.Each = slices.Clone(result.Each)
-	payer := a.payer
-	if payer == "" && a.token.Exists() {
-		payer = payerOf(a.token)
+	return &Admission{a.guard.copyOf(a.token), result, a.guard, a.payerOf(), result.limits()}
+}
+
+// payerOf returns the payer, or an empty name if there is none.
+func (a *admitted) payerOf() string {
+	if a.payer == "" && a.token.Exists() {
+		return payerOf(a.token)
 	}
-	return &Admission{a.guard.copyOf(a.token), result, a.guard, payer, result.limits()}
+	return a.payer
 }
 
 // limits returns those that r is about.
@@ -122,7 +126,7 @@ func NewContext(ctx context.Context, t Token) context.Context {
 // sessions: the Require functions decide on t as on the token of a key, and refuse through
 // [Options.ErrorHandler]. A Token without ID and User says that nobody is signed in: FromContext
 // finds none, and the Require functions answer 401. NewContext applies no limit. The admission
-// of [Guard.LimitBy] or [Options.Anonymous] stays, with t as its Token.
+// of this Guard stays, if there is one, with its payer and with t as its Token.
 func (g *Guard) NewContext(ctx context.Context, t Token) context.Context {
 	var token view
 	if t.ID != "" || t.User != "" {
@@ -132,7 +136,7 @@ func (g *Guard) NewContext(ctx context.Context, t Token) context.Context {
 	in := newAdmitted(ctx, &token)
 	in.guard = g
 	if outer := admittedIn(ctx); outer != nil && outer.guard == g {
-		in.payer, in.result = outer.payer, outer.result
+		in.payer, in.result = outer.payerOf(), outer.result
 	}
 	return in
 }

@@ -137,6 +137,13 @@ func TestAdoptIsBounded(t *testing.T) {
 		if n := old.calls.Load(); n != 1 {
 			t.Errorf("Adopt was called %d times for one key", n)
 		}
+		for range 50 {
+			wg.Go(func() { httpkeytest.Get(guard.Handler(ok), "made-up-key-many-times-at-once") })
+		}
+		wg.Wait()
+		if n := old.calls.Load(); n != 2 {
+			t.Errorf("Adopt was called %d times for a bad key", n-1)
+		}
 		for i := range 200 {
 			wg.Go(func() { httpkeytest.Get(guard.Handler(ok), fmt.Sprintf("made-up-key-number-%d", i)) })
 		}
@@ -161,6 +168,24 @@ func TestAdoptLeavesABudget(t *testing.T) {
 			t.Errorf("status %d", w.Code)
 		}
 	})
+}
+
+// A key whose token cannot be imported is no unknown key: the program learns why.
+func TestAdoptOfATakenID(t *testing.T) {
+	t.Parallel()
+	var seen events
+	opts := adopting(&oldTable{keys: map[string]httpkey.Token{
+		oldKey: {ID: "7", IsActive: true}, oldKey + "2": {ID: "7", IsActive: true},
+	}})
+	opts.Observer = &seen
+	guard := newGuard(opts)
+	if w := httpkeytest.Get(guard.Handler(ok), oldKey); w.Code != 200 {
+		t.Errorf("the first key of the ID: %d", w.Code)
+	}
+	w := httpkeytest.Get(guard.Handler(ok), oldKey+"2")
+	if e := seen.last(t); w.Code != 503 || !errors.Is(e.Err, httpkey.ErrConflict) {
+		t.Errorf("the second key of the ID: %d because of %v", w.Code, e.Err)
+	}
 }
 
 func TestAdoptIsAskedAgainLater(t *testing.T) {

@@ -602,3 +602,59 @@ func TestAnonymousRequestsHaveNoKeysToken(t *testing.T) {
 		}
 	}
 }
+
+// The parts of a batch on a public route may share its header. Those on other routes need a key
+// all the same, and so do those whose header has got two keys meanwhile.
+func TestAnonymousPartsOfABatch(t *testing.T) {
+	t.Parallel()
+	guard := newGuard(&httpkey.Options{Anonymous: onPublicPaths(httpkey.PerHour(9))})
+	for _, tt := range []struct {
+		name   string
+		path   string
+		keys   []string
+		status int
+	}{
+		{"a public route", "/public/part", nil, 200},
+		{"another route", "/private", nil, 401},
+		{"two keys", "/public/part", []string{"one", "two"}, 401},
+	} {
+		var status int
+		batch := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			part := httptest.NewRequestWithContext(r.Context(), http.MethodGet, tt.path, nil)
+			part.Header = r.Header
+			if tt.keys != nil {
+				part.Header["X-Api-Key"] = tt.keys
+			}
+			w := httptest.NewRecorder()
+			guard.Handler(ok).ServeHTTP(w, part)
+			status = w.Code
+		})
+		if w := ask(guard.Handler(batch), "/public", "", attacker); w.Code != 200 || status != tt.status {
+			t.Errorf("%s: the batch got %d and its part %d, want 200 and %d", tt.name, w.Code, status, tt.status)
+		}
+	}
+}
+
+// A session in front of a Guard that is twice around a handler is charged once.
+func TestSessionsTwiceInAChain(t *testing.T) {
+	t.Parallel()
+	guard := newGuard(&httpkey.Options{Anonymous: onPublicPaths(httpkey.PerHour(9))})
+	chain := guard.Handler(guard.Handler(ok))
+	session := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		chain.ServeHTTP(w, r.WithContext(guard.NewContext(r.Context(), httpkey.Token{User: "ada"})))
+	})
+	if w := ask(session, "/public", "", attacker); w.Code != 200 || w.Header().Get("X-RateLimit-Remaining") != "8" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+}
+
+// LimitBy of one Guard behind another Guard makes the key of the other one no key of its own.
+func TestLimitByDoesNotVouchForAnotherGuard(t *testing.T) {
+	t.Parallel()
+	outer, inner := newGuard(nil), newGuard(nil)
+	by := inner.LimitBy(func(_ *http.Request, c *httpkey.Charge) { c.Limits = limits(httpkey.PerHour(9)) })
+	foreign, _ := issue(t, outer, httpkey.Token{})
+	if w := ask(outer.Handler(by(inner.Handler(ok))), "/", foreign, attacker); w.Code != http.StatusUnauthorized {
+		t.Errorf("the inner Guard admits the key of the outer one: %d", w.Code)
+	}
+}

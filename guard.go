@@ -181,7 +181,7 @@ type Options struct {
 	//		if t.User != "" {
 	//			c.Bucket = "user:" + t.User
 	//		}
-	//		if r.Method == http.MethodPost {
+	//		if r != nil && r.Method == http.MethodPost { // Admit has no request
 	//			c.Cost = 5
 	//		}
 	//	}
@@ -195,7 +195,8 @@ type Options struct {
 	// Anonymous decides about requests without a key. If it returns true, the request passes
 	// within the limits of c. If it returns false, or if Anonymous is nil, the answer is 401.
 	// c is filled in as in [Guard.LimitBy]: without limits. FromContext finds no token, so the
-	// Require functions answer 401. A request with a bad key is no request without a key.
+	// Require functions answer 401. A request with a bad key is no request without a key. A Guard
+	// that is twice around a handler calls Anonymous each time, and charges once.
 	//
 	//	func(r *http.Request, c *httpkey.Charge) bool {
 	//		c.Limits = []httpkey.Limit{httpkey.PerMinute(10)}

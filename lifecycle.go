@@ -111,19 +111,21 @@ func (g *Guard) adopt(ctx context.Context, key string) (Token, error) {
 		return known, err
 	}
 	t, err := g.options.Adopt(ctx, key)
-	if err == nil {
-		t, err = g.Import(ctx, Secret(key), t)
-	}
-	if errors.Is(err, ErrConflict) { // another process has imported it, or another key has its ID
-		t, err = g.find(ctx, g.digesters, key)
-	}
-	if errors.Is(err, ErrNotFound) {
+	switch {
+	case errors.Is(err, ErrNotFound):
 		g.adoptions.Refuse(digest)
+		return Token{}, ErrNotFound
+	case err != nil:
+		return Token{}, fmt.Errorf("httpkey: Options.Adopt: %w", err)
 	}
-	if err != nil {
-		return Token{}, fmt.Errorf("httpkey: adopt: %w", err)
+	t, err = g.Import(ctx, Secret(key), t)
+	if errors.Is(err, ErrConflict) { // another process has imported it, or its ID is taken
+		known, findErr := g.find(ctx, g.digesters, key)
+		if !errors.Is(findErr, ErrNotFound) {
+			return known, findErr
+		}
 	}
-	return t, nil
+	return t, err
 }
 
 // importToken stores t as the token of secret, unless a token has the secret already.

@@ -54,7 +54,7 @@ func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bo
 // the route belong in [Options.Charge], which may change this one, unless it is 0.
 func (g *Guard) CheckCost(w http.ResponseWriter, r *http.Request, cost int) (*http.Request, bool) {
 	key, reason := g.extract(r)
-	if g.hasAdmitted(r, key) {
+	if reason != ReasonMalformed && g.hasAdmitted(r, key) {
 		return r, true
 	}
 	d := decision{reason: reason}
@@ -135,14 +135,16 @@ func (g *Guard) conclude(
 }
 
 // hasAdmitted reports whether g has admitted this very request before. A request that was
-// derived from an admitted one has its context, but a header of its own.
+// derived from an admitted one has its context, but a header of its own. If they share the
+// header, Options.Anonymous still decides about its path.
 func (g *Guard) hasAdmitted(r *http.Request, key string) bool {
 	in := admittedIn(r.Context())
 	switch {
 	case in == nil || in.guard != g || !in.hasChecked(r.Header):
 		return false
-	case key == "":
-		return !in.token.Exists()
+	case key == "": // a session's token has no digest
+		c := g.chargeWithoutKey(r, 0)
+		return in.token.Digest == Digest{} && g.options.Anonymous != nil && g.options.Anonymous(r, &c)
 	}
 	return slices.ContainsFunc(g.digesters, func(digest keyformat.Digester) bool { return in.token.Digest == digest(key) })
 }
@@ -164,7 +166,7 @@ func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission,
 	return g.admit(ctx, nil, &d).admission(), nil
 }
 
-var errNegativeCost = fmt.Errorf("%w: the cost of an Admit must not be negative", ErrInvalidLimit)
+var errNegativeCost = fmt.Errorf("%w: the cost of a request must not be negative", ErrInvalidLimit)
 
 // Verify returns the token of a secret that did not come in a request header. It calls no
 // limiter, but notes a use of the token. Otherwise it behaves as [Guard.Admit].
@@ -279,7 +281,8 @@ func (g *Guard) decideWithoutKey(r *http.Request, cost int, admits func(*http.Re
 	d := decision{at: g.clock.Now()}
 	c := charges.Get().(*pooledCharge)
 	defer c.release()
-	c.Charge = Charge{Bucket: address.Payer(g.clientAddr(r)), Limits: c.limits[:0], Cost: cost}
+	c.Charge = g.chargeWithoutKey(r, cost)
+	c.Limits = c.limits[:0]
 	if !admits(r, &c.Charge) {
 		d.reason = ReasonMissing
 		return d
@@ -297,6 +300,11 @@ func (g *Guard) decideWithoutKey(r *http.Request, cost int, admits func(*http.Re
 	d.payer, d.at = c.Bucket, g.clock.Now()
 	d.reason = d.verdict()
 	return d
+}
+
+// chargeWithoutKey returns the charge of a request by its address, without limits.
+func (g *Guard) chargeWithoutKey(r *http.Request, cost int) Charge {
+	return Charge{Bucket: address.Payer(g.clientAddr(r)), Cost: cost}
 }
 
 // extract returns the only key of the request, or the reason why the Guard refuses the request.

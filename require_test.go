@@ -288,6 +288,26 @@ func TestSessionsKeepTheirAdmission(t *testing.T) {
 	}
 }
 
+// A session that a handler finds behind a key pays nothing: the key's bucket does.
+func TestSessionsBehindAKeyKeepItsPayer(t *testing.T) {
+	t.Parallel()
+	guard := newGuard(nil)
+	key, _ := issue(t, guard, httpkey.Token{})
+	for _, session := range []httpkey.Token{{User: "ada"}, {}} {
+		httpkeytest.Get(guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			ctx := guard.NewContext(r.Context(), session)
+			admission, _ := httpkey.AdmissionFrom(ctx)
+			if err := admission.Charge(ctx, 10); err != nil {
+				t.Error(err)
+			}
+		})), key)
+	}
+	admission, err := guard.Admit(t.Context(), key, 0)
+	if err != nil || admission.Result.Remaining != 60-2-20 {
+		t.Errorf("%+v, %v", admission, err)
+	}
+}
+
 // A route may serve keys and sessions. Its demands hold for both, and one ErrorHandler answers.
 func TestSessionsBesideKeys(t *testing.T) {
 	t.Parallel()

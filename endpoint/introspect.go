@@ -3,6 +3,7 @@ package endpoint
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/httpkey/httpkey"
@@ -42,6 +43,7 @@ func Introspect(guard *httpkey.Guard) http.Handler {
 	mustHave(guard, "Introspect")
 	return only(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		r.Form = url.Values{} // so that ParseForm reads no query
 		err := r.ParseForm()
 		tokens := r.PostForm["token"]
 		if err != nil || len(tokens) != 1 || tokens[0] == "" {

@@ -83,6 +83,7 @@ func TestIntrospectReadsTheForm(t *testing.T) {
 		"with other parameters":  {form, "", "a=1&token_type_hint=access_token&token=" + key + "&client_id=x", 200},
 		"with a hint of nothing": {form, "", "token_type_hint=&token=" + key, 200},
 		"with a query":           {form, "?token=other&token=another", "token=" + key, 200},
+		"with a broken query":    {form, "?a=%zz", "token=" + key, 200},
 		"nothing":                {form, "", "", 400},
 		"no token":               {form, "", "token_type_hint=access_token", 400},
 		"an empty token":         {form, "", "token=", 400},
