@@ -217,3 +217,36 @@ func TestDryRunChangesNothingElse(t *testing.T) {
 		})
 	}
 }
+
+// A request that only DryRun lets pass need not wait: Each says how long it would.
+func TestDryRunNeedsNoRetry(t *testing.T) {
+	t.Parallel()
+	guard := newGuard(&httpkey.Options{DryRun: true})
+	key, _ := issue(t, guard, httpkey.Token{Limits: limits(httpkey.PerHour(1))})
+	for range 2 {
+		admission, err := guard.Admit(t.Context(), key, 1)
+		if err != nil || !admission.Result.Allowed || admission.Result.RetryAfter != 0 {
+			t.Fatalf("%+v, %v", admission, err)
+		}
+	}
+	admission, err := guard.Admit(t.Context(), key, 1)
+	if err != nil || len(admission.Result.Each) != 1 || admission.Result.Each[0].RetryAfter <= 0 {
+		t.Errorf("%+v, %v", admission, err)
+	}
+}
+
+// Anonymous cannot make a look cost anything.
+func TestCheckCostOfNothingWithoutAKey(t *testing.T) {
+	t.Parallel()
+	guard := newGuard(&httpkey.Options{Anonymous: func(_ *http.Request, c *httpkey.Charge) bool {
+		c.Limits, c.Cost = limits(httpkey.PerHour(10)), 5
+		return true
+	}})
+	for range 3 {
+		w := httptest.NewRecorder()
+		if _, passes := guard.CheckCost(w, httpkeytest.Request(http.MethodGet, "/", ""), 0); !passes ||
+			w.Header().Get("X-RateLimit-Remaining") != "10" {
+			t.Errorf("%d %v", w.Code, w.Header())
+		}
+	}
+}

@@ -580,26 +580,3 @@ func TestAllocationsOfFailures(t *testing.T) {
 		}
 	}
 }
-
-// A key that was good and has ended is a failed key again: it costs the store no more lookups than others.
-func TestEndedKeysAreMetered(t *testing.T) {
-	t.Parallel()
-	store := httpkeytest.NewStore(memstore.New())
-	guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{Failures: httpkey.PerHour(3)})
-	c := clientsOf(guard)
-	key, token := issue(t, guard, httpkey.Token{})
-	if status := c.send(attacker, key); status != 200 {
-		t.Fatalf("a good key got %d", status)
-	}
-	if err := guard.Revoke(t.Context(), token.ID, ""); err != nil {
-		t.Fatal(err)
-	}
-	statuses := make(map[int]int)
-	for range 20 {
-		statuses[c.send(attacker, key)]++
-	}
-	// The first lookup is free, because the Guard does not know yet that the key has ended.
-	if statuses[401] != 1+3 || statuses[429] != 16 || store.Calls("Lookup") != 1+4 {
-		t.Errorf("a revoked key got %v with %d lookups", statuses, store.Calls("Lookup"))
-	}
-}

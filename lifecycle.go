@@ -71,7 +71,7 @@ func (g *Guard) Import(ctx context.Context, secret Secret, t Token) (Token, erro
 	return t, nil
 }
 
-// Ensure is an [Guard.Import] that may be repeated, for keys that come from the environment or
+// Ensure is a [Guard.Import] that may be repeated, for keys that come from the environment or
 // belong to a test. It returns the token that has the secret already, as it is stored: later
 // changes of t change nothing. Ensure sets IsActive itself. The error wraps [ErrInactive] if
 // that token is revoked or expired, and [ErrConflict] if another token has the ID of t.

@@ -14,7 +14,7 @@ import (
 // answers 403 to other requests, and 401 to requests that no Guard has admitted. Behind a Guard
 // or [Guard.NewContext], the answer comes from [Options.ErrorHandler], and
 // [Error.MissingScopes] has the scopes. RequireScope panics without a scope, because the
-// middleware would protect nothing, and if a scope is none of RFC 6749.
+// middleware would protect nothing, and if a scope is not valid under RFC 6749.
 func RequireScope(scopes ...string) func(http.Handler) http.Handler {
 	return requireScopes("RequireScope", scopes, func(missing int) bool { return missing == 0 })
 }
@@ -110,8 +110,8 @@ func require(
 // scopes are those of a refusal.
 type scopes struct{ missing, demanded []string }
 
-// Throttle answers a request as one over a limit that would have room after some time. It serves
-// limits of the program's own. Behind a Guard, the answer comes from [Options.ErrorHandler], and
+// Throttle answers a request as a Guard answers one over a limit: 429, with this time in
+// Retry-After. It serves limits of the program's own. Behind a Guard, the answer comes from [Options.ErrorHandler], and
 // the Observer is told.
 func Throttle(w http.ResponseWriter, r *http.Request, retryAfter time.Duration) {
 	refusal := decision{reason: ReasonThrottled, result: Result{RetryAfter: retryAfter}}

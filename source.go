@@ -13,8 +13,9 @@ import (
 
 // Source returns the keys that a request carries in one place. A Guard trims blanks around a
 // key, and takes an empty one for none. It refuses a request with two keys in one Source, or
-// with different keys in two, by a 401. A Source runs on the path of every request, so it must be quick. It
-// must not change the request.
+// with different keys in two, by a 401. A Source runs on the path of every request, so it must be
+// quick. It must not change the request. [New] calls each Source with a made-up request, whose
+// only header is Authorization, to learn whether it reads keys of the scheme Bearer.
 //
 // A Source of your own may tell keys from other credentials in the same header:
 //
