@@ -101,7 +101,7 @@ func (g *Guard) ask(ctx context.Context, c *Charge) (Result, error) {
 	return g.limiter.Allow(ctx, c)
 }
 
-func (g *Guard) isDry(l Limit) bool { return g.options.DryRun || l.DryRun }
+func (g *Guard) isDry(l Limit) bool { return l.DryRun || g.options.DryRun && l.Rate > 0 }
 
 // askDry calls the limiter for the limits that are enforced, and then for those that are not. The
 // latter only appear in Each, and in the other fields if there are no limits to enforce.

@@ -44,6 +44,7 @@ func TestDryRun(t *testing.T) {
 			"200 200 200 200 200 200", "a a d d d d", "1 0 0 0 0 0"},
 		{"a limit of nothing", false, limits(dry(httpkey.PerMinute(0), "")), "200 200 200 200 200 200", "d d d d d d",
 			"0 0 0 0 0 0"},
+		{"a blocked key", true, limits(httpkey.PerMinute(0)), "403 403 403 403 403 403", "- - - - - -", "0 0 0 0 0 0"},
 		{"the whole Guard", true, limits(httpkey.PerMinute(2)), "200 200 200 200 200 200", "a a d d d d", "1 0 0 0 0 0"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -64,7 +64,7 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 		store:     store,
 		memory:    ram.SourceOf[Token](store),
 		limiter:   limiter,
-		format:    keyformat.Format{Prefix: o.Prefix, Previous: o.PreviousPrefixes, MinImported: o.ImportedMinLength},
+		format:    keyformat.Format{Prefix: o.Prefix, Previous: slices.Clone(o.PreviousPrefixes), MinImported: o.ImportedMinLength},
 		digesters: []keyformat.Digester{keyformat.NewDigester(o.Pepper.Reveal())},
 		hasPepper: o.Pepper != "",
 		observes:  observedBy(o.Observer),
@@ -84,7 +84,9 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 	if o.Adopt != nil {
 		g.adoptions = adoption.New()
 	}
-	g.readsBearer = readsBearer(o.Sources, g.format.Generate(false))
+	for _, prefix := range append(g.format.Previous, g.format.Prefix) {
+		g.readsBearer = g.readsBearer || readsBearer(o.Sources, keyformat.Format{Prefix: prefix}.Generate(false))
+	}
 	o.Pepper, o.PreviousPeppers = "", nil
 	g.options = o
 	g.apiKeys, g.services = g.newTerms(o.Limits[APIKey], buckets), g.newTerms(o.Limits[ServiceToken], buckets)
@@ -215,7 +217,8 @@ type Options struct {
 
 	// DryRun lets requests pass that a limit refuses. The limiter still decides, and takes. The
 	// response has X-RateLimit-Dry-Run: allowed or denied, and the Observer gets an
-	// [EventDryRun]. Bad keys are refused as always. See also the field DryRun of a [Limit].
+	// [EventDryRun]. Bad keys are refused as always, and so are the requests under a Rate of 0,
+	// which blocks. See also the field DryRun of a [Limit].
 	DryRun bool
 
 	// ScopeImplies reports whether a token's scope grants another one, as "repo:write" may grant

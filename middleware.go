@@ -67,11 +67,10 @@ func (g *Guard) CheckCost(w http.ResponseWriter, r *http.Request, cost int) (*ht
 		d = g.decideWithoutKey(r, cost, g.options.Anonymous)
 		d.token = g.sessionIn(r.Context())
 	}
-	var checked *http.Header
 	if cost > 0 {
-		checked = &r.Header
+		d.checked = &r.Header
 	}
-	return g.conclude(w, r, &d, checked)
+	return g.conclude(w, r, &d)
 }
 
 // LimitBy returns a middleware that limits requests without looking at their keys, such as those of
@@ -98,7 +97,6 @@ func (g *Guard) LimitBy(charge func(*http.Request, *Charge)) func(http.Handler) 
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			d := g.decideWithoutKey(r, 1, always)
-			var checked *http.Header
 			if in := admittedIn(r.Context()); in != nil {
 				if d.reason == "" && d.result.Limit == (Limit{}) { // no limit: the admission stays that of in
 					next.ServeHTTP(w, r)
@@ -106,10 +104,10 @@ func (g *Guard) LimitBy(charge func(*http.Request, *Charge)) func(http.Handler) 
 				}
 				d.token = in.viewFor(g)
 				if in.guard == g {
-					checked = in.checked
+					d.checked = in.checked
 				}
 			}
-			if r, ok := g.conclude(w, r, &d, checked); ok {
+			if r, ok := g.conclude(w, r, &d); ok {
 				next.ServeHTTP(w, r)
 			}
 		})
@@ -117,16 +115,14 @@ func (g *Guard) LimitBy(charge func(*http.Request, *Charge)) func(http.Handler) 
 }
 
 // conclude answers a refused request, or returns an admitted one with its admission.
-func (g *Guard) conclude(
-	w http.ResponseWriter, r *http.Request, d *decision, checked *http.Header,
-) (*http.Request, bool) {
+func (g *Guard) conclude(w http.ResponseWriter, r *http.Request, d *decision) (*http.Request, bool) {
 	if d.reason != "" {
 		g.setHeaders(w.Header(), d, nil)
 		g.refuse(w, r, d)
 		return r, false
 	}
 	in := g.admit(r.Context(), r, d)
-	in.checked = checked
+	in.checked = d.checked
 	g.setHeaders(w.Header(), d, &in.remaining)
 	if h := w.Header(); h["Cache-Control"] == nil {
 		h["Cache-Control"] = private
@@ -203,6 +199,8 @@ type decision struct {
 	reason Reason        // why the request is refused; empty: it is not
 	cause  error         // the error of the store or the limiter
 	scopes *scopes       // that a Require function demands
+
+	checked *http.Header // of the request that is charged; see admitted
 }
 
 // view is a token in the memory of its store, or of this request alone, as it was found.

@@ -134,7 +134,7 @@ func (o slogObserver) Observe(ctx context.Context, e *Event) {
 	if e.Type == EventRevoked && e.Token.RevokedFor != "" {
 		attrs = append(attrs, slog.String("revoked_for", e.Token.RevokedFor))
 	}
-	if e.Reason == ReasonThrottled {
+	if e.Result.RetryAfter > 0 {
 		attrs = append(attrs, slog.Duration("retry_after", e.Result.RetryAfter))
 	}
 	if e.Err != nil {
