@@ -61,10 +61,12 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 	}
 	o := opts.withDefaults()
 	g := &Guard{
-		store:     store,
-		memory:    ram.SourceOf[Token](store),
-		limiter:   limiter,
-		format:    keyformat.Format{Prefix: o.Prefix, Previous: slices.Clone(o.PreviousPrefixes), MinImported: o.ImportedMinLength},
+		store:   store,
+		memory:  ram.SourceOf[Token](store),
+		limiter: limiter,
+		format: keyformat.Format{
+			Prefix: o.Prefix, Previous: slices.Clone(o.PreviousPrefixes), MinImported: o.ImportedMinLength,
+		},
 		digesters: []keyformat.Digester{keyformat.NewDigester(o.Pepper.Reveal())},
 		hasPepper: o.Pepper != "",
 		observes:  observedBy(o.Observer),
