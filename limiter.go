@@ -89,8 +89,7 @@ func (l Limit) terms() gcra.Terms { return limit.Terms(l.Rate, l.Burst, l.Period
 func (c Calendar) Span(now time.Time) (start, end time.Time) { return limit.Span(c, now) }
 
 // MarshalJSON writes {"rate": 60, "burst": 60, "period": 60} with the period in seconds, or
-// {"rate": 5000, "calendar": "month"}. It adds the name and
-// "dry_run": true if they are set.
+// {"rate": 5000, "calendar": "month"}. It adds the name and "dry_run": true if they are set.
 func (l Limit) MarshalJSON() ([]byte, error) { return limit.Fields[Calendar](l).Marshal() }
 
 // UnmarshalJSON reads the output of MarshalJSON.
@@ -202,7 +201,7 @@ type Result struct {
 	// above Burst.
 	RetryAfter time.Duration
 
-	Each []Result // one for each of several limits; Allowed there says that this limit had room
+	Each []Result // one for each of several limits, and of a limit with DryRun; Allowed says that it had room
 }
 
 // never reports whether r denies a cost that can never pass.
