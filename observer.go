@@ -13,7 +13,8 @@ import (
 // An Observer may also have the method Enabled(context.Context, EventType) bool, like
 // [slog.Handler]. A Guard does not make events for which Enabled returns false.
 //
-// A request that a Guard admits and a Require function then refuses makes two events.
+// A request that a Guard admits and a Require function then refuses makes two events. So does one
+// that passes a Guard and a [Guard.LimitBy].
 type Observer interface {
 	// Observe is told of one event. It runs on the path of the request: it must
 	// be quick, must not panic, and is called from many goroutines at once. No event holds

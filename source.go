@@ -28,8 +28,8 @@ import (
 //	}
 type Source func(*http.Request) []string
 
-// FromHeader returns the Source of a header's lines. It panics if name is no field name of RFC
-// 9110, section 5.1.
+// FromHeader returns the Source of the lines of a header. It panics if header is not a field name
+// of RFC 9110, section 5.1.
 func FromHeader(header string) Source {
 	if header == "" || !name.IsHeader(header) {
 		panic("httpkey: FromHeader needs the name of a header, as X-Api-Key")
