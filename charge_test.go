@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"reflect"
@@ -396,4 +397,28 @@ func TestChangingLimitsAdmitNoMore(t *testing.T) {
 			t.Errorf("%d requests were admitted in a minute", admitted)
 		}
 	})
+}
+
+// Requests reuse the memory of charges. No token has a property of another one.
+func TestChargesDoNotMixMetadata(t *testing.T) {
+	t.Parallel()
+	var seen map[string]string
+	guard := newGuard(&httpkey.Options{Charge: func(_ *http.Request, t *httpkey.Token, _ *httpkey.Charge) {
+		seen = maps.Clone(t.Metadata)
+		if t.Metadata != nil {
+			t.Metadata["plan"] = "unlimited"
+		}
+	}})
+	tokens := []map[string]string{{"plan": "pro"}, {"region": "eu"}, nil, {"plan": "free"}}
+	keys := make([]string, len(tokens))
+	for i, metadata := range tokens {
+		keys[i], _ = issue(t, guard, httpkey.Token{Metadata: metadata})
+	}
+	for range 10 {
+		for i, want := range tokens {
+			if httpkeytest.Get(guard.Handler(ok), keys[i]); !maps.Equal(seen, want) {
+				t.Errorf("Charge sees the Metadata %v, want %v", seen, want)
+			}
+		}
+	}
 }

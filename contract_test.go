@@ -28,14 +28,14 @@ const (
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	contract.Run(t, func(guard *httpkey.Guard, handlers map[string]http.Handler) http.Handler {
+	contract.Run(t, func(guard *httpkey.Guard, routes []contract.Route) http.Handler {
 		mux := http.NewServeMux()
 		mux.HandleFunc("GET "+contract.Me, func(w http.ResponseWriter, r *http.Request) {
 			token, _ := httpkey.FromContext(r.Context())
 			_, _ = fmt.Fprintf(w, "Hello %s, this is your key %q.\n", token.User, token.Label)
 		})
-		for path, handler := range handlers {
-			mux.Handle(path, handler)
+		for _, route := range routes {
+			mux.Handle(route.Path, route.Require(route.Handler))
 		}
 		return guard.Handler(mux)
 	})
@@ -358,7 +358,8 @@ func TestWriteErrorAlone(t *testing.T) {
 // A refusal by an inner Guard does not show the quota of the outer one.
 func TestNestedGuards(t *testing.T) {
 	t.Parallel()
-	outer, inner := newGuard(&httpkey.Options{Header: "X-Outer-Key", IETFHeaders: true}), newGuard(nil)
+	own := []httpkey.Source{httpkey.FromHeader("X-Outer-Key")}
+	outer, inner := newGuard(&httpkey.Options{Sources: own, IETFHeaders: true}), newGuard(nil)
 	key, _ := issue(t, outer, httpkey.Token{})
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("X-Outer-Key", key)
@@ -377,7 +378,8 @@ func TestNestedGuards(t *testing.T) {
 func TestNestedOutage(t *testing.T) {
 	t.Parallel()
 	store := httpkeytest.NewStore(memstore.New())
-	outer, inner := newGuard(&httpkey.Options{Header: "X-Outer-Key"}), httpkey.New(store, memstore.NewLimiter(), nil)
+	outer := newGuard(&httpkey.Options{Sources: []httpkey.Source{httpkey.FromHeader("X-Outer-Key")}})
+	inner := httpkey.New(store, memstore.NewLimiter(), nil)
 	outerKey, _ := issue(t, outer, httpkey.Token{})
 	key, _ := issue(t, inner, httpkey.Token{})
 	store.Before(httpkeytest.Fail(errors.New("down")))
@@ -393,7 +395,7 @@ func TestNestedOutage(t *testing.T) {
 
 func TestHeaderCanBeRenamed(t *testing.T) {
 	t.Parallel()
-	guard := newGuard(&httpkey.Options{Header: "x-acme-token"})
+	guard := newGuard(&httpkey.Options{Sources: []httpkey.Source{httpkey.FromHeader("x-acme-token")}})
 	key, _ := issue(t, guard, httpkey.Token{})
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("X-Acme-Token", key)

@@ -3,6 +3,7 @@ package httpkey_test
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -409,7 +410,7 @@ func ExampleOptions_charge() {
 			if t.User != "" {
 				c.Bucket = "user:" + t.User
 			}
-			if strings.HasPrefix(r.URL.Path, "/reports/") {
+			if r != nil && strings.HasPrefix(r.URL.Path, "/reports/") { // nil in Admit
 				c.Cost = 10
 			}
 		},
@@ -466,6 +467,27 @@ func ExampleAdmission_Charge() {
 	// X-RateLimit-Remaining: 59
 	// 200 25 rows
 	// X-RateLimit-Remaining: 33
+}
+
+// Support staff give a customer a fresh start.
+func ExampleResetter() {
+	limiter := memstore.NewLimiter()
+	guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{
+		Limits: map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: {httpkey.PerHour(1)}},
+	})
+	secret, token := issued(guard, httpkey.Token{})
+	show(guard.Handler(hello), secret)
+	show(guard.Handler(hello), secret)
+	err := limiter.Reset(context.Background(), &httpkey.Charge{
+		Bucket: token.Payer(), Limits: []httpkey.Limit{httpkey.PerHour(1)},
+	})
+	fmt.Println(err)
+	show(guard.Handler(hello), secret)
+	// Output:
+	// 200 hello
+	// 429 {"detail":"Request was throttled. Expected available in 3600 seconds."}
+	// <nil>
+	// 200 hello
 }
 
 func ExampleAdmissionFrom() {
@@ -540,6 +562,28 @@ func ExampleLookupOnly() {
 	// true
 }
 
+// Many tables have the SHA-256 of each key in hexadecimal digits.
+func ExampleParseDigest() {
+	row := struct{ ID, KeyHash string }{"17", "9bdca41e2a30d63d19016bd5fe0f0e6c06e4e1de4e0fd1a8b8f1c42e0a3e2f5d"}
+	digest, err := httpkey.ParseDigest(row.KeyHash)
+	fmt.Println(digest, err)
+	_, err = httpkey.ParseDigest(row.KeyHash[:40]) // of SHA-1
+	fmt.Println(err)
+	// Output:
+	// [REDACTED] <nil>
+	// httpkey: invalid token: a digest has 64 hexadecimal digits, and this text has 40 bytes
+}
+
+// A digest shows only by its method Hex, which writes it for a table.
+func ExampleDigest_Hex() {
+	digest := httpkey.Digest(sha256.Sum256([]byte("acme-4f0c0a4b9f2b4f4e8d1a")))
+	fmt.Println("log:", digest)
+	fmt.Println("table:", digest.Hex())
+	// Output:
+	// log: [REDACTED]
+	// table: 200acaee66f73f166318d300b41494609833158d1c0be52725fc17845e9d6fb7
+}
+
 // A key may be good only where its program runs.
 func ExampleOptions_clientAddr() {
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{
@@ -561,6 +605,335 @@ func ExampleOptions_clientAddr() {
 	// Output:
 	// 200 hello ann
 	// 401 {"detail":"Given API token is not valid"}
+}
+
+// Keys come in Authorization: Bearer, and still in X-Api-Key.
+func ExampleFromBearer() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{
+		Sources: []httpkey.Source{httpkey.FromBearer(), httpkey.FromHeader("X-Api-Key")},
+	})
+	secret, _ := issued(guard, httpkey.Token{User: "ann"})
+	api := guard.Handler(hello)
+	for _, header := range []http.Header{
+		{"Authorization": {"Bearer " + secret.Reveal()}},
+		{"X-Api-Key": {secret.Reveal()}},
+		{},
+	} {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+		r.Header = header
+		api.ServeHTTP(w, r)
+		fmt.Println(w.Code, w.Body)
+		for _, challenge := range w.Header().Values("WWW-Authenticate") {
+			fmt.Println("WWW-Authenticate:", challenge)
+		}
+	}
+	// Output:
+	// 200 hello ann
+	// 200 hello ann
+	// 401 {"detail":"Authentication credentials were not provided."}
+	// WWW-Authenticate: ApiKey realm="api"
+	// WWW-Authenticate: Bearer realm="api"
+}
+
+// The key is the password of HTTP Basic authentication, as curl -u sends it.
+func ExampleSource() {
+	fromBasic := func(r *http.Request) []string {
+		_, password, ok := r.BasicAuth()
+		if !ok {
+			return nil
+		}
+		return []string{password}
+	}
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{
+		Sources: []httpkey.Source{httpkey.FromHeader("X-Api-Key"), fromBasic},
+	})
+	secret, _ := issued(guard, httpkey.Token{User: "ann"})
+	r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+	r.SetBasicAuth("key", secret.Reveal())
+	w := httptest.NewRecorder()
+	guard.Handler(hello).ServeHTTP(w, r)
+	fmt.Println(w.Code, w.Body)
+	// Output: 200 hello ann
+}
+
+// Everybody may read reports, within a limit for each address. A key has its own limit.
+func ExampleOptions_anonymous() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{
+		Anonymous: func(r *http.Request, c *httpkey.Charge) bool {
+			c.Limits = []httpkey.Limit{httpkey.PerMinute(10)}
+			return r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/reports/")
+		},
+	})
+	secret, _ := issued(guard, httpkey.Token{User: "ann"})
+	api := guard.Handler(hello)
+	show(api, "", "X-RateLimit-Limit")
+	show(api, secret, "X-RateLimit-Limit")
+	show(api, "hk_k_made_up")
+	// Output:
+	// 200 hello
+	// X-RateLimit-Limit: 10
+	// 200 hello ann
+	// X-RateLimit-Limit: 60
+	// 401 {"detail":"Given API token is not valid"}
+}
+
+// A login page takes one attempt from the client's address, and gives it back on success.
+func ExampleGuard_LimitBy() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+	limit := guard.LimitBy(func(_ *http.Request, c *httpkey.Charge) {
+		c.Limits = []httpkey.Limit{{Name: "login", Rate: 1, Period: time.Hour}}
+	})
+	login := limit(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.FormValue("password") != "correct horse" {
+			http.Error(w, "wrong password", http.StatusUnauthorized)
+			return
+		}
+		if admission, ok := httpkey.AdmissionFrom(r.Context()); ok {
+			if err := admission.Charge(r.Context(), -1); err != nil {
+				log.Print(err)
+			}
+		}
+		_, _ = io.WriteString(w, "welcome")
+	}))
+	for _, password := range []string{"correct+horse", "correct+horse", "battery", "staple"} {
+		w := httptest.NewRecorder()
+		login.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/login?password="+password, http.NoBody))
+		fmt.Println(w.Code, strings.TrimSpace(w.Body.String()))
+	}
+	// Output:
+	// 200 welcome
+	// 200 welcome
+	// 401 wrong password
+	// 429 {"detail":"Request was throttled. Expected available in 3600 seconds."}
+}
+
+// A client behind the proxy cannot choose its address.
+func ExampleTrustedProxies() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{
+		ClientAddr: httpkey.TrustedProxies(netip.MustParsePrefix("10.0.0.0/8")),
+	})
+	office := []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
+	secret, _ := issued(guard, httpkey.Token{User: "ann", Networks: office})
+	for _, forwarded := range []string{
+		"203.0.113.7",               // the proxy has added the client's address
+		"203.0.113.7, 198.51.100.7", // the client has sent the first one
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+		r.RemoteAddr = "10.0.0.1:1234"
+		r.Header.Set("X-Forwarded-For", forwarded)
+		r.Header.Set("X-Api-Key", secret.Reveal())
+		w := httptest.NewRecorder()
+		guard.Handler(hello).ServeHTTP(w, r)
+		fmt.Println(w.Code, w.Body)
+	}
+	// Output:
+	// 200 hello ann
+	// 401 {"detail":"Given API token is not valid"}
+}
+
+// An address may try two unknown keys an hour. A good key from there passes all the same.
+func ExampleOptions_failures() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{Failures: httpkey.PerHour(2)})
+	secret, _ := issued(guard, httpkey.Token{User: "ann"})
+	elsewhere := httpkey.New(memstore.New(), httpkey.Unlimited, nil)
+	for range 3 {
+		unknown, _ := issued(elsewhere, httpkey.Token{})
+		show(guard.Handler(hello), unknown)
+	}
+	show(guard.Handler(hello), secret)
+	// Output:
+	// 401 {"detail":"Given API token is not valid"}
+	// 401 {"detail":"Given API token is not valid"}
+	// 429 {"detail":"Request was throttled. Expected available in 1800 seconds."}
+	// 200 hello ann
+}
+
+// The old table has the SHA-512 of each key. The first use of a key imports it.
+func ExampleOptions_adopt() {
+	old := map[[sha512.Size]byte]string{
+		sha512.Sum512([]byte("acme-4f0c0a4b9f2b4f4e8d1a")): "ann",
+	}
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{
+		ImportedMinLength: 24,
+		Adopt: func(_ context.Context, secret string) (httpkey.Token, error) {
+			owner, ok := old[sha512.Sum512([]byte(secret))]
+			if !ok {
+				return httpkey.Token{}, httpkey.ErrNotFound
+			}
+			return httpkey.Token{User: owner, IsActive: true}, nil
+		},
+	})
+	api := guard.Handler(hello)
+	show(api, "acme-4f0c0a4b9f2b4f4e8d1a")
+	clear(old) // the key works without the old table from now on
+	show(api, "acme-4f0c0a4b9f2b4f4e8d1a")
+	show(api, "acme-4f0c0a4b9f2b4f4e8d1b")
+	// Output:
+	// 200 hello ann
+	// 200 hello ann
+	// 401 {"detail":"Given API token is not valid"}
+}
+
+// A key from the environment is there after every start.
+func ExampleGuard_Ensure() {
+	key := httpkey.Secret("the-key-of-the-operator-0f2b4f4e") // os.Getenv("OPERATOR_KEY"), say
+	store := memstore.New()
+	for range 2 { // two starts of the program
+		guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{ImportedMinLength: 32})
+		if _, err := guard.Ensure(context.Background(), key, httpkey.Token{User: "operator"}); err != nil {
+			log.Fatal(err)
+		}
+		show(guard.Handler(hello), key)
+	}
+	// Output:
+	// 200 hello operator
+	// 200 hello operator
+}
+
+// The finder of a leaked key ends it, without its ID.
+func ExampleGuard_RevokeKey() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+	secret, _ := issued(guard, httpkey.Token{User: "ann"})
+	for _, found := range []httpkey.Secret{secret, "hk_k_made_up"} {
+		err := guard.RevokeKey(context.Background(), found, "found in a public repository")
+		fmt.Println(err == nil, errors.Is(err, httpkey.ErrNotFound))
+	}
+	show(guard.Handler(hello), secret)
+	// Output:
+	// true false
+	// false true
+	// 401 {"detail":"Given API token is not valid"}
+}
+
+// One route serves keys, and people who are signed in.
+func ExampleGuard_NewContext() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+	reports := httpkey.RequireScope("reports:read")(hello)
+	withKey := guard.Handler(reports)
+	api := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		session, err := r.Cookie("session")
+		if err != nil {
+			withKey.ServeHTTP(w, r)
+			return
+		}
+		token := httpkey.Token{User: session.Value, Scopes: []string{"reports:read"}} // as your login knows it
+		reports.ServeHTTP(w, r.WithContext(guard.NewContext(r.Context(), token)))
+	})
+	secret, _ := issued(guard, httpkey.Token{User: "ann", Scopes: []string{"reports:read"}})
+	show(api, secret)
+	r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+	r.AddCookie(&http.Cookie{Name: "session", Value: "bob"})
+	w := httptest.NewRecorder()
+	api.ServeHTTP(w, r)
+	fmt.Println(w.Code, w.Body)
+	// Output:
+	// 200 hello ann
+	// 200 hello bob
+}
+
+func ExampleRequireAnyScope() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+	api := guard.Handler(httpkey.RequireAnyScope("reports:read", "admin")(hello))
+
+	reader, _ := issued(guard, httpkey.Token{User: "ann", Scopes: []string{"reports:read"}})
+	admin, _ := issued(guard, httpkey.Token{User: "bob", Scopes: []string{"admin"}})
+	other, _ := issued(guard, httpkey.Token{User: "eve", Scopes: []string{"pages:read"}})
+	for _, key := range []httpkey.Secret{reader, admin, other} {
+		show(api, key)
+	}
+	// Output:
+	// 200 hello ann
+	// 200 hello bob
+	// 403 {"detail":"You do not have permission to perform this action."}
+}
+
+// The scope to write implies the one to read, and a star implies every scope.
+func ExampleOptions_scopeImplies() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{
+		ScopeImplies: func(have, want string) bool {
+			resource, toRead := strings.CutSuffix(want, ":read")
+			return have == "*" || toRead && have == resource+":write"
+		},
+	})
+	api := guard.Handler(httpkey.RequireScope("reports:read")(hello))
+	for _, scope := range []string{"reports:write", "*", "pages:write"} {
+		secret, _ := issued(guard, httpkey.Token{User: "ann", Scopes: []string{scope}})
+		show(api, secret)
+	}
+	// Output:
+	// 200 hello ann
+	// 200 hello ann
+	// 403 {"detail":"You do not have permission to perform this action."}
+}
+
+// The log says which scope a refused key lacks. The client is not told.
+func ExampleError_MissingScopes() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, e httpkey.Error) {
+			fmt.Println(e.Reason(), e.MissingScopes())
+			httpkey.WriteError(w, r, e)
+		},
+	})
+	secret, _ := issued(guard, httpkey.Token{Scopes: []string{"reports:read"}})
+	show(guard.Handler(httpkey.RequireScope("reports:read", "reports:export")(hello)), secret)
+	// Output:
+	// scope [reports:export]
+	// 403 {"detail":"You do not have permission to perform this action."}
+}
+
+// A new limit is tried out before it refuses anybody.
+func ExampleOptions_dryRun() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{DryRun: true})
+	secret, _ := issued(guard, httpkey.Token{Limits: []httpkey.Limit{httpkey.PerHour(1)}})
+	for range 2 {
+		show(guard.Handler(hello), secret, "X-RateLimit-Dry-Run")
+	}
+	// Output:
+	// 200 hello
+	// X-RateLimit-Dry-Run: allowed
+	// 200 hello
+	// X-RateLimit-Dry-Run: denied
+}
+
+// A request to a status page takes nothing, and is no use of the key.
+func ExampleGuard_CheckCost() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+	secret, _ := issued(guard, httpkey.Token{User: "ann"})
+	limits := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r, ok := guard.CheckCost(w, r, 0); ok {
+			hello(w, r)
+		}
+	})
+	show(guard.Handler(hello), secret, "X-RateLimit-Remaining")
+	show(limits, secret, "X-RateLimit-Remaining")
+	show(limits, secret, "X-RateLimit-Remaining")
+	// Output:
+	// 200 hello ann
+	// X-RateLimit-Remaining: 59
+	// 200 hello ann
+	// X-RateLimit-Remaining: 59
+	// 200 hello ann
+	// X-RateLimit-Remaining: 59
+}
+
+// A program that changes its prefix accepts the keys of before.
+func ExampleOptions_previousPrefixes() {
+	store := memstore.New()
+	old, _ := issued(httpkey.New(store, memstore.NewLimiter(), nil), httpkey.Token{User: "ann"})
+
+	guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{
+		Prefix:           "acme",
+		PreviousPrefixes: []string{"hk"},
+	})
+	secret, _ := issued(guard, httpkey.Token{User: "bob"})
+	fmt.Println(secret.Reveal()[:7])
+	show(guard.Handler(hello), old)
+	show(guard.Handler(hello), secret)
+	// Output:
+	// acme_k_
+	// 200 hello ann
+	// 200 hello bob
 }
 
 func ExampleOptions_iETFHeaders() {

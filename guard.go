@@ -10,11 +10,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/httpkey/httpkey/internal/address"
+	"github.com/httpkey/httpkey/internal/adoption"
 	"github.com/httpkey/httpkey/internal/answer"
 	"github.com/httpkey/httpkey/internal/clock"
+	"github.com/httpkey/httpkey/internal/failures"
 	"github.com/httpkey/httpkey/internal/keyformat"
 	"github.com/httpkey/httpkey/internal/lastused"
-	"github.com/httpkey/httpkey/internal/name"
 	"github.com/httpkey/httpkey/internal/ram"
 )
 
@@ -37,6 +39,10 @@ type Guard struct {
 	clock     clock.Clock
 	quota     answer.Quota
 	observes  func(context.Context, EventType) bool
+
+	failures    *failures.Meter // nil: failed keys are not metered
+	readsBearer bool
+	adoptions   *adoption.Queue // for Options.Adopt
 }
 
 // New returns a Guard over a store and a limiter; nil options mean the
@@ -55,10 +61,12 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 	}
 	o := opts.withDefaults()
 	g := &Guard{
-		store:     store,
-		memory:    ram.SourceOf[Token](store),
-		limiter:   limiter,
-		format:    keyformat.Format{Prefix: o.Prefix, MinImported: o.ImportedMinLength},
+		store:   store,
+		memory:  ram.SourceOf[Token](store),
+		limiter: limiter,
+		format: keyformat.Format{
+			Prefix: o.Prefix, Previous: slices.Clone(o.PreviousPrefixes), MinImported: o.ImportedMinLength,
+		},
 		digesters: []keyformat.Digester{keyformat.NewDigester(o.Pepper.Reveal())},
 		hasPepper: o.Pepper != "",
 		observes:  observedBy(o.Observer),
@@ -70,6 +78,16 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 	}
 	for _, pepper := range o.PreviousPeppers {
 		g.digesters = append(g.digesters, keyformat.NewDigester(pepper.Reveal()))
+	}
+	if o.Failures != (Limit{}) {
+		l := o.Failures.Resolve()
+		g.failures = failures.New(int64(l.Rate), int64(l.Burst), l.Period)
+	}
+	if o.Adopt != nil {
+		g.adoptions = adoption.New()
+	}
+	for _, prefix := range append(g.format.Previous, g.format.Prefix) {
+		g.readsBearer = g.readsBearer || readsBearer(o.Sources, keyformat.Format{Prefix: prefix}.Generate(false))
 	}
 	o.Pepper, o.PreviousPeppers = "", nil
 	g.options = o
@@ -111,14 +129,17 @@ var ErrInvalidOptions = errors.New("httpkey: invalid options")
 // Options configure a [Guard]. The zero value, and nil, are the documented
 // behavior of the Plane API.
 type Options struct {
-	// Header is the name of the request header that holds the key. Empty: X-Api-Key.
-	Header string
+	// Sources are the places where a request may carry its key. Nil: FromHeader("X-Api-Key").
+	Sources []Source
 
 	// Prefix begins every secret that Issue makes, so that people and secret
 	// scanners recognize it. It is a letter, then letters, digits and underscores, at
 	// most 19 in all. Empty: hk. A Guard refuses keys of another prefix, so a changed
 	// Prefix ends all earlier keys, unless ImportedMinLength admits them.
 	Prefix string
+
+	// PreviousPrefixes are those of keys that are still accepted.
+	PreviousPrefixes []string
 
 	// Pepper makes digests HMAC-SHA-256 under this key instead of SHA-256, so
 	// that a thief of the store cannot check guesses against it. At least 32
@@ -137,6 +158,20 @@ type Options struct {
 	// fewer than 32 characters has no Hint.
 	ImportedMinLength int
 
+	// Adopt returns the token of a key that the store does not have, from a table of another
+	// program, say, whatever hash that keeps. The Guard imports the token as [Guard.Import]
+	// does, so Adopt is called once for a key, and the key then works without the old table.
+	// ImportedMinLength must allow the shape of such keys. Set IsActive for a key that is to
+	// work. ErrNotFound refuses the key with 401, another error with 503.
+	//
+	// Adopt runs for at most 8 keys at once. A request waits for its turn and for Adopt for a
+	// second at most, and then gets 503. A Guard does not call Adopt for a refused key again for
+	// up to half a minute. Adopt must compare secrets in constant time, and end with its context.
+	//
+	// Revoke the token of an adopted key, and do not delete it: the Guard would adopt the key
+	// again. Nil: unknown keys are refused.
+	Adopt func(ctx context.Context, secret string) (Token, error)
+
 	// Limits apply to the tokens of a kind that have no limits of their own. A missing
 	// kind has its default: 60 a minute for APIKey, 300 for ServiceToken. An empty list
 	// means no limit.
@@ -150,7 +185,7 @@ type Options struct {
 	//		if t.User != "" {
 	//			c.Bucket = "user:" + t.User
 	//		}
-	//		if r.Method == http.MethodPost {
+	//		if r != nil && r.Method == http.MethodPost { // Admit has no request
 	//			c.Cost = 5
 	//		}
 	//	}
@@ -161,7 +196,39 @@ type Options struct {
 	// workspace, or none, such as "user:". Nil: the charge stays as it is.
 	Charge func(r *http.Request, t *Token, c *Charge)
 
-	// ClientAddr returns the client's address, which a token's Networks must contain.
+	// Anonymous decides about requests without a key. If it returns true, the request passes
+	// within the limits of c. If it returns false, or if Anonymous is nil, the answer is 401.
+	// c is filled in as in [Guard.LimitBy]: without limits. FromContext finds no token, so the
+	// Require functions answer 401. A request with a bad key is no request without a key. A Guard
+	// that is twice around a handler calls Anonymous each time, and charges once.
+	//
+	//	func(r *http.Request, c *httpkey.Charge) bool {
+	//		c.Limits = []httpkey.Limit{httpkey.PerMinute(10)}
+	//		return strings.HasPrefix(r.URL.Path, "/public/")
+	//	}
+	Anonymous func(r *http.Request, c *Charge) bool
+
+	// Failures limits the failed keys of each client's address, for example
+	// httpkey.PerMinute(20). Beyond it, unknown keys from that address get 429 without a store
+	// call. A key that was good lately passes always, whatever its address. So Failures protects
+	// the store, and does not stop guesses of short keys. A lookup that fails counts too. The
+	// limit holds in each process, and not in [Guard.Admit], which knows no address. Addresses are
+	// those of ClientAddr; an IPv6 network of 64 bits counts as one. Clients without an address
+	// share one limit. The zero Limit: there is none.
+	Failures Limit
+
+	// DryRun lets requests pass that a limit refuses. The limiter still decides, and takes. The
+	// response has X-RateLimit-Dry-Run: allowed or denied, and the Observer gets an
+	// [EventDryRun]. Bad keys are refused as always, and so are the requests under a Rate of 0,
+	// which blocks. See also the field DryRun of a [Limit].
+	DryRun bool
+
+	// ScopeImplies reports whether a token's scope grants another one, as "repo:write" may grant
+	// "repo:read", or "*" everything. It must be quick. Nil: each scope grants only itself.
+	ScopeImplies func(have, want string) bool
+
+	// ClientAddr returns the client's address, which a token's Networks must contain, and by
+	// which Anonymous, LimitBy and Failures count. See [TrustedProxies].
 	// Nil: the address of the connection. The invalid address is in no network. An
 	// IPv4-mapped IPv6 address counts as IPv4.
 	ClientAddr func(*http.Request) netip.Addr
@@ -237,8 +304,8 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("%w: %s %s", ErrInvalidOptions, field, fmt.Sprintf(format, args...))
 	}
 	switch {
-	case !name.IsHeader(o.Header):
-		return invalid("Header", "is %q, which is not a header name", o.Header)
+	case slices.ContainsFunc(o.Sources, func(s Source) bool { return s == nil }):
+		return invalid("Sources", "has a nil Source")
 	case o.Prefix != "" && !keyformat.IsPrefix(o.Prefix):
 		return invalid("Prefix", "is %q, it must be a letter and up to %d letters, digits and underscores",
 			o.Prefix, keyformat.MaxPrefix-1)
@@ -248,10 +315,25 @@ func (o *Options) Validate() error {
 		(o.ImportedMinLength < keyformat.MinImported || o.ImportedMinLength > keyformat.MaxImported):
 		return invalid("ImportedMinLength", "is %d, it must be 0, or from %d to %d",
 			o.ImportedMinLength, keyformat.MinImported, keyformat.MaxImported)
+	case o.Adopt != nil && o.ImportedMinLength == 0 && len(o.PreviousPrefixes) == 0:
+		return invalid("Adopt", "is set, but ImportedMinLength is 0, so that keys of other shapes do not reach it")
 	case o.Timeout < 0:
 		return invalid("Timeout", "is %v, it must not be negative", o.Timeout)
 	case o.LastUsedInterval < 0:
 		return invalid("LastUsedInterval", "is %v, it must not be negative", o.LastUsedInterval)
+	}
+	for _, prefix := range o.PreviousPrefixes {
+		if !keyformat.IsPrefix(prefix) {
+			return invalid("PreviousPrefixes", "has %q, which is no prefix", prefix)
+		}
+	}
+	if l := o.Failures; l != (Limit{}) {
+		if err := l.Validate(); err != nil {
+			return fmt.Errorf("%w: Failures: %w", ErrInvalidOptions, err)
+		}
+		if l.Rate == 0 || l.Calendar != "" || l.DryRun {
+			return invalid("Failures", "is %v, it must have a Rate and a Period, and no DryRun", l)
+		}
 	}
 	for i, pepper := range o.PreviousPeppers {
 		field := fmt.Sprintf("PreviousPeppers[%d]", i)
@@ -280,10 +362,9 @@ func (o *Options) withDefaults() Options {
 		o = &Options{}
 	}
 	d := *o
-	if d.Header == "" {
-		d.Header = "X-Api-Key"
+	if d.Sources = slices.Clone(o.Sources); len(d.Sources) == 0 {
+		d.Sources = []Source{FromHeader("X-Api-Key")}
 	}
-	d.Header = http.CanonicalHeaderKey(d.Header)
 	if d.Prefix == "" {
 		d.Prefix = "hk"
 	}
@@ -292,7 +373,7 @@ func (o *Options) withDefaults() Options {
 		d.Limits[kind] = slices.Clone(limits)
 	}
 	if d.ClientAddr == nil {
-		d.ClientAddr = connectionAddr
+		d.ClientAddr = address.OfConnection
 	}
 	if d.Timeout == 0 {
 		d.Timeout = 100 * time.Millisecond
@@ -301,10 +382,4 @@ func (o *Options) withDefaults() Options {
 		d.LastUsedInterval = time.Second
 	}
 	return d
-}
-
-// connectionAddr returns the peer's address, or the invalid address if there is none.
-func connectionAddr(r *http.Request) netip.Addr {
-	peer, _ := netip.ParseAddrPort(r.RemoteAddr) // the zero AddrPort has an invalid address
-	return peer.Addr()
 }

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"time"
 
+	"github.com/httpkey/httpkey/internal/adoption"
+	"github.com/httpkey/httpkey/internal/keyformat"
 	"github.com/httpkey/httpkey/internal/name"
 )
 
@@ -62,10 +65,67 @@ func (g *Guard) Import(ctx context.Context, secret Secret, t Token) (Token, erro
 		return Token{}, fmt.Errorf("httpkey: import: %w", err)
 	}
 	g.observe(ctx, &Event{Type: EventIssued, Token: t})
-	if secret.isShort() && !g.hasPepper {
+	if keyformat.IsShort(secret.Reveal()) && !g.hasPepper {
 		g.observe(ctx, &Event{Type: EventWeakKey, Token: t})
 	}
 	return t, nil
+}
+
+// Ensure is a [Guard.Import] that may be repeated, for keys that come from the environment or
+// belong to a test. It returns the token that has the secret already, as it is stored: later
+// changes of t change nothing. Ensure sets IsActive itself. The error wraps [ErrInactive] if
+// that token is revoked or expired, and [ErrConflict] if another token has the ID of t.
+func (g *Guard) Ensure(ctx context.Context, secret Secret, t Token) (Token, error) {
+	t.IsActive = true
+	created, err := g.Import(ctx, secret, t)
+	if !errors.Is(err, ErrConflict) {
+		return created, err
+	}
+	known, findErr := g.find(ctx, g.digesters, secret.Reveal())
+	switch {
+	case errors.Is(findErr, ErrNotFound):
+		return Token{}, err
+	case findErr != nil:
+		return Token{}, fmt.Errorf("httpkey: ensure: %w", findErr)
+	case !known.IsActive || known.Expired(time.Now()):
+		return Token{}, fmt.Errorf("httpkey: ensure: %w", ErrInactive)
+	}
+	return known, nil
+}
+
+// adopt asks Options.Adopt for a key that the store does not have, and imports the token.
+func (g *Guard) adopt(ctx context.Context, key string) (Token, error) {
+	digest := g.digesters[0](key)
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	done, err := g.adoptions.Wait(ctx, digest)
+	switch {
+	case errors.Is(err, adoption.ErrRefused):
+		return Token{}, ErrNotFound
+	case err != nil:
+		return Token{}, err
+	}
+	defer done()
+	known, err := g.find(ctx, g.digesters, key)
+	if !errors.Is(err, ErrNotFound) {
+		return known, err
+	}
+	t, err := g.options.Adopt(ctx, key)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		g.adoptions.Refuse(digest)
+		return Token{}, ErrNotFound
+	case err != nil:
+		return Token{}, fmt.Errorf("httpkey: Options.Adopt: %w", err)
+	}
+	t, err = g.Import(ctx, Secret(key), t)
+	if errors.Is(err, ErrConflict) { // another process has imported it, or its ID is taken
+		known, findErr := g.find(ctx, g.digesters, key)
+		if !errors.Is(findErr, ErrNotFound) {
+			return known, findErr
+		}
+	}
+	return t, err
 }
 
 // importToken stores t as the token of secret, unless a token has the secret already.
@@ -77,16 +137,12 @@ func (g *Guard) importToken(ctx context.Context, secret Secret, t Token) (Token,
 	if t.IsActive {
 		t.RevokedFor = ""
 	}
-	for _, digest := range g.digesters[1:] { // Create checks the current digest
-		d := Digest(digest(secret.Reveal()))
-		known, err := g.store.Lookup(ctx, d)
-		switch {
-		case errors.Is(err, ErrNotFound):
-		case err != nil:
-			return Token{}, err
-		case known.Digest.equal(&d):
-			return Token{}, ErrConflict
-		}
+	_, err := g.find(ctx, g.digesters[1:], secret.Reveal()) // Create checks the current digest
+	switch {
+	case err == nil:
+		return Token{}, ErrConflict
+	case !errors.Is(err, ErrNotFound):
+		return Token{}, err
 	}
 	return g.create(ctx, secret, t)
 }
@@ -107,7 +163,7 @@ func (g *Guard) create(ctx context.Context, secret Secret, t Token) (Token, erro
 	t.CreatedAt, t.ExpiredAt = stored(t.CreatedAt), stored(t.ExpiredAt)
 	t.LastUsed, t.RevokedAt = stored(t.LastUsed), stored(t.RevokedAt)
 	t.Digest = g.digesters[0](secret.Reveal())
-	t.Hint = secret.hint()
+	t.Hint = keyformat.Hint(secret.Reveal())
 	t = t.Clone()
 	if err := t.Validate(); err != nil {
 		return Token{}, err
@@ -275,13 +331,51 @@ func (g *Guard) Revoke(ctx context.Context, id, reason string) error {
 	return nil
 }
 
+// RevokeKey is [Guard.Revoke] by the key itself, for its owner or a finder, who do not know the ID
+// of the token. The error wraps [ErrNotFound] if no token has the key.
+func (g *Guard) RevokeKey(ctx context.Context, secret Secret, reason string) error {
+	if !g.format.Accepts(secret.Reveal()) {
+		return fmt.Errorf("httpkey: revoke: %w", ErrNotFound)
+	}
+	t, err := g.find(ctx, g.digesters, secret.Reveal())
+	if errors.Is(err, ErrNotFound) && g.options.Adopt != nil {
+		t, err = g.adopt(ctx, secret.Reveal())
+	}
+	if err != nil {
+		return fmt.Errorf("httpkey: revoke: %w", err)
+	}
+	return g.Revoke(ctx, t.ID, reason)
+}
+
+// RevokeKeyOf is [Guard.RevokeKey] for the key of a request, which the Guard finds as
+// [Guard.Check] does. It returns true if that key is of no use now, whatever it was before. If
+// RevokeKeyOf returns false, it has written the response: 401 for none or several keys, 503 for
+// a store that failed. It waits for the store for a second at most, also if the client hangs up.
+// It takes from no limit; see the handler RevokeSelf of the package endpoint.
+func (g *Guard) RevokeKeyOf(w http.ResponseWriter, r *http.Request, reason string) bool {
+	key, why := g.extract(r)
+	d := decision{reason: why}
+	if key != "" {
+		ctx, cancel := detached(r.Context())
+		defer cancel()
+		err := g.RevokeKey(ctx, Secret(key), reason)
+		if err == nil || errors.Is(err, ErrNotFound) {
+			return true
+		}
+		d.reason, d.cause = ReasonStore, err
+	}
+	g.refuse(w, r, &d)
+	return false
+}
+
 var errNothingToDo = errors.New("httpkey: the token is so already")
 
 // Masked returns the public part of t's secret, by which people recognize it: the
 // beginning that all keys of its kind share, and its Hint, as in hk_k_…a1B2. If
-// [Options.ImportedMinLength] admits keys of other shapes, Masked leaves the beginning out.
+// [Options.ImportedMinLength] or [Options.PreviousPrefixes] admit keys of other shapes, Masked
+// leaves the beginning out.
 func (g *Guard) Masked(t Token) string {
-	if g.format.MinImported > 0 {
+	if g.format.MinImported > 0 || len(g.format.Previous) > 0 {
 		return "…" + t.Hint
 	}
 	return g.format.Beginning(t.Kind == ServiceToken) + "…" + t.Hint

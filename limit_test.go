@@ -87,6 +87,8 @@ func TestLimitResolve(t *testing.T) {
 		{httpkey.Limit{Rate: 1, Period: math.MaxInt64}, httpkey.Limit{Rate: 1, Burst: 1, Period: math.MaxInt64}},
 		{httpkey.Limit{Rate: 1, Period: -1}, httpkey.Limit{Rate: 1, Burst: 1, Period: -1}},
 		{httpkey.PerDay(5), httpkey.Limit{Rate: 5, Burst: 5, Calendar: "day"}},
+		{httpkey.Limit{Rate: 1, Period: 1, DryRun: true},
+			httpkey.Limit{Rate: 1, Burst: 1, Period: time.Microsecond, DryRun: true}},
 	} {
 		got := tt.limit.Resolve()
 		if got != tt.want || got.Resolve() != got {
@@ -169,6 +171,10 @@ func TestChargeValidate(t *testing.T) {
 		{httpkey.Charge{Limits: limits(httpkey.Limit{Rate: -1}), Cost: 1}, "Rate"},
 		{httpkey.Charge{Limits: limits(minute, minute), Cost: 1}, "window"},
 		{httpkey.Charge{Limits: limits(minute, httpkey.PerMinute(6)), Cost: 1}, "window"},
+		{httpkey.Charge{Limits: limits(minute, httpkey.Limit{Rate: 6, Period: time.Minute, DryRun: true}), Cost: 1},
+			"window"},
+		{httpkey.Charge{Limits: limits(minute, httpkey.Limit{Name: "try", Rate: 6, Period: time.Minute, DryRun: true}),
+			Cost: 1}, ""},
 		{httpkey.Charge{Limits: limits(httpkey.PerHour(1), httpkey.Limit{Rate: 1, Burst: 60, Period: time.Minute}),
 			Cost: 1}, "window"},
 		{httpkey.Charge{Limits: make([]httpkey.Limit, 9), Cost: 1}, "at most 8"},
@@ -221,7 +227,8 @@ func TestChargeJoin(t *testing.T) {
 // Every period that a limit can have comes back from JSON as it was.
 func TestLimitJSONRoundTrip(t *testing.T) {
 	t.Parallel()
-	all := limits(httpkey.PerDay(7).Resolve(), httpkey.Limit{Name: "n", Rate: 3, Calendar: "month"})
+	all := limits(httpkey.PerDay(7).Resolve(), httpkey.Limit{Name: "n", Rate: 3, Calendar: "month"},
+		httpkey.Limit{Rate: 3, Calendar: "month", DryRun: true}, httpkey.Limit{Rate: 3, Period: time.Minute, DryRun: true})
 	for micros := time.Duration(1); micros < 3000; micros++ {
 		all = append(all, httpkey.Limit{Rate: 3, Burst: 3, Period: micros * time.Microsecond})
 	}
@@ -243,8 +250,10 @@ func TestLimitJSON(t *testing.T) {
 		`{"rate":60,"burst":60,"period":60}`: httpkey.PerMinute(60),
 		`{"name":"write","rate":60,"burst":7,"period":0.000001}`: {Name: "write", Rate: 60, Burst: 7,
 			Period: time.Microsecond},
-		`{"rate":0,"period":60}`:           httpkey.PerMinute(0),
-		`{"rate":5000,"calendar":"month"}`: httpkey.PerMonth(5000),
+		`{"rate":0,"period":60}`:                            httpkey.PerMinute(0),
+		`{"rate":5000,"calendar":"month"}`:                  httpkey.PerMonth(5000),
+		`{"rate":60,"burst":60,"period":60,"dry_run":true}`: {Rate: 60, Period: time.Minute, DryRun: true},
+		`{"rate":5,"calendar":"day","dry_run":true}`:        {Rate: 5, Calendar: "day", DryRun: true},
 	} {
 		if text, err := json.Marshal(limit); err != nil || string(text) != want {
 			t.Errorf("%+v became %s (%v), want %s", limit, text, err, want)

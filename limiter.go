@@ -2,16 +2,14 @@ package httpkey
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
-	"math/bits"
 	"time"
 
 	"github.com/httpkey/httpkey/internal/failover"
 	"github.com/httpkey/httpkey/internal/gcra"
-	"github.com/httpkey/httpkey/internal/name"
+	"github.com/httpkey/httpkey/internal/limit"
 )
 
 // ErrInvalidLimit is wrapped by every error about a [Limit] or a [Charge] that no
@@ -28,16 +26,15 @@ type Limit struct {
 	Burst    int           // requests that may come at once; 0 means Rate; always 0 with a Calendar
 	Period   time.Duration // rounded up to a microsecond; always 0 with a Calendar
 	Calendar Calendar      // empty: the limit refills steadily
+
+	// A Guard evaluates a limit with DryRun and reports the result, but does not enforce it.
+	// A limiter ignores DryRun: it decides under this limit as under any other.
+	DryRun bool
 }
 
 // Calendar makes a [Limit] a quota, which resets at 00:00 UTC: "day" on each day, "month"
 // on the first day of each month.
 type Calendar string
-
-const (
-	daily   Calendar = "day"
-	monthly Calendar = "month"
-)
 
 // PerSecond returns the limit of rate requests a second, all of them at once if need be.
 func PerSecond(rate int) Limit { return Limit{Rate: rate, Period: time.Second} }
@@ -49,63 +46,25 @@ func PerMinute(rate int) Limit { return Limit{Rate: rate, Period: time.Minute} }
 func PerHour(rate int) Limit { return Limit{Rate: rate, Period: time.Hour} }
 
 // PerDay returns the quota of n requests in each day, which begins at 00:00 UTC.
-func PerDay(n int) Limit { return Limit{Rate: n, Calendar: daily} }
+func PerDay(n int) Limit { return Limit{Rate: n, Calendar: "day"} }
 
 // PerMonth returns the quota of n requests in each month, which begins at 00:00 UTC of its first day.
-func PerMonth(n int) Limit { return Limit{Rate: n, Calendar: monthly} }
-
-const (
-	maxLimits    = 8
-	maxLimitName = 64
-	// maxDebt bounds Burst × Period in request-microseconds. A forced charge may owe twice
-	// as much, and an int64 must hold that and a sum with it.
-	maxDebt = 1 << 61
-)
+func PerMonth(n int) Limit { return Limit{Rate: n, Calendar: "month"} }
 
 // Validate reports why no limiter could apply l: an error that wraps
 // [ErrInvalidLimit] and names the field.
 //
 // Burst × Period must stay within 2^61 request-microseconds; a million requests a day is 4
 // percent of that. An empty bucket must fill within 146 years.
-func (l Limit) Validate() error {
-	l = l.Resolve()
-	switch {
-	case l.Name != "" && !name.IsScope(l.Name, maxLimitName):
-		return fmt.Errorf("%w: Name is %q, it must be up to %d characters of a scope", ErrInvalidLimit, l.Name, maxLimitName)
-	case l.Rate < 0 || l.Rate > math.MaxInt32:
-		return fmt.Errorf("%w: Rate is %d, it must be from 0 to %d", ErrInvalidLimit, l.Rate, math.MaxInt32)
-	case l.Burst < 0 || l.Burst > math.MaxInt32:
-		return fmt.Errorf("%w: Burst is %d, it must be from 0 to %d (0 means Rate)", ErrInvalidLimit, l.Burst, math.MaxInt32)
-	case l.Calendar != "" && l.Calendar != daily && l.Calendar != monthly:
-		return fmt.Errorf("%w: Calendar is %q, it must be empty, %q or %q", ErrInvalidLimit, l.Calendar, daily, monthly)
-	case l.Calendar != "" && (l.Period != 0 || l.Burst != l.Rate):
-		return fmt.Errorf("%w: Period is %v and Burst is %d, a quota of a %s has neither",
-			ErrInvalidLimit, l.Period, l.Burst, l.Calendar)
-	case l.Calendar == "" && l.Period <= 0:
-		return fmt.Errorf("%w: Period is %v, it must be positive", ErrInvalidLimit, l.Period)
-	}
-	high, debt := bits.Mul64(uint64(l.Burst), uint64(l.Period.Microseconds()))
-	if high != 0 || debt > maxDebt || l.Rate > 0 && debt/uint64(l.Rate) >= math.MaxInt64/2/uint64(time.Microsecond) {
-		return fmt.Errorf("%w: Burst is %d, too large to be counted with a Period of %v", ErrInvalidLimit, l.Burst, l.Period)
-	}
-	return nil
-}
+func (l Limit) Validate() error { return validateLimits([]Limit{l}) }
+
+// maxLimits is the maximum number of limits that apply together.
+const maxLimits = limit.Most
 
 // validateLimits validates limits that apply together.
 func validateLimits(limits []Limit) error {
-	if len(limits) > maxLimits {
-		return fmt.Errorf("%w: there are %d, at most %d apply together", ErrInvalidLimit, len(limits), maxLimits)
-	}
-	for i, l := range limits {
-		if err := l.Validate(); err != nil {
-			return err
-		}
-		for _, other := range limits[:i] {
-			if l.Name == other.Name && l.Calendar == other.Calendar && l.Window() == other.Window() {
-				return fmt.Errorf("%w: two limits have the Name %q and one window, so that they share a bucket: name one of them",
-					ErrInvalidLimit, l.Name)
-			}
-		}
+	if err := limit.Validate[Limit, Calendar](limits); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidLimit, err)
 	}
 	return nil
 }
@@ -113,82 +72,33 @@ func validateLimits(limits []Limit) error {
 // Resolve returns l as limiters apply it: with Burst filled in, and Period rounded up to a
 // microsecond. It does not validate l.
 func (l Limit) Resolve() Limit {
-	if rest := l.Period % time.Microsecond; rest > 0 && l.Period < math.MaxInt64-time.Microsecond {
-		l.Period += time.Microsecond - rest
-	}
-	if l.Burst == 0 || l.Rate == 0 {
-		l.Burst = l.Rate
-	}
+	l.Burst, l.Period = limit.Resolve(l.Rate, l.Burst, l.Period)
 	return l
 }
 
 // Window returns the time in which an empty bucket of l fills, rounded up to a
 // microsecond. The payer, the Name and the window name the bucket, so limits of one
 // window share it. The window of a quota is 24 hours or 31 days.
-func (l Limit) Window() time.Duration {
-	switch l.Calendar {
-	case daily:
-		return 24 * time.Hour
-	case monthly:
-		return 31 * 24 * time.Hour
-	}
-	if l = l.Resolve(); l.Rate <= 0 {
-		return l.Period
-	}
-	return time.Duration(l.terms().Window()) * time.Microsecond
-}
+func (l Limit) Window() time.Duration { return limit.Window(l.Calendar, l.Rate, l.Burst, l.Period) }
 
 // terms returns l for the arithmetic of package gcra; l is resolved, valid and no quota.
-func (l Limit) terms() gcra.Terms {
-	return gcra.Terms{Rate: int64(l.Rate), Burst: int64(l.Burst), Period: l.Period.Microseconds()}
-}
+func (l Limit) terms() gcra.Terms { return limit.Terms(l.Rate, l.Burst, l.Period) }
 
 // Span returns the day or the month of now in UTC: it begins at start and ends just before
 // end. The empty Calendar returns zero times.
-func (c Calendar) Span(now time.Time) (start, end time.Time) {
-	year, month, day := now.UTC().Date()
-	switch c {
-	case daily:
-		start = time.Date(year, month, day, 0, 0, 0, 0, time.UTC)
-		return start, start.AddDate(0, 0, 1)
-	case monthly:
-		start = time.Date(year, month, 1, 0, 0, 0, 0, time.UTC)
-		return start, start.AddDate(0, 1, 0)
-	}
-	return time.Time{}, time.Time{}
-}
-
-// limitJSON is the JSON form of a Limit.
-type limitJSON struct {
-	Name     string   `json:"name,omitempty"`
-	Rate     int      `json:"rate"`
-	Burst    int      `json:"burst,omitempty"`
-	Period   float64  `json:"period,omitempty"` // seconds
-	Calendar Calendar `json:"calendar,omitempty"`
-}
+func (c Calendar) Span(now time.Time) (start, end time.Time) { return limit.Span(c, now) }
 
 // MarshalJSON writes {"rate": 60, "burst": 60, "period": 60} with the period in seconds, or
-// {"rate": 5000, "calendar": "month"}. It adds the name if there is one.
-func (l Limit) MarshalJSON() ([]byte, error) {
-	wire := limitJSON{Name: l.Name, Rate: l.Rate, Calendar: l.Calendar}
-	if l.Calendar == "" {
-		l = l.Resolve()
-		wire.Burst, wire.Period = l.Burst, l.Period.Seconds()
-	}
-	return json.Marshal(wire)
-}
+// {"rate": 5000, "calendar": "month"}. It adds the name and "dry_run": true if they are set.
+func (l Limit) MarshalJSON() ([]byte, error) { return limit.Fields[Calendar](l).Marshal() }
 
 // UnmarshalJSON reads the output of MarshalJSON.
 func (l *Limit) UnmarshalJSON(text []byte) error {
-	var wire limitJSON
-	if err := json.Unmarshal(text, &wire); err != nil {
+	read, err := limit.Unmarshal[Calendar](text)
+	if err != nil {
 		return fmt.Errorf("httpkey: read a limit: %w", err)
 	}
-	if math.Abs(wire.Period) >= time.Duration(math.MaxInt64).Seconds() {
-		return fmt.Errorf("httpkey: read a limit: the period is %v seconds, it must be less than 292 years", wire.Period)
-	}
-	period := time.Duration(math.Round(wire.Period*1e6)) * time.Microsecond
-	*l = Limit{Name: wire.Name, Rate: wire.Rate, Burst: wire.Burst, Period: period, Calendar: wire.Calendar}
+	*l = Limit(read)
 	return nil
 }
 
@@ -260,6 +170,24 @@ type Limiter interface {
 	Allow(ctx context.Context, c *Charge) (Result, error)
 }
 
+// Resetter is a [Limiter] whose buckets can be made full again, for the support staff of a
+// program. The limiters of memstore, redisstore and sqlstore implement it. Other limiters need
+// not.
+type Resetter interface {
+	// Reset makes the buckets of c.Bucket under c.Limits full, also a damaged one and one that
+	// owes a forced charge. It changes no other bucket, ignores c.Cost and c.Forced, and takes
+	// a bucket that was never used without an error. It MUST return the error of
+	// [Charge.Validate] about the limits, if there is one, and then change nothing. It neither
+	// changes c nor keeps it.
+	//
+	// A denial from memory ends with Reset in this process. Other processes may repeat
+	// theirs for a second.
+	//
+	// After another error, call Reset again. Beside calls of Allow, Reset takes effect between
+	// two of them. The fallback of a Guard has buckets of its own, which Reset does not reach.
+	Reset(ctx context.Context, c *Charge) error
+}
+
 // Result is the decision of a limiter and the state of the bucket after it.
 type Result struct {
 	Allowed   bool  // whether the cost was taken
@@ -273,7 +201,7 @@ type Result struct {
 	// above Burst.
 	RetryAfter time.Duration
 
-	Each []Result // one for each of several limits; Allowed there says that this limit had room
+	Each []Result // one for each of several limits, and of a limit with DryRun; Allowed says that it had room
 }
 
 // never reports whether r denies a cost that can never pass.

@@ -3,20 +3,19 @@ package httpkey
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
+	"github.com/httpkey/httpkey/internal/address"
 	"github.com/httpkey/httpkey/internal/answer"
 	"github.com/httpkey/httpkey/internal/budget"
 	"github.com/httpkey/httpkey/internal/clock"
-	"github.com/httpkey/httpkey/internal/gcra"
+	"github.com/httpkey/httpkey/internal/failures"
 	"github.com/httpkey/httpkey/internal/keyformat"
 	"github.com/httpkey/httpkey/internal/name"
 	"github.com/httpkey/httpkey/internal/ram"
@@ -47,23 +46,84 @@ func (g *Guard) Handler(next http.Handler) http.Handler {
 // gin and echo. If Check returns true, continue with the returned request, which has
 // the token in its context. If it returns false, it has written the response: stop.
 func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bool) {
-	lines := r.Header[g.options.Header]
-	if g.hasAdmitted(r, lines) {
+	return g.CheckCost(w, r, 1)
+}
+
+// CheckCost is [Guard.Check] for requests of another cost. A cost of 0 takes nothing and is no
+// use of the token: the response shows the limits as they are. Costs that depend on more than
+// the route belong in [Options.Charge], which may change this one, unless it is 0.
+func (g *Guard) CheckCost(w http.ResponseWriter, r *http.Request, cost int) (*http.Request, bool) {
+	key, reason := g.extract(r)
+	if reason != ReasonMalformed && g.hasAdmitted(r, key) {
 		return r, true
 	}
-	key, reason := g.extract(lines)
 	d := decision{reason: reason}
-	if reason == "" {
-		d = g.decide(r.Context(), r, key, 1)
+	switch {
+	case cost < 0:
+		d = decision{reason: ReasonLimiter, cause: errNegativeCost}
+	case reason == "":
+		d = g.decide(r.Context(), r, key, cost)
+	case reason == ReasonMissing && g.options.Anonymous != nil:
+		d = g.decideWithoutKey(r, cost, g.options.Anonymous)
+		d.token = g.sessionIn(r.Context())
 	}
+	if cost > 0 {
+		d.checked = &r.Header
+	}
+	return g.conclude(w, r, &d)
+}
+
+// LimitBy returns a middleware that limits requests without looking at their keys, such as those of
+// a login page, or all of an address. The function charge receives a Cost of 1, no limits, and
+// the client's address as the Bucket: "anonymous:203.0.113.7", or "anonymous:2001:db8::/64" for
+// all addresses of such a network. It adds the limits, and may change the rest:
+//
+//	guard.LimitBy(func(r *http.Request, c *httpkey.Charge) {
+//		c.Limits = []httpkey.Limit{httpkey.PerMinute(10)}
+//	})
+//
+// The headers and the refusals are those of [Guard.Handler]. Limits of one payer with the same Name
+// and window share a bucket, so give a limit a Name if it must not share. A handler may give the
+// cost back by [AdmissionFrom], for example after a login that succeeded. LimitBy panics if charge
+// is nil.
+func (g *Guard) LimitBy(charge func(*http.Request, *Charge)) func(http.Handler) http.Handler {
+	if charge == nil {
+		panic("httpkey: LimitBy needs a function that sets the limits of a request")
+	}
+	always := func(r *http.Request, c *Charge) bool {
+		charge(r, c)
+		return true
+	}
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			d := g.decideWithoutKey(r, 1, always)
+			if in := admittedIn(r.Context()); in != nil {
+				if d.reason == "" && d.result.Limit == (Limit{}) { // no limit: the admission stays that of in
+					next.ServeHTTP(w, r)
+					return
+				}
+				d.token = in.viewFor(g)
+				if in.guard == g {
+					d.checked = in.checked
+				}
+			}
+			if r, ok := g.conclude(w, r, &d); ok {
+				next.ServeHTTP(w, r)
+			}
+		})
+	}
+}
+
+// conclude answers a refused request, or returns an admitted one with its admission.
+func (g *Guard) conclude(w http.ResponseWriter, r *http.Request, d *decision) (*http.Request, bool) {
 	if d.reason != "" {
-		g.setHeaders(w.Header(), &d, nil)
-		g.refuse(w, r, &d)
+		g.setHeaders(w.Header(), d, nil)
+		g.refuse(w, r, d)
 		return r, false
 	}
-	in := g.admit(r.Context(), r, &d)
-	in.line = &lines[0]
-	g.setHeaders(w.Header(), &d, &in.remaining)
+	in := g.admit(r.Context(), r, d)
+	in.checked = d.checked
+	g.setHeaders(w.Header(), d, &in.remaining)
 	if h := w.Header(); h["Cache-Control"] == nil {
 		h["Cache-Control"] = private
 	}
@@ -71,10 +131,18 @@ func (g *Guard) Check(w http.ResponseWriter, r *http.Request) (*http.Request, bo
 }
 
 // hasAdmitted reports whether g has admitted this very request before. A request that was
-// derived from an admitted one has its context, but header lines of its own.
-func (g *Guard) hasAdmitted(r *http.Request, lines []string) bool {
+// derived from an admitted one has its context, but a header of its own. If they share the
+// header, Options.Anonymous still decides about its path.
+func (g *Guard) hasAdmitted(r *http.Request, key string) bool {
 	in := admittedIn(r.Context())
-	return in != nil && in.guard == g && len(lines) == 1 && in.line == &lines[0]
+	switch {
+	case in == nil || in.guard != g || !in.hasChecked(r.Header):
+		return false
+	case key == "": // a session's token has no digest
+		c := g.chargeWithoutKey(r, 0)
+		return in.token.Digest == Digest{} && g.options.Anonymous != nil && g.options.Anonymous(r, &c)
+	}
+	return slices.ContainsFunc(g.digesters, func(digest keyformat.Digester) bool { return in.token.Digest == digest(key) })
 }
 
 // Admit decides on a secret that did not come in a request header, but over gRPC, say. It
@@ -94,7 +162,7 @@ func (g *Guard) Admit(ctx context.Context, secret string, cost int) (*Admission,
 	return g.admit(ctx, nil, &d).admission(), nil
 }
 
-var errNegativeCost = fmt.Errorf("%w: the cost of an Admit must not be negative", ErrInvalidLimit)
+var errNegativeCost = fmt.Errorf("%w: the cost of a request must not be negative", ErrInvalidLimit)
 
 // Verify returns the token of a secret that did not come in a request header. It calls no
 // limiter, but notes a use of the token. Otherwise it behaves as [Guard.Admit].
@@ -130,6 +198,9 @@ type decision struct {
 	noted  bool          // the token's record has noted the use
 	reason Reason        // why the request is refused; empty: it is not
 	cause  error         // the error of the store or the limiter
+	scopes *scopes       // that a Require function demands
+
+	checked *http.Header // of the request that is charged; see admitted
 }
 
 // view is a token in the memory of its store, or of this request alone, as it was found.
@@ -147,6 +218,14 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 		d.reason = ReasonMalformed
 		return d
 	}
+	var a attempt
+	if g.failures != nil && r != nil && !d.token.Exists() && !g.holds(key) {
+		if a = g.attempt(r, key); !a.ticket.Allowed {
+			d.reason = ReasonFailures
+			d.result.RetryAfter = time.Duration(a.ticket.RetryAfter) * time.Microsecond
+			return d
+		}
+	}
 	switch {
 	case !known:
 		l := &lookup{}
@@ -161,6 +240,9 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 		ctx = b
 	}
 	own, reason := g.judge(r, &d)
+	if a.ticket.Allowed {
+		g.settle(&a, reason)
+	}
 	if d.reason = reason; reason != "" || cost == noCharge {
 		return d
 	}
@@ -172,30 +254,71 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 	if g.waits {
 		d.at = g.clock.Now()
 	}
-	switch {
-	case d.cause != nil:
-		d.reason = ReasonLimiter
-		return d
-	case d.result.Allowed:
-	case d.result.never():
-		d.reason = ReasonLimit
-	default:
-		d.reason = ReasonThrottled
-	}
-	if cost != 0 {
+	if d.reason = d.verdict(); d.reason != ReasonLimiter && cost != 0 {
 		g.use(&d)
 	}
 	return d
 }
 
-// extract returns the key in the only header line, or the reason why the Guard refuses the
-// lines.
-func (g *Guard) extract(lines []string) (key string, reason Reason) {
-	if len(lines) > 1 {
-		return "", ReasonMalformed
+// verdict returns why the limiter's answer refuses the request, or an empty Reason.
+func (d *decision) verdict() Reason {
+	switch {
+	case d.cause != nil:
+		return ReasonLimiter
+	case d.result.Allowed:
+		return ""
+	case d.result.never():
+		return ReasonLimit
 	}
-	if len(lines) == 1 {
-		key = keyformat.TrimBlanks(lines[0])
+	return ReasonThrottled
+}
+
+// decideWithoutKey takes a request through its limits alone. The function admits fills in the
+// charge; the request is refused if it returns false.
+func (g *Guard) decideWithoutKey(r *http.Request, cost int, admits func(*http.Request, *Charge) bool) decision {
+	d := decision{at: g.clock.Now()}
+	c := charges.Get().(*pooledCharge)
+	defer c.release()
+	c.Charge = g.chargeWithoutKey(r, cost)
+	c.Limits = c.limits[:0]
+	if !admits(r, &c.Charge) {
+		d.reason = ReasonMissing
+		return d
+	}
+	if cost == 0 {
+		c.Cost = 0
+	}
+	b := budget.New(r.Context(), g.options.Timeout)
+	defer b.End()
+	if !name.MayPayWithoutKey(c.Bucket) {
+		d.cause = fmt.Errorf("%w: Bucket is %q, which is empty, reserved, or that of a token", ErrInvalidLimit, c.Bucket)
+	} else {
+		d.result, d.cause = g.ask(b, &c.Charge)
+	}
+	d.payer, d.at = c.Bucket, g.clock.Now()
+	d.reason = d.verdict()
+	return d
+}
+
+// chargeWithoutKey returns the charge of a request by its address, without limits.
+func (g *Guard) chargeWithoutKey(r *http.Request, cost int) Charge {
+	return Charge{Bucket: address.Payer(g.clientAddr(r)), Cost: cost}
+}
+
+// extract returns the only key of the request, or the reason why the Guard refuses the request.
+func (g *Guard) extract(r *http.Request) (key string, reason Reason) {
+	for _, source := range g.options.Sources {
+		values := source(r)
+		if len(values) > 1 {
+			return "", ReasonMalformed
+		}
+		if len(values) == 1 {
+			value := keyformat.TrimBlanks(values[0])
+			if key != "" && value != "" && value != key {
+				return "", ReasonMalformed
+			}
+			key = cmp.Or(value, key)
+		}
 	}
 	return key, g.shape(key)
 }
@@ -211,7 +334,7 @@ func (g *Guard) shape(key string) Reason {
 }
 
 // recall finds the token of a key in memory, under the current pepper or a previous one. If
-// known is false, only a Lookup in the store can tell.
+// known is false, only the store or Options.Adopt can tell.
 func (g *Guard) recall(key string, at clock.Instant) (token view, known bool) {
 	if g.memory == nil {
 		return token, false
@@ -224,7 +347,40 @@ func (g *Guard) recall(key string, at clock.Instant) (token view, known bool) {
 		}
 		known = known && isKnown
 	}
-	return token, known
+	return token, known && g.options.Adopt == nil
+}
+
+// attempt is a key that memory does not know, at the expense of its address.
+type attempt struct {
+	addr   netip.Addr
+	digest [sha256.Size]byte
+	ticket failures.Ticket
+}
+
+// holds reports whether memory has the token of a key, even if only a Lookup can tell its state.
+func (g *Guard) holds(key string) bool {
+	return g.memory != nil && slices.ContainsFunc(g.digesters, func(digest keyformat.Digester) bool {
+		return g.memory.Holds(digest(key))
+	})
+}
+
+func (g *Guard) attempt(r *http.Request, key string) attempt {
+	a := attempt{addr: g.clientAddr(r), digest: g.digesters[0](key)}
+	a.ticket = g.failures.Take(a.addr, &a.digest)
+	return a
+}
+
+// settle gives an attempt back if the key is good. A failure of the store is paid for, since the
+// attempts of a flood may have caused it.
+func (g *Guard) settle(a *attempt, reason Reason) {
+	switch reason {
+	case "":
+		g.failures.Return(a.addr, &a.digest, a.ticket)
+		g.failures.Remember(&a.digest)
+	case ReasonStore:
+	default:
+		g.failures.Forget(&a.digest)
+	}
 }
 
 // lookup holds the budget of a Lookup and the token that it finds in one object, to save
@@ -234,22 +390,38 @@ type lookup struct {
 	found Token
 }
 
-// lookup finds the token of a key in the store; it returns the zero view if there is none.
-func (g *Guard) lookup(l *lookup, key string) (view, error) {
-	for _, digest := range ram.HeldFirst(g.memory, g.digesters, key) {
+// lookup finds the token of a key in the store, or adopts it; it returns the zero view if there
+// is none.
+func (g *Guard) lookup(l *lookup, key string) (v view, err error) {
+	l.found, err = g.find(&l.Budget, ram.HeldFirst(g.memory, g.digesters, key), key)
+	if errors.Is(err, ErrNotFound) && g.options.Adopt != nil {
+		l.found, err = g.adopt(&l.Budget, key)
+		l.Renew(g.options.Timeout)
+	}
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return view{}, nil
+	case err != nil:
+		return view{}, err
+	}
+	return viewOf(&l.found), nil
+}
+
+// find returns the token of a key under one of the digesters, or ErrNotFound.
+func (g *Guard) find(ctx context.Context, digesters []keyformat.Digester, key string) (Token, error) {
+	for _, digest := range digesters {
 		d := Digest(digest(key))
-		token, err := g.store.Lookup(&l.Budget, d)
+		token, err := g.store.Lookup(ctx, d)
 		switch {
 		case errors.Is(err, ErrNotFound):
 		case err != nil:
-			return view{}, err
+			return Token{}, err
 		// A store that folds case or compares prefixes must not admit a wrong key.
-		case token.Digest.equal(&d):
-			l.found = token
-			return viewOf(&l.found), nil
+		case keyformat.Equal(token.Digest, d):
+			return token, nil
 		}
 	}
-	return view{}, nil
+	return Token{}, ErrNotFound
 }
 
 // viewOf returns the view of a token that is in no memory but that of its request.
@@ -295,8 +467,13 @@ func (g *Guard) isInNetworks(r *http.Request, networks []netip.Prefix) bool {
 	if r == nil {
 		return false
 	}
-	addr := g.options.ClientAddr(r).Unmap().WithZone("")
+	addr := g.clientAddr(r)
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
+}
+
+// clientAddr returns the client's address, or the invalid address.
+func (g *Guard) clientAddr(r *http.Request) netip.Addr {
+	return g.options.ClientAddr(r).Unmap().WithZone("")
 }
 
 // copyOf returns a copy of a token; the zero Token of the zero view.
@@ -312,13 +489,6 @@ func (g *Guard) copyOf(v *view) Token {
 	return t
 }
 
-func payerOf(v *view) string {
-	if v.IsHeld() {
-		return v.Text().Payer()
-	}
-	return v.Full.Payer()
-}
-
 // use notes a use of a token.
 func (g *Guard) use(d *decision) {
 	switch v := &d.token; {
@@ -329,123 +499,6 @@ func (g *Guard) use(d *decision) {
 	case !d.noted:
 		g.memory.Table().Touch(v, d.at.UnixMicro())
 	}
-}
-
-// terms are the limits of a kind.
-type terms struct {
-	limits []Limit // not resolved: if Options.Charge changes a Rate, an open Burst follows it
-
-	// If the buckets of the only limit can lie beside their tokens, beside decides.
-	beside *ram.Binding[Token]
-	first  Limit      // resolved
-	rate   gcra.Terms // of first
-}
-
-// newTerms returns the terms of a kind. The buckets are those of a limiter in memory, or nil.
-func (g *Guard) newTerms(limits []Limit, buckets *ram.Buckets[gcra.Bucket]) terms {
-	t := terms{limits: limits}
-	isOne := len(limits) == 1 && limits[0].Calendar == "" && limits[0].Rate > 0
-	if buckets != nil && g.memory != nil && g.options.Charge == nil && isOne {
-		t.first = limits[0].Resolve()
-		t.rate = t.first.terms()
-		t.beside = ram.Bind(g.memory.Table(), buckets, ram.Term{Name: t.first.Name, Window: t.rate.Window()})
-	}
-	return t
-}
-
-func (g *Guard) termsOf(v *view) *terms {
-	if v.State&ram.Service != 0 {
-		return &g.services
-	}
-	return &g.apiKeys
-}
-
-// charge takes the cost of a request from the buckets of its payer, under the token's own
-// limits or those of its kind. It returns the payer.
-func (g *Guard) charge(
-	ctx context.Context, r *http.Request, d *decision, own []Limit, cost int,
-) (result Result, payer string, err error) {
-	limits := own
-	if len(own) == 0 {
-		limits = g.termsOf(&d.token).limits
-	}
-	payer = payerOf(&d.token)
-	c := charges.Get().(*pooledCharge)
-	defer c.release()
-	c.Charge = Charge{Bucket: payer, Limits: append(c.limits[:0], limits...), Cost: cost}
-	if g.options.Charge != nil {
-		c.lend(g, &d.token)
-		id, user, workspace := c.token.ID, c.token.User, c.token.Workspace // before Charge can change them
-		g.options.Charge(r, &c.token, &c.Charge)
-		if c.Bucket != payer && !name.MayPay(c.Bucket, id, user, workspace) {
-			return Result{}, "", fmt.Errorf("%w: Bucket is %q, which names no payer of this token; "+
-				"names of your own need another beginning", ErrInvalidLimit, c.Bucket)
-		}
-		if cost == 0 { // Admit only looks
-			c.Cost = 0
-		}
-	}
-	result, err = g.ask(ctx, &c.Charge)
-	return result, c.Bucket, err
-}
-
-// take takes from the bucket beside a token, and notes the use.
-func (t *terms) take(v *view, cost int, at clock.Instant) Result {
-	r := t.beside.Take(v, t.rate, int64(cost), at)
-	return Result{
-		Allowed:    r.Allowed,
-		Limit:      t.first,
-		Remaining:  int(r.Remaining),
-		ResetAfter: time.Duration(r.ResetAfter) * time.Microsecond,
-		RetryAfter: time.Duration(r.RetryAfter) * time.Microsecond,
-	}
-}
-
-// ask validates a charge, since a store or Options.Charge may have made it invalid, and
-// calls the limiter.
-func (g *Guard) ask(ctx context.Context, c *Charge) (Result, error) {
-	if len(c.Limits) == 0 {
-		return Result{Allowed: true}, nil
-	}
-	if err := c.Validate(); err != nil || c.Forced {
-		return Result{}, cmp.Or(err, errForced)
-	}
-	return g.limiter.Allow(ctx, c)
-}
-
-var errForced = fmt.Errorf("%w: Forced is for Admission.Charge, Options.Charge must not set it", ErrInvalidLimit)
-
-// charges are reused, since a limiter's argument escapes to the heap.
-var charges = sync.Pool{New: func() any { return new(pooledCharge) }}
-
-type pooledCharge struct {
-	Charge
-	limits   [maxLimits]Limit
-	token    Token
-	metadata map[string]string
-}
-
-// lend makes c.token a copy of a token. Its Metadata is in a map that requests reuse, because a
-// plan there is read at each request.
-func (c *pooledCharge) lend(g *Guard, v *view) {
-	if v.Full == nil || len(v.Full.Metadata) == 0 {
-		c.token = g.copyOf(v)
-		return
-	}
-	c.token = *v.Full
-	c.token.Metadata = nil
-	c.token = c.token.Clone()
-	if c.metadata == nil {
-		c.metadata = make(map[string]string)
-	}
-	maps.Copy(c.metadata, v.Full.Metadata)
-	c.token.LastUsed, c.token.Metadata = ram.Time(v.LastUsed), c.metadata
-}
-
-func (c *pooledCharge) release() {
-	c.token, c.Charge = Token{}, Charge{}
-	clear(c.metadata)
-	charges.Put(c)
 }
 
 // setHeaders writes the rate-limit headers, if there is a limit. A refusal has no own values.
@@ -459,16 +512,29 @@ func (g *Guard) setHeaders(h http.Header, d *decision, own *answer.Own) {
 	if g.options.IETFHeaders {
 		setIETFHeaders(h, r)
 	}
+	switch isAny, denies := r.dryRun(); {
+	case denies:
+		h["X-Ratelimit-Dry-Run"] = denied
+	case isAny:
+		h["X-Ratelimit-Dry-Run"] = allowed
+	}
 }
 
 // refuse reports a refusal and answers it.
 func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, d *decision) {
 	g.tell(r.Context(), r, d)
-	e := d.error()
-	if status := e.class().status; status == http.StatusUnauthorized || status == http.StatusServiceUnavailable {
+	g.writeError(w, r, d.error())
+}
+
+// writeError answers a refusal, through the ErrorHandler if there is one.
+func (g *Guard) writeError(w http.ResponseWriter, r *http.Request, e Error) {
+	if status := e.Status(); status == http.StatusUnauthorized || status == http.StatusServiceUnavailable {
 		answer.ClearQuota(w.Header())
 	}
 	setRefusalHeaders(w.Header(), &e)
+	if g.readsBearer {
+		setBearerChallenge(w.Header(), &e)
+	}
 	if g.options.ErrorHandler != nil {
 		answer.Unshare(w.Header())
 		g.options.ErrorHandler(w, r, e)
@@ -477,7 +543,9 @@ func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, d *decision) {
 	writeDetail(w, r, &e)
 }
 
-func (d *decision) error() Error { return Error{reason: d.reason, result: d.result, cause: d.cause} }
+func (d *decision) error() Error {
+	return Error{reason: d.reason, result: d.result, cause: d.cause, scopes: d.scopes}
+}
 
 // tell reports a decision to the Observer, if that wants such events.
 func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
@@ -486,211 +554,21 @@ func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
 		event = EventRefused
 	}
 	if g.observes(ctx, event) {
-		token := g.copyOf(&d.token)
-		g.observe(ctx, &Event{Type: event, Reason: d.reason, Token: token, Result: d.result, Request: r, Err: d.cause})
+		e := d.error()
+		g.observe(ctx, &Event{
+			Type: event, Reason: d.reason, MissingScopes: e.MissingScopes(), Token: g.copyOf(&d.token), Result: d.result,
+			Request: r, Err: d.cause,
+		})
 	}
 }
 
 // admit reports the admission and returns the context of the admitted request.
 func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) *admitted {
 	g.tell(ctx, r, d)
+	if _, denies := d.result.dryRun(); denies && g.observes(ctx, EventDryRun) {
+		g.observe(ctx, &Event{Type: EventDryRun, Token: g.copyOf(&d.token), Result: d.result, Request: r})
+	}
 	in := newAdmitted(ctx, &d.token)
 	in.guard, in.payer, in.result = g, d.payer, d.result
 	return in
-}
-
-// admitted is the context of an admitted request. A context of its own type
-// saves the allocation of a value beside it.
-type admitted struct {
-	context.Context
-	guard  *Guard // nil: NewContext made the context
-	token  *view  // fmt would print the digest of a view that is no pointer
-	payer  string // empty: the token's own
-	result Result
-	line   *string // of the header that held the key; nil: Admit made the context
-
-	remaining answer.Own // the header value, if responses do not share it
-}
-
-// newAdmitted returns a context with a token, in one object with it.
-func newAdmitted(ctx context.Context, token *view) *admitted {
-	both := &struct {
-		admitted
-		view
-	}{admitted{Context: ctx}, *token}
-	both.token = &both.view
-	return &both.admitted
-}
-
-type admittedKey struct{}
-
-func admittedIn(ctx context.Context) *admitted {
-	in, _ := ctx.Value(admittedKey{}).(*admitted)
-	return in
-}
-
-// Value returns a for admittedKey, and asks the parent context for every other key.
-func (a *admitted) Value(key any) any {
-	if key == (admittedKey{}) {
-		return a
-	}
-	return a.Context.Value(key)
-}
-
-// Format keeps the token's digest out of a printed context.
-func (a *admitted) Format(f fmt.State, _ rune) {
-	_, _ = io.WriteString(f, "httpkey.Guard request of "+a.guard.copyOf(a.token).ID)
-}
-
-func (a *admitted) admission() *Admission {
-	result := a.result
-	result.Each = slices.Clone(result.Each)
-	return &Admission{a.guard.copyOf(a.token), result, a.guard, cmp.Or(a.payer, payerOf(a.token)), result.limits()}
-}
-
-// limits returns those that r is about.
-func (r *Result) limits() (limits []Limit) {
-	for _, one := range r.Each {
-		limits = append(limits, one.Limit)
-	}
-	if len(limits) == 0 && r.Limit != (Limit{}) {
-		limits = []Limit{r.Limit}
-	}
-	return limits
-}
-
-// FromContext returns the token of the request that ctx belongs to, and false
-// if no Guard has admitted it. The token is a copy, which a handler may change. It shows the
-// token as the Guard found it.
-//
-// In gin, pass c.Request.Context(). A *gin.Context is a context too, but does not consult
-// the request's context unless the engine is configured so.
-func FromContext(ctx context.Context) (Token, bool) {
-	in := admittedIn(ctx)
-	if in == nil {
-		return Token{}, false
-	}
-	return in.guard.copyOf(in.token), true
-}
-
-// NewContext returns a context in which FromContext finds t, and on which the Require
-// functions decide as behind a Guard. It is for tests of handlers.
-func NewContext(ctx context.Context, t Token) context.Context {
-	t = t.Clone()
-	token := viewOf(&t)
-	return newAdmitted(ctx, &token)
-}
-
-// Admission is a request that a Guard has admitted.
-type Admission struct {
-	Token  Token  // a copy
-	Result Result // what the limiter decided; the zero Result where there is no limit
-
-	guard  *Guard
-	payer  string
-	limits []Limit // that were charged
-}
-
-// Format prints the token, with its digest redacted, and the result. Without Format, some
-// verbs would print the digest of an *Admission.
-func (a Admission) Format(f fmt.State, verb rune) {
-	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), [...]any{a.Token, a.Result})
-}
-
-// AdmissionFrom returns the admission of the request that ctx belongs to, and false if no
-// Guard has admitted it.
-func AdmissionFrom(ctx context.Context) (*Admission, bool) {
-	in := admittedIn(ctx)
-	if in == nil {
-		return nil, false
-	}
-	return in.admission(), true
-}
-
-// Charge takes n more from the buckets that paid for the request, even without room, down
-// to one Burst below empty. It serves costs that are known only after the response. A
-// negative n gives back, never above full. Charge waits for the limiter for
-// [Options.Timeout] at most. It also charges if ctx has ended, for example because the client
-// hung up. The error is the limiter's.
-func (a *Admission) Charge(ctx context.Context, n int) error {
-	if a.guard == nil || len(a.limits) == 0 {
-		return nil
-	}
-	b := budget.New(ctx, a.guard.options.Timeout)
-	defer b.End()
-	c := Charge{Bucket: a.payer, Limits: a.limits, Cost: n, Forced: true}
-	if _, err := a.guard.limiter.Allow(b, &c); err != nil {
-		return fmt.Errorf("httpkey: charge %d: %w", n, err)
-	}
-	return nil
-}
-
-// RequireScope returns a middleware that passes a request if its token has every one
-// of the scopes. It stands behind [Guard.Handler]. It answers 403 to other requests,
-// and 401 to requests that no Guard has admitted. RequireScope panics without a scope,
-// because the middleware would protect nothing.
-func RequireScope(scopes ...string) func(http.Handler) http.Handler {
-	if len(scopes) == 0 {
-		panic("httpkey: RequireScope needs at least one scope")
-	}
-	scopes = slices.Clone(scopes)
-	return require(ReasonScope, func(_ *http.Request, t Token) bool {
-		for _, scope := range scopes {
-			if !slices.Contains(t.Scopes, scope) {
-				return false
-			}
-		}
-		return true
-	})
-}
-
-// RequireKind returns a middleware that passes a request if its token is of
-// one of the kinds. Otherwise it behaves as [RequireScope].
-func RequireKind(kinds ...Kind) func(http.Handler) http.Handler {
-	if len(kinds) == 0 {
-		panic("httpkey: RequireKind needs at least one kind")
-	}
-	kinds = slices.Clone(kinds)
-	return require(ReasonKind, func(_ *http.Request, t Token) bool { return slices.Contains(kinds, t.Kind) })
-}
-
-// RequireWorkspace returns a middleware that passes a request if its token belongs to the
-// workspace of the request. The function of returns that workspace, often from the path.
-// A token without a workspace does not pass. Otherwise it behaves as [RequireScope]; it
-// panics if of is nil.
-func RequireWorkspace(of func(*http.Request) string) func(http.Handler) http.Handler {
-	if of == nil {
-		panic("httpkey: RequireWorkspace needs a function that tells the workspace of a request")
-	}
-	return require(ReasonWorkspace, func(r *http.Request, t Token) bool {
-		return t.Workspace != "" && t.Workspace == of(r)
-	})
-}
-
-func require(reason Reason, passes func(*http.Request, Token) bool) func(http.Handler) http.Handler {
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			in := admittedIn(r.Context())
-			switch {
-			case in == nil:
-				WriteError(w, r, Error{reason: ReasonMissing})
-			case passes(r, in.guard.copyOf(in.token)):
-				next.ServeHTTP(w, r)
-			case in.guard == nil:
-				WriteError(w, r, Error{reason: reason})
-			default:
-				in.guard.refuse(w, r, &decision{token: *in.token, reason: reason})
-			}
-		})
-	}
-}
-
-// Passes runs a middleware of net/http in a framework with its own handler types, such as
-// gin and echo. If it returns true, continue with the returned request. If it returns
-// false, the middleware has answered: stop. Passes drops a ResponseWriter that the
-// middleware wraps around w.
-func Passes(middleware func(http.Handler) http.Handler, w http.ResponseWriter, r *http.Request) (*http.Request, bool) {
-	passed, ok := r, false
-	middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { passed, ok = r, true })).ServeHTTP(w, r)
-	return passed, ok
 }

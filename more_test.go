@@ -32,7 +32,7 @@ func randomToken(random *rand.Rand) (t httpkey.Token) {
 		for range 1 + random.IntN(3) {
 			t.Limits = append(t.Limits, httpkey.Limit{
 				Name: text(), Rate: random.Int(), Burst: random.Int() - math.MaxInt/2, Period: time.Duration(random.Int64()),
-				Calendar: "day",
+				Calendar: "day", DryRun: random.IntN(2) == 0,
 			})
 		}
 	})

@@ -13,7 +13,8 @@ import (
 // An Observer may also have the method Enabled(context.Context, EventType) bool, like
 // [slog.Handler]. A Guard does not make events for which Enabled returns false.
 //
-// A request that a Guard admits and a Require function then refuses makes two events.
+// A request that a Guard admits and a Require function then refuses makes two events. So does one
+// that passes a Guard and a [Guard.LimitBy].
 type Observer interface {
 	// Observe is told of one event. It runs on the path of the request: it must
 	// be quick, must not panic, and is called from many goroutines at once. No event holds
@@ -29,6 +30,7 @@ type EventType string
 const (
 	EventAdmitted    EventType = "admitted"     // a Guard admitted a request or a key; Token, Result, Request
 	EventRefused     EventType = "refused"      // Reason; Token, Result and Request as far as known; Err of a failure
+	EventDryRun      EventType = "dry_run"      // a limit under DryRun has no room; Token, Result, Request
 	EventIssued      EventType = "issued"       // a token was created or imported; Token
 	EventRotated     EventType = "rotated"      // Token is the successor
 	EventRevoked     EventType = "revoked"      // Token
@@ -46,6 +48,8 @@ type Event struct {
 	Result  Result        // the limiter's decision
 	Request *http.Request // the client's, with the key in its header; nil without HTTP
 	Err     error         // the store's or the limiter's error
+
+	MissingScopes []string // if Reason is ReasonScope
 }
 
 // Format prints e's fields without the Request, because some verbs would show its header.
@@ -90,7 +94,7 @@ func (o slogObserver) Enabled(ctx context.Context, t EventType) bool {
 	switch t {
 	case EventAdmitted:
 		level = slog.LevelDebug
-	case EventIssued, EventRotated, EventRevoked, EventLimiterUp:
+	case EventDryRun, EventIssued, EventRotated, EventRevoked, EventLimiterUp:
 		level = slog.LevelInfo
 	case EventWeakKey:
 		level = slog.LevelWarn
@@ -122,13 +126,16 @@ func (o slogObserver) Observe(ctx context.Context, e *Event) {
 			slog.String("user", e.Token.User),
 			slog.String("workspace", e.Token.Workspace))
 	}
+	if len(e.MissingScopes) > 0 {
+		attrs = append(attrs, slog.Any("missing_scopes", e.MissingScopes))
+	}
 	if e.Type == EventRotated {
 		attrs = append(attrs, slog.String("rotated_from", e.Token.RotatedFrom))
 	}
 	if e.Type == EventRevoked && e.Token.RevokedFor != "" {
 		attrs = append(attrs, slog.String("revoked_for", e.Token.RevokedFor))
 	}
-	if e.Reason == ReasonThrottled {
+	if e.Result.RetryAfter > 0 {
 		attrs = append(attrs, slog.Duration("retry_after", e.Result.RetryAfter))
 	}
 	if e.Err != nil {

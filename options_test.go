@@ -21,9 +21,13 @@ func TestOptionsAreValidated(t *testing.T) {
 		field string
 		opts  httpkey.Options
 	}{
-		{"Header", httpkey.Options{Header: "X Api Key"}},
-		{"Header", httpkey.Options{Header: "X-Api-Key:"}},
-		{"Header", httpkey.Options{Header: "é"}},
+		{"Sources", httpkey.Options{Sources: []httpkey.Source{httpkey.FromBearer(), nil}}},
+		{"PreviousPrefixes", httpkey.Options{PreviousPrefixes: []string{"acme", "a-b"}}},
+		{"Adopt", httpkey.Options{Adopt: new(oldTable).adopt}},
+		{"Failures", httpkey.Options{Failures: httpkey.Limit{Rate: 5}}},
+		{"Failures", httpkey.Options{Failures: httpkey.PerDay(5)}},
+		{"Failures", httpkey.Options{Failures: httpkey.PerMinute(0)}},
+		{"Failures", httpkey.Options{Failures: httpkey.Limit{Rate: 5, Period: time.Second, DryRun: true}}},
 		{"Prefix", httpkey.Options{Prefix: "9lives"}},
 		{"Prefix", httpkey.Options{Prefix: "_x"}},
 		{"Prefix", httpkey.Options{Prefix: "a-b"}},
@@ -64,7 +68,7 @@ func TestOptionsAreValidated(t *testing.T) {
 	if err := bad.Validate(); !errors.Is(err, httpkey.ErrInvalidLimit) {
 		t.Errorf("an invalid limit is no ErrInvalidLimit: %v", err)
 	}
-	for _, good := range []*httpkey.Options{nil, {}, {Prefix: strings.Repeat("x", 19), Header: "X!#$%&'*+-.^_`|~Token",
+	for _, good := range []*httpkey.Options{nil, {}, {Prefix: strings.Repeat("x", 19), Failures: httpkey.PerMinute(5),
 		ImportedMinLength: 255}, {Pepper: httpkey.Secret(long), PreviousPeppers: []httpkey.Secret{""}}} {
 		if err := good.Validate(); err != nil {
 			t.Errorf("Validate returned %v", err)
@@ -95,15 +99,33 @@ func TestNewCopiesOptions(t *testing.T) {
 	pepper := httpkey.Secret(strings.Repeat("p", 32))
 	opts := &httpkey.Options{
 		Pepper: pepper, PreviousPeppers: []httpkey.Secret{"previous-" + pepper},
-		Limits: map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: {httpkey.PerMinute(5)}},
+		Limits:  map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: {httpkey.PerMinute(5)}},
+		Sources: []httpkey.Source{httpkey.FromHeader("X-Api-Key")},
 	}
 	guard := newGuard(opts)
-	if opts.Pepper != pepper || len(opts.PreviousPeppers) != 1 || opts.Header != "" || len(opts.Limits) != 1 {
+	if opts.Pepper != pepper || len(opts.PreviousPeppers) != 1 || len(opts.Sources) != 1 || len(opts.Limits) != 1 {
 		t.Errorf("New changed the options: %+v", opts)
 	}
 	key, _ := issue(t, guard, httpkey.Token{})
-	opts.Header, opts.PreviousPeppers[0], opts.Limits[httpkey.APIKey][0] = "X-Other", "", httpkey.PerMinute(500)
+	opts.Sources[0] = httpkey.FromHeader("X-Other")
+	opts.PreviousPeppers[0], opts.Limits[httpkey.APIKey][0] = "", httpkey.PerMinute(500)
 	if w := httpkeytest.Get(guard.Handler(ok), key); w.Code != 200 || w.Header().Get("X-RateLimit-Limit") != "5" {
 		t.Errorf("a change of the options after New took effect: %d %v", w.Code, w.Header())
 	}
+}
+
+// The name of a header is checked when the program starts.
+func TestFromHeaderPanics(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []string{"", "X Api Key", "X-Api-Key:", "é"} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("FromHeader(%q) did not panic", bad)
+				}
+			}()
+			httpkey.FromHeader(bad)
+		}()
+	}
+	httpkey.FromHeader("X!#$%&'*+-.^_`|~Token")
 }

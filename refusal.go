@@ -3,6 +3,8 @@ package httpkey
 import (
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/httpkey/httpkey/internal/answer"
@@ -17,6 +19,7 @@ type Reason string
 const (
 	ReasonMissing   Reason = "missing"   // no key, or a blank one
 	ReasonMalformed Reason = "malformed" // more than one key, or none of the right shape; there was no store call
+	ReasonFailures  Reason = "failures"  // Options.Failures: too many bad keys from the address; there was no store call
 	ReasonUnknown   Reason = "unknown"   // no token has this key
 	ReasonInactive  Reason = "inactive"  // the token is revoked
 	ReasonExpired   Reason = "expired"   // the token has expired
@@ -50,6 +53,7 @@ type Error struct {
 	reason Reason
 	result Result
 	cause  error
+	scopes *scopes // nil unless a Require function demands scopes
 }
 
 // Error returns the class, the reason and the cause. It holds no secret.
@@ -70,6 +74,15 @@ func (e Error) Unwrap() error { return e.cause }
 
 // Reason returns why the request was refused.
 func (e Error) Reason() Reason { return e.reason }
+
+// MissingScopes returns the scopes for lack of which [RequireScope] or [RequireAnyScope] refused
+// the request. It is a copy.
+func (e Error) MissingScopes() []string {
+	if e.scopes == nil {
+		return nil
+	}
+	return slices.Clone(e.scopes.missing)
+}
 
 // Status returns the HTTP status of the refusal: 401, 403, 429 or 503.
 func (e Error) Status() int { return e.class().status }
@@ -97,7 +110,7 @@ func (e *Error) class() *class {
 	switch e.reason {
 	case ReasonMissing:
 		return &missingKey
-	case ReasonThrottled:
+	case ReasonThrottled, ReasonFailures:
 		return &throttled
 	case ReasonScope, ReasonKind, ReasonWorkspace, ReasonLimit:
 		return &forbidden
@@ -132,7 +145,10 @@ var (
 	noStore     = []string{"no-store"}
 	private     = []string{"private"}
 	challenge   = []string{`ApiKey realm="api"`}
+	challenges  = []string{`ApiKey realm="api"`, `Bearer realm="api"`} // where bearer keys are a source
 	jsonContent = []string{"application/json"}
+	allowed     = []string{"allowed"} // by all limits under DryRun
+	denied      = []string{"denied"}  // by one of them
 )
 
 // setRefusalHeaders sets the headers of every refusal of e's class. An ErrorHandler gets
@@ -144,6 +160,18 @@ func setRefusalHeaders(h http.Header, e *Error) {
 		h["Www-Authenticate"] = challenge
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		h["Retry-After"] = answer.Header(answer.Wait(e.result.RetryAfter))
+	}
+}
+
+// setBearerChallenge sets the challenge where bearer keys are a source (RFC 6750, section 3).
+func setBearerChallenge(h http.Header, e *Error) {
+	switch {
+	case e.Status() == http.StatusUnauthorized:
+		h["Www-Authenticate"] = challenges
+	case e.scopes != nil && len(e.scopes.demanded) > 0:
+		h["Www-Authenticate"] = []string{
+			`Bearer error="insufficient_scope", scope="` + strings.Join(e.scopes.demanded, " ") + `"`,
+		}
 	}
 }
 
@@ -178,7 +206,8 @@ func setIETFHeaders(h http.Header, result *Result) {
 
 func (r *Result) policy() ietf.Policy {
 	p := ietf.Policy{
-		Name: r.Limit.Name, Quota: r.Limit.Burst, Window: r.Limit.Window(), Calendar: string(r.Limit.Calendar),
+		DryRun: r.Limit.DryRun,
+		Name:   r.Limit.Name, Quota: r.Limit.Burst, Window: r.Limit.Window(), Calendar: string(r.Limit.Calendar),
 		Remaining: max(0, r.Remaining), ResetAfter: r.ResetAfter, RetryAfter: r.RetryAfter,
 	}
 	if r.Limit.Rate > 0 {

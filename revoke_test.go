@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -62,6 +63,69 @@ func TestRevokeReportsItsErrors(t *testing.T) {
 	}
 	if got := seen.types(httpkey.EventRevoked); len(got) > 0 {
 		t.Error("a revocation was told that has not happened")
+	}
+}
+
+// RevokeKeyOf ends the key that a request carries where the Guard looks for keys. It answers only
+// if there is no key to end, or the store failed.
+func TestRevokeKeyOf(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		lines  []string // {key} stands for the key
+		fault  httpkeytest.Fault
+		reason httpkey.Reason // of the refusal; empty: there is none
+		status int
+		ends   bool
+	}{
+		"a key":             {lines: []string{"{key}"}, ends: true},
+		"a key with blanks": {lines: []string{" {key}\t"}, ends: true},
+		"a malformed key":   {lines: []string{"hunter2"}},
+		"a mistyped key":    {lines: []string{"{key}0"}},
+		"no key":            {reason: httpkey.ReasonMissing, status: 401},
+		"a blank key":       {lines: []string{" "}, reason: httpkey.ReasonMissing, status: 401},
+		"two lines":         {lines: []string{"{key}", "{key}"}, reason: httpkey.ReasonMalformed, status: 401},
+		"a failed Lookup": {lines: []string{"{key}"}, fault: httpkeytest.Fail(errDown, "Lookup"),
+			reason: httpkey.ReasonStore, status: 503},
+		"a failed Update": {lines: []string{"{key}"}, fault: httpkeytest.Fail(errDown, "Update"),
+			reason: httpkey.ReasonStore, status: 503},
+		"a Lookup stalls": {lines: []string{"{key}"}, fault: httpkeytest.Stall("Lookup"),
+			reason: httpkey.ReasonStore, status: 503},
+		"a store that lags":  {lines: []string{"{key}"}, fault: httpkeytest.Lag(400 * time.Millisecond), ends: true},
+		"a key just deleted": {lines: []string{"{key}"}, fault: httpkeytest.Fail(httpkey.ErrNotFound, "Update")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				store := httpkeytest.NewStore(memstore.New())
+				var seen events
+				guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: &seen})
+				key, token := issue(t, guard, httpkey.Token{})
+				store.Before(tt.fault)
+				ctx, cancel := context.WithCancel(t.Context())
+				r := httpkeytest.Request(http.MethodPost, "/", "").WithContext(ctx)
+				for _, line := range tt.lines {
+					r.Header.Add("X-Api-Key", strings.ReplaceAll(line, "{key}", key))
+				}
+				cancel() // the client hangs up
+				w, start := httptest.NewRecorder(), time.Now()
+				ended := guard.RevokeKeyOf(w, r, "leaked")
+				if took := time.Since(start); took > time.Second {
+					t.Errorf("it took %v", took)
+				}
+				hasAnswered := w.Body.Len() > 0 || len(w.Header()) > 0
+				if ended != (tt.reason == "") || ended == hasAnswered || !ended && w.Code != tt.status {
+					t.Errorf("returned %v, with the response %d %v %s", ended, w.Code, w.Header(), w.Body)
+				}
+				if last := seen.last(t); last.Reason != tt.reason || tt.status == 503 && last.Err == nil {
+					t.Errorf("the last event is %+v", last)
+				}
+				store.Before(nil)
+				kept, err := store.Get(t.Context(), token.ID)
+				if err != nil || kept.IsActive == tt.ends || tt.ends && kept.RevokedFor != "leaked" {
+					t.Errorf("kept %+v (%v)", kept, err)
+				}
+			})
+		})
 	}
 }
 

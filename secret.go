@@ -1,14 +1,12 @@
 package httpkey
 
 import (
-	"encoding/binary"
-	"errors"
+	"encoding/hex"
 	"fmt"
-	"io"
 	"log/slog"
-)
 
-const redacted = "[REDACTED]"
+	"github.com/httpkey/httpkey/internal/redact"
+)
 
 // Secret is a key or a pepper in plain text. An accidental print does not show it:
 // fmt, slog, templates, a panic, and every marshaler that honors [encoding.TextMarshaler]
@@ -25,71 +23,61 @@ type Secret string
 func (s Secret) Reveal() string { return string(s) }
 
 // String returns a placeholder, which a panic prints.
-func (Secret) String() string { return redacted }
+func (Secret) String() string { return redact.Placeholder }
 
 // Format writes a placeholder, whatever the verb.
-func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+func (Secret) Format(f fmt.State, _ rune) { redact.Format(f) }
 
 // MarshalText returns a placeholder.
-func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (Secret) MarshalText() ([]byte, error) { return redact.Text() }
 
 // MarshalBinary returns an error unless s is empty. So encoding/gob, and others that honor
 // [encoding.BinaryMarshaler], neither show the secret nor lose it unnoticed.
-func (s Secret) MarshalBinary() ([]byte, error) { return nil, refusedUnless(s == "") }
+func (s Secret) MarshalBinary() ([]byte, error) { return nil, redact.RefuseUnless(s == "") }
 
 // UnmarshalBinary reads the output of MarshalBinary.
-func (s *Secret) UnmarshalBinary(text []byte) error { return refusedUnless(len(text) == 0) }
+func (s *Secret) UnmarshalBinary(text []byte) error { return redact.RefuseUnless(len(text) == 0) }
 
 // LogValue returns a placeholder.
-func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
-
-// hint returns the end of the secret, by which people recognize it. A short secret has no
-// hint. In a secret that Issue made, the hint is the end of the checksum, which reveals less
-// than 24 of the 160 random bits.
-func (s Secret) hint() string {
-	if s.isShort() {
-		return ""
-	}
-	return string(s[len(s)-4:])
-}
-
-// isShort reports whether s may have so few random bits that a hint reveals too much. Its
-// SHA-256 then does not hide it either. Issue makes no such secret.
-func (s Secret) isShort() bool { return len(s) < 32 }
+func (Secret) LogValue() slog.Value { return slog.StringValue(redact.Placeholder) }
 
 // Digest is the SHA-256 of a secret, or its HMAC-SHA-256 under a pepper. Stores keep
 // it in place of the secret. Formatting, logging and marshaling redact it, and encoding/gob
 // returns an error; the bytes are those of the array.
 type Digest [32]byte
 
-// equal compares in constant time. It compares words, because
-// subtle.ConstantTimeCompare compares bytes and is slower.
-func (d *Digest) equal(other *Digest) bool {
-	var differ uint64
-	for i := 0; i < len(d); i += 8 {
-		differ |= binary.LittleEndian.Uint64(d[i:]) ^ binary.LittleEndian.Uint64(other[i:])
+// ParseDigest returns the Digest that 64 hexadecimal digits of either case write, for a table
+// of keys that the program has already. The error wraps [ErrInvalidToken] and says what is
+// wrong, without the text itself. A digest of another length is of another hash: see
+// [Options.Adopt].
+func ParseDigest(text string) (Digest, error) {
+	var d Digest
+	if len(text) != hex.EncodedLen(len(d)) {
+		return Digest{}, fmt.Errorf("%w: a digest has %d hexadecimal digits, and this text has %d bytes",
+			ErrInvalidToken, hex.EncodedLen(len(d)), len(text))
 	}
-	return differ == 0
+	if n, err := hex.Decode(d[:], []byte(text)); err != nil {
+		return Digest{}, fmt.Errorf("%w: byte %d of a digest is no hexadecimal digit", ErrInvalidToken, 2*n)
+	}
+	return d, nil
 }
+
+// Hex returns d as 64 hexadecimal digits in lower case. It is for keeping your own table of
+// keys, and never for logs: from the digest of a key with few random bits, an attacker finds
+// the key by trying.
+func (d Digest) Hex() string { return hex.EncodeToString(d[:]) }
 
 // String returns a placeholder, which a panic prints.
-func (Digest) String() string { return redacted }
+func (Digest) String() string { return redact.Placeholder }
 
 // Format writes a placeholder, whatever the verb.
-func (Digest) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+func (Digest) Format(f fmt.State, _ rune) { redact.Format(f) }
 
 // MarshalText returns a placeholder.
-func (Digest) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (Digest) MarshalText() ([]byte, error) { return redact.Text() }
 
 // MarshalBinary returns an error unless d is zero, for the reason of [Secret.MarshalBinary].
-func (d Digest) MarshalBinary() ([]byte, error) { return nil, refusedUnless(d == Digest{}) }
+func (d Digest) MarshalBinary() ([]byte, error) { return nil, redact.RefuseUnless(d == Digest{}) }
 
 // UnmarshalBinary reads the output of MarshalBinary.
-func (d *Digest) UnmarshalBinary(text []byte) error { return refusedUnless(len(text) == 0) }
-
-func refusedUnless(isEmpty bool) error {
-	if isEmpty {
-		return nil
-	}
-	return errors.New("httpkey: a Secret or a Digest has no binary form: clear it first, or encode its bytes on purpose")
-}
+func (d *Digest) UnmarshalBinary(text []byte) error { return redact.RefuseUnless(len(text) == 0) }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey/internal/bounds"
+	"github.com/httpkey/httpkey/internal/limit"
 	"github.com/httpkey/httpkey/internal/properties"
 )
 
@@ -72,7 +73,7 @@ type Token struct {
 	Limits []Limit `json:"rate_limits"`
 	// The networks of the clients that may use it, at most 100; none: any.
 	Networks []netip.Prefix `json:"networks"`
-	// The program's own attributes, at most 4,096 bytes. JSON leaves them out.
+	// The program's own attributes, at most 4,096 bytes; may be nil. JSON leaves them out.
 	Metadata map[string]string `json:"-"`
 	// The creator, if that is not User; at most 255 bytes.
 	CreatedBy string `json:"created_by"`
@@ -258,17 +259,10 @@ func (t Token) marshal(secret string) ([]byte, error) {
 		RevokedFor  *string    `json:"revoked_for"`
 		RotatedTo   *string    `json:"rotated_to"`
 	}{
-		secret, fields(t), orNull(t.Workspace), orNull(t.ExpiredAt.UTC()), orNull(t.LastUsed.UTC()), orNull(t.RotatedFrom),
-		orNull(t.CreatedBy), orNull(t.RevokedAt.UTC()), orNull(t.RevokedFor), orNull(t.RotatedTo),
+		secret, fields(t), properties.OrNull(t.Workspace), properties.OrNull(t.ExpiredAt.UTC()),
+		properties.OrNull(t.LastUsed.UTC()), properties.OrNull(t.RotatedFrom), properties.OrNull(t.CreatedBy),
+		properties.OrNull(t.RevokedAt.UTC()), properties.OrNull(t.RevokedFor), properties.OrNull(t.RotatedTo),
 	})
-}
-
-func orNull[T comparable](value T) *T {
-	var zero T
-	if value == zero {
-		return nil
-	}
-	return &value
 }
 
 // rest holds the properties of More that have no exported field.
@@ -286,38 +280,10 @@ func (r rest) after(before rest) rest {
 // more returns the fields that [Token.More] writes.
 func (t *Token) more() properties.Fields {
 	return properties.Fields{
-		"limits": (*exactLimits)(&t.Limits), "networks": &t.Networks, "metadata": &t.Metadata, "created_by": &t.CreatedBy,
-		"revoked_at": &t.RevokedAt, "revoked_for": &t.RevokedFor, "rotated_to": &t.RotatedTo,
+		"limits": (*limit.Exact[Limit, Calendar])(&t.Limits), "networks": &t.Networks, "metadata": &t.Metadata,
+		"created_by": &t.CreatedBy, "revoked_at": &t.RevokedAt, "revoked_for": &t.RevokedFor, "rotated_to": &t.RotatedTo,
 		"payer": &t.rest.payer, "planned_expiry": &t.rest.planned,
 	}
-}
-
-// exactLimits are limits in a JSON form for stores, which keeps a Period to the nanosecond.
-type exactLimits []Limit
-
-type exactLimit struct {
-	Name     string        `json:"name,omitempty"`
-	Rate     int           `json:"rate"`
-	Burst    int           `json:"burst,omitempty"`
-	Period   time.Duration `json:"period,omitempty"` // nanoseconds
-	Calendar Calendar      `json:"calendar,omitempty"`
-}
-
-func (l exactLimits) MarshalJSON() ([]byte, error) {
-	exact := make([]exactLimit, len(l))
-	for i := range l {
-		exact[i] = exactLimit(l[i])
-	}
-	return json.Marshal(exact)
-}
-
-func (l *exactLimits) UnmarshalJSON(text []byte) error {
-	var exact []exactLimit
-	err := json.Unmarshal(text, &exact)
-	for _, limit := range exact {
-		*l = append(*l, Limit(limit))
-	}
-	return err
 }
 
 // More returns a JSON object of Limits, Networks, Metadata, CreatedBy, RevokedAt,

@@ -1,7 +1,12 @@
 package httpkey_test
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -159,5 +164,55 @@ func TestIDsSortByTime(t *testing.T) {
 			t.Errorf("%s, issued %v after %s, sorts before it", next.ID, next.CreatedAt.Sub(first.CreatedAt), first.ID)
 		}
 		return
+	}
+}
+
+// A digest comes back from its hexadecimal digits, in either case.
+func TestParseDigest(t *testing.T) {
+	t.Parallel()
+	want := httpkey.Digest(sha256.Sum256([]byte("key")))
+	if text := want.Hex(); text != fmt.Sprintf("%x", want[:]) {
+		t.Errorf("Hex is %s", text)
+	}
+	for _, text := range []string{want.Hex(), strings.ToUpper(want.Hex())} {
+		if got, err := httpkey.ParseDigest(text); err != nil || got != want {
+			t.Errorf("%s became %x, %v", text, got[:], err)
+		}
+	}
+	if got, err := httpkey.ParseDigest(strings.Repeat("0", 64)); err != nil || got != (httpkey.Digest{}) {
+		t.Errorf("the zero digest became %x, %v", got[:], err)
+	}
+}
+
+// A text that is no digest is an error, and the error does not show it.
+func TestParseDigestOfOtherTexts(t *testing.T) {
+	t.Parallel()
+	good := httpkey.Digest(sha256.Sum256([]byte("key"))).Hex()
+	for what, text := range map[string]string{
+		"empty":           "",
+		"one digit less":  good[1:],
+		"two digits less": good[2:],
+		"two digits more": good + "00",
+		"SHA-1":           good[:40],
+		"SHA-512":         good + good,
+		"a blank":         " " + good[1:],
+		"a line":          good[1:] + "\n",
+		"0x":              "0x" + good[2:],
+		"another letter":  good[:31] + "g" + good[32:],
+		"Base64":          base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{0xfb}, 48)),
+		"not ASCII":       good[:62] + "é",
+		"a NUL":           good[:63] + "\x00",
+	} {
+		got, err := httpkey.ParseDigest(text)
+		if !errors.Is(err, httpkey.ErrInvalidToken) || got != (httpkey.Digest{}) {
+			t.Errorf("%s became %x, %v", what, got[:], err)
+			continue
+		}
+		for i := range len(text) - 8 {
+			if strings.Contains(err.Error(), text[i:i+8]) {
+				t.Errorf("%s: the error shows the text: %v", what, err)
+				break
+			}
+		}
 	}
 }

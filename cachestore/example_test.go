@@ -51,7 +51,7 @@ func Example() {
 // refuse a key within moments once one has revoked it.
 func ExampleStore_Run() {
 	ctx, cancel := context.WithCancel(context.Background())
-	var store httpkey.TokenStore = memstore.New() // redisstore, say: memstore has no feed
+	var store httpkey.TokenStore = memstore.New() // redisstore, say
 	cache := cachestore.New(store, &cachestore.Options{
 		Observer: httpkey.SlogObserver(slog.Default()), // the Guard's, say
 	})
@@ -61,6 +61,6 @@ func ExampleStore_Run() {
 	// Serve; then, when the server has shut down:
 	cancel()
 	err := <-ended
-	fmt.Println(errors.Is(err, errors.ErrUnsupported))
+	fmt.Println(errors.Is(err, context.Canceled))
 	// Output: true
 }

@@ -9,12 +9,13 @@ import (
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/httpkeytest"
+	"github.com/httpkey/httpkey/internal/feed"
 	"github.com/httpkey/httpkey/memstore"
 )
 
 func TestRunWithoutFeed(t *testing.T) {
 	t.Parallel()
-	if err := New(memstore.New(), nil).Run(t.Context()); !errors.Is(err, errors.ErrUnsupported) {
+	if err := New(httpkeytest.NewStore(memstore.New()), nil).Run(t.Context()); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("Run returned %v", err)
 	}
 }
@@ -47,7 +48,7 @@ func TestFeed(t *testing.T) {
 		synctest.Wait()
 		update("2")
 		expect(t, s, b, digest(1), "1", nil, 0) // the feed has not reported it
-		httpkeytest.Elapse(minFeedPause)
+		httpkeytest.Elapse(feed.MinPause)
 		synctest.Wait()
 		expect(t, s, b, digest(1), "2", nil, 1)
 		if got := seen.take(); got != "feed_down: the feed is broken, feed_up" {
@@ -59,16 +60,16 @@ func TestFeed(t *testing.T) {
 		synctest.Wait()
 		update("3")
 		start := time.Now()
-		httpkeytest.Elapse(30*time.Second - minFeedPause - 1)
+		httpkeytest.Elapse(30*time.Second - feed.MinPause - 1)
 		expect(t, s, b, digest(1), "2", nil, 0)
-		httpkeytest.Elapse(minFeedPause + 1)
+		httpkeytest.Elapse(feed.MinPause + 1)
 		expect(t, s, b, digest(1), "3", nil, 1) // by the TTL
 		httpkeytest.Elapse(10*time.Minute - time.Since(start))
 		synctest.Wait()
 		b.mu.Lock()
 		calls := b.calls
 		b.mu.Unlock()
-		least := int(10 * time.Minute / maxFeedPause)
+		least := int(10 * time.Minute / feed.MaxPause)
 		if most := 2*least + 10; calls < least || calls > most {
 			t.Errorf("%d attempts in 10 minutes, want from %d to %d", calls, least, most)
 		}
@@ -79,14 +80,14 @@ func TestFeed(t *testing.T) {
 		expect(t, s, b, digest(1), "3", nil, 1)
 		update("4")
 		b.cut(nil)
-		httpkeytest.Elapse(maxFeedPause)
+		httpkeytest.Elapse(feed.MaxPause)
 		synctest.Wait()
 		expect(t, s, b, digest(1), "4", nil, 1)
 		if got := seen.take(); got != "feed_up" {
 			t.Errorf("observed %q", got)
 		}
 		b.cut(nil)
-		httpkeytest.Elapse(minFeedPause) // the pause is short again after a feed that worked
+		httpkeytest.Elapse(feed.MinPause) // the pause is short again after a feed that worked
 		synctest.Wait()
 		if b.followedBy() != 1 {
 			t.Error("the pause did not become short again")
@@ -111,10 +112,10 @@ func TestRunEndsInPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBackend()
 		b.cut(errBroken)
-		ctx, cancel := context.WithTimeout(t.Context(), minFeedPause/4)
+		ctx, cancel := context.WithTimeout(t.Context(), feed.MinPause/4)
 		defer cancel()
 		start := time.Now()
-		if err := New(b, nil).Run(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != minFeedPause/4 {
+		if err := New(b, nil).Run(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != feed.MinPause/4 {
 			t.Errorf("Run returned %v after %v", err, time.Since(start))
 		}
 	})

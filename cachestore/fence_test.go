@@ -10,6 +10,7 @@ import (
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/httpkeytest"
+	"github.com/httpkey/httpkey/internal/feed"
 )
 
 // changesTo are all the ways in which the cache learns of a change. The token of digest(1)
@@ -53,12 +54,12 @@ var changesTo = []struct {
 	}, "new", nil},
 	{"flush", true, true, func(ctx context.Context, _ *Store, b *backend) error {
 		b.cut(nil)
-		defer httpkeytest.Elapse(minFeedPause)
+		defer httpkeytest.Elapse(feed.MinPause)
 		return relabel(ctx, b, 1, "new")
 	}, "new", nil},
 	{"flush of what was absent", false, true, func(ctx context.Context, _ *Store, b *backend) error {
 		b.cut(nil)
-		defer httpkeytest.Elapse(minFeedPause)
+		defer httpkeytest.Elapse(feed.MinPause)
 		_, err := b.Create(ctx, labeled(token(1), "new"))
 		return err
 	}, "new", nil},

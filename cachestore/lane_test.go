@@ -15,6 +15,7 @@ import (
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/httpkeytest"
+	"github.com/httpkey/httpkey/internal/feed"
 )
 
 // gated is a backend that notes the order of its Lookups, and lets each pass once it is told.
@@ -138,7 +139,7 @@ func TestKeysInMemoryDoNotWait(t *testing.T) {
 		}, 1},
 		"flush": {func(_ *testing.T, _ *Store, b *backend) {
 			b.cut(nil)
-			httpkeytest.Elapse(minFeedPause)
+			httpkeytest.Elapse(feed.MinPause)
 			synctest.Wait()
 		}, 1},
 	} {

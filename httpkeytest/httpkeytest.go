@@ -6,6 +6,8 @@ package httpkeytest
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -225,4 +227,16 @@ func (l *Limiter) Allow(ctx context.Context, c *httpkey.Charge) (result httpkey.
 		return httpkey.Result{}, err
 	}
 	return result, nil
+}
+
+// Reset implements [httpkey.Resetter]. The error wraps [errors.ErrUnsupported] if the limiter
+// does not implement it.
+func (l *Limiter) Reset(ctx context.Context, c *httpkey.Charge) error {
+	return l.do(ctx, "Reset", func() error {
+		resetter, ok := l.limiter.(httpkey.Resetter)
+		if !ok {
+			return fmt.Errorf("httpkeytest: %T has no Reset: %w", l.limiter, errors.ErrUnsupported)
+		}
+		return resetter.Reset(ctx, c)
+	})
 }

@@ -197,6 +197,33 @@ func TestGuardMeetsFaults(t *testing.T) {
 	}
 }
 
+// A Limiter passes Reset on, with its faults, to a limiter that has one.
+func TestLimiterResets(t *testing.T) {
+	t.Parallel()
+	limiter := httpkeytest.NewLimiter(memstore.NewLimiter())
+	c := &httpkey.Charge{Bucket: "b", Limits: []httpkey.Limit{httpkey.PerMinute(5)}, Cost: 3}
+	left := func() int {
+		r, err := limiter.Allow(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Remaining
+	}
+	left()
+	limiter.Before(httpkeytest.Fail(errDown, "Reset"))
+	if err := limiter.Reset(t.Context(), c); !errors.Is(err, errDown) || limiter.Calls("Reset") != 1 {
+		t.Errorf("a Reset that fails returned %v after %d calls", err, limiter.Calls("Reset"))
+	}
+	limiter.Before(nil)
+	if err := limiter.Reset(t.Context(), c); err != nil || left() != 2 {
+		t.Errorf("a Reset returned %v, or did nothing", err)
+	}
+	none := httpkeytest.NewLimiter(httpkey.Unlimited)
+	if err := none.Reset(t.Context(), c); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("without a Reset to pass on, it returned %v", err)
+	}
+}
+
 func ExampleStore() {
 	store := httpkeytest.NewStore(memstore.New())
 	guard := httpkey.New(store, memstore.NewLimiter(), nil)

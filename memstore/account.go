@@ -17,6 +17,8 @@ type account interface {
 	charge(n int64)
 	// close returns the decision on n, and puts the bucket back.
 	close(allowed bool, n int64) gcra.Result
+	// reset makes the bucket full instead.
+	reset()
 }
 
 // ledger has the accounts of payers under limits that are no quotas.
@@ -55,6 +57,27 @@ func allow(c *httpkey.Charge, steady ledger, quotas quotas) (httpkey.Result, err
 		each[i] = items[i].Result(a.close(rooms[i], n))
 	}
 	return c.Join(each), nil
+}
+
+// reset makes the buckets of any limits full, under the locks of allow.
+func reset(c *httpkey.Charge, steady ledger, quotas quotas) error {
+	items, err := charge.ToReset(c, time.Now())
+	if err != nil {
+		return err
+	}
+	elapsed := clock.Elapsed()
+	openSteady, unlock := steady.open(c.Bucket, elapsed)
+	defer unlock()
+	openQuota, unlock := quotas.open(c.Bucket, elapsed)
+	defer unlock()
+	for _, item := range items {
+		if item.IsQuota() {
+			openQuota(item).reset()
+		} else {
+			openSteady(item).reset()
+		}
+	}
+	return nil
 }
 
 // quotas are the buckets of days and months.

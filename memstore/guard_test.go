@@ -31,6 +31,77 @@ func remaining(t *testing.T, guard *httpkey.Guard, key string) int {
 	return left
 }
 
+// A Reset finds a bucket that lies beside its token.
+func TestResetOfABucketBesideItsToken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		limiter, limit := memstore.NewLimiter(), httpkey.PerMinute(12)
+		guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{
+			Limits: map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: {limit}},
+		})
+		one, other := httpkeytest.Issue(t, guard, httpkey.Token{}), httpkeytest.Issue(t, guard, httpkey.Token{})
+		for want := 11; want > 0; want-- {
+			if got := remaining(t, guard, one.Secret.Reveal()); got != want {
+				t.Fatalf("%d remain, want %d", got, want)
+			}
+			remaining(t, guard, other.Secret.Reveal())
+		}
+		c := httpkey.Charge{Bucket: one.Token.Payer(), Limits: []httpkey.Limit{limit}}
+		for range 2 {
+			if err := limiter.Reset(t.Context(), &c); err != nil {
+				t.Fatal(err)
+			}
+			if got := remaining(t, guard, one.Secret.Reveal()); got != 11 {
+				t.Errorf("after a Reset, %d remain, want 11", got)
+			}
+		}
+		if got := remaining(t, guard, other.Secret.Reveal()); got != 0 {
+			t.Errorf("of another token, %d remain, want 0", got)
+		}
+	})
+}
+
+// Resets, requests in place and charges by name may coincide. Each reset makes room for a Burst.
+func TestResetsBesideRequests(t *testing.T) {
+	t.Parallel()
+	const resets, burst = 20, 12
+	limiter := memstore.NewLimiter()
+	limit := httpkey.Limit{Rate: burst, Burst: burst, Period: burst * 100 * time.Hour}
+	guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{
+		Limits: map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: {limit}},
+	})
+	created := httpkeytest.Issue(t, guard, httpkey.Token{})
+	payer := created.Token.Payer()
+	var admitted atomic.Int64
+	var wg sync.WaitGroup
+	for caller := range 4 {
+		wg.Go(func() {
+			for range 100 {
+				if caller == 0 && take(t, limiter, payer, limit, 1).Allowed ||
+					caller > 0 && httpkeytest.Get(guard.Handler(ok), created.Secret.Reveal()).Code == http.StatusOK {
+					admitted.Add(1)
+				}
+			}
+		})
+	}
+	wg.Go(func() {
+		for range resets {
+			if err := limiter.Reset(t.Context(), &httpkey.Charge{Bucket: payer, Limits: []httpkey.Limit{limit}}); err != nil {
+				t.Error(err)
+			}
+			runtime.Gosched()
+		}
+	})
+	wg.Wait()
+	if n := admitted.Load(); n < burst || n > (resets+1)*burst {
+		t.Errorf("beside %d resets, %d were admitted, want from %d to %d", resets, n, burst, (resets+1)*burst)
+	}
+	before := take(t, limiter, payer, limit, 0).Remaining
+	if got := remaining(t, guard, created.Secret.Reveal()); got != max(0, before-1) {
+		t.Errorf("in the end %d remain in place, and %d by name", got, before)
+	}
+}
+
 // Requests, which take in place, and callers that name the payer share one bucket.
 func TestRequestsAndNamesShareABucket(t *testing.T) {
 	t.Parallel()

@@ -56,6 +56,11 @@ func (l *Limiter) Allow(_ context.Context, c *httpkey.Charge) (httpkey.Result, e
 	return item.Result(r), nil
 }
 
+// Reset implements [httpkey.Resetter].
+func (l *Limiter) Reset(_ context.Context, c *httpkey.Charge) error {
+	return reset(c, l.steady, l.quotas)
+}
+
 // steady is the buckets of limits that refill steadily.
 type steady struct{ buckets *ram.Buckets[gcra.Bucket] }
 
@@ -88,3 +93,5 @@ func (a *steadyAccount) close(allowed bool, n int64) gcra.Result {
 	a.Keep(max(a.life, r.ResetAfter)) // a forced charge makes ResetAfter longer
 	return r
 }
+
+func (a *steadyAccount) reset() { a.Drop() }

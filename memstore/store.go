@@ -25,9 +25,9 @@ import (
 	"github.com/httpkey/httpkey/internal/ram"
 )
 
-// Store is an [httpkey.TokenStore] in memory. Make one with [New]. Its tokens are lost
-// when the process ends. It is safe for concurrent use. It ignores contexts, because it
-// never waits.
+// Store is an [httpkey.TokenStore] and an [httpkey.ChangeFeed] in memory. Make one with [New].
+// Its tokens are lost when the process ends. It is safe for concurrent use. Only Changes
+// waits. The other methods ignore contexts.
 //
 // A Guard reads the tokens in place, and updates LastUsed in the token at each request. It
 // does not call Touch.
@@ -44,6 +44,8 @@ type Store struct {
 	ids     ram.Index
 	all     byAge
 	rotated map[string]byAge // by RotatedFrom
+
+	feed feed
 }
 
 type holder = ram.Holder[httpkey.Token]
@@ -74,6 +76,14 @@ func (source) IsCopy() bool                       { return false }
 
 // Create implements [httpkey.TokenStore].
 func (s *Store) Create(_ context.Context, t httpkey.Token) (httpkey.Token, error) {
+	created, err := s.create(t)
+	if err == nil {
+		s.feed.tell(t.Digest)
+	}
+	return created, err
+}
+
+func (s *Store) create(t httpkey.Token) (httpkey.Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	digest := [32]byte(t.Digest)
@@ -146,6 +156,14 @@ func (s *Store) List(_ context.Context, f httpkey.Filter) ([]httpkey.Token, erro
 // Update implements [httpkey.TokenStore]. It calls change once, while all other changes of
 // the store wait, so change must not call the Store.
 func (s *Store) Update(_ context.Context, id string, change func(*httpkey.Token) error) (httpkey.Token, error) {
+	updated, err := s.update(id, change)
+	if err == nil {
+		s.feed.tell(updated.Digest)
+	}
+	return updated, err
+}
+
+func (s *Store) update(id string, change func(*httpkey.Token) error) (httpkey.Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n, ok := s.find(id)
@@ -164,14 +182,24 @@ func (s *Store) Update(_ context.Context, id string, change func(*httpkey.Token)
 
 // Delete implements [httpkey.TokenStore].
 func (s *Store) Delete(_ context.Context, id string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n, ok := s.find(id); ok {
-		s.remove(n)
-		s.ids.Remove(s.hash(id), n, s.hashOf)
-		s.tokens.Remove(n)
+	if digest, ok := s.delete(id); ok {
+		s.feed.tell(digest)
 	}
 	return nil
+}
+
+func (s *Store) delete(id string) (digest [32]byte, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, ok := s.find(id)
+	if !ok {
+		return digest, false
+	}
+	digest = s.tokens.At(n).Digest
+	s.remove(n)
+	s.ids.Remove(s.hash(id), n, s.hashOf)
+	s.tokens.Remove(n)
+	return digest, true
 }
 
 // Touch implements [httpkey.TokenStore].

@@ -39,15 +39,25 @@ func NewWindow() *Window {
 
 // Allow implements [httpkey.Limiter].
 func (w *Window) Allow(_ context.Context, c *httpkey.Charge) (httpkey.Result, error) {
-	strict := *c
-	strict.Limits = make([]httpkey.Limit, len(c.Limits))
+	return allow(strict(c), w.logs, w.quotas)
+}
+
+// Reset implements [httpkey.Resetter].
+func (w *Window) Reset(_ context.Context, c *httpkey.Charge) error {
+	return reset(strict(c), w.logs, w.quotas)
+}
+
+// strict returns c with Rate in place of Burst. A negative Burst stays an error.
+func strict(c *httpkey.Charge) *httpkey.Charge {
+	whole := *c
+	whole.Limits = make([]httpkey.Limit, len(c.Limits))
 	for i, l := range c.Limits {
 		if l.Calendar == "" {
-			l.Burst = min(l.Burst, 0) // Rate takes its place; a negative Burst stays an error
+			l.Burst = min(l.Burst, 0)
 		}
-		strict.Limits[i] = l
+		whole.Limits[i] = l
 	}
-	return allow(&strict, w.logs, w.quotas)
+	return &whole
 }
 
 // logs are the buckets of a Window.
@@ -78,6 +88,8 @@ func (a *logAccount) close(allowed bool, n int64) gcra.Result {
 	a.Keep(a.life)
 	return r
 }
+
+func (a *logAccount) reset() { a.Drop() }
 
 // slidingLog is a bucket of a Window: the admissions of the last Period.
 type slidingLog struct {

@@ -60,6 +60,12 @@ func (l *inTurn) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Result, 
 	return l.Limiter.Allow(ctx, c)
 }
 
+func (l *inTurn) Reset(ctx context.Context, c *httpkey.Charge) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Limiter.(httpkey.Resetter).Reset(ctx, c)
+}
+
 // A process that takes ahead sees by itself what it would see if it did not. Others, and a caller
 // that asks while another's question is under way, may be denied what it holds.
 func TestLeasesConform(t *testing.T) {

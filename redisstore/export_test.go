@@ -2,6 +2,7 @@ package redisstore
 
 import (
 	"context"
+	"time"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/internal/charge"
@@ -25,6 +26,12 @@ func Crowd(limiter httpkey.Limiter, slots bool) httpkey.Limiter {
 	}
 	return limiter
 }
+
+// Patient makes the orders of a limiter wait for calls in progress, however slow the machine is.
+func Patient(limiter httpkey.Limiter) { takerOf(limiter).together.Patience = time.Hour }
+
+// PatientLookups is Patient for the Lookups of a store.
+func PatientLookups(store *Store) { store.lookups.Patience = time.Hour }
 
 // Load returns the number of calls to server in progress, and of orders that wait for one.
 func Load(limiter httpkey.Limiter, server *redis.Client) (calls, waiting int) {

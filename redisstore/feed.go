@@ -66,10 +66,10 @@ func receive(ctx context.Context, subscription *redis.PubSub, ready func(), chan
 			begun = true
 			ready()
 		case *redis.Message:
-			var digest httpkey.Digest
-			if copy(digest[:], event.Payload) == len(digest) {
-				changed(digest)
+			if len(event.Payload) != len(httpkey.Digest{}) { // no change of this package
+				return fmt.Errorf("a message has %d bytes, and a digest has %d", len(event.Payload), len(httpkey.Digest{}))
 			}
+			changed(httpkey.Digest([]byte(event.Payload)))
 		}
 	}
 }

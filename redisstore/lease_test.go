@@ -49,6 +49,13 @@ func (g *gcraServer) EvalSha(ctx context.Context, _ string, keys []string, args 
 	if at, ok := ctx.Value(moment{}).(*time.Time); ok {
 		*at = now
 	}
+	if len(args) == 0 { // resetScript
+		for _, key := range keys {
+			delete(g.tat, key)
+		}
+		cmd.SetVal(int64(len(keys)))
+		return cmd
+	}
 	if len(args) == 9 { // takeScript, which makes forced charges
 		g.force(cmd, keys[0], now, args)
 		return cmd
@@ -322,6 +329,56 @@ func TestLeasesCountFromTheQuestion(t *testing.T) {
 			}
 		}
 	})
+}
+
+// After a Reset a process holds no permits that it took before, whether it held them already or
+// had them on the way. So the processes together find one full bucket.
+func TestResetsDropPermits(t *testing.T) {
+	t.Parallel()
+	for name, between := range map[string]time.Duration{
+		"held": 0, "on the way to Redis": 5 * time.Millisecond, "on the way back": 15 * time.Millisecond,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				server, limit := newGCRAServer(), httpkey.Limit{Rate: 1, Burst: 60, Period: time.Hour}
+				leasing, other := NewLimiter(server, &Options{Lease: 100 * time.Hour}), NewLimiter(server, nil)
+				for range 5 {
+					_, _ = ask(t, leasing, limit, 1)
+					httpkeytest.Elapse(time.Second)
+				}
+				var wg sync.WaitGroup
+				if between > 0 {
+					server.latency = func() time.Duration { return 10 * time.Millisecond }
+					for range 20 { // some find no permits any more
+						wg.Go(func() { _, _ = ask(t, leasing, limit, 1) })
+					}
+					httpkeytest.Elapse(between)
+				}
+				if err := leasing.Reset(t.Context(), of("key", 0, limit)); err != nil {
+					t.Fatal(err)
+				}
+				wg.Wait()
+				server.latency = nil
+				// What is in Redis is the whole state again: a charge that came after the Reset counts.
+				left, _ := ask(t, other, limit, 0)
+				if between == 0 && left.Remaining != 60 {
+					t.Errorf("after the Reset, %d remain", left.Remaining)
+				}
+				admitted := 0
+				for range 100 {
+					for _, l := range []*Limiter{leasing, other} {
+						if r, _ := ask(t, l, limit, 1); r.Allowed {
+							admitted++
+						}
+					}
+				}
+				if admitted > left.Remaining || between == 0 && admitted < 40 {
+					t.Errorf("%d were admitted of %d that were left", admitted, left.Remaining)
+				}
+			})
+		})
+	}
 }
 
 // A request passes even if it passes only without permits ahead.

@@ -44,9 +44,9 @@ import (
 //
 // The Limiter remembers a denial until a bucket may have more room, for a second at most. In
 // that time it answers the same charge from memory, because Redis would deny it again. An
-// admission, a forced charge or a refund of the payer by this Limiter ends the denial. A
-// refund by another Limiter, and a deleted bucket, take effect within the second. The denials
-// take some 5 MB, and more if the charges of a payer differ.
+// admission, a forced charge, a refund or a reset of the payer by this Limiter ends the denial.
+// A refund or a reset by another Limiter, and a deleted bucket, take effect within the second.
+// The denials take some 5 MB, and more if the charges of a payer differ.
 //
 // With Options.Lease, a process takes permits ahead from a bucket in steady use. It spends
 // them without a call to Redis, before they would have come back. So no period of time
@@ -106,6 +106,31 @@ func (l *Limiter) allow(ctx context.Context, c *httpkey.Charge, now time.Time) (
 		return l.alone(ctx, c, items)
 	}
 	return l.denied.Allow(ctx, c, func() (httpkey.Result, error) { return l.together(ctx, c, items) })
+}
+
+// Reset implements [httpkey.Resetter]. It also drops the permits that this process holds of the
+// buckets under Options.Lease. Other processes may still spend theirs.
+func (l *Limiter) Reset(ctx context.Context, c *httpkey.Charge) error {
+	items, err := charge.ToReset(c, time.Now())
+	if err != nil {
+		return err
+	}
+	keys := make([]string, len(items))
+	for i, item := range items {
+		keys[i] = l.question(c.Bucket, item).key
+	}
+	return l.denied.Reset(c.Bucket, func() error {
+		// Permits that were taken before the reset are no longer taken in Redis. They are dropped
+		// after it, because a charge that came before it may be about to keep some.
+		defer func() {
+			for _, item := range items {
+				if !item.IsQuota() {
+					l.leases.giveUp(bucket{c.Bucket, item.Term}, item.Limit)
+				}
+			}
+		}()
+		return l.taker.reset(ctx, keys)
+	})
 }
 
 // isShut reports whether c has a single limit, which admits nothing.

@@ -57,9 +57,11 @@ func decode(text string, used any) (httpkey.Token, error) {
 		User: r.User, Workspace: r.Workspace, Scopes: r.Scopes, IsActive: r.IsActive,
 		ExpiredAt: r.ExpiredAt, CreatedAt: r.CreatedAt, RotatedFrom: r.RotatedFrom,
 	}
-	if copy(t.Digest[:], r.Digest) != len(t.Digest) || len(r.Digest) != len(t.Digest) {
-		return httpkey.Token{}, fmt.Errorf("httpkey: a damaged token in Redis: its digest has %d bytes", len(r.Digest))
+	if len(r.Digest) != len(t.Digest) {
+		return httpkey.Token{}, fmt.Errorf("httpkey: a damaged token in Redis: its digest has %d bytes, not %d",
+			len(r.Digest), len(t.Digest))
 	}
+	t.Digest = httpkey.Digest(r.Digest)
 	if err := t.SetMore(r.More); err != nil {
 		return httpkey.Token{}, fmt.Errorf("httpkey: a damaged token in Redis: %w", err)
 	}

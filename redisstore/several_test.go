@@ -356,6 +356,10 @@ func TestDamageConcernsOneBucket(t *testing.T) {
 					if r := allow(t, limiter, of("another", 1, small, large, quota)); !r.Allowed {
 						t.Errorf("another payer: %+v", r)
 					}
+					all := of("payer", 1, small, large, quota)
+					if err := limiter.(httpkey.Resetter).Reset(t.Context(), all); err != nil || !allow(t, limiter, all).Allowed {
+						t.Errorf("with %s damaged, a Reset returned %v, or mended nothing", key, err)
+					}
 				}
 			})
 		})

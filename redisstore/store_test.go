@@ -221,6 +221,12 @@ func TestDamagedTokensAreErrors(t *testing.T) {
 	for name, damage := range map[string]func(*miniredis.Miniredis){
 		"no JSON":   func(s *miniredis.Miniredis) { s.HSet("httpkey:{tokens}:tokens", want.ID, "damaged") },
 		"no digest": func(s *miniredis.Miniredis) { s.HSet("httpkey:{tokens}:tokens", want.ID, `{"id":"token-1"}`) },
+		"a short digest": func(s *miniredis.Miniredis) {
+			s.HSet("httpkey:{tokens}:tokens", want.ID, `{"digest":"`+strings.Repeat("AAAA", 10)+`"}`)
+		},
+		"hexadecimal digits": func(s *miniredis.Miniredis) {
+			s.HSet("httpkey:{tokens}:tokens", want.ID, `{"digest":"`+want.Digest.Hex()+`"}`)
+		},
 		"a long digest": func(s *miniredis.Miniredis) {
 			s.HSet("httpkey:{tokens}:tokens", want.ID, `{"digest":"`+strings.Repeat("AAAA", 11)+`"}`)
 		},
@@ -418,6 +424,22 @@ func TestChangesAreTold(t *testing.T) {
 	}
 	if err := feed.Changes(ctx, func() { t.Error("ready after the end") }, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("a feed after the end: %v", err)
+	}
+}
+
+// A message that is no digest does not say what to drop. So it ends the feed, and a cache drops
+// everything.
+func TestFeedEndsAtAnotherMessage(t *testing.T) {
+	t.Parallel()
+	for _, message := range []string{"", strings.Repeat("x", 31), strings.Repeat("x", 33), token(1).Digest.Hex()} {
+		server := newServer(t)
+		feed := redisstore.New(newClient(t, server), nil)
+		publish := func() { server.Publish("httpkey:{tokens}:changes", message) }
+		err := feed.Changes(t.Context(), publish, func(httpkey.Digest) { t.Error("a change was reported") })
+		if err == nil || !strings.HasPrefix(err.Error(), "httpkey: ") ||
+			!strings.Contains(err.Error(), fmt.Sprint(len(message), " bytes")) {
+			t.Errorf("after a message of %d bytes, the feed ended with %v", len(message), err)
+		}
 	}
 }
 

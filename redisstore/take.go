@@ -104,6 +104,20 @@ func (t *taker) decide(ctx context.Context, c *httpkey.Charge, questions []quest
 	return c.Join(each), nil
 }
 
+// resetScript is a script, because a Scripter has no other way to delete a key.
+var resetScript = redis.NewScript(`return redis.call('DEL', unpack(KEYS))`)
+
+// reset deletes buckets of one payer. A bucket that does not exist is full.
+func (t *taker) reset(ctx context.Context, keys []string) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	if err := resetScript.Run(ctx, t.rdb, keys).Err(); err != nil {
+		return fmt.Errorf("httpkey: reset buckets in Redis: %w", err)
+	}
+	return nil
+}
+
 // errUndecided says that a server has not decided on an order, because it lacks the script or
 // the slot.
 var errUndecided = errors.New("the server has not decided")

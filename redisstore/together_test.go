@@ -104,6 +104,7 @@ type crowd struct {
 
 func newCrowd(t *testing.T, limiter httpkey.Limiter, client *redis.Client, g *gate) *crowd {
 	t.Helper()
+	redisstore.Patient(limiter)
 	c := &crowd{t: t, limiter: limiter, client: client, gate: g}
 	for waiting := 0; waiting == 0; _, waiting = redisstore.Load(limiter, client) { // the first calls go at once
 		c.first = c.ask(t.Context(), of(fmt.Sprint("first ", c.size), 1, large))
@@ -407,6 +408,7 @@ func TestLookupsThatCoincideShareACall(t *testing.T) {
 				t.Fatal(err)
 			}
 			server.HSet("httpkey:{tokens}:tokens", token(1).ID, "damaged")
+			redisstore.PatientLookups(store)
 			g := newGate(client)
 			broken := errors.New("the connection broke")
 			g.after = func(cmd redis.Cmder) error {

@@ -76,6 +76,19 @@ func (w *Window) allow(ctx context.Context, c *httpkey.Charge, now time.Time) (h
 	return w.denied.Allow(ctx, c, func() (httpkey.Result, error) { return w.taker.decide(ctx, c, questions) })
 }
 
+// Reset implements [httpkey.Resetter].
+func (w *Window) Reset(ctx context.Context, c *httpkey.Charge) error {
+	items, err := charge.ToReset(strict(c), time.Now())
+	if err != nil {
+		return err
+	}
+	keys := make([]string, len(items))
+	for i, item := range items {
+		keys[i] = bucketKey(w.prefix, c.Bucket, item)
+	}
+	return w.denied.Reset(c.Bucket, func() error { return w.taker.reset(ctx, keys) })
+}
+
 // strict returns c with Rate in place of Burst. A negative Burst stays an error.
 func strict(c *httpkey.Charge) *httpkey.Charge {
 	whole := *c

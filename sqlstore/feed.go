@@ -129,9 +129,11 @@ func (s *Store) poll(
 			return last, false, errFellBehind
 		}
 		last = c.revision.V
-		var d httpkey.Digest
-		copy(d[:], c.digest)
-		changed(d)
+		if len(c.digest) != len(httpkey.Digest{}) { // no change of this package, so it does not say what to drop
+			return last, false, fmt.Errorf("revision %d has a digest of %d bytes, not %d",
+				last, len(c.digest), len(httpkey.Digest{}))
+		}
+		changed(httpkey.Digest(c.digest))
 	}
 	if more = last == after+pollBatch; !more && last != latest {
 		return last, false, errFellBehind

@@ -11,6 +11,7 @@ import (
 	"github.com/httpkey/httpkey/internal/charge"
 	"github.com/httpkey/httpkey/internal/gather"
 	"github.com/httpkey/httpkey/internal/gcra"
+	"github.com/httpkey/httpkey/internal/limit"
 	"github.com/httpkey/httpkey/internal/memo"
 	"github.com/httpkey/httpkey/memstore"
 )
@@ -31,10 +32,10 @@ import (
 // and SQLite, and changes no row in any database.
 //
 // The Limiter remembers a denial until a bucket may have more room, for a second at most. In
-// that time it answers the same charge from memory. An admission, a forced charge or a refund
-// of the payer by this Limiter ends the denial. A refund by another process, and a deleted row,
-// take effect within the second. So does a forced charge by another process: until then,
-// RetryAfter may be too short.
+// that time it answers the same charge from memory. An admission, a forced charge, a refund or
+// a reset of the payer by this Limiter ends the denial. A refund or a reset by another process,
+// and a deleted row, take effect within the second. So does a forced charge by another process:
+// until then, RetryAfter may be too short.
 //
 // The Limiter makes one call for a payer at a time. It charges the requests that come meanwhile
 // together in the next call, so their Remaining is the same. A client with many requests at once
@@ -52,15 +53,12 @@ import (
 type Limiter struct {
 	*pool
 	single   single
-	several  [maxLimits]several // of 1, 2, … buckets
-	turn     chan struct{}      // holds a value while a caller writes; nil: callers take no turns
+	several  [limit.Most]several // of 1, 2, … buckets
+	turn     chan struct{}       // holds a value while a caller writes; nil: callers take no turns
 	sweeper  *sweeper
 	denied   *memo.Memo
 	gatherer gather.Gatherer
 }
-
-// maxLimits is the maximum number of limits of a charge.
-const maxLimits = 8
 
 // NewLimiter returns a Limiter in the tables of db that [Migrate] makes. It
 // panics if db is nil or dialect is zero. It does no I/O.
@@ -98,6 +96,20 @@ func (l *Limiter) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Result,
 			return httpkey.Result{}, fmt.Errorf("httpkey: ask for the limit: %w", err)
 		}
 		return result, nil
+	})
+}
+
+// Reset implements [httpkey.Resetter].
+func (l *Limiter) Reset(ctx context.Context, c *httpkey.Charge) error {
+	items, err := charge.ToReset(c, time.Now())
+	if err != nil || len(items) == 0 {
+		return err
+	}
+	return l.denied.Reset(c.Bucket, func() error {
+		if err := l.clearAll(ctx, newQuestion(c, items)); err != nil {
+			return fmt.Errorf("httpkey: reset buckets: %w", err)
+		}
+		return nil
 	})
 }
 

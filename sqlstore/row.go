@@ -79,10 +79,11 @@ func (r *row) token() (httpkey.Token, error) {
 	if err := t.SetMore(r.more.V); err != nil {
 		return httpkey.Token{}, fmt.Errorf("%w (token %s)", err, r.id)
 	}
-	if copy(t.Digest[:], r.digest) != len(t.Digest) || len(r.digest) != len(t.Digest) {
+	if len(r.digest) != len(t.Digest) {
 		return httpkey.Token{}, fmt.Errorf("httpkey: read token %s: its digest has %d bytes, not %d",
 			r.id, len(r.digest), len(t.Digest))
 	}
+	t.Digest = httpkey.Digest(r.digest)
 	if r.scopes != "[]" {
 		if err := json.Unmarshal([]byte(r.scopes), &t.Scopes); err != nil {
 			return httpkey.Token{}, fmt.Errorf("httpkey: read the scopes of token %s: %w", r.id, err)

@@ -16,6 +16,7 @@ type several struct {
 	claim *statement // creates the missing buckets, and locks all
 	read  *statement // is look in a transaction
 	write *statement
+	clear *statement // removes the buckets, which makes them full
 }
 
 func newSeveral(p *pool, n int) several {
@@ -36,6 +37,7 @@ func newSeveral(p *pool, n int) several {
 			list("({id#}, 0, 0, 0, 0)", ", ")+" "+e.conflict+" debt = httpkey_buckets.debt"),
 		write: newStatement(p, "UPDATE httpkey_buckets SET debt = "+each("{debt#}")+", as_of = "+each("{at#}")+
 			", rate = "+each("{rate#}")+", full_at = "+each("{full#}")+" WHERE id IN ("+list("{id#}", ", ")+")"),
+		clear: newStatement(p, "DELETE FROM httpkey_buckets WHERE id IN ("+list("{id#}", ", ")+")"),
 	}
 }
 
@@ -78,6 +80,24 @@ func (l *Limiter) decideAll(ctx context.Context, q *question) (each []httpkey.Re
 		return err
 	})
 	return each, err
+}
+
+// clearAll removes all buckets of q. It first locks them in the order in which all callers do.
+func (l *Limiter) clearAll(ctx context.Context, q *question) error {
+	release, err := l.takeTurn(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	statements := &l.several[len(q.buckets)-1]
+	return l.transact(ctx, func(tx database) error {
+		for _, s := range []*statement{statements.claim, statements.clear} {
+			if _, err := s.within(tx).ExecContext(ctx, s.args(q.values(0))...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // look reads the state of all buckets. It returns the clock, or 0 if no bucket exists.

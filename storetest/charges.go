@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/httpkey/httpkey"
@@ -230,6 +231,93 @@ func checkForced(ctx context.Context, b limiterBench) error {
 		}
 	}
 	return remains(ctx, l, "key", other, 3)
+}
+
+// owing counts what each bucket of some payers owes, under limits that give nothing back.
+type owing struct {
+	payers []string
+	limits []httpkey.Limit // a bucket each
+	owed   map[string][]int
+}
+
+func checkForcedAlone(ctx context.Context, b limiterBench) error {
+	l, random := b.open(), rand.New(rand.NewPCG(5, 6))
+	o := owing{payers: []string{"key", "key:a"}, limits: []httpkey.Limit{
+		slow(5), named("a", 4), named("b", 6),
+		{Rate: 3, Burst: 3, Period: 7000 * time.Hour}, {Name: "a", Rate: 7, Burst: 7, Period: 7000 * time.Hour},
+	}}
+	steps := 400
+	if !b.isExact {
+		pace, err := b.pace(ctx, l)
+		if err != nil {
+			return err
+		}
+		steps = min(100, max(30, int(time.Second/max(1, pace))))
+	}
+	if !b.claims.NoQuotas {
+		b.awayFromMidnight()
+		o.limits = append(o.limits,
+			httpkey.PerDay(4), httpkey.PerMonth(6), httpkey.Limit{Name: "a", Rate: 5, Calendar: "day"})
+	}
+	o.owed = make(map[string][]int)
+	for _, payer := range o.payers {
+		o.owed[payer] = make([]int, len(o.limits))
+	}
+	for range steps {
+		payer := o.payers[random.IntN(len(o.payers))]
+		some := random.Perm(len(o.limits))[:1+random.IntN(3)]
+		c := httpkey.Charge{Bucket: payer, Cost: 1 + random.IntN(3)}
+		if c.Forced = random.IntN(4) > 0; c.Forced {
+			c.Cost = []int{random.IntN(12) - 6, random.IntN(30) - 15, 1000, -1000}[min(random.IntN(12), 3)]
+			if random.IntN(2) == 0 {
+				c.Cost %= 10
+			}
+		}
+		for _, i := range some {
+			c.Limits = append(c.Limits, o.limits[i])
+		}
+		r, err := call(ctx, l, c)
+		if err != nil {
+			return err
+		}
+		if o.charge(payer, some, c) != r.Allowed {
+			return fmt.Errorf("of buckets that owe %v, Allow(%+v) returned %+v", o.owed[payer], c, r)
+		}
+		for _, payer := range o.payers {
+			if err := o.agrees(ctx, l, payer); err != nil {
+				return fmt.Errorf("after Allow(%+v): %w", c, err)
+			}
+		}
+	}
+	return nil
+}
+
+// charge counts a charge under some of the limits, and reports whether all have room.
+func (o *owing) charge(payer string, some []int, c httpkey.Charge) (isAllowed bool) {
+	owed := o.owed[payer]
+	for _, i := range some {
+		if !c.Forced && owed[i]+c.Cost > o.limits[i].Resolve().Burst {
+			return false
+		}
+	}
+	for _, i := range some {
+		owed[i] = min(max(0, owed[i]+c.Cost), max(owed[i], 2*o.limits[i].Resolve().Burst))
+	}
+	return true
+}
+
+// agrees looks at all buckets of a payer.
+func (o *owing) agrees(ctx context.Context, l httpkey.Limiter, payer string) error {
+	r, err := call(ctx, l, httpkey.Charge{Bucket: payer, Limits: o.limits})
+	if err != nil {
+		return err
+	}
+	for i, limit := range o.limits {
+		if want := max(0, limit.Resolve().Burst-o.owed[payer][i]); r.Each[i].Remaining != want {
+			return fmt.Errorf("%q has %d left of %+v, want %d", payer, r.Each[i].Remaining, limit, want)
+		}
+	}
+	return nil
 }
 
 func checkRefund(ctx context.Context, b limiterBench) error {

@@ -24,7 +24,7 @@ type LimiterFactory struct {
 	// Wait returns after at least this much time on the limiter's clock. Nil is for
 	// limiters in memory: each rule then runs in a bubble of testing/synctest, where time
 	// is exact, and demands exact numbers. Otherwise the rules choose limits by the duration
-	// of a call, and take half a minute if a call takes 20 ms.
+	// of a call, and take 40 seconds if a call takes 20 ms.
 	Wait func(time.Duration)
 
 	// Window says that the limiter is strict: it admits no more than Rate in any Period.
@@ -104,6 +104,8 @@ var limiterRules = []limiterRule{
 	{"Invalid", 0, checkInvalid,
 		"a charge that Charge.Validate refuses gets an error that wraps ErrInvalidLimit, is never admitted, and " +
 			"changes nothing"},
+	{"DryRun", 0, checkDryRun,
+		"a limit with DryRun takes from the bucket of its Name and window, and denies as any other does"},
 	{"Unlimited", 0, checkUnlimited,
 		"a charge without limits is admitted"},
 	{"ChargeStays", 0, checkChargeStays,
@@ -127,6 +129,15 @@ var limiterRules = []limiterRule{
 		"a forced charge is admitted, takes from all limits down to one Burst below empty, and changes nothing else"},
 	{"Refund", 0, checkRefund,
 		"a refund gives back to all limits up to full, and changes nothing else"},
+	{"ForcedAlone", 0, checkForcedAlone,
+		"whatever is charged, forced and given back, each bucket owes just that, from full to one Burst below empty; " +
+			"other payers, Names and windows are untouched"},
+	{"Reset", resets, checkReset,
+		"Reset makes the buckets of one payer under the given limits full at once, and changes nothing else"},
+	{"ResetInvalid", resets, checkResetInvalid,
+		"a Reset whose limits Charge.Validate refuses gets an error that wraps ErrInvalidLimit, and changes nothing"},
+	{"ResetConcurrently", resets, checkResetConcurrently,
+		"beside callers at once, each Reset makes room for Burst more, and leaves a bucket that counts"},
 	{"Quotas", quotas, checkQuotas,
 		"a quota counts what was let in, and is whole again at 00:00 UTC of the next day or month"},
 	{"RetryAfter", 0, checkRetryAfter,
@@ -196,7 +207,7 @@ func contradiction(r httpkey.Result, c httpkey.Charge) error {
 	case r.Allowed && !c.Forced && !couldPass:
 		return errors.New("the charge can never pass, yet it is admitted")
 	case r.Limit.Name != limit.Name || r.Limit.Rate != limit.Rate ||
-		r.Limit.Calendar != limit.Calendar || r.Limit.Period != limit.Period:
+		r.Limit.Calendar != limit.Calendar || r.Limit.Period != limit.Period || r.Limit.DryRun != limit.DryRun:
 		return errors.New("the result's Limit must be that of the charge, resolved")
 	}
 	return nil
@@ -518,6 +529,25 @@ func checkInvalid(ctx context.Context, b limiterBench) error {
 		}
 	}
 	return remains(ctx, l, "key", good, 5)
+}
+
+func checkDryRun(ctx context.Context, b limiterBench) error {
+	l, limit := b.open(), slow(3)
+	dry := limit
+	dry.DryRun = true
+	if err := drain(ctx, l, "key", dry, 2); err != nil {
+		return err
+	}
+	if err := remains(ctx, l, "key", limit, 1); err != nil {
+		return fmt.Errorf("after 2 requests under the same limit with DryRun: %w", err)
+	}
+	if err := drain(ctx, l, "key", limit, 1); err != nil {
+		return err
+	}
+	if r, err := allow(ctx, l, "key", dry, 1); err != nil || r.Allowed {
+		return fmt.Errorf("a request with %+v, of which none is left, returned %+v, %v, want a denial", dry, r, err)
+	}
+	return nil
 }
 
 func checkUnlimited(ctx context.Context, b limiterBench) error {

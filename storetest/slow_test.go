@@ -17,11 +17,21 @@ import (
 
 // distant returns a limiter behind a slow network. Both directions take the same time.
 func distant(limiter httpkey.Limiter, trip func() time.Duration) httpkey.Limiter {
-	return allowFunc(func(c *httpkey.Charge) (httpkey.Result, error) {
+	far := allowFunc(func(c *httpkey.Charge) (httpkey.Result, error) {
 		way := trip() / 2
 		httpkeytest.Elapse(way)
 		defer httpkeytest.Elapse(way)
 		return limiter.Allow(ctx, c)
+	})
+	resetter, ok := limiter.(httpkey.Resetter)
+	if !ok {
+		return far
+	}
+	return resetBy(far, func(c *httpkey.Charge) error {
+		way := trip() / 2
+		httpkeytest.Elapse(way)
+		defer httpkeytest.Elapse(way)
+		return resetter.Reset(ctx, c)
 	})
 }
 
@@ -65,14 +75,14 @@ func TestDistantLimitersPass(t *testing.T) {
 		varies bool
 		most   time.Duration
 	}{
-		"20 ms":  {func() time.Duration { return 20 * time.Millisecond }, false, 40 * time.Second},
-		"100 ms": {func() time.Duration { return 100 * time.Millisecond }, false, 200 * time.Second},
-		"1 s":    {func() time.Duration { return time.Second }, false, 2000 * time.Second},
+		"20 ms":  {func() time.Duration { return 20 * time.Millisecond }, false, 45 * time.Second},
+		"100 ms": {func() time.Duration { return 100 * time.Millisecond }, false, 225 * time.Second},
+		"1 s":    {func() time.Duration { return time.Second }, false, 2250 * time.Second},
 		"1 to 100 ms": {func() time.Duration {
 			mu.Lock()
 			defer mu.Unlock()
 			return time.Millisecond + time.Duration(random.IntN(99_000))*time.Microsecond
-		}, true, 200 * time.Second},
+		}, true, 225 * time.Second},
 	} {
 		for _, isStrict := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {

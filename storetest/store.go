@@ -116,7 +116,8 @@ func token(n int) httpkey.Token {
 		CreatedAt:   epoch.Add(time.Duration(n) * time.Second),
 		RotatedFrom: fmt.Sprintf("rotated-%d", n),
 		Limits: []httpkey.Limit{
-			{Name: "often", Rate: n + 1, Burst: n + 2, Period: 90 * time.Second}, httpkey.PerMonth(1000 + n),
+			{Name: "often", Rate: n + 1, Burst: n + 2, Period: 90 * time.Second},
+			{Rate: 1000 + n, Calendar: "month", DryRun: true},
 		},
 		Networks:  []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
 		Metadata:  map[string]string{"plan": fmt.Sprint("plan ", n), "": "<&>"},

@@ -33,6 +33,8 @@ type Claims struct {
 	LateUses bool
 	// NoQuotas: the limiter returns an error for limits with a Calendar.
 	NoQuotas bool
+	// NoReset: the limiter is no [httpkey.Resetter].
+	NoReset bool
 }
 
 // ability is a property that a rule needs of an implementation.
@@ -43,6 +45,7 @@ const (
 	namedIDs                      // IDs that the caller chooses
 	shownUses                     // a Lookup that shows each use
 	quotas                        // limits with a Calendar
+	resets                        // a limiter that implements Resetter
 )
 
 // lack returns why a rule does not apply to an implementation, or "".
@@ -56,6 +59,8 @@ func (c Claims) lack(needs ability) string {
 		return "the store claims LateUses: Lookup does not show each use at once"
 	case c.NoQuotas && needs&quotas != 0:
 		return "the limiter claims NoQuotas: it has no limits by day or month"
+	case c.NoReset && needs&resets != 0:
+		return "the limiter claims NoReset: its buckets cannot be made full"
 	}
 	return ""
 }

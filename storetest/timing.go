@@ -245,6 +245,12 @@ func checkModel(ctx context.Context, b limiterBench) error {
 	}
 	for step := range 3000 {
 		c := b.randomCharge(random)
+		if !b.claims.NoReset && random.IntN(30) == 0 {
+			if err := reset(ctx, l, c); err != nil {
+				return fmt.Errorf("step %d: %w", step, err)
+			}
+			want.Reset(&c, time.Now())
+		}
 		got, err := call(ctx, l, c)
 		if err != nil {
 			return err
@@ -278,6 +284,12 @@ func (b limiterBench) agrees(ctx context.Context, l httpkey.Limiter, want *model
 		}
 		if c.Forced = random.IntN(5) == 0; c.Forced {
 			c.Cost -= 15
+		}
+		if !b.claims.NoReset && random.IntN(30) == 0 {
+			if err := reset(ctx, l, c); err != nil {
+				return fmt.Errorf("step %d: %w", step, err)
+			}
+			want.Reset(&c, now)
 		}
 		got, err := call(ctx, l, c)
 		if err != nil {

@@ -98,7 +98,8 @@ func ask(good httpkey.Limiter, f func(c *httpkey.Charge)) httpkey.Limiter {
 		}
 		for i, l := range c.Limits { // else the limiter would give itself away
 			l = l.Resolve()
-			each[i].Limit.Name, each[i].Limit.Period, each[i].Limit.Calendar = l.Name, l.Period, l.Calendar
+			got := &each[i].Limit
+			got.Name, got.Period, got.Calendar, got.DryRun = l.Name, l.Period, l.Calendar, l.DryRun
 		}
 		if len(c.Limits) == 0 {
 			return r, nil
@@ -117,6 +118,18 @@ func askLimit(good httpkey.Limiter, f func(l *httpkey.Limit)) httpkey.Limiter {
 			}
 		}
 	})
+}
+
+// resetting is a limiter whose Reset is replaced.
+type resetting struct {
+	httpkey.Limiter
+	reset func(c *httpkey.Charge) error
+}
+
+func (r *resetting) Reset(_ context.Context, c *httpkey.Charge) error { return r.reset(c) }
+
+func resetBy(good httpkey.Limiter, f func(c *httpkey.Charge) error) *resetting {
+	return &resetting{good, f}
 }
 
 type wrongLimiter struct {
@@ -320,6 +333,172 @@ var wrongLimiters = []wrongLimiter{
 			refund := *c
 			refund.Forced = c.Forced || c.Cost < 0
 			return good.Allow(ctx, &refund)
+		})
+	}},
+	{"enforces no limit with DryRun", "DryRun", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return alter(good, func(r *httpkey.Result, _ *httpkey.Charge) {
+			if r.Limit.DryRun {
+				r.Allowed, r.RetryAfter = true, 0
+			}
+		})
+	}},
+	{"has other buckets for limits with DryRun", "DryRun", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return ask(good, func(c *httpkey.Charge) {
+			if len(c.Limits) > 0 && c.Limits[0].DryRun {
+				c.Bucket += "dry"
+			}
+		})
+	}},
+	{"gives back to all windows of a Name", "ForcedAlone", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return allowFunc(func(c *httpkey.Charge) (httpkey.Result, error) {
+			r, err := good.Allow(ctx, c)
+			if err == nil && c.Forced && c.Cost < 0 && c.Limits[0].Name == "a" {
+				_, err = force(ctx, good, c.Bucket, c.Cost, httpkey.Limit{Name: "a", Rate: 5, Calendar: "day"})
+			}
+			return r, err
+		})
+	}},
+	{"forces a month to pay for its day", "ForcedAlone", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return allowFunc(func(c *httpkey.Charge) (httpkey.Result, error) {
+			r, err := good.Allow(ctx, c)
+			if err == nil && c.Forced && c.Limits[0].Calendar == "day" {
+				_, err = force(ctx, good, c.Bucket, c.Cost, httpkey.PerMonth(6))
+			}
+			return r, err
+		})
+	}},
+	{"gives back to payers with a common beginning", "ForcedAlone", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return allowFunc(func(c *httpkey.Charge) (httpkey.Result, error) {
+			r, err := good.Allow(ctx, c)
+			if err == nil && c.Forced && c.Cost < 0 {
+				_, err = force(ctx, good, c.Bucket+":a", c.Cost, c.Limits...)
+			}
+			return r, err
+		})
+	}},
+	{"lets one limit owe without a bound", "ForcedAlone", false, func(good httpkey.Limiter) httpkey.Limiter {
+		beyond := make(map[string]int)
+		return ask(good, func(c *httpkey.Charge) {
+			if about := fmt.Sprint(c.Bucket, c.Limits); c.Forced && len(c.Limits) == 1 && c.Cost > 0 {
+				beyond[about] += max(0, c.Cost-20)
+			} else if c.Forced {
+				back := min(-c.Cost, beyond[about])
+				beyond[about] -= back
+				c.Cost += back
+			}
+		})
+	}},
+	{"resets nothing", "Reset", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return resetBy(good, func(*httpkey.Charge) error { return nil })
+	}},
+	{"has no Reset", "Reset", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return alter(good, func(*httpkey.Result, *httpkey.Charge) {})
+	}},
+	{"resets the first limit alone", "Reset", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return resetBy(good, func(c *httpkey.Charge) error {
+			return reset(ctx, good, httpkey.Charge{Bucket: c.Bucket, Limits: c.Limits[:min(1, len(c.Limits))]})
+		})
+	}},
+	{"gives one Burst back at a Reset", "Reset", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return resetBy(good, func(c *httpkey.Charge) error {
+			for _, l := range c.Limits {
+				if _, err := force(ctx, good, c.Bucket, -l.Resolve().Burst, l); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}},
+	{"forgets a Reset under a Rate of 0", "Reset", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return resetBy(good, func(c *httpkey.Charge) error {
+			if len(c.Limits) > 0 && c.Limits[0].Rate == 0 {
+				return nil
+			}
+			return reset(ctx, good, *c)
+		})
+	}},
+	{"resets the names of a payer together", "Reset", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return resetBy(good, func(c *httpkey.Charge) error {
+			for _, l := range c.Limits {
+				l.Name = ""
+				if err := reset(ctx, good, httpkey.Charge{Bucket: c.Bucket, Limits: []httpkey.Limit{l}}); err != nil {
+					return err
+				}
+			}
+			return reset(ctx, good, *c)
+		})
+	}},
+	{"resets payers with a common beginning", "Reset", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return resetBy(good, func(c *httpkey.Charge) error {
+			if err := reset(ctx, good, httpkey.Charge{Bucket: c.Bucket + ":a", Limits: c.Limits}); err != nil {
+				return err
+			}
+			return reset(ctx, good, *c)
+		})
+	}},
+	{"refuses a Reset for its Cost", "Reset", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return resetBy(good, func(c *httpkey.Charge) error {
+			if err := c.Validate(); err != nil {
+				return err
+			}
+			return reset(ctx, good, *c)
+		})
+	}},
+	{"takes the cost of a Reset", "Reset", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return resetBy(good, func(c *httpkey.Charge) error {
+			if err := reset(ctx, good, *c); err != nil || c.Cost <= 0 {
+				return err
+			}
+			_, err := force(ctx, good, c.Bucket, c.Cost, c.Limits...)
+			return err
+		})
+	}},
+	{"changes the charge of a Reset", "Reset", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return resetBy(good, func(c *httpkey.Charge) error {
+			err := reset(ctx, good, *c)
+			c.Cost, c.Forced = -1, true
+			return err
+		})
+	}},
+	{"repeats a denial after a Reset", "Reset", false, func(good httpkey.Limiter) httpkey.Limiter {
+		denied := make(map[string]httpkey.Result)
+		l := resetBy(good, func(c *httpkey.Charge) error { return reset(ctx, good, *c) })
+		l.Limiter = allowFunc(func(c *httpkey.Charge) (httpkey.Result, error) {
+			about := fmt.Sprint(c.Bucket, c.Limits, c.Cost)
+			if r, ok := denied[about]; ok && !c.Forced {
+				return r, nil
+			}
+			r, err := good.Allow(ctx, c)
+			if err == nil && !r.Allowed {
+				denied[about] = r
+			}
+			return r, err
+		})
+		return l
+	}},
+	{"resets the good limits of an invalid charge", "ResetInvalid", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return resetBy(good, func(c *httpkey.Charge) error {
+			for _, l := range c.Limits {
+				if l.Validate() == nil {
+					_ = reset(ctx, good, httpkey.Charge{Bucket: c.Bucket, Limits: []httpkey.Limit{l}})
+				}
+			}
+			return reset(ctx, good, *c)
+		})
+	}},
+	{"has no error for a Reset under invalid limits", "ResetInvalid", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return resetBy(good, func(c *httpkey.Charge) error {
+			_ = reset(ctx, good, *c)
+			return nil
+		})
+	}},
+	{"resets twice, with a pause", "ResetConcurrently", false, func(good httpkey.Limiter) httpkey.Limiter {
+		return resetBy(good, func(c *httpkey.Charge) error {
+			if err := reset(ctx, good, *c); err != nil {
+				return err
+			}
+			httpkeytest.Elapse(200 * time.Millisecond) // others come meanwhile
+			return reset(ctx, good, *c)
 		})
 	}},
 	{"has an error for no limits", "Unlimited", false, func(good httpkey.Limiter) httpkey.Limiter {

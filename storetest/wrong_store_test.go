@@ -155,6 +155,14 @@ var wrongStores = []struct {
 	{"loses the burst", "RoundTrip", func(s *wrongStore) {
 		mapCreate(s, func(t *httpkey.Token) { t.Limits = setBurst(t.Limits, 0) })
 	}},
+	{"loses that a limit is not enforced", "RoundTrip", func(s *wrongStore) {
+		mapCreate(s, func(t *httpkey.Token) {
+			t.Limits = slices.Clone(t.Limits)
+			for i := range t.Limits {
+				t.Limits[i].DryRun = false
+			}
+		})
+	}},
 	{"returns what it was given, not what it stores", "RoundTrip", func(s *wrongStore) {
 		s.create = func(t httpkey.Token) (httpkey.Token, error) {
 			given := t

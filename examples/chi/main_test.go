@@ -12,10 +12,10 @@ import (
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	contract.Run(t, func(guard *httpkey.Guard, handlers map[string]http.Handler) http.Handler {
+	contract.Run(t, func(guard *httpkey.Guard, added []contract.Route) http.Handler {
 		router := routes(guard).(chi.Router)
-		for path, handler := range handlers {
-			router.Handle(path, handler)
+		for _, route := range added {
+			router.With(route.Require).Handle(route.Path, route.Handler)
 		}
 		return router
 	})

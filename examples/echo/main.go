@@ -25,40 +25,13 @@ func main() {
 
 func routes(guard *httpkey.Guard) http.Handler {
 	router := echo.New()
-	router.Use(requireKey(guard))
+	router.Use(echo.WrapMiddleware(guard.Handler))
 	router.GET("/api/v1/users/me/", func(c *echo.Context) error {
 		token, _ := httpkey.FromContext(c.Request().Context())
 		return c.String(http.StatusOK, fmt.Sprintf("Hello %s, this is your key %q.\n", token.User, token.Label))
 	})
 	router.GET("/api/v1/reports/", func(c *echo.Context) error {
 		return c.String(http.StatusOK, "There are no reports.\n")
-	}, through(httpkey.RequireScope("reports:read")))
+	}, echo.WrapMiddleware(httpkey.RequireScope("reports:read")))
 	return router
-}
-
-func requireKey(guard *httpkey.Guard) echo.MiddlewareFunc {
-	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(c *echo.Context) error {
-			r, ok := guard.Check(c.Response(), c.Request())
-			if !ok {
-				return nil // the response is written
-			}
-			c.SetRequest(r)
-			return next(c)
-		}
-	}
-}
-
-// through makes an echo middleware of one of net/http, such as those of the Require functions.
-func through(middleware func(http.Handler) http.Handler) echo.MiddlewareFunc {
-	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(c *echo.Context) error {
-			r, ok := httpkey.Passes(middleware, c.Response(), c.Request())
-			if !ok {
-				return nil // the response is written
-			}
-			c.SetRequest(r)
-			return next(c)
-		}
-	}
 }

@@ -14,10 +14,10 @@ import (
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	contract.Run(t, func(guard *httpkey.Guard, handlers map[string]http.Handler) http.Handler {
+	contract.Run(t, func(guard *httpkey.Guard, added []contract.Route) http.Handler {
 		router := routes(guard).(*echo.Echo)
-		for path, handler := range handlers {
-			router.Any(path, echo.WrapHandler(handler))
+		for _, route := range added {
+			router.Any(route.Colons(), echo.WrapHandler(route.Handler), echo.WrapMiddleware(route.Require))
 		}
 		return router
 	})

@@ -48,8 +48,13 @@ func requireKey(guard *httpkey.Guard) gin.HandlerFunc {
 }
 
 // through makes a gin handler of a middleware of net/http, such as those of the Require functions.
+// Do not use gin.WrapH(httpkey.RequireScope("reports:read")(handler)) instead: it answers 403, and
+// gin then runs the handlers behind it.
 func through(middleware func(http.Handler) http.Handler) gin.HandlerFunc {
 	return func(c *gin.Context) {
+		for _, p := range c.Params {
+			c.Request.SetPathValue(p.Key, p.Value) // for RequireWorkspace
+		}
 		r, ok := httpkey.Passes(middleware, c.Writer, c.Request)
 		if !ok {
 			c.Abort() // the response is written

@@ -15,10 +15,10 @@ import (
 func TestContract(t *testing.T) {
 	t.Parallel()
 	gin.SetMode(gin.TestMode)
-	contract.Run(t, func(guard *httpkey.Guard, handlers map[string]http.Handler) http.Handler {
+	contract.Run(t, func(guard *httpkey.Guard, added []contract.Route) http.Handler {
 		router := routes(guard).(*gin.Engine)
-		for path, handler := range handlers {
-			router.Any(path, gin.WrapH(handler))
+		for _, route := range added {
+			router.Any(route.Colons(), through(route.Require), gin.WrapH(route.Handler))
 		}
 		return router
 	})
@@ -41,6 +41,28 @@ func TestScope(t *testing.T) {
 		routes(guard).ServeHTTP(w, httpkeytest.Request(http.MethodGet, "/api/v1/reports/", key))
 		if w.Code != want.status || w.Body.String() != want.body {
 			t.Errorf("%d %q, want %d %q", w.Code, w.Body, want.status, want.body)
+		}
+	}
+}
+
+// The warning at through is true: gin.WrapH does not stop the handlers behind it.
+func TestWrapHRunsTheHandlersBehindIt(t *testing.T) {
+	t.Parallel()
+	guard, key := httpkeytest.New(t, nil)
+	nothing := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	for name, tt := range map[string]struct {
+		require gin.HandlerFunc
+		runs    bool
+	}{
+		"gin.WrapH": {gin.WrapH(httpkey.RequireScope("reports:read")(nothing)), true},
+		"through":   {through(httpkey.RequireScope("reports:read")), false},
+	} {
+		runs := false
+		router := gin.New()
+		router.Use(requireKey(guard))
+		router.GET("/", tt.require, func(*gin.Context) { runs = true })
+		if w := httpkeytest.Get(router, key); w.Code != http.StatusForbidden || runs != tt.runs {
+			t.Errorf("%s answered %d, and the handler behind it ran: %t, want 403 and %t", name, w.Code, runs, tt.runs)
 		}
 	}
 }

@@ -18,11 +18,11 @@ import (
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	contract.Run(t, func(guard *httpkey.Guard, handlers map[string]http.Handler) http.Handler {
+	contract.Run(t, func(guard *httpkey.Guard, added []contract.Route) http.Handler {
 		mux := http.NewServeMux()
 		mux.Handle("/", routes(guard))
-		for path, handler := range handlers {
-			mux.Handle(path, guard.Handler(handler))
+		for _, route := range added {
+			mux.Handle(route.Path, guard.Handler(route.Require(route.Handler)))
 		}
 		return mux
 	})

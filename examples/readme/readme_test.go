@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"regexp"
-	"strings"
 	"testing"
 
 	"github.com/alicebob/miniredis/v2"
@@ -16,22 +14,6 @@ import (
 	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
 )
-
-// Each block of Go in the README stands in this package or is the program of nethttp.
-func TestBlocksOfTheREADMECompile(t *testing.T) {
-	t.Parallel()
-	code := read(t, "readme.go") + read(t, "../nethttp/main.go")
-	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(read(t, "../../README.md"), -1)
-	if len(blocks) < 4 {
-		t.Fatalf("found %d blocks of Go in the README", len(blocks))
-	}
-	for _, block := range blocks {
-		inFunction := strings.ReplaceAll("\n"+strings.TrimSuffix(block[1], "\n"), "\n", "\n\t")
-		if !strings.Contains(code, block[1]) && !strings.Contains(code, strings.ReplaceAll(inFunction, "\n\t\n", "\n\n")) {
-			t.Errorf("the README has code that is in no example:\n%s", block[1])
-		}
-	}
-}
 
 func read(t *testing.T, file string) string {
 	t.Helper()
@@ -44,18 +26,25 @@ func read(t *testing.T, file string) string {
 
 func TestSeveralProcesses(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	guard := severalProcesses(ctx, miniredis.RunT(t).Addr())
-	key := httpkeytest.Issue(t, guard, httpkey.Token{}).Secret.Reveal()
-	var w *httptest.ResponseRecorder
-	for range 50 { // a loaded machine may answer later than Options.Timeout
-		if w = httpkeytest.Get(guard.Handler(http.NotFoundHandler()), key); w.Code != http.StatusServiceUnavailable {
-			break
-		}
-	}
-	if w.Code != http.StatusNotFound {
-		t.Errorf("status %d, want that of the handler", w.Code)
+	for name, connect := range map[string]func(context.Context, string) *httpkey.Guard{
+		"README.md": severalProcesses, "redisstore/README.md": client,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			guard := connect(ctx, miniredis.RunT(t).Addr())
+			key := httpkeytest.Issue(t, guard, httpkey.Token{}).Secret.Reveal()
+			var w *httptest.ResponseRecorder
+			for range 50 { // a loaded machine may answer later than Options.Timeout
+				if w = httpkeytest.Get(guard.Handler(http.NotFoundHandler()), key); w.Code != http.StatusServiceUnavailable {
+					break
+				}
+			}
+			if w.Code != http.StatusNotFound {
+				t.Errorf("status %d, want that of the handler", w.Code)
+			}
+		})
 	}
 }
 

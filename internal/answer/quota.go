@@ -56,6 +56,7 @@ func ClearQuota(h http.Header) {
 	}
 	for _, name := range []string{
 		"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset", "Ratelimit-Policy", "Ratelimit",
+		"X-Ratelimit-Dry-Run",
 	} {
 		delete(h, name)
 	}

@@ -21,8 +21,8 @@ const (
 	// mostCalls is the maximum number of calls of a lane in progress. While a server answers one,
 	// the process prepares the other.
 	mostCalls = 2
-	// patience is the age of the latest call after which the calls count as stalled. Then a question
-	// waits for none of them, since one lost connection must not stop a lane.
+	// patience is the default of Patience. A question waits for no stalled call, since one lost
+	// connection must not stop a lane.
 	patience = 10 * time.Millisecond
 	// mostStalled is the maximum number of calls in progress if calls stall.
 	mostStalled = 16
@@ -42,6 +42,8 @@ type Gatherer[L comparable, Q, A any] struct {
 	// Payer returns the payer of a question. If there are too many questions for one call, payers
 	// take turns.
 	Payer func(Q) string
+	// Patience is the age of the latest call after which the calls count as stalled. 0: 10 ms.
+	Patience time.Duration
 
 	mu    sync.Mutex
 	lanes map[L]*lane[Q, A] // with calls in progress
@@ -53,7 +55,9 @@ type lane[Q, A any] struct {
 	waiting []*caller[Q, A] // the oldest first
 }
 
-func (l *lane[Q, A]) isStalled() bool { return time.Since(l.began) > patience }
+func (g *Gatherer[L, Q, A]) isStalled(l *lane[Q, A]) bool {
+	return time.Since(l.began) > cmp.Or(g.Patience, patience)
+}
 
 // caller waits for the answer to its question.
 type caller[Q, A any] struct {
@@ -122,7 +126,7 @@ func (g *Gatherer[L, Q, A]) enter(ctx context.Context, l L, q Q) *caller[Q, A] {
 		to = new(lane[Q, A])
 		g.lanes[l] = to
 	}
-	if to.calls < mostCalls || to.calls < mostStalled && to.isStalled() {
+	if to.calls < mostCalls || to.calls < mostStalled && g.isStalled(to) {
 		to.calls++
 		to.began = time.Now()
 		return nil

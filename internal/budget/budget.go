@@ -34,6 +34,14 @@ func (b *Budget) Begin(request context.Context, timeout time.Duration) {
 	b.request, b.deadline = request, time.Now().Add(timeout)
 }
 
+// Renew lets b end after timeout from now. No caller may wait on b meanwhile.
+func (b *Budget) Renew(timeout time.Duration) {
+	b.End()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.deadline, b.waiting, b.cancel = time.Now().Add(timeout), nil, nil
+}
+
 // End releases the timer. No caller may wait on b after it.
 func (b *Budget) End() {
 	b.mu.Lock()

@@ -70,6 +70,16 @@ func (i Item) Result(r gcra.Result) httpkey.Result {
 	}
 }
 
+// ToReset returns the limits of a Reset, or the error of [httpkey.Charge.Validate] about them. A
+// Reset ignores the cost of c.
+func ToReset(c *httpkey.Charge, now time.Time) ([]Item, error) {
+	free := httpkey.Charge{Bucket: c.Bucket, Limits: c.Limits}
+	if err := free.Validate(); err != nil {
+		return nil, err
+	}
+	return Items(&free, now), nil
+}
+
 // Denied returns the denial of c by a limiter whose state is that of a decision, under which
 // some limit has no room for c. An empty bucket can pay c. A strict window has no such state:
 // it does not say when its earliest request expires.

@@ -25,6 +25,7 @@ type api struct {
 
 	guard *httpkey.Guard
 	store *httpkeytest.Store
+	lacks Lacks
 
 	reached   atomic.Int64  // the requests that reached a handler
 	chunkRead chan struct{} // closed when the client has read the first chunk of a stream
@@ -34,38 +35,63 @@ type api struct {
 // errPanic is the value with which the handler of /panic panics.
 var errPanic = errors.New("contract: a handler panics")
 
-// newAPI serves a router of the kind under test over a transport.
-func newAPI(t *testing.T, connect transport, routes Routes, opts *httpkey.Options) *api {
-	t.Helper()
+// newGuarded returns an api without a client.
+func newGuarded(opts *httpkey.Options) *api {
 	a := &api{
 		store:     httpkeytest.NewStore(memstore.New()),
 		chunkRead: make(chan struct{}),
 		streamed:  make(chan error, 1),
 	}
-	a.guard = httpkey.New(a.store, slowMotion{memstore.NewLimiter()}, opts)
+	var patient httpkey.Options
+	if opts != nil {
+		patient = *opts
+	}
+	patient.Timeout = 10 * time.Second // a busy machine must not turn an answer into a 503
+	a.guard = httpkey.New(a.store, slowMotion{memstore.NewLimiter()}, &patient)
+	return a
+}
+
+// server serves routes behind a guard, and returns a client for them.
+type server func(t *testing.T, guard *httpkey.Guard, routes []Route) (client *http.Client, url string)
+
+// newAPI serves a router of the kind under test.
+func newAPI(t *testing.T, lacks Lacks, serve server, opts *httpkey.Options) *api {
+	t.Helper()
+	a := newGuarded(opts)
+	a.lacks = lacks
 	whoami := http.HandlerFunc(a.whoami)
-	ofAnother := httpkey.RequireWorkspace(func(*http.Request) string { return "another" })
-	a.client, a.url = connect(t, routes(a.guard, map[string]http.Handler{
-		"/whoami":    whoami,
-		"/scope":     httpkey.RequireScope("write")(whoami),
-		"/kind":      httpkey.RequireKind(httpkey.ServiceToken)(whoami),
-		"/workspace": ofAnother(whoami),
-		"/missing":   http.NotFoundHandler(),
-		"/broken": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	nothing := func(next http.Handler) http.Handler { return next }
+	inPath := func(r *http.Request) string { return r.PathValue("slug") }
+	a.client, a.url = serve(t, a.guard, []Route{
+		{"/whoami", nothing, whoami},
+		{"/scope", httpkey.RequireScope("write"), whoami},
+		{"/any-scope", httpkey.RequireAnyScope("admin", "write"), whoami},
+		{"/kind", httpkey.RequireKind(httpkey.ServiceToken), whoami},
+		{"/workspace/{slug}", httpkey.RequireWorkspace(inPath), whoami},
+		{"/missing", nothing, http.NotFoundHandler()},
+		{"/broken", nothing, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "broken", http.StatusInternalServerError)
-		}),
-		"/public": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		})},
+		{"/public", nothing, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Cache-Control", public)
-		}),
-		"/panic":  http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(errPanic) }),
-		"/stream": http.HandlerFunc(a.stream),
-	}))
+		})},
+		{"/panic", nothing, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(errPanic) })},
+		{"/stream", nothing, http.HandlerFunc(a.stream)},
+	})
 	t.Cleanup(func() {
 		if err := a.guard.Close(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
 	})
 	return a
+}
+
+// needs skips a test of a part that the framework lacks.
+func (a *api) needs(t *testing.T, part string) {
+	t.Helper()
+	if why, isLacking := a.lacks[part]; isLacking {
+		t.Skipf("%s: %s", part, why)
+	}
 }
 
 // public lets every cache keep a response.
@@ -85,7 +111,10 @@ func (a *api) stream(w http.ResponseWriter, r *http.Request) {
 		notFlusher = errors.New("the ResponseWriter is no http.Flusher")
 	}
 	control := http.NewResponseController(w)
-	deadlineErr := control.SetWriteDeadline(time.Now().Add(time.Minute))
+	var deadlineErr error
+	if a.lacks[WriteDeadlines] == "" {
+		deadlineErr = control.SetWriteDeadline(time.Now().Add(time.Minute))
+	}
 	_, _ = io.WriteString(w, "first")
 	a.streamed <- errors.Join(notFlusher, deadlineErr, control.Flush())
 	select {
@@ -184,6 +213,8 @@ type recorder struct{ handler http.Handler }
 
 func (rec recorder) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := httptest.NewRecorder()
+	r = r.Clone(r.Context())
+	r.RemoteAddr = "127.0.0.1:1234"
 	rec.handler.ServeHTTP(w, r)
 	return w.Result(), nil
 }

@@ -30,9 +30,19 @@ const (
 // names the key's label.
 const Me = "/api/v1/users/me/"
 
-// Routes returns a router with guard as its middleware. Besides its own routes,
-// GET [Me] among them, it has handlers, each at its path and for every method.
-type Routes func(guard *httpkey.Guard, handlers map[string]http.Handler) http.Handler
+// Route is a route for every method.
+type Route struct {
+	Path    string                          // a pattern of http.ServeMux
+	Require func(http.Handler) http.Handler // a middleware, to be mounted as users of the framework do
+	Handler http.Handler                    // the handler behind Require
+}
+
+// Colons returns the path as gin, echo and fiber write it.
+func (r Route) Colons() string { return strings.NewReplacer("{", ":", "}", "").Replace(r.Path) }
+
+// Routes returns a router with guard as its middleware. It has routes besides its own, which
+// include GET [Me].
+type Routes func(guard *httpkey.Guard, routes []Route) http.Handler
 
 // Run tests a kind of router in memory, over HTTP/1.1 and over HTTP/2.
 func Run(t *testing.T, routes Routes) {
@@ -47,15 +57,48 @@ func Run(t *testing.T, routes Routes) {
 	} {
 		t.Run(over.name, func(t *testing.T) {
 			t.Parallel()
-			start := func(t *testing.T, opts *httpkey.Options) *api { return newAPI(t, over.connect, routes, opts) }
-			t.Run("refuses", func(t *testing.T) { testRefusals(t, start) })
-			t.Run("admits", func(t *testing.T) { testAdmissions(t, start) })
-			t.Run("knows the caller", func(t *testing.T) { testCallers(t, start) })
-			t.Run("lets panics through", func(t *testing.T) { testPanic(t, start, over.proto) })
-			if over.proto > 0 {
-				t.Run("streams", func(t *testing.T) { testStream(t, start, over.proto) })
-			}
+			run(t, over.proto, nil, func(t *testing.T, guard *httpkey.Guard, list []Route) (*http.Client, string) {
+				return over.connect(t, routes(guard, list))
+			})
 		})
+	}
+}
+
+// Lacks says why a framework cannot pass a part of the contract. The key is the part's name.
+type Lacks map[string]string
+
+// The parts of the contract that a framework may lack.
+const (
+	LongHeaders    = "long headers"    // headers of 100 KB reach the Guard
+	OtherHeaders   = "other headers"   // handlers of net/http may replace headers of the Guard
+	Panics         = "panics"          // the server survives a handler's panic, and sends no response
+	WriteDeadlines = "write deadlines" // handlers of net/http may set one
+)
+
+// RunServer tests a framework with a server of its own, over HTTP/1.1. The function serve
+// starts a server with guard in front of the routes, and returns its URL. The tests of what
+// the framework lacks are skipped.
+func RunServer(t *testing.T, lacks Lacks, serve func(t *testing.T, guard *httpkey.Guard, routes []Route) (url string)) {
+	t.Run("in memory", func(t *testing.T) { t.Skip("the framework makes no http.Handler") })
+	t.Run("HTTP 1", func(t *testing.T) {
+		t.Parallel()
+		run(t, 1, lacks, func(t *testing.T, guard *httpkey.Guard, routes []Route) (*http.Client, string) {
+			client := &http.Client{Transport: &http.Transport{}}
+			t.Cleanup(client.CloseIdleConnections)
+			return client, serve(t, guard, routes)
+		})
+	})
+	t.Run("HTTP 2", func(t *testing.T) { t.Skip("the framework has no HTTP/2") })
+}
+
+func run(t *testing.T, proto int, lacks Lacks, serve server) {
+	start := func(t *testing.T, opts *httpkey.Options) *api { return newAPI(t, lacks, serve, opts) }
+	t.Run("refuses", func(t *testing.T) { testRefusals(t, start) })
+	t.Run("admits", func(t *testing.T) { testAdmissions(t, start) })
+	t.Run("knows the caller", func(t *testing.T) { testCallers(t, start) })
+	t.Run("lets panics through", func(t *testing.T) { testPanic(t, start, proto) })
+	if proto > 0 {
+		t.Run("streams", func(t *testing.T) { testStream(t, start, proto) })
 	}
 }
 
@@ -111,15 +154,20 @@ func testRefusals(t *testing.T, start starter) {
 			remaining: 60},
 		{name: "scope", key: lines("{key}"), path: "/scope", status: 403, body: Forbidden, limit: 60, remaining: 59,
 			costs: true},
+		{name: "any scope", key: lines("{key}"), path: "/any-scope", status: 403, body: Forbidden, limit: 60, remaining: 59,
+			costs: true},
 		{name: "kind", key: lines("{key}"), path: "/kind", status: 403, body: Forbidden, limit: 60, remaining: 59,
 			costs: true},
-		{name: "workspace", key: lines("{key}"), path: "/workspace", status: 403, body: Forbidden, limit: 60, remaining: 59,
-			costs: true},
+		{name: "workspace", key: lines("{key}"), path: "/workspace/another", status: 403, body: Forbidden, limit: 60,
+			remaining: 59, costs: true},
 		{name: "store down", key: outage, status: 503, body: Unavailable, retryAfter: "1", limit: -1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			a := start(t, tt.opts)
+			if strings.HasPrefix(tt.name, "100 KB") {
+				a.needs(t, LongHeaders)
+			}
 			key := tt.key(t, a)
 			lookups, reached := a.store.Calls("Lookup"), a.reached.Load()
 			// A refusal changes nothing, so the same key is refused again. The
@@ -247,6 +295,7 @@ func outage(t *testing.T, a *api) []string {
 
 // The response to a valid key has the rate-limit headers, whichever handler wrote it.
 func testAdmissions(t *testing.T, start starter) {
+	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	several := []httpkey.Limit{httpkey.PerHour(100), httpkey.PerMinute(5)}
 	byPlan := &httpkey.Options{Charge: func(_ *http.Request, token *httpkey.Token, c *httpkey.Charge) {
 		if token.Metadata["plan"] == "pro" {
@@ -271,9 +320,14 @@ func testAdmissions(t *testing.T, start starter) {
 		{"POST", httpkey.Token{}, nil, "{key}", http.MethodPost, "/whoami", 200, 60, ""},
 		{"blanks around", httpkey.Token{}, nil, " \t{key}\t ", http.MethodGet, "/whoami", 200, 60, ""},
 		{"service token", httpkey.Token{Kind: httpkey.ServiceToken}, nil, "{key}", http.MethodGet, "/whoami", 200, 300, ""},
+		{"key of its network", httpkey.Token{Networks: loopback}, nil, "{key}", http.MethodGet, "/whoami", 200, 60, ""},
 		{"several limits", httpkey.Token{Limits: several}, nil, "{key}", http.MethodGet, "/whoami", 200, 5, ""},
 		{"limit by plan", pro, byPlan, "{key}", http.MethodGet, "/whoami", 200, 600, ""},
 		{"no limit", httpkey.Token{}, unlimited, "{key}", http.MethodGet, "/whoami", 200, -1, ""},
+		{"scope", httpkey.Token{Scopes: []string{"read", "write"}}, nil, "{key}", http.MethodGet, "/scope", 200, 60, ""},
+		{"any scope", httpkey.Token{Scopes: []string{"write"}}, nil, "{key}", http.MethodGet, "/any-scope", 200, 60, ""},
+		{"kind", httpkey.Token{Kind: httpkey.ServiceToken}, nil, "{key}", http.MethodGet, "/kind", 200, 300, ""},
+		{"workspace", httpkey.Token{Workspace: "another"}, nil, "{key}", http.MethodGet, "/workspace/another", 200, 60, ""},
 		{"the handler's 404", httpkey.Token{}, nil, "{key}", http.MethodGet, "/missing", 404, 60, ""},
 		{"the handler's 500", httpkey.Token{}, nil, "{key}", http.MethodGet, "/broken", 500, 60, ""},
 		{"cached for everybody", httpkey.Token{}, nil, "{key}", http.MethodGet, "/public", 200, 60, public},
@@ -282,6 +336,9 @@ func testAdmissions(t *testing.T, start starter) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			a := start(t, tt.opts)
+			if tt.cacheControl != "" {
+				a.needs(t, OtherHeaders)
+			}
 			key := strings.ReplaceAll(tt.line, "{key}", a.issue(t, tt.token).Secret.Reveal())
 			for n := range 2 {
 				response, _ := a.send(t, tt.method, tt.path, key)
@@ -321,6 +378,7 @@ func testCallers(t *testing.T, start starter) {
 func testPanic(t *testing.T, start starter, proto int) {
 	t.Parallel()
 	a := start(t, nil)
+	a.needs(t, Panics)
 	key := a.issue(t, httpkey.Token{User: "ada"}).Secret.Reveal()
 	var caught any
 	err := func() error {

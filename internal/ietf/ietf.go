@@ -17,6 +17,7 @@ type Policy struct {
 	Remaining  int           // the requests that would pass now
 	ResetAfter time.Duration // until the bucket is full
 	RetryAfter time.Duration // until the denied request would pass; 0: it was not denied, or never passes
+	DryRun     bool          // the limit is not enforced
 }
 
 // Fields returns the header values of RateLimit-Policy and RateLimit. Every limit is a policy
@@ -39,6 +40,9 @@ func Fields(policies []Policy) (policy, limit []string) {
 		p, l = strconv.AppendQuote(p, name), strconv.AppendQuote(l, name)
 		p, l = parameter(p, ";q=", int64(one.Quota)), parameter(l, ";r=", int64(one.Remaining))
 		p = parameter(p, ";w=", window)
+		if one.DryRun {
+			p = append(p, ";dry-run"...)
+		}
 		if t := one.seconds(window); t > 0 {
 			l = parameter(l, ";t=", t)
 		}

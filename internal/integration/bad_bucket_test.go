@@ -87,9 +87,11 @@ func sqlBuckets(t *testing.T, b *sqlBackend) bucketServer {
 
 // One bad bucket is no outage: it affects no other key, and the server still counts.
 func TestOneBadBucketIsNoOutage(t *testing.T) {
+	t.Parallel()
 	minute := httpkey.PerMinute(60)
 	for name, open := range bucketServers {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := open(t)
 			for what, spoil := range s.spoil {
 				for under, limits := range map[string][]httpkey.Limit{

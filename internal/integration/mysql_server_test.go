@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -71,6 +72,7 @@ func startMySQLServer(t testing.TB, install, program *exec.Cmd) *sqlBackend {
 		command := exec.Command(of.Path, append(of.Args[1:len(of.Args):len(of.Args)],
 			append(options, "--datadir="+filepath.Join(server.directory, "data"))...)...)
 		command.Dir = server.directory
+		command.Env = append(os.Environ(), "TMPDIR="+server.directory) // MariaDB clears it when it starts
 		if name != "" {
 			command.Args = append(command.Args, "--user="+name)
 		}

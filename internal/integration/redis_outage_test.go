@@ -59,7 +59,7 @@ var redisOutages = []struct {
 // unknown ones are told to come back, nothing is charged twice, and soon after Redis is back
 // all is as before.
 //
-// It does not run beside other tests, whose load and goroutines it would measure.
+// It does not run beside other tests, whose load it would measure.
 func TestRedisOutages(t *testing.T) {
 	for _, o := range redisOutages {
 		for i, l := range redisLimiters {
@@ -68,6 +68,8 @@ func TestRedisOutages(t *testing.T) {
 			}
 			for _, callers := range []int{1, 200} {
 				t.Run(fmt.Sprintf("%s/%s/%d", o.name, l.name, callers), func(t *testing.T) {
+					t.Parallel()
+					labelGoroutines(t)
 					server := startRedis(t)
 					p := startProxy(t, server.address())
 					address := p.address()

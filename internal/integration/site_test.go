@@ -19,6 +19,7 @@ type site struct {
 	*httpkey.Guard
 	cache   *cachestore.Store
 	handler http.Handler
+	patient http.Handler // the same, of an unhurried Guard that tells nothing
 
 	mu   sync.Mutex
 	told []httpkey.EventType // what changed for the store and the limiter
@@ -53,11 +54,13 @@ func newSiteOn(
 	cached.Observer = s
 	s.cache = cachestore.New(store, &cached)
 	s.Guard = httpkey.New(s.cache, limiter, &httpkey.Options{Observer: s, Timeout: timeout})
-	s.handler = s.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
+	patient := httpkey.New(s.cache, limiter, &httpkey.Options{Timeout: unhurried})
+	answer := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	s.handler, s.patient = s.Handler(answer), patient.Handler(answer)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel() // a broken server may have missed writes
-		_ = s.Close(ctx)
+		_, _ = s.Close(ctx), patient.Close(ctx)
 	})
 	return s
 }

@@ -314,6 +314,12 @@ func testLimiterDamaged(t *testing.T, b *sqlBackend) {
 			if r, err := takeFrom(t.Context(), limiter, "another key", 1, limits...); err != nil || r.Remaining != 59 {
 				t.Errorf("%s, %s: another bucket: %+v, %v", damage, name, r, err)
 			}
+			if err := limiter.Reset(t.Context(), &httpkey.Charge{Bucket: "key", Limits: limits}); err != nil {
+				t.Errorf("%s, %s: Reset: %v", damage, name, err)
+			}
+			if r, err := takeFrom(t.Context(), limiter, "key", 2, limits...); err != nil || r.Remaining != 58 {
+				t.Errorf("%s, %s: after a Reset: %+v, %v", damage, name, r, err)
+			}
 		}
 	}
 }

@@ -85,6 +85,7 @@ func testSQLOutages(t *testing.T, b *sqlBackend) {
 	for _, o := range sqlOutages {
 		for _, callers := range []int{1, 100} {
 			t.Run(fmt.Sprintf("%s/%d", o.name, callers), func(t *testing.T) {
+				labelGoroutines(t)
 				tables := b.newTables(t)
 				p := startProxy(t, b.server.address())
 				aside := tables.open(t)

@@ -118,11 +118,11 @@ func (c *sqlChild) kill(t *testing.T, prefix string) []string {
 	return found
 }
 
-// loadTime is how long tests under load take: $HTTPKEY_LOAD_SECONDS, or else 5.
+// loadTime is how long tests under load take: $HTTPKEY_LOAD_SECONDS, or else 2.
 func loadTime() time.Duration {
 	seconds, err := strconv.Atoi(os.Getenv("HTTPKEY_LOAD_SECONDS"))
 	if err != nil || seconds < 1 {
-		seconds = 5
+		seconds = 2
 	}
 	return time.Duration(seconds) * time.Second
 }

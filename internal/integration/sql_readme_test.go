@@ -21,7 +21,7 @@ import (
 	"github.com/httpkey/httpkey/sqlstore"
 )
 
-// These functions are the code of sqlstore/README.md.
+// These functions are the code of sqlstore/README.md. A test of examples/readme compares them.
 
 func readmeOpen(ctx context.Context) (*httpkey.Guard, error) {
 	db, err := sql.Open("pgx", os.Getenv("DATABASE_URL"))
@@ -84,26 +84,6 @@ func sqlReadme(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-// Each block of Go is in one of the functions above.
-func TestSQLReadmeCompiles(t *testing.T) {
-	t.Parallel()
-	file, err := os.ReadFile("sql_readme_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	indent := regexp.MustCompile(`(?m)^[ \t]+`)
-	code := indent.ReplaceAllString(string(file), "")
-	blocks := regexp.MustCompile("(?s)```go\n(.*?) *```").FindAllStringSubmatch(sqlReadme(t), -1)
-	if len(blocks) != 5 {
-		t.Errorf("README.md has %d blocks of Go, this test knows 5", len(blocks))
-	}
-	for _, block := range blocks {
-		if !strings.Contains(code, indent.ReplaceAllString(block[1], "")) {
-			t.Errorf("README.md has code that is not in this file:\n%s", block[1])
-		}
-	}
 }
 
 // The tests of SQLite use the data source names that the table shows.

@@ -2,11 +2,13 @@ package integration
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
@@ -60,6 +62,7 @@ func (s *sqlServer) run(t testing.TB) {
 	exited := make(chan struct{})
 	s.exited = exited
 	go func(running *exec.Cmd) {
+		pprof.SetGoroutineLabels(context.Background()) // it outlives the test that has started the server again
 		_ = running.Wait()
 		close(exited)
 	}(s.running)

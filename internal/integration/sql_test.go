@@ -62,18 +62,20 @@ func TestSQLite(t *testing.T) {
 	runSQLTests(t, sqliteBackend(t), sqlTests, ownServerTests)
 }
 
-// The tests of outages are not parallel: they count the goroutines of the process. MySQL needs
-// none, because MariaDB has the same driver.
-
-func TestPostgreSQLOutages(t *testing.T) {
-	runSQLTests(t, startPostgreSQL(t, "-c", "fsync=off"), outageTests)
+// The servers have their outages at the same time, before the parallel tests: those take all of the CPU, and
+// a request has little time here. MySQL needs none, because MariaDB has the same driver.
+func TestSQLOutages(t *testing.T) {
+	for name, start := range map[string]func(*testing.T) *sqlBackend{
+		"PostgreSQL": func(t *testing.T) *sqlBackend { return startPostgreSQL(t, "-c", "fsync=off") },
+		"MariaDB":    func(t *testing.T) *sqlBackend { return startMariaDB(t, "--innodb-flush-log-at-trx-commit=2") },
+		"SQLite":     func(t *testing.T) *sqlBackend { return sqliteBackend(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			runSQLTests(t, start(t), outageTests)
+		})
+	}
 }
-
-func TestMariaDBOutages(t *testing.T) {
-	runSQLTests(t, startMariaDB(t, "--innodb-flush-log-at-trx-commit=2"), outageTests)
-}
-
-func TestSQLiteOutages(t *testing.T) { runSQLTests(t, sqliteBackend(t), outageTests) }
 
 type sqlTest struct {
 	name string
@@ -135,6 +137,7 @@ var ownServerTests = []sqlTest{
 	{"MigrateNowhere", testMigrateNowhere},
 	{"MigrateUnprivileged", testMigrateUnprivileged},
 	{"LeastRights", testLeastRights},
+	{"AdoptExample", testAdoptExample},
 }
 
 // outageTests stop the server.

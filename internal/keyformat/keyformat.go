@@ -9,8 +9,10 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"hash"
 	"hash/crc32"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -33,8 +35,9 @@ const (
 
 // Format describes the keys of a program.
 type Format struct {
-	Prefix      string // begins each key
-	MinImported int    // the minimum length of keys of other shapes; 0: they are refused
+	Prefix      string   // begins each key
+	Previous    []string // the prefixes of earlier keys, which are still accepted
+	MinImported int      // the minimum length of keys of other shapes; 0: they are refused
 }
 
 // Generate returns a new key for a person or for a service.
@@ -65,22 +68,29 @@ func (f Format) Accepts(s string) bool {
 }
 
 func (f Format) resemblesOwn(s string) bool {
-	p := len(f.Prefix)
-	if len(s) != p+kindLength+randomLength+checksumLength || s[:p] != f.Prefix {
+	return resembles(s, f.Prefix) || len(f.Previous) > 0 && slices.ContainsFunc(f.Previous, func(previous string) bool {
+		return resembles(s, previous)
+	})
+}
+
+// resembles reports whether s looks like a key of a prefix.
+func resembles(s, prefix string) bool {
+	p := len(prefix)
+	if len(s) != p+kindLength+randomLength+checksumLength || s[:p] != prefix {
 		return false
 	}
 	letter := s[p : p+kindLength]
 	return letter == "_k_" || letter == "_s_"
 }
 
-// IsOwn reports whether Generate may have made s.
+// IsOwn reports whether Generate may have made s, under the prefix or a previous one.
 func (f Format) IsOwn(s string) bool {
 	if !f.resemblesOwn(s) {
 		return false
 	}
 	body, sum := s[:len(s)-checksumLength], s[len(s)-checksumLength:]
 	valid := true
-	for i := len(f.Prefix) + kindLength; i < len(body); i++ {
+	for i := len(body) - randomLength; i < len(body); i++ {
 		valid = valid && digitValues[body[i]] != noDigit
 	}
 	want, ok := parseBase62(sum)
@@ -99,6 +109,20 @@ func (f Format) isImportable(s string) bool {
 	}
 	return true
 }
+
+// Hint returns the end of a key, by which people recognize it. A short key has no hint. In a
+// key that Generate made, the hint is the end of the checksum, which reveals less than 24 of
+// the 160 random bits.
+func Hint(key string) string {
+	if IsShort(key) {
+		return ""
+	}
+	return key[len(key)-4:]
+}
+
+// IsShort reports whether a key may have so few random bits that a hint reveals too much. Its
+// SHA-256 then does not hide it either. Generate makes no such key.
+func IsShort(key string) bool { return len(key) < 32 }
 
 // checksum returns the CRC-32 of s in base62.
 func checksum(s string) (digits [checksumLength]byte) {
@@ -247,4 +271,14 @@ func sum256(key string) [32]byte {
 	}
 	var long [MaxImported]byte
 	return sha256.Sum256(long[:copy(long[:], key)])
+}
+
+// Equal compares digests in constant time. It compares words, because
+// subtle.ConstantTimeCompare compares bytes and is slower.
+func Equal(a, b [32]byte) bool {
+	var differ uint64
+	for i := 0; i < len(a); i += 8 {
+		differ |= binary.LittleEndian.Uint64(a[i:]) ^ binary.LittleEndian.Uint64(b[i:])
+	}
+	return differ == 0
 }

@@ -106,6 +106,34 @@ func TestMistypedKeysAreRefused(t *testing.T) {
 	}
 }
 
+// Keys of a previous prefix are accepted like those of the prefix, and no other keys are.
+func TestPreviousPrefixes(t *testing.T) {
+	t.Parallel()
+	format := Format{Prefix: "hk", Previous: []string{"acme", "a_k", "a"}}
+	for _, tt := range []struct {
+		prefix string
+		want   bool
+	}{
+		{"hk", true}, {"acme", true}, {"a_k", true}, {"a", true},
+		{"acm", false}, {"acmes", false}, {"ac", false}, {"kh", false}, {"Acme", false}, {"ACME", false},
+	} {
+		for _, service := range []bool{false, true} {
+			key := Format{Prefix: tt.prefix}.Generate(service)
+			if format.Resembles(key) != tt.want || format.Accepts(key) != tt.want || format.IsOwn(key) != tt.want {
+				t.Errorf("of the prefix %q, Resembles is %v, Accepts %v and IsOwn %v, want %v",
+					tt.prefix, format.Resembles(key), format.Accepts(key), format.IsOwn(key), tt.want)
+			}
+			mistyped := key[:len(key)-1] + string(base62[(digitValues[key[len(key)-1]]+1)%62])
+			if format.Resembles(mistyped) != tt.want || format.Accepts(mistyped) || format.IsOwn(mistyped) {
+				t.Errorf("of the prefix %q, a mistyped key passes", tt.prefix)
+			}
+		}
+	}
+	if key := format.Generate(false); !strings.HasPrefix(key, "hk_k_") || format.Beginning(true) != "hk_s_" {
+		t.Errorf("a new key is %s", key)
+	}
+}
+
 func TestChecksumIsCRC32InBase62(t *testing.T) {
 	t.Parallel()
 	for n := range 1000 {
@@ -182,4 +210,34 @@ func FuzzAccepts(f *testing.F) {
 			t.Errorf("%q is accepted as an imported key", s)
 		}
 	})
+}
+
+// Generate makes keys of at least 37 characters. The hint of a shorter key would reveal much.
+func TestHintIsTheEndOfALongSecret(t *testing.T) {
+	t.Parallel()
+	for length := range 60 {
+		secret, want := strings.Repeat("x", length), ""
+		if length >= 32 {
+			want = "xxxx"
+		}
+		if got := Hint(secret); got != want {
+			t.Errorf("the hint of %d bytes is %q, want %q", length, got, want)
+		}
+	}
+}
+
+// A digest that differs in any bit is another.
+func TestDigestsAreComparedInFull(t *testing.T) {
+	t.Parallel()
+	digest := [32]byte{1, 2, 3}
+	if same := digest; !Equal(digest, same) {
+		t.Error("a digest is not equal to itself")
+	}
+	for bit := range 8 * len(digest) {
+		other := digest
+		other[bit/8] ^= 1 << (bit % 8)
+		if Equal(digest, other) {
+			t.Errorf("bit %d is not compared", bit)
+		}
+	}
 }

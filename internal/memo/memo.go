@@ -33,8 +33,8 @@ const (
 // Then one caller asks the limiter again, and the others wait for its answer.
 //
 // An admission of a payer by this process ends the payer's denials, because less remains then.
-// A forced charge and a refund also end them. They also keep out the answers of calls in
-// progress.
+// A forced charge, a refund and a reset also end them. They also keep out the answers of calls
+// in progress.
 //
 // A Memo has two generations. When the young one is full, the old one is dropped. A nil Memo
 // remembers nothing.
@@ -46,7 +46,7 @@ type Memo struct {
 
 // payer has the denials of one payer.
 type payer struct {
-	forgotten time.Time // when a forced charge ended the denials
+	forgotten time.Time // when a forced charge or a reset ended the denials
 	denials   []*denial
 }
 
@@ -92,6 +92,15 @@ func (m *Memo) Allow(
 				failover.ErrNotAsked, ctx.Err())
 		}
 	}
+}
+
+// Reset makes a payer's buckets full by the function reset. It ends the payer's denials, also
+// after an error and a panic, since the buckets may be full.
+func (m *Memo) Reset(payer string, reset func() error) error {
+	if m != nil {
+		defer m.forget(payer)
+	}
+	return reset()
 }
 
 // recall returns the answer to c if a denial still holds, or if the limiter was asked for it

@@ -331,6 +331,51 @@ func TestRefundsOvertakeDenials(t *testing.T) {
 	})
 }
 
+// A reset ends the denials of its payer, also of those that are on the way, and even if its answer
+// is lost.
+func TestResetsEndDenials(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, hour, lost := remember(memstore.NewLimiter(), false), httpkey.PerHour(6), errors.New("the answer was lost")
+		reset := func(payer string) error {
+			return m.memo.Reset(payer, func() error {
+				if err := m.limiter.(httpkey.Resetter).Reset(t.Context(), of(payer, 0, hour)); err != nil {
+					t.Error(err)
+				}
+				return lost
+			})
+		}
+		denied := func(payer string) bool {
+			r, err := m.Allow(t.Context(), of(payer, 1, hour))
+			if err != nil {
+				t.Error(err)
+			}
+			return !r.Allowed
+		}
+		for _, payer := range []string{"payer", "another"} {
+			m.asks(t, of(payer, 6, hour))
+			if !denied(payer) || m.asks(t, of(payer, 1, hour)) {
+				t.Fatal("the denial is not remembered")
+			}
+		}
+		if err := reset("payer"); !errors.Is(err, lost) {
+			t.Errorf("the reset returned %v", err)
+		}
+		if denied("payer") || !denied("another") {
+			t.Error("the reset did not end the denials of its payer alone")
+		}
+		m.asks(t, of("payer", 5, hour))
+		m.lag = func() { httpkeytest.Elapse(10 * time.Millisecond) }
+		go func() {
+			httpkeytest.Elapse(15 * time.Millisecond) // the denial is on its way back
+			_ = reset("payer")
+		}()
+		if !denied("payer") || denied("payer") {
+			t.Error("the reset did not overtake a denial")
+		}
+	})
+}
+
 // A refund by another process takes effect within a second.
 func TestRefundsElsewhereShowWithinASecond(t *testing.T) {
 	t.Parallel()

@@ -60,10 +60,26 @@ func (m *Limiter) Allow(c *httpkey.Charge, now time.Time) httpkey.Result {
 	return c.Join(each)
 }
 
+// Reset makes the buckets of c.Bucket under c.Limits full.
+func (m *Limiter) Reset(c *httpkey.Charge, now time.Time) {
+	for _, l := range c.Limits {
+		delete(m.buckets, m.nameOf(c.Bucket, l, now))
+	}
+}
+
+// nameOf returns the name of a payer's bucket, under a limit that need not be resolved.
+func (m *Limiter) nameOf(payer string, l httpkey.Limit, now time.Time) name {
+	if m.isStrict && l.Calendar == "" {
+		l.Burst = 0
+	}
+	start, _ := l.Calendar.Span(now)
+	return name{payer, l.Name, l.Window(), start}
+}
+
 func (m *Limiter) bucket(payer string, l httpkey.Limit, now time.Time) bucket {
-	start, end := l.Calendar.Span(now)
-	n := name{payer, l.Name, l.Window(), start}
+	n := m.nameOf(payer, l, now)
 	known := m.buckets[n]
+	_, end := l.Calendar.Span(now)
 	switch {
 	case known != nil:
 		return known

@@ -77,5 +77,18 @@ func MayPay(payer, id, user, workspace string) bool {
 	return kind != "anonymous"
 }
 
+// MayPayWithoutKey reports whether a request may name a payer though it has no key: an address,
+// a user, a workspace, or a name of the program's own.
+func MayPayWithoutKey(payer string) bool {
+	kind, name, isKind := strings.Cut(payer, ":")
+	switch {
+	case !isKind:
+		return payer != "" && payer != "probe"
+	case kind == "user" || kind == "workspace" || kind == "anonymous":
+		return name != ""
+	}
+	return kind != "token"
+}
+
 // IsText reports whether every store can keep s: UTF-8 without a NUL.
 func IsText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }

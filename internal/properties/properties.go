@@ -49,6 +49,15 @@ func (f Fields) Read(object string) (unknown string, err error) {
 	return text(properties)
 }
 
+// OrNull returns a pointer to value, or nil for a zero value, which JSON writes as null.
+func OrNull[T comparable](value T) *T {
+	var zero T
+	if value == zero {
+		return nil
+	}
+	return &value
+}
+
 func isEmpty(value reflect.Value) bool {
 	switch value.Kind() {
 	case reflect.Slice, reflect.Map:

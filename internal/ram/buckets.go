@@ -143,6 +143,9 @@ func (b *Bucket[S]) Keep(life int64) {
 	g.life = max(g.life, life)
 }
 
+// Drop leaves the bucket out, which makes it full.
+func (b *Bucket[S]) Drop() { delete(b.payer.shard.young.own, b.key) }
+
 // keepBeside notes that the bucket lies beside a token of a table, until the generations turn.
 func (b *Bucket[S]) keepBeside(at location, table any, life int64) {
 	g := &b.payer.shard.young

@@ -1,0 +1,5 @@
+//go:build !race
+
+package failures_test
+
+const keys = 1_000_000
