@@ -20,7 +20,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -34,10 +33,6 @@ type Options struct {
 	// [httpkey.Token.Payer], which a rotated token shares with its successors. Requests without
 	// a token then pass: anonymous ones, and all requests if no Guard is in front.
 	Payer func(*http.Request) string
-
-	// Refuse answers a request over the cap. The Cap sets Retry-After and Cache-Control first.
-	// The X-RateLimit headers of the Guard stay. Nil: [httpkey.Throttle].
-	Refuse http.Handler
 
 	// DryRun lets requests pass that are over the cap. The Observer is told of them.
 	DryRun bool
@@ -101,10 +96,11 @@ func (c *Cap) Handler(next http.Handler) http.Handler {
 }
 
 // Enter is [Cap.Handler] for frameworks with their own handler types, such as gin and echo. If
-// it returns true, continue, and defer leave. If it returns false, it has answered: stop.
+// it returns true, continue, and defer leave. If it returns false, [httpkey.Throttle] has answered:
+// stop.
 func (c *Cap) Enter(w http.ResponseWriter, r *http.Request) (leave func(), ok bool) {
 	if leave, ok = c.take(r.Context(), c.options.Payer(r), r); !ok {
-		c.refuse(w, r)
+		httpkey.Throttle(w, r, retryAfter)
 	}
 	return leave, ok
 }
@@ -163,16 +159,6 @@ func (c *Cap) observe(ctx context.Context, r *http.Request) {
 
 // retryAfter is short, so that a client learns soon whether one of its requests has ended.
 const retryAfter = time.Second
-
-func (c *Cap) refuse(w http.ResponseWriter, r *http.Request) {
-	if c.options.Refuse == nil {
-		httpkey.Throttle(w, r, retryAfter)
-		return
-	}
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
-	c.options.Refuse.ServeHTTP(w, r)
-}
 
 // String returns the name of the type, which templates print.
 func (c *Cap) String() string { return "inflight.Cap" }

@@ -328,19 +328,19 @@ func TestDryRunTellsAndPasses(t *testing.T) {
 	}
 }
 
-// The program's own answer replaces that of the Cap, and finds its headers set.
-func TestOwnRefusal(t *testing.T) {
+// The ErrorHandler of the Guard in front answers, and finds the headers set.
+func TestRefusalThroughTheErrorHandler(t *testing.T) {
 	t.Parallel()
-	c := New(1, &Options{
-		Payer: func(*http.Request) string { return "ann" },
-		Refuse: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	guard, _ := httpkeytest.New(t, &httpkey.Options{
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ httpkey.Error) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			_, _ = io.WriteString(w, "busy")
-		}),
+		},
 	})
+	c := New(1, &Options{Payer: func(*http.Request) string { return "ann" }})
 	_, ok := c.Acquire(t.Context(), "ann")
-	w := httptest.NewRecorder()
-	leave, isIn := c.Enter(w, httpkeytest.Request("GET", "/", ""))
+	w, r := httptest.NewRecorder(), httpkeytest.Request("GET", "/", "")
+	leave, isIn := c.Enter(w, r.WithContext(guard.NewContext(r.Context(), httpkey.Token{User: "ann"})))
 	leave() // does no harm
 	if !ok || isIn || w.Code != http.StatusServiceUnavailable || w.Body.String() != "busy" ||
 		w.Header().Get("Retry-After") != "1" || w.Header().Get("Cache-Control") != "no-store" {
