@@ -39,25 +39,12 @@ func NewWindow() *Window {
 
 // Allow implements [httpkey.Limiter].
 func (w *Window) Allow(_ context.Context, c *httpkey.Charge) (httpkey.Result, error) {
-	return allow(strict(c), w.logs, w.quotas)
+	return allow(charge.Strict(c), w.logs, w.quotas)
 }
 
 // Reset implements [httpkey.Resetter].
 func (w *Window) Reset(_ context.Context, c *httpkey.Charge) error {
-	return reset(strict(c), w.logs, w.quotas)
-}
-
-// strict returns c with Rate in place of Burst. A negative Burst stays an error.
-func strict(c *httpkey.Charge) *httpkey.Charge {
-	whole := *c
-	whole.Limits = make([]httpkey.Limit, len(c.Limits))
-	for i, l := range c.Limits {
-		if l.Calendar == "" {
-			l.Burst = min(l.Burst, 0)
-		}
-		whole.Limits[i] = l
-	}
-	return &whole
+	return reset(charge.Strict(c), w.logs, w.quotas)
 }
 
 // logs are the buckets of a Window.

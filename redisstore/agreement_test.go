@@ -243,7 +243,7 @@ func TestWindowEqualsMemory(t *testing.T) {
 			denied := 0
 			for i, c := range charges {
 				server.SetTime(times[i])
-				want := allowBy(memory, strict(c), times[i])
+				want := allowBy(memory, charge.Strict(c), times[i])
 				if got, err := window.allow(t.Context(), c, times[i]); err != nil || !equal(got, want) {
 					t.Fatalf("step %d, %+v:\n%+v in Redis (%v)\n%+v in memory", i, c, got, err, want)
 				}

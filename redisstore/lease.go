@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/charge"
 	"github.com/httpkey/httpkey/internal/ram"
 )
 
@@ -102,7 +103,7 @@ func (s *leases) spend(b bucket, limit httpkey.Limit, n int) (httpkey.Result, in
 	l.spent += n
 	owes := max(0, l.full.Sub(now))
 	return l.with(httpkey.Result{
-		Allowed: true, Limit: limit, Remaining: limit.Burst - owed(limit, owes), ResetAfter: ceilMicros(owes),
+		Allowed: true, Limit: limit, Remaining: limit.Burst - owed(limit, owes), ResetAfter: charge.CeilMicros(owes),
 	}), asking
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-redis/redis_rate/v10"
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/internal/charge"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -84,13 +85,14 @@ func result(limit httpkey.Limit, n int, allowed bool, reset, retry time.Duration
 	most := 2 * timeFor(limit, limit.Burst)
 	reset = min(reset, most)
 	r := httpkey.Result{
-		Limit: limit, Allowed: allowed, Remaining: limit.Burst - owed(limit, reset), ResetAfter: ceilMicros(reset - blur),
+		Limit: limit, Allowed: allowed, Remaining: limit.Burst - owed(limit, reset),
+		ResetAfter: charge.CeilMicros(reset - blur),
 	}
 	if !allowed {
 		r.Remaining = max(0, min(r.Remaining, n-1))
 	}
 	if !allowed && limit.Rate > 0 && n <= limit.Burst { // otherwise n never passes
-		r.RetryAfter = min(ceilMicros(retry+blur), most)
+		r.RetryAfter = min(charge.CeilMicros(retry+blur), most)
 	}
 	return r
 }
@@ -127,11 +129,4 @@ func timeFor(limit httpkey.Limit, n int) time.Duration {
 		micros++
 	}
 	return time.Duration(micros) * time.Microsecond
-}
-
-func ceilMicros(d time.Duration) time.Duration {
-	if rest := d % time.Microsecond; rest > 0 {
-		d += time.Microsecond - rest
-	}
-	return max(0, d)
 }

@@ -57,7 +57,7 @@ func (w *Window) Allow(ctx context.Context, c *httpkey.Charge) (httpkey.Result, 
 
 // allow is Allow at a moment, which only quotas use.
 func (w *Window) allow(ctx context.Context, c *httpkey.Charge, now time.Time) (httpkey.Result, error) {
-	c = strict(c)
+	c = charge.Strict(c)
 	if err := c.Validate(); err != nil {
 		return httpkey.Result{}, err
 	}
@@ -78,7 +78,7 @@ func (w *Window) allow(ctx context.Context, c *httpkey.Charge, now time.Time) (h
 
 // Reset implements [httpkey.Resetter].
 func (w *Window) Reset(ctx context.Context, c *httpkey.Charge) error {
-	items, err := charge.ToReset(strict(c), time.Now())
+	items, err := charge.ToReset(charge.Strict(c), time.Now())
 	if err != nil {
 		return err
 	}
@@ -87,17 +87,4 @@ func (w *Window) Reset(ctx context.Context, c *httpkey.Charge) error {
 		keys[i] = bucketKey(w.prefix, c.Bucket, item)
 	}
 	return w.denied.Reset(c.Bucket, func() error { return w.taker.reset(ctx, keys) })
-}
-
-// strict returns c with Rate in place of Burst. A negative Burst stays an error.
-func strict(c *httpkey.Charge) *httpkey.Charge {
-	whole := *c
-	whole.Limits = make([]httpkey.Limit, len(c.Limits))
-	for i, limit := range c.Limits {
-		if limit.Calendar == "" {
-			limit.Burst = min(limit.Burst, 0)
-		}
-		whole.Limits[i] = limit
-	}
-	return &whole
 }

@@ -103,3 +103,25 @@ func Denied(c *httpkey.Charge, state httpkey.Result) httpkey.Result {
 	}
 	return c.Join(each)
 }
+
+// Strict returns c with Rate in place of Burst, as a strict window applies it. A negative Burst
+// stays an error.
+func Strict(c *httpkey.Charge) *httpkey.Charge {
+	whole := *c
+	whole.Limits = make([]httpkey.Limit, len(c.Limits))
+	for i, l := range c.Limits {
+		if l.Calendar == "" {
+			l.Burst = min(l.Burst, 0)
+		}
+		whole.Limits[i] = l
+	}
+	return &whole
+}
+
+// CeilMicros returns d rounded up to a microsecond, and 0 for a negative d.
+func CeilMicros(d time.Duration) time.Duration {
+	if rest := d % time.Microsecond; rest > 0 {
+		d += time.Microsecond - rest
+	}
+	return max(0, d)
+}

@@ -285,14 +285,7 @@ func (d *denial) again(now time.Time) *httpkey.Result {
 // count counts the times of r down. RetryAfter stays positive, since 0 would mean never.
 func count(r *httpkey.Result, passed time.Duration) {
 	if r.RetryAfter > 0 {
-		r.RetryAfter = max(time.Microsecond, ceilMicros(r.RetryAfter-passed))
+		r.RetryAfter = max(time.Microsecond, charge.CeilMicros(r.RetryAfter-passed))
 	}
-	r.ResetAfter = ceilMicros(r.ResetAfter - passed)
-}
-
-func ceilMicros(d time.Duration) time.Duration {
-	if rest := d % time.Microsecond; rest > 0 {
-		d += time.Microsecond - rest
-	}
-	return max(0, d)
+	r.ResetAfter = charge.CeilMicros(r.ResetAfter - passed)
 }
