@@ -33,7 +33,7 @@ func (o *oldTable) adopt(_ context.Context, secret string) (httpkey.Token, error
 		o.most.Store(n)
 	}
 	defer o.now.Add(-1)
-	time.Sleep(o.takes) // a slow hash; the tests run in bubbles of synctest where it matters
+	time.Sleep(o.takes) // a slow hash, in the bubble's time: outside of a bubble, takes is 0
 	if o.err != nil {
 		return httpkey.Token{}, o.err
 	}
@@ -93,7 +93,7 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
-// What was adopted works without the old table, and can be revoked and rotated.
+// An adopted key works without the old table, and can be revoked and rotated.
 func TestAdoptedKeysAreOurs(t *testing.T) {
 	t.Parallel()
 	old := &oldTable{keys: map[string]httpkey.Token{oldKey: {User: "ada", IsActive: true}}}

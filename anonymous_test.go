@@ -269,7 +269,7 @@ func TestKeysBesideSessions(t *testing.T) {
 	}
 }
 
-// Whatever limits a request by its address, the answers and headers are those of the Guard.
+// LimitBy answers a request as the Guard does, with the same headers, wherever it stands.
 func TestLimitBy(t *testing.T) {
 	t.Parallel()
 	for place, in := range places {

@@ -36,8 +36,8 @@ var sources = []struct {
 	{"a header and a function", []httpkey.Source{withoutJWT, httpkey.FromHeader("X-Api-Key")}, true},
 }
 
-// What a request carries decides alone, whichever sources read it. The answers are those of each
-// source: valid, missing or not valid.
+// A Guard reads the headers of its sources and no others. It finds the key valid, missing or not
+// valid.
 func TestSources(t *testing.T) {
 	t.Parallel()
 	const (

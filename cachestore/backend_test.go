@@ -127,7 +127,7 @@ func follow(t *testing.T, s *Store, b *backend) {
 		if time.Now().After(deadline) {
 			t.Fatal("nobody follows the feed")
 		}
-		time.Sleep(time.Millisecond) // between two looks, outside of a bubble
+		time.Sleep(time.Millisecond) // the feed does not say when it is followed, and some callers are in no bubble
 	}
 	t.Cleanup(func() {
 		cancel()

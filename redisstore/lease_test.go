@@ -360,7 +360,7 @@ func TestResetsDropPermits(t *testing.T) {
 				}
 				wg.Wait()
 				server.latency = nil
-				// What is in Redis is the whole state again: a charge that came after the Reset counts.
+				// Redis has the whole state again, so a charge that came after the Reset counts.
 				left, _ := ask(t, other, limit, 0)
 				if between == 0 && left.Remaining != 60 {
 					t.Errorf("after the Reset, %d remain", left.Remaining)

@@ -20,9 +20,8 @@ type history struct {
 	isTold  bool      // of that or a later change, by a feed and with a store that were up
 }
 
-// Whatever happens to tokens, the feed and the store, no stream of a valid token ends. A stream
-// of another ends at once if the feed and the store are up, and otherwise within the TTL after
-// the store is up.
+// A stream of a valid token does not end. Another stream ends at once if the feed and the store
+// are up, and otherwise within the TTL after the store is up.
 func TestStreamsAgreeWithAModel(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(40) {

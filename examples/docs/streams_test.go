@@ -42,12 +42,12 @@ func TestStreamsEndWithTheirKey(t *testing.T) {
 	}
 	var streams []*http.Response
 	for i := range 4 {
-		streams = append(streams, open()) //nolint:bodyclose // open closes it in the end
+		streams = append(streams, open()) //nolint:bodyclose // a Cleanup of open closes it
 		if line, err := bufio.NewReader(streams[i].Body).ReadString('\n'); line != "data: 1\n" {
 			t.Fatalf("stream %d: %q %v", i, line, err)
 		}
 	}
-	fifth := open() //nolint:bodyclose // open closes it in the end
+	fifth := open() //nolint:bodyclose // a Cleanup of open closes it
 	if fifth.StatusCode != http.StatusTooManyRequests || fifth.Header.Get("Retry-After") != "1" {
 		t.Errorf("a fifth stream: %s, Retry-After %q", fifth.Status, fifth.Header.Get("Retry-After"))
 	}

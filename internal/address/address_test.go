@@ -186,7 +186,7 @@ func TestUnixSockets(t *testing.T) {
 	t.Chdir(t.TempDir())
 	listener, err := net.Listen("unix", "server")
 	if err != nil {
-		t.Skip(err)
+		t.Skip(err) // a system without unix sockets
 	}
 	server := &httptest.Server{Listener: listener, Config: &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -295,7 +295,8 @@ var (
 	forged    = from("10.0.0.1:80", strings.Repeat("x", 100_000)+",203.0.113.7, 10.0.0.2", "10.0.0.3")
 )
 
-// Whatever a client writes into the header, its address is the one that the first proxy wrote.
+// The address of a client is the one that the first proxy wrote. The client's own header changes
+// nothing.
 func FuzzBehindProxies(f *testing.F) {
 	for _, seed := range []string{"", ",", "10.0.0.1", "192.0.2.1, 10.0.0.9", "10.0.0.8\n10.0.0.9", "unknown", "[", "::1%",
 		"\n", " , \n,", strings.Repeat("10.0.0.9,", 100)} {

@@ -37,7 +37,7 @@ func TestTurns(t *testing.T) {
 				if i < 2 && ofOneKey.Add(1) > 1 {
 					two.Add(1)
 				}
-				time.Sleep(time.Second)
+				time.Sleep(time.Second) // in the bubble's time
 				if i < 2 {
 					ofOneKey.Add(-1)
 				}
@@ -110,7 +110,7 @@ func TestRefusals(t *testing.T) {
 		if !refused(1) || refused(2) {
 			t.Error("the Queue took one digest for another")
 		}
-		time.Sleep(Span)
+		time.Sleep(Span) // in the bubble's time
 		if refused(1) || len(q.turns) > 0 || len(q.room) > 0 {
 			t.Errorf("a digest stays refused, or one of %d turns is left", len(q.turns))
 		}

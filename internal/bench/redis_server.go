@@ -53,8 +53,7 @@ func startRedis() (*redisServer, error) {
 		command: command,
 		admin:   redis.NewClient(&redis.Options{Addr: address.String(), MaxRetries: -1}),
 	}
-	// A server does not say when it is ready, so the loop asks again after a pause.
-	for patience := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for patience := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) { // until it is ready
 		if s.version, err = s.info("server", "redis_version:"); err == nil {
 			return s, nil
 		}

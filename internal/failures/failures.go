@@ -137,8 +137,8 @@ func (m *Meter) Return(a netip.Addr, digest *[32]byte, t Ticket) {
 // Remember notes that a key is good. It then passes until Forget. A Meter remembers 65,536 keys,
 // and forgets a few of them where there are more than some 20,000.
 //
-// That is a hint, which spares the key the meter. The caller still looks the key up. A made-up
-// key would need a digest of which 76 bits are those of a good key.
+// A remembered key passes the meter. The caller still looks it up, because a made-up key may pass
+// too: it needs a digest of which 76 bits are those of a good key.
 func (m *Meter) Remember(digest *[32]byte) { m.good.add(digest) }
 
 // Forget notes that a key is no longer good.

@@ -333,7 +333,7 @@ func TestManyGoodKeys(t *testing.T) {
 	}
 }
 
-// What is given back is what was taken, once, and of the same address.
+// Return gives back the one that Take took, once, to the same address.
 func TestReturn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
