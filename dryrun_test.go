@@ -251,3 +251,23 @@ func TestCheckCostOfNothingWithoutAKey(t *testing.T) {
 		}
 	}
 }
+
+// A refusal shows the limit that refused the request, and no mark of a trial in front.
+func TestRefusalsHaveNoMarkOfATrial(t *testing.T) {
+	t.Parallel()
+	guard := newGuard(&httpkey.Options{IETFHeaders: true})
+	key, _ := issue(t, guard, httpkey.Token{Limits: limits(httpkey.PerHour(1))})
+	trial := guard.LimitBy(func(_ *http.Request, c *httpkey.Charge) {
+		c.Limits = []httpkey.Limit{{Name: "trial", Rate: 1, Period: time.Hour, DryRun: true}}
+	})
+	plain := newGuard(nil).LimitBy(func(_ *http.Request, c *httpkey.Charge) { c.Limits = limits(httpkey.PerHour(9)) })
+	chain := plain(trial(guard.Handler(ok)))
+	if w := httpkeytest.Get(chain, key); w.Code != http.StatusOK || w.Header().Get("X-RateLimit-Dry-Run") != "allowed" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+	w := httpkeytest.Get(chain, key)
+	if w.Code != http.StatusTooManyRequests || w.Header().Get("X-RateLimit-Limit") != "1" ||
+		w.Header().Get("X-RateLimit-Dry-Run") != "" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+}

@@ -332,7 +332,8 @@ func (g *Guard) Revoke(ctx context.Context, id, reason string) error {
 }
 
 // RevokeKey is [Guard.Revoke] by the key itself, for its owner or a finder, who do not know the ID
-// of the token. The error wraps [ErrNotFound] if no token has the key.
+// of the token. The error wraps [ErrNotFound] if no token has the key. A cache in front of the
+// store may not know a key yet that another process issued a few seconds ago.
 func (g *Guard) RevokeKey(ctx context.Context, secret Secret, reason string) error {
 	if !g.format.Accepts(secret.Reveal()) {
 		return fmt.Errorf("httpkey: revoke: %w", ErrNotFound)

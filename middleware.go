@@ -117,6 +117,7 @@ func (g *Guard) LimitBy(charge func(*http.Request, *Charge)) func(http.Handler) 
 // conclude answers a refused request, or returns an admitted one with its admission.
 func (g *Guard) conclude(w http.ResponseWriter, r *http.Request, d *decision) (*http.Request, bool) {
 	if d.reason != "" {
+		answer.ClearQuota(w.Header()) // of limits in front, which have not refused the request
 		g.setHeaders(w.Header(), d, nil)
 		g.refuse(w, r, d)
 		return r, false

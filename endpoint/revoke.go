@@ -16,8 +16,9 @@ var revocations = httpkey.Limit{Name: "revoke", Rate: 10, Period: time.Minute}
 // Its successor and its predecessor stay valid.
 //
 // The answer is 204 for every key, whatever it was: good, over its limits, of another network,
-// but also unknown, malformed, expired or revoked already. All of these are of no use
-// afterwards, and the response does not tell which it was. A request with no key, or with
+// but also unknown, malformed, expired or revoked already. The response does not tell which it
+// was. The key is of no use afterwards, unless it is so new that a cache in front of the store
+// does not know it yet; see [httpkey.Guard.RevokeKey]. A request with no key, or with
 // two, gets 401, because it does not say what to end. It gets 503 if the store fails, also if the
 // store only looks keys up, as [httpkey.LookupOnly] does. Both answers are the Guard's, through
 // [httpkey.Options.ErrorHandler].

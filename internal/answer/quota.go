@@ -48,8 +48,8 @@ func (o *Own) header(n int64) []string {
 	return o.value[:]
 }
 
-// ClearQuota removes the headers that an outer Guard may have written, because a refused
-// caller must not see a quota.
+// ClearQuota removes the headers that limits in front may have written. They do not describe the
+// refusal.
 func ClearQuota(h http.Header) {
 	if h["X-Ratelimit-Limit"] == nil {
 		return
