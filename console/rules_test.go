@@ -246,7 +246,8 @@ func TestMaxTokens(t *testing.T) {
 	if !strings.Contains(w.Body.String(), "There are 3 tokens already") {
 		t.Errorf("the page does not say what to do: %s", w.Body)
 	}
-	// Those of a workspace count apart.
+	// Those of a workspace count apart. An old service token with a user is that user's.
+	s.issue(httpkey.Token{Label: "old", User: "ada", Workspace: "acme", Kind: httpkey.ServiceToken})
 	const service = `{"label":"x","kind":"service_token","workspace":"acme"}`
 	for range 3 {
 		s.want(201, add("manager", service))
