@@ -108,6 +108,9 @@ func (c *console) tokenPage(r *http.Request, p Principal) (answer, error) {
 		return answer{}, err
 	}
 	v.Form = c.changeForm(t, time.Now())
+	if !v.Token.HasEnded {
+		v.Token.Remaining = c.remaining(r.Context(), p, t)
+	}
 	// A link may be old, or made up.
 	if done := r.URL.Query().Get("done"); done == "updated" || done == "revoked" && !t.IsActive {
 		v.Done = done
