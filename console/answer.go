@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
-
-	"github.com/httpkey/httpkey"
 )
 
 // answer is what a handler found out. It is a page, a JSON value, a redirect, or a status alone.
@@ -23,11 +21,6 @@ func page(name string, v view) answer { return answer{status: http.StatusOK, pag
 // redirect has a relative reference. [http.Redirect] would make it absolute, and lose the prefix
 // that [http.StripPrefix] has cut off.
 func redirect(status int, location string) answer { return answer{status: status, location: location} }
-
-// created is the only answer that has the secret. root is the path to the console's own.
-func created(root string, c httpkey.Created) answer {
-	return answer{status: http.StatusCreated, value: c, location: root + pathOf(c.Token.ID) + "/", version: versionOf(c.Token)}
-}
 
 // write writes an answer of a program's request, a redirect, or a status.
 func (a answer) write(w http.ResponseWriter) {

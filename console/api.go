@@ -10,9 +10,9 @@ import (
 // tokenList is a page of tokens on the wire, with the names of the Plane documentation.
 // It is an object because an array has no place for the cursor.
 type tokenList struct {
-	Results         []httpkey.Token `json:"results"`
-	NextCursor      string          `json:"next_cursor"`
-	NextPageResults bool            `json:"next_page_results"`
+	Results         []resource `json:"results"`
+	NextCursor      string     `json:"next_cursor"`
+	NextPageResults bool       `json:"next_page_results"`
 }
 
 func (c *console) apiList(r *http.Request, p Principal) (answer, error) {
@@ -24,11 +24,15 @@ func (c *console) apiList(r *http.Request, p Principal) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return answer{status: http.StatusOK, value: tokenList{
-		Results:         append([]httpkey.Token{}, page.tokens...), // [] where nil would be null
+	list := tokenList{
+		Results:         []resource{}, // [] where nil would be null
 		NextCursor:      page.next,
 		NextPageResults: page.next != "",
-	}}, nil
+	}
+	for _, t := range page.tokens {
+		list.Results = append(list.Results, c.resource(r.Context(), p, t))
+	}
+	return answer{status: http.StatusOK, value: list}, nil
 }
 
 func (c *console) apiCreate(r *http.Request, p Principal) (answer, error) {
@@ -57,7 +61,7 @@ func (c *console) apiCreate(r *http.Request, p Principal) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return created("./", token), nil
+	return c.created(r, p, "./", token), nil
 }
 
 // defaultExpiry returns that of a token that is created without one, as the form chooses it.
@@ -73,7 +77,8 @@ func (c *console) apiGet(r *http.Request, p Principal) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return answer{status: http.StatusOK, value: t, version: versionOf(t)}, nil
+	value := resource{Token: t, further: c.watched(r.Context(), p, t)}
+	return answer{status: http.StatusOK, value: value, version: versionOf(t)}, nil
 }
 
 func (c *console) apiUpdate(r *http.Request, p Principal) (answer, error) {
@@ -108,7 +113,7 @@ func (c *console) apiUpdate(r *http.Request, p Principal) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return answer{status: http.StatusOK, value: updated, version: versionOf(updated)}, nil
+	return answer{status: http.StatusOK, value: c.resource(r.Context(), p, updated), version: versionOf(updated)}, nil
 }
 
 func (c *console) apiDelete(r *http.Request, p Principal) (answer, error) {
@@ -144,7 +149,17 @@ func (c *console) apiRotate(r *http.Request, p Principal) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return created("../../", token), nil
+	return c.created(r, p, "../../", token), nil
+}
+
+// created is the only answer that has the secret. root is the path to the console's own.
+func (c *console) created(r *http.Request, p Principal, root string, made httpkey.Created) answer {
+	return answer{
+		status:   http.StatusCreated,
+		value:    resource{made.Token, made.Secret, c.effective(r.Context(), p, made.Token)},
+		location: root + pathOf(made.Token.ID) + "/",
+		version:  versionOf(made.Token),
+	}
 }
 
 // writeAnswer answers a program.

@@ -15,7 +15,7 @@ func (c *console) revoke(ctx context.Context, p Principal, t httpkey.Token, reas
 	}
 	ctx, done := detached(ctx)
 	defer done()
-	err := c.guard.Revoke(ctx, t.ID, reason)
+	err := c.guard.RevokeBy(ctx, t.ID, p.User, reason)
 	if errors.Is(err, httpkey.ErrNotFound) {
 		return httpkey.Token{}, errNotFound
 	}
