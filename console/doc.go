@@ -62,9 +62,8 @@
 //
 // The store applies each change, with these rules, to the current token
 // ([httpkey.TokenStore].Update). So each concurrent change takes effect or is refused, and
-// none undoes a revocation, in any number of processes. Of two concurrent rotations, one is
-// refused, unless it begins at the moment at which the other ends. Then the token has two
-// successors, each with its own key.
+// none undoes a revocation, in any number of processes. Of several concurrent rotations of a token,
+// one creates a key, and the others are refused.
 //
 // The response to the POST itself shows the secret, so that the secret is stored nowhere. A
 // form that is sent again, for example by a reload, creates no second token. A cache may

@@ -232,7 +232,7 @@ func (c *console) submitRevoke(r *http.Request, p Principal) (answer, error) {
 	}
 	f, wrong := &form{}, problems{}
 	f.fill(values)
-	checkText("reason", f.Reason, maxReason, wrong)
+	checkText("reason", f.Reason, maxReason, false, wrong)
 	if err = wrong.asError(); err == nil {
 		_, err = c.revoke(r.Context(), p, t, f.Reason)
 	}

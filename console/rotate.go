@@ -47,7 +47,11 @@ func (c *console) rotate(
 		return httpkey.Created{}, forbidden("The new key may not live longer than the old one, " +
 			"as you may not create a token like this.")
 	}
-	created, err := c.guard.Rotate(ctx, id, ro.grace)
+	rotate := c.guard.RotateOnce
+	if t.RotatedTo != "" { // its successor is gone
+		rotate = c.guard.Rotate
+	}
+	created, err := rotate(ctx, id, ro.grace)
 	switch {
 	case errors.Is(err, httpkey.ErrNotFound):
 		return httpkey.Created{}, errNotFound

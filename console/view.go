@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/console/internal/legible"
 )
 
 // view is the data of a page. Each page sets the fields that it needs.
@@ -63,11 +64,8 @@ func (c *console) tokenView(p Principal, t httpkey.Token, successor *httpkey.Tok
 	return v
 }
 
-// isSameName reports whether people would call two names the same. A text field has no line breaks,
-// and blanks in a row look like one.
-func isSameName(a, b string) bool {
-	return strings.Join(strings.Fields(a), " ") == strings.Join(strings.Fields(b), " ")
-}
+// isSameName reports whether people would call two names the same.
+func isSameName(a, b string) bool { return legible.Fold(a) == legible.Fold(b) }
 
 // nameOf returns the name of t for people.
 func nameOf(t httpkey.Token) string {
