@@ -131,7 +131,7 @@ func (c *console) submitChange(r *http.Request, p Principal) (answer, error) {
 	f.fill(values)
 	ch := change{label: &f.Label, description: &f.Description}
 	if values.Has("version") {
-		ch.matches = func(version string) bool { return version == f.Version }
+		ch.condition = madeFor(f.Version)
 	}
 	if values.Has("expiry") { // the form of an ended token has no such field
 		ch.expiredAt = pointer(f.expiry(wrong))
@@ -269,7 +269,7 @@ func (c *console) submitDelete(r *http.Request, p Principal) (answer, error) {
 		wrong.add("name", "other_name", "This is not the name of the token.")
 	}
 	if err = wrong.asError(); err == nil {
-		err = c.remove(r.Context(), p, t)
+		err = c.remove(r.Context(), p, t, nil)
 	}
 	if err != nil {
 		return again("delete", view{Token: c.tokenView(p, t, nil, now)}, err)

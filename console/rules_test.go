@@ -415,7 +415,7 @@ func hidden(t testing.TB, body, name string) string {
 func TestStoreThatNeverAnswers(t *testing.T) {
 	t.Parallel()
 	for _, q := range requests {
-		if q.ok == http.StatusTemporaryRedirect || q.pattern == "/new" {
+		if q.ok == http.StatusTemporaryRedirect || q.pattern == "/new" || q.pattern == "/openapi.json" {
 			continue // without a store
 		}
 		t.Run(q.String(), func(t *testing.T) {
