@@ -55,7 +55,8 @@ func TestPolicyOfTheProgramIsMerged(t *testing.T) {
 		"the first of two counts": {"img-src data:; img-src *", with("img-src 'self'", "img-src 'self' data:")},
 		"capital letters":         {"IMG-SRC data:", with("img-src 'self'", "img-src 'self' data:")},
 		"two policies": {
-			"img-src data:, font-src data:", with("img-src 'self'", "img-src 'self' data:", "font-src 'self'", "font-src 'self' data:"),
+			"img-src data:, font-src data:",
+			with("img-src 'self'", "img-src 'self' data:", "font-src 'self'", "font-src 'self' data:"),
 		},
 		"a line break": {
 			"img-src data:\r\nSet-Cookie: a=b", with("img-src 'self'", "img-src 'self' data: Set-Cookie: a=b"),
@@ -128,7 +129,8 @@ func TestPolicyOfAMiddleware(t *testing.T) {
 			Options{Layout: layout}, browserAccept, []string{"script-src 'self' 'nonce-abc' 'strict-dynamic'"}, nil,
 		},
 		"with the option's": {
-			Options{Layout: layout, CSP: csp}, browserAccept, []string{"'nonce-abc'", "font-src 'self' https://fonts.example"}, nil,
+			Options{Layout: layout, CSP: csp}, browserAccept,
+			[]string{"'nonce-abc'", "font-src 'self' https://fonts.example"}, nil,
 		},
 		"the option's": {
 			Options{CSP: csp}, browserAccept, []string{"font-src 'self' https://fonts.example"}, []string{"nonce"},
