@@ -26,13 +26,17 @@ func setSecurityHeaders(h http.Header, p policy) {
 // some 150.
 const maxAccept = 4096
 
-// prefersHTML reports whether a request prefers a page to JSON (RFC 9110, section 12.5.1).
-func prefersHTML(h http.Header) bool {
+// prefersHTML reports whether a request prefers a page to JSON.
+func prefersHTML(h http.Header) bool { return prefers(h, "text", "html") }
+
+// prefers reports whether a request prefers a media type to application/json (RFC 9110, section
+// 12.5.1).
+func prefers(h http.Header, major, minor string) bool {
 	accept := strings.Join(h.Values("Accept"), ",")
 	if len(accept) > maxAccept {
 		return false
 	}
-	return quality(accept, "text", "html") > quality(accept, "application", "json")
+	return quality(accept, major, minor) > quality(accept, "application", "json")
 }
 
 // quality returns the weight of a media type in an Accept header: the weight of the most
