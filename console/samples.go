@@ -56,6 +56,9 @@ func samples(now time.Time) []view {
 			Theirs:    token,
 			Secret:    "secret",
 			Form:      f,
+			SignIn:    "/login",
+			Unsent:    []formField{{"label", "label"}},
+			Data:      noData,
 		})
 	}
 	bare := views[0]

@@ -23,8 +23,12 @@ type view struct {
 	Secret    httpkey.Secret
 	Form      *form
 
+	SignIn    string      // failure: the URL of the login
+	Unsent    []formField // failure: the form that was sent without a session
+
 	// What the options say.
 	NoScopes, TryURL, DocsURL, Scheme string
+	StyleNonce, ScriptNonce           string
 	Data                              any
 }
 
