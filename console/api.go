@@ -1,10 +1,7 @@
 package console
 
 import (
-	"encoding/json"
 	"net/http"
-	"net/url"
-	"strconv"
 
 	"github.com/httpkey/httpkey"
 )
@@ -17,27 +14,26 @@ type tokenList struct {
 	NextPageResults bool            `json:"next_page_results"`
 }
 
-func (c *console) apiList(w http.ResponseWriter, r *http.Request, p Principal) error {
+func (c *console) apiList(r *http.Request, p Principal) (answer, error) {
 	q, err := parseQuery(r.URL.Query())
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	page, err := c.list(r.Context(), p, q)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	writeJSON(w, http.StatusOK, tokenList{
+	return answer{status: http.StatusOK, value: tokenList{
 		Results:         append([]httpkey.Token{}, page.tokens...), // [] where nil would be null
 		NextCursor:      page.next,
 		NextPageResults: page.next != "",
-	})
-	return nil
+	}}, nil
 }
 
-func (c *console) apiCreate(w http.ResponseWriter, r *http.Request, p Principal) error {
-	body, err := readObject(w, r)
+func (c *console) apiCreate(r *http.Request, p Principal) (answer, error) {
+	body, err := readObject(r)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	t := httpkey.Token{
 		Label:       body.text("label"),
@@ -48,27 +44,25 @@ func (c *console) apiCreate(w http.ResponseWriter, r *http.Request, p Principal)
 		ExpiredAt:   body.expiry("expired_at"),
 	}
 	body.refuseRest()
-	created, err := c.create(r.Context(), p, t, body.wrong)
+	token, err := c.create(r.Context(), p, t, body.wrong)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	writeCreated(w, "./", created)
-	return nil
+	return created("./", token), nil
 }
 
-func (c *console) apiGet(w http.ResponseWriter, r *http.Request, p Principal) error {
-	t, err := c.find(r.Context(), p, r.PathValue("id"))
+func (c *console) apiGet(r *http.Request, p Principal) (answer, error) {
+	t, err := c.find(r.Context(), p, tokenID(r))
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	writeJSON(w, http.StatusOK, t)
-	return nil
+	return answer{status: http.StatusOK, value: t, version: versionOf(t)}, nil
 }
 
-func (c *console) apiUpdate(w http.ResponseWriter, r *http.Request, p Principal) error {
-	body, err := readObject(w, r)
+func (c *console) apiUpdate(r *http.Request, p Principal) (answer, error) {
+	body, err := readObject(r)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	var ch change
 	if body.has("label") {
@@ -84,69 +78,54 @@ func (c *console) apiUpdate(w http.ResponseWriter, r *http.Request, p Principal)
 		ch.expiredAt = pointer(body.expiry("expired_at"))
 	}
 	body.refuseRest()
-	t, err := c.find(r.Context(), p, r.PathValue("id"))
+	t, err := c.find(r.Context(), p, tokenID(r))
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	updated, err := c.update(r.Context(), p, t, ch, body.wrong)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	writeJSON(w, http.StatusOK, updated)
-	return nil
+	return answer{status: http.StatusOK, value: updated, version: versionOf(updated)}, nil
 }
 
-func (c *console) apiDelete(w http.ResponseWriter, r *http.Request, p Principal) error {
-	t, err := c.find(r.Context(), p, r.PathValue("id"))
+func (c *console) apiDelete(r *http.Request, p Principal) (answer, error) {
+	t, err := c.find(r.Context(), p, tokenID(r))
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	if err := c.remove(r.Context(), p, t); err != nil {
-		return err
+		return answer{}, err
 	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return answer{status: http.StatusNoContent}, nil
 }
 
-func (c *console) apiRotate(w http.ResponseWriter, r *http.Request, p Principal) error {
-	body, err := readObject(w, r)
+func (c *console) apiRotate(r *http.Request, p Principal) (answer, error) {
+	body, err := readObject(r)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	grace := body.grace("grace")
+	ro := rotation{grace: body.grace("grace")}
+	if body.has("expired_at") {
+		ro.expiredAt = pointer(body.expiry("expired_at"))
+	}
 	body.refuseRest()
-	if err := body.wrong.asError(); err != nil {
-		return err
-	}
-	created, err := c.rotate(r.Context(), p, r.PathValue("id"), grace)
+	token, err := c.rotate(r.Context(), p, tokenID(r), ro, body.wrong)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	writeCreated(w, "../../", created)
-	return nil
+	return created("../../", token), nil
 }
 
-// writeCreated writes the only answer that has the secret.
-func writeCreated(w http.ResponseWriter, root string, created httpkey.Created) {
-	w.Header().Set("Location", root+url.PathEscape(created.Token.ID)+"/")
-	writeJSON(w, http.StatusCreated, created)
+// writeAnswer answers a program.
+func (c *console) writeAnswer(w http.ResponseWriter, _ *http.Request, _ Principal, a answer) {
+	a.write(w)
 }
 
 // writeFailure answers a program with a failure.
 func writeFailure(w http.ResponseWriter, _ *http.Request, _ Principal, f *failure) {
 	f.setHeaders(w.Header())
 	writeJSON(w, f.status, f)
-}
-
-func writeJSON(w http.ResponseWriter, status int, value any) {
-	text, err := json.Marshal(value)
-	if err != nil {
-		panic(err) // a year of five digits, which Validate refuses
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
-	w.WriteHeader(status)
-	_, _ = w.Write(text) // an error means that the client has gone
 }
 
 func pointer[T any](value T) *T { return &value }

@@ -2,11 +2,11 @@ package console
 
 import (
 	"encoding/json"
-	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,24 +17,20 @@ import (
 const maxBody = 64 << 10
 
 // readBody returns the body of a request of this media type.
-func readBody(w http.ResponseWriter, r *http.Request, mediaType string) ([]byte, error) {
+func readBody(r *http.Request, mediaType string) ([]byte, error) {
 	if is, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || is != mediaType {
 		return nil, unsupported("The Content-Type must be " + mediaType + ".")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return nil, errTooLarge
-	case err != nil:
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
 		return nil, malformed("The request body could not be read.")
 	}
 	return body, nil
 }
 
 // readForm returns the fields of a form.
-func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
-	body, err := readBody(w, r, "application/x-www-form-urlencoded")
+func readForm(r *http.Request) (url.Values, error) {
+	body, err := readBody(r, "application/x-www-form-urlencoded")
 	if err != nil {
 		return nil, err
 	}
@@ -52,8 +48,8 @@ type object struct {
 	wrong  problems
 }
 
-func readObject(w http.ResponseWriter, r *http.Request) (*object, error) {
-	body, err := readBody(w, r, "application/json")
+func readObject(r *http.Request) (*object, error) {
+	body, err := readBody(r, "application/json")
 	if err != nil {
 		return nil, err
 	}
@@ -74,11 +70,11 @@ func (o *object) take(field string, place any, mismatch string) bool {
 	}
 	delete(o.fields, field)
 	if string(text) == "null" {
-		o.wrong.add(field, "This field may not be null.")
+		o.wrong.add(field, "null", "This field may not be null.")
 		return false
 	}
 	if err := json.Unmarshal(text, place); err != nil {
-		o.wrong.add(field, "%s", mismatch)
+		o.wrong.add(field, "wrong_type", mismatch)
 		return false
 	}
 	return true
@@ -134,9 +130,9 @@ func (o *object) expiry(field string) (at time.Time) {
 	at, err := time.Parse(time.RFC3339, text)
 	switch at = stored(at); {
 	case err != nil || at.Year() > 9999:
-		o.wrong.add(field, mismatch)
+		o.wrong.add(field, "wrong_type", mismatch)
 	case at.IsZero(): // the year 1, and not never
-		o.wrong.add(field, notInFuture)
+		o.wrong.add(field, "past", notInFuture)
 	}
 	return at
 }
@@ -144,12 +140,12 @@ func (o *object) expiry(field string) (at time.Time) {
 // grace reads whole seconds. It is required, so that a request without it ends no key.
 func (o *object) grace(field string) time.Duration {
 	if !o.has(field) {
-		o.wrong.add(field, "This field is required.")
+		o.wrong.add(field, "required", "This field is required.")
 		return 0
 	}
 	var seconds int64
 	if o.take(field, &seconds, "A valid integer is required.") && (seconds < 0 || seconds > int64(maxGrace/time.Second)) {
-		o.wrong.add(field, "Ensure this value is from 0 to %d seconds.", int64(maxGrace/time.Second))
+		o.wrong.addBound(field, "out_of_range", "Ensure this value is from 0 to %d seconds.", int(maxGrace/time.Second))
 	}
 	return time.Duration(seconds) * time.Second
 }
@@ -157,18 +153,16 @@ func (o *object) grace(field string) time.Duration {
 // readOnly are the fields of a token that no request sets, and those that only some do.
 var readOnly = []string{
 	"id", "token", "user", "last_used", "created_at", "rate_limits", "networks", "hint", "created_by",
-	"revoked_at", "revoked_for", "rotated_from", "rotated_to", "kind", "workspace", "scopes", "is_active",
+	"revoked_at", "revoked_by", "revoked_for", "rotated_from", "rotated_to", "kind", "workspace", "scopes", "is_active",
 }
 
 // refuseRest notes every field that no method has taken.
 func (o *object) refuseRest() {
 	for field := range o.fields {
-		sentence := "Unknown field."
-		for _, known := range readOnly {
-			if field == known {
-				sentence = "This field cannot be set."
-			}
+		if slices.Contains(readOnly, field) {
+			o.wrong.add(field, "read_only", "This field cannot be set.")
+		} else {
+			o.wrong.add(field, "unknown", "Unknown field.")
 		}
-		o.wrong.add(field, "%s", sentence)
 	}
 }

@@ -3,7 +3,6 @@ package console
 import (
 	"mime"
 	"net/http"
-	"path"
 	"strconv"
 	"strings"
 )
@@ -65,17 +64,4 @@ func quality(accept, major, minor string) (weight float64) {
 		}
 	}
 	return weight
-}
-
-// addSlash redirects to the same path with a slash at its end, relative to it.
-func addSlash(w http.ResponseWriter, r *http.Request, _ Principal) error {
-	redirect(w, http.StatusTemporaryRedirect, "./"+path.Base(r.URL.EscapedPath())+"/")
-	return nil
-}
-
-// redirect sends a relative reference. [http.Redirect] would make it absolute, and lose
-// the prefix that [http.StripPrefix] has cut off.
-func redirect(w http.ResponseWriter, status int, location string) {
-	w.Header().Set("Location", location)
-	w.WriteHeader(status)
 }

@@ -10,6 +10,7 @@ import (
 // templates on.
 func samples(now time.Time) []view {
 	var views []view
+	one := []problem{{Field: "field", Code: "code", N: 1, Text: "text"}}
 	dones := []string{"", "updated", "revoked", "deleted"}
 	for i, state := range []string{"active", "expiring", "old", "unused", "rotating", "expired", "revoked"} {
 		token := &tokenView{
@@ -29,14 +30,14 @@ func samples(now time.Time) []view {
 			},
 			HasEnded: state == "expired" || state == "revoked",
 		}
-		f := rotateForm(now)
+		f := &form{Graces: []graceChoice{{Value: "0"}, {"60", span{1, "minute"}, moment{now, now}}}}
 		f.Kinds = []httpkey.Kind{httpkey.APIKey, httpkey.ServiceToken}
 		for _, value := range []string{"keep", "7", "longest", "custom", "never"} {
 			f.Expiries = append(f.Expiries, expiryChoice{value, moment{now, now}, span{7, "day"}})
 		}
 		failed := newFailureView(&failure{status: 400, detail: "detail", inTheWay: "id", fields: problems{
-			"label": {"text"}, "description": {"text"}, "kind": {"text"}, "workspace": {"text"}, "scopes": {"text"},
-			"expired_at": {"text"}, "grace": {"text"}, "name": {"text"},
+			"label": one, "description": one, "kind": one, "workspace": one, "scopes": one, "expired_at": one, "grace": one,
+			"reason": one, "name": one,
 		}})
 		views = append(views, view{
 			Root: "./",
@@ -49,6 +50,7 @@ func samples(now time.Time) []view {
 			Token:     token,
 			Successor: token,
 			Old:       token,
+			Theirs:    token,
 			Secret:    "secret",
 			Form:      f,
 		})

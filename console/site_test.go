@@ -65,6 +65,12 @@ func newSiteOn(t testing.TB, store httpkey.TokenStore, opts Options) *site {
 	if opts.Limit == (httpkey.Limit{}) {
 		opts.Limit = httpkey.PerSecond(100_000)
 	}
+	if opts.ReadLimit == (httpkey.Limit{}) {
+		opts.ReadLimit = httpkey.PerSecond(100_000)
+	}
+	if opts.MaxTokens == 0 {
+		opts.MaxTokens = 1_000_000
+	}
 	s.handler = New(s.guard, &opts)
 	return s
 }
