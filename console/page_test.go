@@ -3,6 +3,7 @@ package console
 import (
 	"html"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"sync"
@@ -132,7 +133,7 @@ func TestRotatingOnThePage(t *testing.T) {
 	})
 }
 
-func TestRevokingAndDeletingWantTheName(t *testing.T) {
+func TestDeletingWantsTheName(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		label, typed string
@@ -142,16 +143,19 @@ func TestRevokingAndDeletingWantTheName(t *testing.T) {
 		{"bot", " bot ", true},
 		{"two\n words ", "two words", true},
 		{"bot", "", false},
-		{"bot", "Bot", false},
-		{"مفتاح 🔑", "مفتاح+🔑", true},
+		{"bot", "bots", false},
+		{"Ada’s “bot” – old", `ada's "bot" - old`, true},
+		{"caf\u00e9", "cafe\u0301", true},
+		{"a\u200bb", "ab", true},
+		{"مفتاح 🔑", "مفتاح 🔑", true},
 		{"", "hint", true},
 		{"", "", false},
 	} {
-		for _, action := range []string{"revoke", "delete"} {
+		for _, action := range []string{"delete"} {
 			s := newSite(t, Options{})
 			_, token := s.issue(httpkey.Token{ID: "id", Label: tt.label, User: "ada"})
 			typed := strings.ReplaceAll(tt.typed, "hint", token.Hint)
-			w := s.submit("ada", "/id/"+action+"/", "name="+typed)
+			w := s.submit("ada", "/id/"+action+"/", "name="+url.QueryEscape(typed))
 			after, err := s.store.Get(t.Context(), "id")
 			done := err != nil || !after.IsActive
 			if done != tt.confirmed || (w.Code == http.StatusSeeOther) != tt.confirmed {
@@ -167,7 +171,7 @@ func TestRevokingAndDeletingWantTheName(t *testing.T) {
 // A short imported key has no hint: without a label, people confirm with the ID.
 func TestTokensWithoutLabelAndHintHaveAName(t *testing.T) {
 	t.Parallel()
-	for _, action := range []string{"revoke", "delete"} {
+	for _, action := range []string{"delete"} {
 		for typed, want := range map[string]int{"": 400, "no": 400, "the++id": 303} {
 			s := newSite(t, Options{})
 			if _, err := s.store.Create(t.Context(), httpkey.Token{
@@ -222,7 +226,7 @@ func TestLabelsAreText(t *testing.T) {
 		strings.Repeat("🔑", 255),
 		strings.Repeat("w", 255),
 		"مفتاح الخادم",
-		"\u202egnp.exe",
+		"👩\u200d💻 می\u200cخواهم",
 		"a & b &lt;",
 	} {
 		s := newSite(t, Options{})
@@ -270,10 +274,13 @@ func TestExpiryOnThePage(t *testing.T) {
 			{0, "90", "", now.Add(90 * day), 201},
 			{0, "365", "", now.Add(365 * day), 201},
 			{0, "never", "", time.Time{}, 201},
-			{0, "custom", "2000-02-29", time.Date(2000, 2, 29, 0, 0, 0, 0, time.UTC), 201},
+			{0, "custom", "2000-02-29", time.Date(2000, 3, 1, 0, 0, 0, 0, time.UTC), 201},
+			{0, "custom", "2000-01-01", now.Add(day), 201}, // today, which is not over
 			{0, "custom", "", time.Time{}, 400},
 			{0, "custom", "2000-02-30", time.Time{}, 400},
-			{0, "custom", "2000-01-01", time.Time{}, 400},
+			{0, "custom", "1999-12-31", time.Time{}, 400},
+			{0, "never", "2000-02-29", time.Time{}, 400}, // which of both?
+			{0, "7", "2000-02-29", time.Time{}, 400},
 			{0, "custom", "1999-01-01", time.Time{}, 400},
 			{0, "custom", "0001-01-01", time.Time{}, 400},
 			{60 * day, "custom", "0001-01-01", time.Time{}, 400},
@@ -285,8 +292,9 @@ func TestExpiryOnThePage(t *testing.T) {
 			{60 * day, "90", "", time.Time{}, 400},
 			{60 * day, "never", "", time.Time{}, 400},
 			{60 * day, "longest", "", now.Add(60 * day), 201},
-			{60 * day, "custom", "2000-03-01", now.Add(60 * day), 201},
-			{60 * day, "custom", "2000-03-02", time.Time{}, 400},
+			{60 * day, "custom", "2000-02-29", now.Add(60 * day), 201},
+			{60*day + time.Hour, "custom", "2000-03-01", now.Add(60*day + time.Hour), 201},
+			{60 * day, "custom", "2000-03-01", time.Time{}, 400},
 			{time.Hour, "longest", "", now.Add(time.Hour), 201},
 		} {
 			s := newSite(t, Options{MaxLifetime: tt.policy})
@@ -324,10 +332,10 @@ func TestExpiryChoicesShowTheirDates(t *testing.T) {
 			shows, not []string
 		}{
 			{0, "90",
-				[]string{"8 Jan 2000", "31 Jan 2000", "31 Mar 2000", "31 Dec 2000", `value="never"`, `min="2000-01-02"`},
+				[]string{"8 Jan 2000", "31 Jan 2000", "31 Mar 2000", "31 Dec 2000", `value="never"`, `min="2000-01-01"`},
 				[]string{"longest", "max="}},
 			{60 * day, "longest",
-				[]string{"8 Jan 2000", "31 Jan 2000", "In 60 days, the longest allowed", "1 Mar 2000", `max="2000-03-01"`},
+				[]string{"8 Jan 2000", "31 Jan 2000", "In 60 days, the longest allowed", "1 Mar 2000", `max="2000-02-29"`},
 				[]string{"31 Mar 2000", `value="never"`}},
 			{90 * day, "90", []string{"31 Mar 2000"}, []string{"longest", `value="365"`, `value="never"`}},
 			{time.Hour, "longest", []string{"In 1 hour, the longest allowed"}, []string{`value="7"`, `value="custom"`}},

@@ -65,6 +65,12 @@ func newSiteOn(t testing.TB, store httpkey.TokenStore, opts Options) *site {
 	if opts.Limit == (httpkey.Limit{}) {
 		opts.Limit = httpkey.PerSecond(100_000)
 	}
+	if opts.ReadLimit == (httpkey.Limit{}) {
+		opts.ReadLimit = httpkey.PerSecond(100_000)
+	}
+	if opts.MaxTokens == 0 {
+		opts.MaxTokens = 1_000_000
+	}
 	s.handler = New(s.guard, &opts)
 	return s
 }
@@ -91,7 +97,9 @@ func (s *site) send(login, method, path, body string, headers ...string) *httpte
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
-	return s.serve(r)
+	w := s.serve(r)
+	s.checkDescription(r, body, w)
+	return w
 }
 
 func (s *site) serve(r *http.Request) *httptest.ResponseRecorder {

@@ -6,13 +6,6 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// A token at these ages needs care.
-const (
-	expiresSoon = 7 * day
-	oldAge      = 90 * day // as in httpkey.Guard.Due
-	longUnused  = 90 * day // as in httpkey.Guard.Unused
-)
-
 // status is the state of a token, which tells a person what to do about it. State is one of
 // active, expiring, old, unused, rotating, expired and revoked.
 type status struct {
@@ -24,7 +17,7 @@ type status struct {
 }
 
 // statusOf returns the status of t. successor is the token that it was rotated into, or nil.
-func statusOf(t httpkey.Token, successor *httpkey.Token, now time.Time) status {
+func (c *console) statusOf(t httpkey.Token, successor *httpkey.Token, now time.Time) status {
 	used := t.CreatedAt
 	if t.LastUsed.After(used) {
 		used = t.LastUsed
@@ -37,19 +30,22 @@ func statusOf(t httpkey.Token, successor *httpkey.Token, now time.Time) status {
 		return status{State: "expired", Until: until}
 	case successor != nil && !t.ExpiredAt.IsZero():
 		return status{State: "rotating", Until: until, InUse: t.LastUsed.After(successor.CreatedAt)}
-	case !t.ExpiredAt.IsZero() && t.ExpiredAt.Sub(now) <= expiresSoon:
+	case !t.ExpiredAt.IsZero() && t.ExpiredAt.Sub(now) <= c.options.ExpiresSoon:
 		return status{State: "expiring", Until: until}
-	case now.Sub(used) >= longUnused:
+	case isOver(c.options.Unused, now.Sub(used)):
 		return status{State: "unused", Since: moment{used, now}}
-	case now.Sub(t.CreatedAt) >= oldAge:
+	case isOver(c.options.Old, now.Sub(t.CreatedAt)):
 		return status{State: "old", Since: moment{t.CreatedAt, now}}
 	}
 	return status{State: "active"}
 }
 
+// isOver reports whether a time has reached a bound. A negative bound is none.
+func isOver(bound, d time.Duration) bool { return bound >= 0 && d >= bound }
+
 // needsCare reports whether t is about to expire, unused or old.
-func needsCare(t httpkey.Token, now time.Time) bool {
-	switch statusOf(t, nil, now).State {
+func (c *console) needsCare(t httpkey.Token, now time.Time) bool {
+	switch c.statusOf(t, nil, now).State {
 	case "expiring", "unused", "old":
 		return true
 	}

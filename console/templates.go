@@ -10,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -147,22 +146,10 @@ func try(page *template.Template) error {
 		if err := page.ExecuteTemplate(io.Discard, "layout", sample); err != nil {
 			return err
 		}
+		if _, err := frame(page, sample); err != nil {
+			return err
+		}
 	}
-	return nil
-}
-
-// render answers with a page.
-func (c *console) render(w http.ResponseWriter, r *http.Request, p Principal, status int, name string, v view) error {
-	v.Principal = p
-	v.Page, v.Root = name, rootOf(r)
-	var text bytes.Buffer
-	if err := c.look.pages[name].ExecuteTemplate(&text, "layout", v); err != nil {
-		return c.failed(r.Context(), Event{Action: ActionRead, Principal: p, Err: err})
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Length", strconv.Itoa(text.Len()))
-	w.WriteHeader(status)
-	_, _ = text.WriteTo(w) // an error means that the client has gone
 	return nil
 }
 
