@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/console/internal/legible"
 )
 
 const (
@@ -18,8 +19,12 @@ const (
 )
 
 func checkLabel(label string, wrong problems) {
-	if strings.TrimSpace(label) == "" && wrong["label"] == nil {
+	switch {
+	case wrong["label"] != nil:
+	case strings.TrimSpace(label) == "":
 		wrong.add("label", "blank", "This field may not be blank.")
+	case !legible.IsVisible(label):
+		wrong.add("label", "invisible", "This field needs a character that can be seen.")
 	}
 	checkText("label", label, maxLabel, wrong)
 }
@@ -34,6 +39,8 @@ func checkText(field, text string, most int, wrong problems) {
 		wrong.add(field, "invalid_text", "Not a valid string.")
 	case strings.ContainsRune(text, 0):
 		wrong.add(field, "control_character", "Null characters are not allowed.")
+	case !legible.IsControlFree(text, field == "description"):
+		wrong.add(field, "control_character", "Control characters are not allowed.")
 	case utf8.RuneCountInString(text) > most:
 		wrong.addBound(field, "too_long", "Ensure this field has no more than %d characters.", most)
 	}

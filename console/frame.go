@@ -37,7 +37,7 @@ func (c *console) render(w http.ResponseWriter, r *http.Request, p Principal, a 
 		v.Data = c.options.Data(r)
 	}
 	var text bytes.Buffer
-	if err := c.look.pages[a.page].ExecuteTemplate(&text, "layout", v); err != nil {
+	if err := c.look.page(a.page, p.Language).ExecuteTemplate(&text, "layout", v); err != nil {
 		return c.failed(r.Context(), Event{Action: ActionRead, Principal: p, Err: err})
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
