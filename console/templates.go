@@ -228,6 +228,9 @@ func try(name string, page *template.Template) error {
 		if err := page.ExecuteTemplate(io.Discard, "layout", sample); err != nil {
 			return err
 		}
+		if _, err := frame(page, sample); err != nil {
+			return err
+		}
 	}
 	return nil
 }

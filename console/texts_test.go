@@ -71,7 +71,7 @@ func parsed(t *testing.T, source string) *parse.ListNode {
 
 var (
 	spoken  = regexp.MustCompile(`\s(?:title|alt|placeholder|label|aria-label|data-[a-z]+)="([^"]*)"`)
-	silent  = regexp.MustCompile(`\sdata-(?:format|copy)="[^"]*"`)
+	silent  = regexp.MustCompile(`\sdata-(?:format|copy|save|scheme)="[^"]*"`)
 	entity  = regexp.MustCompile(`&[a-z#0-9]+;`)
 	letters = regexp.MustCompile(`\p{L}[\p{L} ,.:!?]*`)
 )

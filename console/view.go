@@ -23,8 +23,12 @@ type view struct {
 	Secret    httpkey.Secret
 	Form      *form
 
+	SignIn    string      // failure: the URL of the login
+	Unsent    []formField // failure: the form that was sent without a session
+
 	// What the options say.
 	NoScopes, TryURL, DocsURL, Scheme string
+	StyleNonce, ScriptNonce           string
 	Data                              any
 }
 
@@ -43,7 +47,9 @@ type tokenView struct {
 	HasEnded  bool
 	MayRotate bool // the Principal may rotate it
 
-	Revocation *revocation // nil: it is not revoked, or nothing is known of that
+	Limits     limitsView
+	Remaining  []remainingView // of Limits; token: only there
+	Revocation *revocation     // nil: it is not revoked, or nothing is known of that
 }
 
 // revocation is what is known of a revocation.
@@ -52,11 +58,11 @@ type revocation struct {
 	By, Reason string // a person, and a sentence; may be empty
 }
 
-func revocationOf(t httpkey.Token, now time.Time) *revocation {
-	if t.IsActive || t.RevokedAt.IsZero() && t.RevokedFor == "" {
+func revocationOf(p Principal, t httpkey.Token, now time.Time) *revocation {
+	if t.RevokedAt.IsZero() && t.RevokedBy == "" && t.RevokedFor == "" {
 		return nil
 	}
-	return &revocation{At: moment{t.RevokedAt, now}, Reason: t.RevokedFor}
+	return &revocation{moment{t.RevokedAt, now}, p.name(t.RevokedBy), t.RevokedFor}
 }
 
 func (c *console) tokenView(p Principal, t httpkey.Token, successor *httpkey.Token, now time.Time) *tokenView {
@@ -73,7 +79,8 @@ func (c *console) tokenView(p Principal, t httpkey.Token, successor *httpkey.Tok
 		HasEnded:  hasEnded(t, now),
 		MayRotate: p.mayRotate(t) == nil,
 
-		Revocation: revocationOf(t, now),
+		Limits:     c.limitsOf(t),
+		Revocation: revocationOf(p, t, now),
 	}
 	if t.User != p.User {
 		v.Owner = p.name(t.User)
