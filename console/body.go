@@ -149,7 +149,7 @@ func (o *object) reason(field string, isRevocation bool) string {
 		return ""
 	}
 	reason := o.text(field)
-	checkText(field, reason, maxReason, o.wrong)
+	checkText(field, reason, maxReason, false, o.wrong)
 	return reason
 }
 
