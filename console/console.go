@@ -57,7 +57,8 @@ func New(guard *httpkey.Guard, opts *Options) http.Handler {
 
 // ServeHTTP implements [http.Handler].
 func (c *console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	setSecurityHeaders(w.Header())
+	h := w.Header()
+	setSecurityHeaders(h, c.policyFor(r, h.Values(cspHeader)))
 	if asset, ok := c.look.assets[r.URL.Path]; ok {
 		asset.serve(w, r)
 		return

@@ -55,6 +55,9 @@ func (c *console) create(ctx context.Context, p Principal, t httpkey.Token, wron
 	return created, nil
 }
 
+// codeTooManyTokens is that of a conflict that its person may end by revoking another token.
+const codeTooManyTokens = "too_many_tokens"
+
 // checkRoom refuses another token to an owner who has Options.MaxTokens that work. Two requests at
 // once may each find the last place.
 func (c *console) checkRoom(ctx context.Context, p Principal, t httpkey.Token) error {
@@ -77,7 +80,7 @@ func (c *console) checkRoom(ctx context.Context, p Principal, t httpkey.Token) e
 			}
 		}
 		if alive >= c.options.MaxTokens {
-			return conflict("too_many_tokens", fmt.Sprintf("There are %d tokens already, which is the most. "+
+			return conflict(codeTooManyTokens, fmt.Sprintf("There are %d tokens already, which is the most. "+
 				"Revoke those that nothing uses.", alive), "")
 		}
 		if len(tokens) < owned.PageSize() {

@@ -7,15 +7,13 @@ import (
 	"strings"
 )
 
-// contentSecurityPolicy lets a page load its own files, send its own forms and do nothing
-// else. No other page may frame it.
-const contentSecurityPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; " +
-	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+const cspHeader = "Content-Security-Policy"
 
 // setSecurityHeaders sets the headers of every answer.
-func setSecurityHeaders(h http.Header) {
-	h.Set("Content-Security-Policy", contentSecurityPolicy)
+func setSecurityHeaders(h http.Header, p policy) {
+	h.Set(cspHeader, p.String())
 	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	// With no-referrer, the Origin of our own forms would be null. On plain HTTP, where
 	// there is no Sec-Fetch-Site, they would be refused.
