@@ -27,7 +27,7 @@ var (
 		"created_at", "description", "expired_at", "id", "is_active", "label", "last_used", "user", "workspace",
 	}
 	ours = []string{
-		"created_by", "hint", "kind", "networks", "rate_limits", "revoked_at", "revoked_by", "revoked_for", "rotated_from",
+		"created_by", "effective_limits", "hint", "kind", "networks", "rate_limits", "revoked_at", "revoked_by", "revoked_for", "rotated_from",
 		"rotated_to", "scopes",
 	}
 )

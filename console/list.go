@@ -81,6 +81,9 @@ func compareBool(a, b bool) int {
 	return +1
 }
 
+// queryNames are the parameters of a list.
+var queryNames = []string{"search", "status", "kind", "order_by", "per_page", "cursor"}
+
 // compare orders tokens as q has it.
 func (q query) compare(a, b httpkey.Token) int {
 	if order := orders[q.Order](a, b); order != 0 {

@@ -15,6 +15,7 @@ const maxGrace = 7 * day
 type rotation struct {
 	grace     time.Duration
 	expiredAt *time.Time // of the successor; nil: as the old token, zero: never
+	condition precondition
 }
 
 // rotate issues a successor of p's token of this ID. wrong has the problems of reading ro.
@@ -37,6 +38,9 @@ func (c *console) rotate(
 		return httpkey.Created{}, err
 	}
 	if err := c.checkRotatable(ctx, p, t); err != nil {
+		return httpkey.Created{}, err
+	}
+	if err := ro.condition.check(t); err != nil {
 		return httpkey.Created{}, err
 	}
 	if ro.expiredAt != nil && isLater(*ro.expiredAt, t.ExpiredAt) && p.mayGrant(t) != nil {

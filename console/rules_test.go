@@ -245,8 +245,10 @@ func TestMaxTokens(t *testing.T) {
 	s.want(201, add("manager", `{"label":"x","workspace":"acme"}`))
 	s.want(409, add("manager", `{"label":"x"}`))
 	w := s.want(409, s.submit("manager", "/", newForm("label", "typed with care")))
-	if !strings.Contains(w.Body.String(), "There are 3 tokens already") {
-		t.Errorf("the page does not say what to do: %s", w.Body)
+	for _, text := range []string{"There are 3 tokens already", `value="typed with care"`} {
+		if !strings.Contains(w.Body.String(), text) {
+			t.Errorf("the page does not show %q: %s", text, w.Body)
+		}
 	}
 	// Those of a workspace count apart. An old service token with a user is that user's.
 	s.issue(httpkey.Token{Label: "old", User: "ada", Workspace: "acme", Kind: httpkey.ServiceToken})
@@ -413,7 +415,7 @@ func hidden(t testing.TB, body, name string) string {
 func TestStoreThatNeverAnswers(t *testing.T) {
 	t.Parallel()
 	for _, q := range requests {
-		if q.ok == http.StatusTemporaryRedirect || q.pattern == "/new" {
+		if q.ok == http.StatusTemporaryRedirect || q.pattern == "/new" || q.pattern == "/openapi.json" {
 			continue // without a store
 		}
 		t.Run(q.String(), func(t *testing.T) {

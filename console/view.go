@@ -23,8 +23,12 @@ type view struct {
 	Secret    httpkey.Secret
 	Form      *form
 
+	SignIn    string      // failure: the URL of the login
+	Unsent    []formField // failure: the form that was sent without a session
+
 	// What the options say.
 	NoScopes, TryURL, DocsURL, Scheme string
+	StyleNonce, ScriptNonce           string
 	Data                              any
 }
 
@@ -42,6 +46,8 @@ type tokenView struct {
 	Status    status
 	HasEnded  bool
 	MayRotate bool // the Principal may rotate it
+	Limits    limitsView
+	Remaining []remainingView // of Limits; token: only there
 }
 
 func (c *console) tokenView(p Principal, t httpkey.Token, successor *httpkey.Token, now time.Time) *tokenView {
@@ -57,6 +63,7 @@ func (c *console) tokenView(p Principal, t httpkey.Token, successor *httpkey.Tok
 		Status:    c.statusOf(t, successor, now),
 		HasEnded:  hasEnded(t, now),
 		MayRotate: p.mayRotate(t) == nil,
+		Limits:    c.limitsOf(t),
 	}
 	if t.User != p.User {
 		v.Owner = p.name(t.User)
