@@ -46,10 +46,10 @@ func (g *Guard) termsOf(v *view) *terms {
 }
 
 // charge takes the cost of a request from the buckets of its payer, under the token's own
-// limits or those of its kind. It returns the payer.
+// limits or those of its kind. It returns the payer and the cost.
 func (g *Guard) charge(
 	ctx context.Context, r *http.Request, d *decision, own []Limit, cost int,
-) (result Result, payer string, err error) {
+) (result Result, payer string, paid int, err error) {
 	limits := own
 	if len(own) == 0 {
 		limits = g.termsOf(&d.token).limits
@@ -63,7 +63,7 @@ func (g *Guard) charge(
 		id, user, workspace := c.token.ID, c.token.User, c.token.Workspace // before Charge can change them
 		g.options.Charge(r, &c.token, &c.Charge)
 		if c.Bucket != payer && !name.MayPay(c.Bucket, id, user, workspace) {
-			return Result{}, "", fmt.Errorf("%w: Bucket is %q, which names no payer of this token; "+
+			return Result{}, "", 0, fmt.Errorf("%w: Bucket is %q, which names no payer of this token; "+
 				"names of your own need another beginning", ErrInvalidLimit, c.Bucket)
 		}
 		if cost == 0 { // Admit only looks
@@ -71,7 +71,7 @@ func (g *Guard) charge(
 		}
 	}
 	result, err = g.ask(ctx, &c.Charge)
-	return result, c.Bucket, err
+	return result, c.Bucket, c.Cost, err
 }
 
 // take takes from the bucket beside a token, and notes the use.

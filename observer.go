@@ -14,7 +14,7 @@ import (
 // [slog.Handler]. A Guard does not make events for which Enabled returns false.
 //
 // A request that a Guard admits and a Require function then refuses makes two events. So does one
-// that passes a Guard and a [Guard.LimitBy].
+// that passes a Guard and a [Guard.LimitBy]. The field Again of the second one is true.
 type Observer interface {
 	// Observe is told of one event. It runs on the path of the request: it must
 	// be quick, must not panic, and is called from many goroutines at once. No event holds
@@ -28,9 +28,10 @@ type EventType string
 
 // The types of events, with the fields that they have.
 const (
-	EventAdmitted    EventType = "admitted"     // a Guard admitted a request or a key; Token, Result, Request
+	EventAdmitted    EventType = "admitted"     // a Guard admitted a request or a key; Token, Result, Cost, Request
 	EventRefused     EventType = "refused"      // Reason; Token, Result and Request as far as known; Err of a failure
 	EventDryRun      EventType = "dry_run"      // a limit under DryRun has no room; Token, Result, Request
+	EventCharged     EventType = "charged"      // Admission.Charge took Cost more, or gave it back; Token
 	EventIssued      EventType = "issued"       // a token was created or imported; Token
 	EventRotated     EventType = "rotated"      // Token is the successor
 	EventRevoked     EventType = "revoked"      // Token
@@ -48,6 +49,8 @@ type Event struct {
 	Result  Result        // the limiter's decision
 	Request *http.Request // the client's, with the key in its header; nil without HTTP
 	Err     error         // the store's or the limiter's error
+	Cost    int           // what the request costs; also without a limit; 0 in a Verify
+	Again   bool          // a Guard has told of this request before, and admitted it with the same key
 
 	MissingScopes []string // if Reason is ReasonScope
 }
@@ -92,7 +95,7 @@ type slogObserver struct{ logger *slog.Logger }
 func (o slogObserver) Enabled(ctx context.Context, t EventType) bool {
 	level := slog.LevelError // other events may be failures; Observe checks the level again
 	switch t {
-	case EventAdmitted:
+	case EventAdmitted, EventCharged:
 		level = slog.LevelDebug
 	case EventDryRun, EventIssued, EventRotated, EventRevoked, EventLimiterUp:
 		level = slog.LevelInfo
@@ -107,7 +110,7 @@ func (o slogObserver) Observe(ctx context.Context, e *Event) {
 	switch {
 	case e.Err != nil:
 		level = slog.LevelError
-	case e.Type == EventAdmitted:
+	case e.Type == EventAdmitted, e.Type == EventCharged:
 		level = slog.LevelDebug
 	case e.Type == EventWeakKey:
 		level = slog.LevelWarn
