@@ -558,11 +558,11 @@ func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
 		event, cost = EventRefused, 0
 	}
 	if g.observes(ctx, event) {
-		e := d.error()
-		g.observe(ctx, &Event{
-			Type: event, Reason: d.reason, MissingScopes: e.MissingScopes(), Token: g.copyOf(&d.token), Result: d.result,
-			Request: r, Err: d.cause, Cost: cost, Again: d.again || admittedIn(ctx).has(&d.token),
-		})
+		refusal := d.error()
+		e := g.newEvent(event, r, d)
+		e.Reason, e.MissingScopes, e.Err = d.reason, refusal.MissingScopes(), d.cause
+		e.Cost, e.Again = cost, d.again || admittedIn(ctx).has(&d.token)
+		g.deliver(ctx, e)
 	}
 }
 
@@ -570,7 +570,7 @@ func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
 func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) *admitted {
 	g.tell(ctx, r, d)
 	if _, denies := d.result.dryRun(); denies && g.observes(ctx, EventDryRun) {
-		g.observe(ctx, &Event{Type: EventDryRun, Token: g.copyOf(&d.token), Result: d.result, Request: r})
+		g.deliver(ctx, g.newEvent(EventDryRun, r, d))
 	}
 	in := newAdmitted(ctx, &d.token)
 	in.guard, in.payer, in.result, in.again = g, d.payer, d.result, d.again

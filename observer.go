@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 )
 
 // Observer receives the events of a Guard: the outcome of every request and its
@@ -12,6 +13,10 @@ import (
 //
 // An Observer may also have the method Enabled(context.Context, EventType) bool, like
 // [slog.Handler]. A Guard does not make events for which Enabled returns false.
+//
+// An Observer that has the method OnlyIDs() bool, and returns true from it, gets less: the Token of an
+// event about a request has only its ID, and the Event is the Observer's only until Observe
+// returns. Such events cost a request no allocation.
 //
 // A request that a Guard admits and a Require function then refuses makes two events. So does one
 // that passes a Guard and a [Guard.LimitBy]. The field Again of the second one is true.
@@ -73,6 +78,48 @@ func observedBy(o Observer) func(context.Context, EventType) bool {
 		return choosy.Enabled
 	}
 	return func(context.Context, EventType) bool { return true }
+}
+
+// wantsOnlyIDs reports whether the observer needs no tokens, and keeps no events.
+func wantsOnlyIDs(o Observer) bool {
+	modest, ok := o.(interface{ OnlyIDs() bool })
+	return ok && modest.OnlyIDs()
+}
+
+// lentEvents are those of an Observer that keeps none.
+var lentEvents = sync.Pool{New: func() any { return new(Event) }}
+
+// newEvent returns an event about a request, for deliver.
+func (g *Guard) newEvent(t EventType, r *http.Request, d *decision) *Event {
+	if !g.onlyIDs {
+		return &Event{Type: t, Token: g.copyOf(&d.token), Result: d.result, Request: r}
+	}
+	e := lentEvents.Get().(*Event)
+	e.Type, e.Token.ID, e.Result, e.Request = t, idOf(&d.token), d.result, r
+	return e
+}
+
+// deliver passes an event of newEvent to the Observer.
+func (g *Guard) deliver(ctx context.Context, e *Event) {
+	if !g.onlyIDs {
+		e.Token.Digest = Digest{}
+		g.options.Observer.Observe(ctx, e)
+		return
+	}
+	g.options.Observer.Observe(ctx, e)
+	*e = Event{}
+	lentEvents.Put(e)
+}
+
+// idOf returns the ID of a token, or nothing for the zero view.
+func idOf(v *view) string {
+	switch {
+	case !v.Exists():
+		return ""
+	case v.IsHeld():
+		return v.Text().ID()
+	}
+	return v.Full.ID
 }
 
 func (g *Guard) observe(ctx context.Context, e *Event) {

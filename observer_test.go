@@ -411,3 +411,60 @@ func TestEventsTellTheCost(t *testing.T) {
 		t.Errorf("Admit: %v, a cost of %d", err, seen.last(t).Cost)
 	}
 }
+
+// idObserver needs the IDs of tokens alone. It notes what it is told.
+type idObserver struct {
+	told int
+	last struct {
+		httpkey.EventType
+		id  string
+		all bool // the token had more than its ID
+	}
+	kept *httpkey.Event
+}
+
+func (*idObserver) OnlyIDs() bool { return true }
+
+func (o *idObserver) Observe(_ context.Context, e *httpkey.Event) {
+	o.told++
+	o.last.EventType, o.last.id = e.Type, e.Token.ID
+	o.last.all = e.Token.Kind != "" || !e.Token.CreatedAt.IsZero() || e.Token.Digest != (httpkey.Digest{})
+	o.kept = e
+}
+
+// An observer that needs only IDs hears of all requests, and of changes with the whole token. What
+// it keeps of a request shows nothing.
+func TestObserverOfIDs(t *testing.T) {
+	t.Parallel()
+	for name, store := range map[string]httpkey.TokenStore{"held": memstore.New(), "not held": wrapped{memstore.New()}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			seen := &idObserver{}
+			guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: seen})
+			key, token := issue(t, guard, httpkey.Token{Limits: []httpkey.Limit{httpkey.PerHour(1),
+				{Name: "dry", Rate: 0, Period: time.Hour, DryRun: true}}})
+			if seen.last.EventType != httpkey.EventIssued || !seen.last.all {
+				t.Errorf("told of %+v", seen.last)
+			}
+			for _, step := range []struct {
+				key  string
+				told int
+				want httpkey.EventType
+				id   string
+			}{
+				{key, 3, httpkey.EventDryRun, token.ID}, // the second event of the request
+				{key, 4, httpkey.EventRefused, token.ID},
+				{"nonsense", 5, httpkey.EventRefused, ""},
+			} {
+				httpkeytest.Get(guard.Handler(ok), step.key)
+				last := seen.last
+				if seen.told != step.told || last.EventType != step.want || last.id != step.id || last.all {
+					t.Errorf("%d events, the last is %+v, want %d and %s of %q", seen.told, seen.last, step.told, step.want, step.id)
+				}
+				if seen.kept.Request != nil || seen.kept.Token.ID != "" {
+					t.Errorf("the event is still about a request: %v", seen.kept)
+				}
+			}
+		})
+	}
+}
