@@ -46,6 +46,9 @@ func Starts(from, to time.Time, step time.Duration) ([]time.Time, error) {
 	if step != Hour && step != Day {
 		return nil, fmt.Errorf("%w: the step is %v, it must be an hour or 24 hours", ErrInvalidRange, step)
 	}
+	if !from.Before(to) {
+		return nil, nil
+	}
 	first := from.UTC().Truncate(step) // counts from the zero time, which is a midnight of UTC
 	if to.Sub(first) > mostIntervals*step {
 		return nil, fmt.Errorf("%w: from %v to %v are more than %d intervals", ErrInvalidRange, from, to, mostIntervals)
