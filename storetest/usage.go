@@ -61,7 +61,7 @@ var usageRules = []usageRule{
 	{"ManyTokens", checkUsageManyTokens,
 		"an Add takes many tokens, several hours of one, and the same hour twice"},
 	{"Keep", checkUsageKeep,
-		"counts older than keep says are removed, each step by its own time, and no others"},
+		"counts older than keep says are removed, hours within another day, days within another month, and no others"},
 	{"Clients", checkUsageClients,
 		"LastClient returns the latest client of a token, whatever the order of the Adds, and the zero Client if none " +
 			"is known"},
@@ -305,7 +305,7 @@ func checkUsageManyTokens(ctx context.Context, b usageBench) error {
 func checkUsageKeep(ctx context.Context, b usageBench) error {
 	s, hour := b.open(), b.now.Truncate(usage.Hour)
 	keep := usage.Keep{Hours: 50 * usage.Hour, Days: 10 * usage.Day}
-	kept, old, ancient := hour.Add(-48*usage.Hour), hour.Add(-100*usage.Hour), hour.Add(-15*usage.Day)
+	kept, old, ancient := hour.Add(-48*usage.Hour), hour.Add(-100*usage.Hour), hour.Add(-50*usage.Day)
 	one := usage.Counts{Passed: 1, Cost: 1}
 	for _, deltas := range [][]usage.Delta{
 		{{ID: "token", Hour: kept, Counts: one}, {ID: "token", Hour: old, Counts: one},
@@ -320,10 +320,9 @@ func checkUsageKeep(ctx context.Context, b usageBench) error {
 			return fmt.Errorf("Add returned %v and error %w", rest, err)
 		}
 	}
-	all := hour.Add(-20 * usage.Day)
 	err := errors.Join(
-		wantUsage(ctx, s, "token", all, hour.Add(usage.Hour), usage.Hour, usage.Interval{Start: kept, Counts: one}),
-		wantUsage(ctx, s, "token", all, hour.Add(usage.Hour), usage.Day,
+		wantUsage(ctx, s, "token", hour.Add(-30*usage.Day), hour, usage.Hour, usage.Interval{Start: kept, Counts: one}),
+		wantUsage(ctx, s, "token", ancient, hour, usage.Day,
 			usage.Interval{Start: old.Truncate(usage.Day), Counts: one},
 			usage.Interval{Start: kept.Truncate(usage.Day), Counts: one}),
 	)

@@ -31,7 +31,8 @@ type Delta struct {
 	Client Client    // the last one; the zero Client: not recorded
 }
 
-// Keep says for how long a [Store] keeps counts, from the beginning of their interval on.
+// Keep says for how long a [Store] keeps counts, from the beginning of their interval on. A Store
+// may keep hours for a day longer, and days for a month.
 type Keep struct {
 	Hours time.Duration // the counts of hours, and the clients
 	Days  time.Duration // the counts of days
