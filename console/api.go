@@ -30,7 +30,7 @@ func (c *console) apiList(r *http.Request, p Principal) (answer, error) {
 		NextPageResults: page.next != "",
 	}
 	for _, t := range page.tokens {
-		list.Results = append(list.Results, c.resource(r.Context(), p, t))
+		list.Results = append(list.Results, c.resource(t))
 	}
 	return answer{status: http.StatusOK, value: list}, nil
 }
@@ -113,7 +113,7 @@ func (c *console) apiUpdate(r *http.Request, p Principal) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return answer{status: http.StatusOK, value: c.resource(r.Context(), p, updated), version: versionOf(updated)}, nil
+	return answer{status: http.StatusOK, value: c.resource(updated), version: versionOf(updated)}, nil
 }
 
 func (c *console) apiDelete(r *http.Request, p Principal) (answer, error) {
@@ -156,7 +156,7 @@ func (c *console) apiRotate(r *http.Request, p Principal) (answer, error) {
 func (c *console) created(r *http.Request, p Principal, root string, made httpkey.Created) answer {
 	return answer{
 		status:   http.StatusCreated,
-		value:    resource{made.Token, made.Secret, c.effective(r.Context(), p, made.Token)},
+		value:    resource{made.Token, made.Secret, c.effective(made.Token)},
 		location: root + pathOf(made.Token.ID) + "/",
 		version:  versionOf(made.Token),
 	}

@@ -53,33 +53,25 @@ type remaining struct {
 }
 
 // resource returns t on the wire.
-func (c *console) resource(ctx context.Context, p Principal, t httpkey.Token) resource {
-	return resource{Token: t, further: c.effective(ctx, p, t)}
+func (c *console) resource(t httpkey.Token) resource {
+	return resource{Token: t, further: c.effective(t)}
 }
 
-func (c *console) effective(ctx context.Context, p Principal, t httpkey.Token) effective {
+// effective returns the limits of t. An error is one of Options.Charge, of which the Guard tells its
+// Observer at each request.
+func (c *console) effective(t httpkey.Token) effective {
 	limits, err := c.guard.LimitsOf(t)
 	if err != nil {
-		_ = c.failed(ctx, Event{Action: ActionRead, Principal: p, Token: t, Err: err})
 		return effective{}
 	}
 	return effective{append([]httpkey.Limit{}, limits...)} // [] where nil would be null
 }
 
-// watched asks the Guard's limiter. If that does not answer, the token is shown all the same.
 func (c *console) watched(ctx context.Context, p Principal, t httpkey.Token) watched {
-	w := watched{effective: c.effective(ctx, p, t)}
-	waiting, cancel := context.WithTimeout(ctx, limiterTimeout)
-	defer cancel()
-	now := time.Now()
-	result, err := c.guard.Peek(waiting, t)
-	if err != nil {
-		_ = c.failed(ctx, Event{Action: ActionRead, Principal: p, Token: t, Err: err})
+	w, now := watched{effective: c.effective(t)}, time.Now()
+	each := c.peek(ctx, p, t)
+	if each == nil {
 		return w
-	}
-	each := result.Each
-	if each == nil && result.Limit != (httpkey.Limit{}) {
-		each = []httpkey.Result{result}
 	}
 	w.Remaining = []remaining{}
 	for _, r := range each {
