@@ -23,8 +23,8 @@ type view struct {
 	Secret    httpkey.Secret
 	Form      *form
 
-	SignIn    string      // failure: the URL of the login
-	Unsent    []formField // failure: the form that was sent without a session
+	SignIn string      // failure: the URL of the login
+	Unsent []formField // failure: the form that was sent without a session
 
 	// What the options say.
 	NoScopes, TryURL, DocsURL, Scheme string
