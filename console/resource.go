@@ -52,14 +52,8 @@ type remaining struct {
 	Reset     int64  `json:"reset"` // Unix seconds
 }
 
-// resource returns t on the wire.
-func (c *console) resource(t httpkey.Token) resource {
-	return resource{Token: t, further: c.effective(t)}
-}
-
-// effective returns the limits of t. An error is one of Options.Charge, of which the Guard tells its
-// Observer at each request.
-func (c *console) effective(t httpkey.Token) effective {
+// effectiveOf returns the limits of a request with t's key. An error is one of Options.Charge.
+func (c *console) effectiveOf(t httpkey.Token) effective {
 	limits, err := c.guard.LimitsOf(t)
 	if err != nil {
 		return effective{}
@@ -67,14 +61,15 @@ func (c *console) effective(t httpkey.Token) effective {
 	return effective{append([]httpkey.Limit{}, limits...)} // [] where nil would be null
 }
 
-func (c *console) watched(ctx context.Context, p Principal, t httpkey.Token) watched {
-	w, now := watched{effective: c.effective(t)}, time.Now()
-	each := c.peek(ctx, p, t)
-	if each == nil {
+// watch returns the limits of t with what remains of them.
+func (c *console) watch(ctx context.Context, p Principal, t httpkey.Token) watched {
+	w, now := watched{effective: c.effectiveOf(t)}, time.Now()
+	results := c.peek(ctx, p, t)
+	if results == nil {
 		return w
 	}
 	w.Remaining = []remaining{}
-	for _, r := range each {
+	for _, r := range results {
 		reset := now.Add(r.ResetAfter + time.Second - time.Nanosecond).Unix() // rounded up
 		w.Remaining = append(w.Remaining, remaining{r.Limit.Name, r.Limit.Burst, r.Remaining, reset})
 	}
