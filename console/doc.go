@@ -155,12 +155,19 @@
 // show nothing, define {{""}}.
 //
 // A style.css follows the console's own. Its most useful rules set the custom properties at
-// the beginning of that file:
+// the beginning of that file. Each colour has a value for light and one for dark pages:
 //
-//	:root { --accent: #6c2bd9; --font: "Inter", sans-serif; }
+//	.httpkey { --accent: light-dark(#6c2bd9, #c4a5ff); --font: "Inter", sans-serif; }
 //
 // An icon.svg or a script.js replaces the console's own.
 //
 // The Content-Security-Policy lets a page load only files of its own origin, and no inline
-// script or style.
+// script or style. [Options.CSP] adds sources of yours.
+//
+// # Your own frame
+//
+// With [Options.Layout] your program writes the pages, with its own head, navigation and footer.
+// All that the console adds to them stands in one element of class httpkey, and its stylesheet
+// has rules for that element alone. The pages fit the width of that element, from 320 pixels on.
+// They take your font and your color-scheme. Write Page.Head after your own stylesheets.
 package console
