@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -151,6 +153,16 @@ func (s *site) told() []Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]Event(nil), s.events...)
+}
+
+var (
+	tag    = regexp.MustCompile(`<[^>]*>`)
+	blanks = regexp.MustCompile(`\s+`)
+)
+
+// textOf returns what a person reads on a page, in one line.
+func textOf(body string) string {
+	return blanks.ReplaceAllString(html.UnescapeString(tag.ReplaceAllString(body, "")), " ")
 }
 
 func decode(t testing.TB, w *httptest.ResponseRecorder, into any) {

@@ -116,7 +116,7 @@ func TestEveryCodeHasAText(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page := own.pages["list"]
+	page := own.page("list", "")
 	for name, codes := range map[string][]any{
 		"order":         {"-created_at", "created_at", "label", "-last_used", "last_used", "expired_at"},
 		"status-filter": {"", "works", "care", "ended"},
