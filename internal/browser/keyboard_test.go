@@ -12,7 +12,7 @@ import (
 func TestKeyboard(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
-	b := open(t, start(t), s, "ada")
+	b := open(t, s, "ada")
 	enter := func() { b.arrive(chromedp.KeyEvent(kb.Enter)) }
 
 	b.visit("")
@@ -35,9 +35,7 @@ func TestKeyboard(t *testing.T) {
 	enter()
 
 	b.tabTo("Copy")
-	b.keys(kb.Enter)
-	run(b, chromedp.Poll[chromedp.Void](`document.body.innerText.includes("Copied")`))
-	key := evaluate[string](b, `navigator.clipboard.readText()`)
+	key := b.copiedBy(func() { b.keys(kb.Enter) })
 	if status := s.call(t, key); status != 200 {
 		t.Errorf("the API answers the copied key %q with %d", key, status)
 	}

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 )
 
@@ -12,8 +11,8 @@ import (
 func TestWithoutJavaScript(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
-	b := open(t, start(t), s, "ada")
-	command(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+	b := open(t, s, "ada")
+	b.withoutScripts()
 	shown := func() string {
 		t.Helper()
 		b.mustRead("Select the key and copy it.")
@@ -47,13 +46,11 @@ func TestWithoutJavaScript(t *testing.T) {
 	b.mustRead("Your changes are saved.", "laptop 2")
 
 	b.follow("Revoke")
-	b.fill("Type its name", "laptop 2")
 	b.follow("Revoke")
 	b.mustRead("The token is revoked.")
 	mustAnswer(second, http.StatusUnauthorized)
 
 	b.follow("Delete")
-	b.fill("Type its name", "laptop 2")
 	b.follow("Delete")
 	b.mustRead("The token is deleted.")
 	if left := s.tokens(t); len(left) != 1 || left[0].IsActive && left[0].ExpiredAt.IsZero() {
