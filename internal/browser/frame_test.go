@@ -14,8 +14,14 @@ import (
 
 const frameCSSURL = "/frame.css"
 
-// beside puts the pages into the frame of a program: beside a sidebar of 240 pixels.
+// beside puts the pages into the frame of a program, beside a sidebar of 240 pixels. The program trusts only
+// scripts and styles with its nonce.
 func beside(o *console.Options) {
+	o.CSP = func(r *http.Request) string {
+		nonce := "'nonce-" + nonceOf(r) + "'"
+		return "default-src 'self'; script-src " + nonce + " 'strict-dynamic'; style-src " + nonce +
+			"; img-src 'self' data:; object-src 'none'; base-uri 'none'"
+	}
 	o.Layout = func(w http.ResponseWriter, r *http.Request, page console.Page) {
 		_ = frame.Execute(w, struct {
 			console.Page
@@ -46,21 +52,12 @@ var frame = template.Must(template.New("frame").Parse(`<!DOCTYPE html>
 func serveFrameCSS(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/css")
 	_, _ = w.Write([]byte(`
-		body { display: flex; margin: 0; font: 14px/1.4 Georgia, serif; color-scheme: light dark; }
+		:root { color-scheme: light dark; background: canvas; color: canvastext; }
+		body { display: flex; margin: 0; font: 14px/1.4 Georgia, serif; }
 		.sidebar { box-sizing: border-box; flex: none; width: 240px; padding: 16px; border-inline-end: 1px solid gray; }
 		.sidebar a { display: inline-block; padding: 4px; color: inherit; }
 		.place { flex: 1; }
 	`))
-}
-
-// strict is the policy of a program that trusts nothing but its nonces.
-func strict(o *console.Options) {
-	beside(o)
-	o.CSP = func(r *http.Request) string {
-		nonce := "'nonce-" + nonceOf(r) + "'"
-		return "default-src 'self'; script-src " + nonce + " 'strict-dynamic'; style-src " + nonce +
-			"; img-src 'self' data:; object-src 'none'; base-uri 'none'"
-	}
 }
 
 type nonceKey struct{}
@@ -77,7 +74,7 @@ func nonceOf(r *http.Request) string { return r.Context().Value(nonceKey{}).(str
 // The pages work under the policy of a program that lets only scripts with its nonce run.
 func TestStrictContentSecurityPolicy(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, strict)
+	s := newSite(t, beside)
 	b := open(t, s, "ada")
 	b.visit("")
 	key := b.generate("laptop") // which copies the key by the script
