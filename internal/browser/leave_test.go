@@ -63,7 +63,7 @@ func TestCopyCommand(t *testing.T) {
 	b.fill("Name", "laptop")
 	b.follow("Generate token")
 	key := run(b, chromedp.Text(`#secret`))
-	command := b.copiedBy(func() { b.press("Copy command") })
+	command := b.copiedBy(func() { run(b, chromedp.Click(`[data-copy=try]`)) })
 	if parts := curl.FindStringSubmatch(command); parts == nil || parts[1] != key || parts[2] != s.URL+apiURL {
 		t.Errorf("copied is %q, the key is %q", command, key)
 	}

@@ -129,6 +129,16 @@ func newSite(t testing.TB, change func(*console.Options)) *site {
 	return s
 }
 
+// issue issues a token of Ada's, and returns its key.
+func (s *site) issue(t testing.TB, label string) string {
+	t.Helper()
+	created, err := s.guard.Issue(t.Context(), httpkey.Token{Label: label, User: "ada", Kind: httpkey.APIKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return created.Secret.Reveal()
+}
+
 // call calls the API with a key and returns the status.
 func (s *site) call(t testing.TB, key string) int {
 	t.Helper()

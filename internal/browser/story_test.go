@@ -56,8 +56,8 @@ func TestStory(t *testing.T) {
 	b.follow("I have copied it")
 	eventually(t, func() error {
 		b.visit("")
-		if text := b.text(); !strings.Contains(text, "Rotating until") ||
-			!strings.Contains(text, "The old key is still in use") {
+		if text := b.text(); !strings.Contains(text, "Rotated, ends in 1 hour") ||
+			!strings.Contains(text, "Last used just now, right after the rotation") {
 			return fmt.Errorf("the list says:\n%s", text)
 		}
 		return nil
@@ -258,7 +258,7 @@ func TestKeptPageHasNoKey(t *testing.T) {
 	defer clipboard.Unlock()
 	text := evaluate[string](b, `(async () => {
 		await navigator.clipboard.writeText("");
-		const copy = document.getElementById("copy");
+		const copy = document.querySelector("[data-copy=secret]");
 		dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
 		copy.click();
 		return navigator.clipboard.readText();
@@ -268,7 +268,7 @@ func TestKeptPageHasNoKey(t *testing.T) {
 	}
 	b.mustNotRead(key)
 	b.mustNotRead("Download")
-	b.mustRead("it will not be shown again")
+	b.mustRead("It will not be shown again")
 }
 
 // back presses the browser's button.
