@@ -207,7 +207,7 @@ func TestFilters(t *testing.T) {
 			}
 		}
 	}
-	if body := s.page("root", "/?search=nothing").Body.String(); !strings.Contains(body, "No token is like that.") {
+	if body := s.page("root", "/?search=nothing").Body.String(); !strings.Contains(body, "No tokens match.") {
 		t.Errorf("nothing found: %s", body)
 	}
 	if body := s.page("manager", "/").Body.String(); !strings.Contains(body, "You have no tokens yet.") {
@@ -253,7 +253,7 @@ func TestScanIsBounded(t *testing.T) {
 	if page.Results[0].ID != "00010" {
 		t.Errorf("the oldest of the newest is %s", page.Results[0].ID)
 	}
-	if body := s.page("ada", "/?order_by=label").Body.String(); !strings.Contains(body, "only the newest 10,000") {
+	if body := s.page("ada", "/?order_by=label").Body.String(); !strings.Contains(body, "Only the newest 10,000") {
 		t.Error("the page does not say that it left some out")
 	}
 }

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -46,7 +48,11 @@ func newSite(t testing.TB, opts Options) *site {
 }
 
 func newSiteOn(t testing.TB, store httpkey.TokenStore, opts Options) *site {
-	s := &site{TB: t, store: store, guard: httpkey.New(store, httpkey.Unlimited, nil)}
+	return newSiteOf(t, httpkey.New(store, httpkey.Unlimited, nil), opts)
+}
+
+func newSiteOf(t testing.TB, guard *httpkey.Guard, opts Options) *site {
+	s := &site{TB: t, store: guard.Store(), guard: guard}
 	opts.Principal = func(r *http.Request) (Principal, error) {
 		if r.Header.Get("Login") == "down" {
 			return people["ada"], fmt.Errorf("sessions: %w", httpkey.ErrUnavailable)
@@ -147,6 +153,17 @@ func (s *site) told() []Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]Event(nil), s.events...)
+}
+
+var (
+	tag    = regexp.MustCompile(`<[^>]*>`)
+	inline = regexp.MustCompile(`</?(?:a|bdi|code|span|strong|time)\b[^>]*>`)
+	blanks = regexp.MustCompile(`\s+`)
+)
+
+// textOf returns what a person reads on a page, in one line.
+func textOf(body string) string {
+	return strings.TrimSpace(blanks.ReplaceAllString(html.UnescapeString(tag.ReplaceAllString(inline.ReplaceAllString(body, ""), " ")), " "))
 }
 
 func decode(t testing.TB, w *httptest.ResponseRecorder, into any) {

@@ -1,16 +1,26 @@
 // The pages work without this. It shows times in the reader's zone, copies and saves a new key,
 // warns before that key is lost, and spares people mistakes in forms. It touches nothing outside
-// of the element of class httpkey.
+// of the element of class httpkey. These attributes tell it what to do:
+//
+//	data-needs-script          is shown, and was hidden
+//	data-format                of a time element: date, minute, exact, or relative, which stays
+//	data-copy, data-save       of a button: the ID of the element whose text it copies or saves
+//	data-done, data-failed     of a button: what the role=status beside it says then
+//	data-secret                goes when the page is left
+//	data-kept                  of a link: whoever follows it has the key
+//	data-zone                  has the word UTC, which becomes the reader's zone
+//	data-choose-all            of a checkbox: checks each data-choose; data-chosen gets their number
+//	data-find                  of the form that finds the token of a key
 
-const root = document.querySelector(".httpkey");
+const root = document.querySelector(".httpkey") ?? document.body;
 const all = selector => [...root.querySelectorAll(selector)];
 
 // What only a script can do is hidden without one.
 for (const element of all("[data-needs-script]")) element.hidden = false;
 
 // Times, in the reader's zone and in the language of the page. A reader of English may be British.
-const language = root.closest("[lang]").lang;
-const locale = navigator.languages.find(l => l === language || l.startsWith(language + "-")) ?? language;
+const language = root.closest("[lang]")?.lang || undefined;
+const locale = navigator.languages.find(l => l === language || l.startsWith(`${language}-`)) ?? language;
 const format = options => new Intl.DateTimeFormat(locale, options);
 const formats = {
 	date: format({ dateStyle: "medium" }),
@@ -91,8 +101,12 @@ for (const form of all("form[method=post]")) {
 	form.addEventListener("submit", event => {
 		if (sent) event.preventDefault();
 		sent = true;
+		form.ariaBusy = true;
 	});
-	addEventListener("pageshow", () => { sent = false; });
+	addEventListener("pageshow", () => {
+		sent = false;
+		form.ariaBusy = null;
+	});
 }
 
 // To choose a day is to choose that the token expires on it, at its end where the reader is. The form
@@ -103,12 +117,13 @@ if (date) {
 	const custom = document.getElementById("expiry-custom");
 	const zone = date.form.elements.zone;
 	const hint = root.querySelector("[data-zone]");
+	const inUTC = hint?.textContent;
 	const show = () => {
 		const [year, month, day] = date.value.split("-").map(Number);
 		const end = date.value ? new Date(year, month - 1, day + 1) : new Date();
 		zone.value = date.value ? Math.round((Date.UTC(year, month - 1, day + 1) - end) / 60000) : "";
 		const name = formats.exact.formatToParts(end).find(part => part.type === "timeZoneName").value;
-		if (hint) hint.textContent = hint.dataset.zone.replace("UTC", name);
+		if (hint) hint.textContent = inUTC.replace("UTC", name);
 	};
 	date.addEventListener("input", () => {
 		custom.checked = true;
@@ -120,6 +135,7 @@ if (date) {
 			show();
 		});
 	}
+	date.min = new Date(Date.now() - new Date().getTimezoneOffset() * 60000).toISOString().slice(0, 10); // today, here
 	addEventListener("pageshow", show); // a browser may have filled in the date
 }
 
@@ -149,12 +165,11 @@ const find = root.querySelector("[data-find]");
 if (search && find) {
 	const words = search.querySelector("input[type=search]");
 	search.addEventListener("submit", event => {
-		const key = words.value.trim();
-		const isKey = key.length > 24 && find.dataset.find.split(" ").some(prefix => prefix && key.startsWith(prefix));
-		if (!isKey) return;
+		const key = words.value.match(/\b[a-z]\w*_[ks]_[a-z0-9]{33}\b/i);
+		if (!key) return;
 		event.preventDefault();
 		words.value = "";
-		find.querySelector("[name=key]").value = key;
+		find.elements.key.value = key[0];
 		find.requestSubmit();
 	});
 }

@@ -20,11 +20,13 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/memstore"
+	"github.com/httpkey/httpkey/usage"
 )
 
 func main() {
@@ -78,20 +80,36 @@ func run(ctx context.Context, addr, dsn string, stdout io.Writer) error {
 	return errors.Join(serve(ctx, listener, b, stdout), b.Close())
 }
 
-func newGuard(b *backend) *httpkey.Guard {
-	return httpkey.New(b.store, b.limiter, &httpkey.Options{Observer: httpkey.SlogObserver(slog.Default())})
+func newGuard(b *backend, more ...httpkey.Observer) *httpkey.Guard {
+	all := append(observers{httpkey.SlogObserver(slog.Default())}, more...)
+	return httpkey.New(b.store, b.limiter, &httpkey.Options{Observer: all})
 }
 
 func serve(ctx context.Context, listener net.Listener, b *backend, stdout io.Writer) error {
-	guard := newGuard(b)
+	counts := usage.NewMemory()
+	recorder := usage.NewRecorder(counts, nil)
+	guard := newGuard(b, recorder)
 	text, err := announcement(ctx, guard, listener.Addr())
+	if err != nil {
+		return err
+	}
+	if err := addHistory(ctx, b.store, counts, time.Now()); err != nil {
+		return err
+	}
+	owners, err := newSimulation(ctx, b, recorder)
 	if err != nil {
 		return err
 	}
 	if _, err := io.WriteString(stdout, text); err != nil {
 		return err
 	}
-	server := &http.Server{Handler: onlyHere(newSite(guard).routes()), ReadHeaderTimeout: 5 * time.Second}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var simulated sync.WaitGroup
+	simulated.Go(func() { owners.run(ctx) })
+
+	demo := &site{guard: guard, usage: recorder}
+	server := &http.Server{Handler: onlyHere(demo.routes()), ReadHeaderTimeout: 5 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	select {
@@ -99,7 +117,10 @@ func serve(ctx context.Context, listener net.Listener, b *backend, stdout io.Wri
 	case <-ctx.Done():
 		err = inTime(server.Shutdown)
 	}
-	return errors.Join(err, inTime(guard.Close)) // Close comes last: it writes the uses of the last requests
+	cancel()
+	simulated.Wait()
+	// Close comes last: it writes the uses of the last requests.
+	return errors.Join(err, inTime(owners.guard.Close), inTime(guard.Close), inTime(recorder.Close))
 }
 
 // inTime gives a step on the way out ten seconds.

@@ -4,21 +4,21 @@ import (
 	"net/http"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/usage"
 )
 
 // site is the demo: an API behind keys, the console, and pages around it.
 type site struct {
 	guard    *httpkey.Guard
+	usage    usage.Reader
 	sessions sessions
 }
-
-func newSite(guard *httpkey.Guard) *site { return &site{guard: guard} }
 
 // routes returns the handler of every path.
 func (s *site) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/api/", newAPI(s.guard))
-	mux.Handle(tokensPath+"/", http.StripPrefix(tokensPath, s.console()))
+	mux.Handle(tokensPath+"/", http.StripPrefix(tokensPath, s.tokens()))
 	mux.HandleFunc("GET /{$}", s.startPage)
 	mux.HandleFunc("GET "+signInPath, s.signInPage)
 	mux.HandleFunc("GET /style.css", styleSheet)
