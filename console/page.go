@@ -3,63 +3,10 @@ package console
 import (
 	"errors"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/httpkey/httpkey"
 )
-
-func (c *console) listPage(r *http.Request, p Principal) (answer, error) {
-	values := r.URL.Query()
-	q, err := parseQuery(values)
-	if err != nil {
-		return answer{}, err
-	}
-	found, err := c.list(r.Context(), p, q)
-	if err != nil {
-		return answer{}, err
-	}
-	list := &listView{
-		Query:     q,
-		Truncated: !found.all,
-		Filtered:  q.Status != "" || q.Kind != "" || q.Search != "",
-	}
-	if q.after.ID != "" {
-		list.First = linkTo(values, "")
-	}
-	if found.next != "" {
-		list.Next = linkTo(values, found.next)
-	}
-	now := time.Now()
-	for _, t := range found.tokens {
-		var successor *httpkey.Token
-		if t.RotatedTo != "" && !hasEnded(t, now) {
-			if successor, err = c.successor(r.Context(), p, t); err != nil {
-				return answer{}, err
-			}
-		}
-		list.Tokens = append(list.Tokens, c.tokenView(p, t, successor, now))
-	}
-	v := view{List: list}
-	if values.Get("done") == "deleted" {
-		v.Done = "deleted"
-	}
-	return page("list", v), nil
-}
-
-// linkTo returns the link to the same list at another place.
-func linkTo(values url.Values, cursor string) string {
-	link := url.Values{}
-	for _, name := range []string{"search", "status", "kind", "order_by", "per_page"} {
-		if value := values.Get(name); value != "" {
-			link.Set(name, value)
-		}
-	}
-	if cursor != "" {
-		link.Set("cursor", cursor)
-	}
-	return "?" + link.Encode()
-}
 
 func (c *console) newPage(_ *http.Request, p Principal) (answer, error) {
 	return page("new", view{Form: c.newForm(p, time.Now())}), nil

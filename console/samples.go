@@ -44,9 +44,12 @@ func samples(now time.Time) []view {
 			Principal: Principal{
 				User: "user", Workspaces: []string{"workspace"}, ServiceTokens: true, Scopes: []string{"scope"},
 			},
-			Done:      dones[i%len(dones)],
-			Failure:   failed,
-			List:      &listView{Tokens: []*tokenView{token}, Next: "?", First: "?", Truncated: true, Filtered: true},
+			Done:    dones[i%len(dones)],
+			Failure: failed,
+			List: &listView{
+				Tokens: []*tokenView{token}, From: 1, To: 1, Total: 1, Scanned: 1, IsCut: true, Filtered: true,
+				First: "?", Prev: "?", Next: "?",
+			},
 			Token:     token,
 			Successor: token,
 			Old:       token,

@@ -82,21 +82,6 @@ func nameOf(t httpkey.Token) string {
 // Called returns the name of a user, a workspace or a scope for people.
 func (v view) Called(id string) string { return v.Principal.name(id) }
 
-// listView is the list with its query.
-type listView struct {
-	Query     query
-	Tokens    []*tokenView
-	Next      string // the link to the next page
-	First     string // the link to the first page, on any other
-	Truncated bool   // not all tokens were looked at
-	Filtered  bool   // the query does not select all tokens
-}
-
-// Statuses, Kinds and Orders are the choices of a query.
-func (listView) Statuses() []string    { return statuses }
-func (listView) Kinds() []httpkey.Kind { return kinds }
-func (listView) Orders() []string      { return orderNames }
-
 // failureView is a failure as a page shows it.
 type failureView struct {
 	Status   int
