@@ -27,7 +27,7 @@ var (
 		"created_at", "description", "expired_at", "id", "is_active", "label", "last_used", "user", "workspace",
 	}
 	ours = []string{
-		"created_by", "hint", "kind", "networks", "rate_limits", "revoked_at", "revoked_for", "rotated_from",
+		"created_by", "hint", "kind", "networks", "rate_limits", "revoked_at", "revoked_by", "revoked_for", "rotated_from",
 		"rotated_to", "scopes",
 	}
 )
@@ -170,6 +170,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 			`{"created_by":["This field cannot be set."],"revoked_at":["This field cannot be set."]}`},
 		{"PATCH", "/mine/", `{"revoked_for":"x","rotated_to":"beyond"}`, 400,
 			`{"revoked_for":["This field cannot be set."],"rotated_to":["This field cannot be set."]}`},
+		{"PATCH", "/mine/", `{"revoked_by":"eve"}`, 400, `{"revoked_by":["This field cannot be set."]}`},
 		{"PATCH", "/mine/", `{"metadata":{"plan":"gold"}}`, 400, `{"metadata":["Unknown field."]}`},
 		{"PATCH", "/mine/", `{"scopes":["read","admin"]}`, 400, `{"scopes":["This field cannot be set."]}`},
 		{"PATCH", "/mine/", `{"user":"eve","workspace":"acme"}`, 400,

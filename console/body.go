@@ -153,7 +153,7 @@ func (o *object) grace(field string) time.Duration {
 // readOnly are the fields of a token that no request sets, and those that only some do.
 var readOnly = []string{
 	"id", "token", "user", "last_used", "created_at", "rate_limits", "networks", "hint", "created_by",
-	"revoked_at", "revoked_for", "rotated_from", "rotated_to", "kind", "workspace", "scopes", "is_active",
+	"revoked_at", "revoked_by", "revoked_for", "rotated_from", "rotated_to", "kind", "workspace", "scopes", "is_active",
 }
 
 // refuseRest notes every field that no method has taken.
