@@ -1,7 +1,6 @@
 package console
 
 import (
-	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -10,34 +9,6 @@ import (
 
 	"github.com/httpkey/httpkey"
 )
-
-const newestFirst = "-created_at"
-
-// ascending compare two tokens by a field.
-var ascending = map[string]func(a, b *httpkey.Token) int{
-	"created_at": func(a, b *httpkey.Token) int { return b.Cursor().Compare(a.Cursor()) },
-	"label":      func(a, b *httpkey.Token) int { return strings.Compare(fold(a.Label), fold(b.Label)) },
-	"last_used":  func(a, b *httpkey.Token) int { return a.LastUsed.Compare(b.LastUsed) },
-	"expired_at": func(a, b *httpkey.Token) int {
-		if a.ExpiredAt.IsZero() || b.ExpiredAt.IsZero() { // never is the latest
-			return b.ExpiredAt.Compare(a.ExpiredAt)
-		}
-		return a.ExpiredAt.Compare(b.ExpiredAt)
-	},
-}
-
-// comparison returns how an order compares tokens. If they do not differ, the newer one is first.
-func comparison(order string) func(a, b *httpkey.Token) int {
-	field, descends := strings.CutPrefix(order, "-")
-	compare := ascending[field]
-	return func(a, b *httpkey.Token) int {
-		result := compare(a, b)
-		if descends {
-			result = -result
-		}
-		return cmp.Or(result, a.Cursor().Compare(b.Cursor()))
-	}
-}
 
 // place is where a page of a list begins: after a token, of which it has what the order looks at.
 // The zero place is the beginning of the list.

@@ -2,8 +2,6 @@ package console
 
 import (
 	"context"
-	"slices"
-	"sort"
 	"time"
 
 	"github.com/httpkey/httpkey"
@@ -45,48 +43,57 @@ func (c *console) counted(ctx context.Context, p Principal, q query) (listing, e
 		wanted  = c.selection(p, q)
 		all     = c.newScan(q.filters(p), httpkey.Cursor{}, scanPage)
 		compare = comparison(q.Order)
-		start   = q.after.token()
+		start   = orderedBy(q.Order, q.after.token())
 		page    = window{most: q.PerPage + 1, compare: compare}
-		before  = window{most: q.PerPage + 1, compare: func(a, b *httpkey.Token) int { return compare(b, a) }}
+		before  = window{most: q.PerPage + 1, compare: func(a, b *ordered) int { return compare(b, a) }}
+		t       ordered
 		l       listing
 	)
-	for t, err := range all.tokens(ctx) {
+	for token, err := range all.tokens(ctx) {
 		if err != nil {
 			return listing{}, err
 		}
-		if wanted.now.Sub(t.RevokedAt) < justNow {
+		if wanted.now.Sub(token.RevokedAt) < justNow {
 			l.revoked++
 		}
-		if !wanted.has(t) {
+		if !wanted.has(token) {
 			continue
 		}
 		l.total++
-		if q.after.isStart() || compare(start, t) < 0 {
-			page.add(t)
+		t = orderedBy(q.Order, token)
+		if q.after.isStart() || compare(&start, &t) < 0 {
+			page.add(&t)
 		} else {
-			before.add(t)
+			before.add(&t)
 			l.before++
 		}
 	}
-	if all.isCut && q.Order == newestFirst && !q.after.isStart() && compare(&all.last, start) < 0 {
+	if all.isCut && q.Order == newestFirst && all.last.Cursor().Compare(start.Cursor()) < 0 && !q.after.isStart() {
 		return c.far(ctx, p, q)
 	}
 	l.scanned, l.isCut = all.count, all.isCut
-	l.tokens = page.tokens
-	switch {
-	case len(l.tokens) > q.PerPage:
-		l.tokens = l.tokens[:q.PerPage]
-		l.next = placeAfter(&l.tokens[q.PerPage-1], q.Order).String()
-	case all.isCut && q.Order == newestFirst:
-		l.next = farAfter(&all.last)
+	l.turn(q, page.tokens, before.tokens, &all.last)
+	return l, nil
+}
+
+// turn fills in the page and the cursors of its neighbors. rest are the first tokens after the place
+// of q, before the last ones before it, and last is the oldest that was looked at.
+func (l *listing) turn(q query, rest, before []ordered, last *httpkey.Token) {
+	for _, t := range rest[:min(len(rest), q.PerPage)] {
+		l.tokens = append(l.tokens, t.Token)
 	}
 	switch {
-	case len(before.tokens) > q.PerPage:
-		l.prev = placeAfter(&before.tokens[q.PerPage], q.Order).String()
-	case len(before.tokens) > 0:
+	case len(rest) > q.PerPage:
+		l.next = placeAfter(&rest[q.PerPage-1].Token, q.Order).String()
+	case l.isCut && q.Order == newestFirst:
+		l.next = farAfter(last)
+	}
+	switch {
+	case len(before) > q.PerPage:
+		l.prev = placeAfter(&before[q.PerPage].Token, q.Order).String()
+	case len(before) > 0:
 		l.prev = place{Order: q.Order}.String()
 	}
-	return l, nil
 }
 
 // far reads a page of the newest tokens that begins beyond those that counted looks at.
@@ -121,23 +128,4 @@ func farAfter(t *httpkey.Token) string {
 	after := placeAfter(t, newestFirst)
 	after.IsFar = true
 	return after.String()
-}
-
-// window keeps the first tokens of an order.
-type window struct {
-	most    int
-	compare func(a, b *httpkey.Token) int
-	tokens  []httpkey.Token // in order
-}
-
-// add puts t into its place, if it is one of the first.
-func (w *window) add(t *httpkey.Token) {
-	if len(w.tokens) == w.most {
-		if w.compare(&w.tokens[w.most-1], t) <= 0 {
-			return
-		}
-		w.tokens = w.tokens[:w.most-1]
-	}
-	index := sort.Search(len(w.tokens), func(i int) bool { return w.compare(&w.tokens[i], t) > 0 })
-	w.tokens = slices.Insert(w.tokens, index, *t)
 }

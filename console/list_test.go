@@ -88,7 +88,10 @@ func TestListsAreMergedAndPaged(t *testing.T) {
 						}
 					}
 					compare := comparison(order)
-					slices.SortStableFunc(want, func(a, b httpkey.Token) int { return compare(&a, &b) })
+					slices.SortStableFunc(want, func(a, b httpkey.Token) int {
+						x, y := orderedBy(order, &a), orderedBy(order, &b)
+						return compare(&x, &y)
+					})
 					var ids []string
 					for _, token := range want {
 						ids = append(ids, token.ID)

@@ -35,9 +35,6 @@ type query struct {
 var (
 	statuses = []string{"", "works", "care", "expiring", "unused", "ended"}
 	kinds    = []httpkey.Kind{"", httpkey.APIKey, httpkey.ServiceToken}
-	orders   = []string{
-		newestFirst, "created_at", "label", "-label", "-last_used", "last_used", "expired_at", "-expired_at",
-	}
 )
 
 // parseQuery reads a query from the parameters of a URL.

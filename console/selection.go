@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/console/internal/legible"
 )
 
 // selection decides which tokens a query selects.
@@ -18,11 +19,8 @@ type selection struct {
 }
 
 func (c *console) selection(p Principal, q query) *selection {
-	return &selection{c, q, p, fold(q.Search), time.Now()}
+	return &selection{c, q, p, legible.Fold(q.Search), time.Now()}
 }
-
-// fold returns a text as the search compares it.
-func fold(text string) string { return strings.ToLower(strings.ReplaceAll(text, "…", "...")) }
 
 // has reports whether the query selects t, which one of its filters selects.
 func (s *selection) has(t *httpkey.Token) bool {
@@ -45,11 +43,12 @@ func (s *selection) hasStatus(t *httpkey.Token) bool {
 
 // shows reports whether the search is a part of what pages show of t.
 func (s *selection) shows(t *httpkey.Token) bool {
-	return s.isIn(t.Label) || s.isIn(t.Description) || s.isIn(t.ID) || s.isIn(s.guard.Masked(*t)) ||
+	beginning, hint, _ := strings.Cut(s.guard.Masked(*t), "…")
+	return s.isIn(t.Label) || s.isIn(t.Description) || s.isIn(t.ID) || s.isIn(beginning+"..."+hint) || // … folds to ...
 		s.isNamed(t.User) || s.isNamed(t.Workspace) || slices.ContainsFunc(t.Scopes, s.isNamed)
 }
 
 // isNamed reports whether the search is a part of an ID, or of its name.
 func (s *selection) isNamed(id string) bool { return s.isIn(id) || s.isIn(s.reader.name(id)) }
 
-func (s *selection) isIn(text string) bool { return strings.Contains(fold(text), s.search) }
+func (s *selection) isIn(text string) bool { return strings.Contains(legible.Fold(text), s.search) }
