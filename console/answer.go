@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
-
-	"github.com/httpkey/httpkey"
 )
 
 // answer is what a handler found out. It is a page, a JSON value, a redirect, or a status alone.
@@ -24,11 +22,6 @@ func page(name string, v view) answer { return answer{status: http.StatusOK, pag
 // that [http.StripPrefix] has cut off.
 func redirect(status int, location string) answer { return answer{status: status, location: location} }
 
-// created is the only answer that has the secret. root is the path to the console's own.
-func created(root string, c httpkey.Created) answer {
-	return answer{status: http.StatusCreated, value: c, location: root + pathOf(c.Token.ID) + "/"}
-}
-
 // write writes an answer of a program's request, a redirect, or a status.
 func (a answer) write(w http.ResponseWriter) {
 	if a.location != "" {
@@ -38,18 +31,18 @@ func (a answer) write(w http.ResponseWriter) {
 		w.Header().Set("ETag", `"`+a.version+`"`)
 	}
 	if a.value != nil {
-		writeJSON(w, a.status, a.value)
+		writeJSON(w, a.status, "application/json", a.value)
 		return
 	}
 	w.WriteHeader(a.status)
 }
 
-func writeJSON(w http.ResponseWriter, status int, value any) {
+func writeJSON(w http.ResponseWriter, status int, contentType string, value any) {
 	text, err := json.Marshal(value)
 	if err != nil {
 		panic(err) // a year of five digits, which Validate refuses
 	}
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(status)
 	_, _ = w.Write(text) // an error means that the client has gone

@@ -27,7 +27,7 @@ var (
 		"created_at", "description", "expired_at", "id", "is_active", "label", "last_used", "user", "workspace",
 	}
 	ours = []string{
-		"created_by", "hint", "kind", "networks", "rate_limits", "revoked_at", "revoked_by", "revoked_for", "rotated_from",
+		"created_by", "effective_limits", "hint", "kind", "networks", "rate_limits", "revoked_at", "revoked_by", "revoked_for", "rotated_from",
 		"rotated_to", "scopes",
 	}
 )
@@ -119,7 +119,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"POST", "/", `{"label":7,` + tomorrow + `}`, 400, `{"label":["Not a valid string."]}`},
 		{"POST", "/", `{"label":"` + strings.Repeat("é", 256) + `",` + tomorrow + `}`, 400,
 			`{"label":["Ensure this field has no more than 255 characters."]}`},
-		{"POST", "/", `{"label":"a\u0000",` + tomorrow + `}`, 400, `{"label":["Null characters are not allowed."]}`},
+		{"POST", "/", `{"label":"a\u0000",` + tomorrow + `}`, 400, `{"label":["Control characters are not allowed."]}`},
 		{"POST", "/", `{"label":"x","description":"` + strings.Repeat("x", 4097) + `",` + tomorrow + `}`, 400,
 			`{"description":["Ensure this field has no more than 4096 characters."]}`},
 		{"POST", "/", `{"label":"x","colour":"red",` + tomorrow + `}`, 400, `{"colour":["Unknown field."]}`},

@@ -1,20 +1,16 @@
 package console
 
-import (
-	"net/http"
-
-	"github.com/httpkey/httpkey"
-)
+import "net/http"
 
 // tokenList is a page of tokens on the wire, with the names of the Plane documentation.
 // It is an object because an array has no place for the cursors.
 type tokenList struct {
-	Results         []httpkey.Token `json:"results"`
-	NextCursor      string          `json:"next_cursor"`
-	PrevCursor      string          `json:"prev_cursor"`
-	NextPageResults bool            `json:"next_page_results"`
-	PrevPageResults bool            `json:"prev_page_results"`
-	TotalResults    *int            `json:"total_results"` // null: not all tokens were looked at
+	Results         []resource `json:"results"`
+	NextCursor      string     `json:"next_cursor"`
+	PrevCursor      string     `json:"prev_cursor"`
+	NextPageResults bool       `json:"next_page_results"`
+	PrevPageResults bool       `json:"prev_page_results"`
+	TotalResults    *int       `json:"total_results"` // null: not all tokens were looked at
 }
 
 func (c *console) apiList(r *http.Request, p Principal) (answer, error) {
@@ -27,11 +23,14 @@ func (c *console) apiList(r *http.Request, p Principal) (answer, error) {
 		return answer{}, err
 	}
 	list := tokenList{
-		Results:         append([]httpkey.Token{}, found.tokens...), // [] where nil would be null
+		Results:         []resource{}, // [] where nil would be null
 		NextCursor:      found.next,
 		PrevCursor:      found.prev,
 		NextPageResults: found.next != "",
 		PrevPageResults: found.prev != "",
+	}
+	for _, t := range found.tokens {
+		list.Results = append(list.Results, c.resource(r.Context(), p, t))
 	}
 	if !found.isCut {
 		list.TotalResults = &found.total

@@ -16,16 +16,35 @@ import (
 // maxBody bounds a request's body, in bytes.
 const maxBody = 64 << 10
 
-// readBody returns the body of a request of this media type.
-func readBody(r *http.Request, mediaType string) ([]byte, error) {
-	if is, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || is != mediaType {
-		return nil, unsupported("The Content-Type must be " + mediaType + ".")
+// readBody returns the body of a request of one of these media types.
+func readBody(r *http.Request, mediaTypes ...string) ([]byte, error) {
+	is, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || !slices.Contains(mediaTypes, is) {
+		return nil, unsupported(mediaTypes)
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, malformed("The request body could not be read.")
 	}
 	return body, nil
+}
+
+// checkQuery refuses query parameters of other names, and two of one name.
+func checkQuery(query string, names []string) error {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return malformed("The query cannot be read.")
+	}
+	wrong := problems{}
+	for name, all := range values {
+		switch {
+		case !slices.Contains(names, name):
+			wrong.add(name, "unknown", "Unknown parameter.")
+		case len(all) > 1:
+			wrong.add(name, "repeated", "This parameter may not be repeated.")
+		}
+	}
+	return wrong.asError()
 }
 
 // readForm returns the fields of a form.
@@ -48,8 +67,13 @@ type object struct {
 	wrong  problems
 }
 
+// readObject returns the body of a request in JSON. A PATCH is a merge patch (RFC 7396).
 func readObject(r *http.Request) (*object, error) {
-	body, err := readBody(r, "application/json")
+	mediaTypes := []string{"application/json"}
+	if r.Method == http.MethodPatch {
+		mediaTypes = append(mediaTypes, "application/merge-patch+json")
+	}
+	body, err := readBody(r, mediaTypes...)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +139,18 @@ func (o *object) kind(field string) httpkey.Kind {
 	kind := httpkey.APIKey
 	o.take(field, &kind, "Not a valid string.")
 	return kind
+}
+
+// reason reads why a token is revoked, which goes with its revocation alone.
+func (o *object) reason(field string, isRevocation bool) string {
+	if o.has(field) && !isRevocation {
+		delete(o.fields, field)
+		o.wrong.add(field, "without_revocation", "This field needs is_active false.")
+		return ""
+	}
+	reason := o.text(field)
+	checkText(field, reason, maxReason, false, o.wrong)
+	return reason
 }
 
 // expiry reads a time of RFC 3339, or null: zero, which is never.

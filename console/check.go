@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/console/internal/legible"
 )
 
 const (
@@ -18,22 +19,27 @@ const (
 )
 
 func checkLabel(label string, wrong problems) {
-	if strings.TrimSpace(label) == "" && wrong["label"] == nil {
+	switch {
+	case wrong["label"] != nil:
+	case strings.TrimSpace(label) == "":
 		wrong.add("label", "blank", "This field may not be blank.")
+	case utf8.ValidString(label) && !legible.IsVisible(label):
+		wrong.add("label", "invisible", "This field needs a character that people can see.")
 	}
-	checkText("label", label, maxLabel, wrong)
+	checkText("label", label, maxLabel, false, wrong)
 }
 
 func checkDescription(description string, wrong problems) {
-	checkText("description", description, maxDescription, wrong)
+	checkText("description", description, maxDescription, true, wrong)
 }
 
-func checkText(field, text string, most int, wrong problems) {
+// checkText checks a text for people, which may have several lines.
+func checkText(field, text string, most int, lines bool, wrong problems) {
 	switch {
 	case !utf8.ValidString(text):
 		wrong.add(field, "invalid_text", "Not a valid string.")
-	case strings.ContainsRune(text, 0):
-		wrong.add(field, "control_character", "Null characters are not allowed.")
+	case !legible.IsControlFree(text, lines):
+		wrong.add(field, "control_character", "Control characters are not allowed.")
 	case utf8.RuneCountInString(text) > most:
 		wrong.addBound(field, "too_long", "Ensure this field has no more than %d characters.", most)
 	}

@@ -57,7 +57,8 @@ func New(guard *httpkey.Guard, opts *Options) http.Handler {
 
 // ServeHTTP implements [http.Handler].
 func (c *console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	setSecurityHeaders(w.Header())
+	h := w.Header()
+	setSecurityHeaders(h, c.policyFor(r, h.Values(cspHeader)))
 	if asset, ok := c.look.assets[r.URL.Path]; ok {
 		asset.serve(w, r)
 		return
@@ -77,7 +78,10 @@ func isClean(p string) bool {
 }
 
 // route is one path, with its answers to browsers and to programs.
-type route struct{ page, api methods }
+type route struct {
+	page, api methods
+	query     []string // the parameters that a GET of the API may have
+}
 
 // methods are a route's handlers.
 type methods map[string]endpoint
@@ -101,6 +105,8 @@ func (c *console) routes() map[string]route {
 		"/{$}": {
 			page: methods{"GET": {ActionRead, c.listPage}, "POST": {ActionCreate, c.submitNew}},
 			api:  methods{"GET": {ActionRead, c.apiList}, "POST": {ActionCreate, c.apiCreate}},
+
+			query: queryNames,
 		},
 		"/new": {
 			page: methods{"GET": {ActionRead, c.newPage}},
@@ -121,9 +127,14 @@ func (c *console) routes() map[string]route {
 		"/{id}/delete/{$}": {
 			page: methods{"GET": {ActionRead, c.deletePage}, "POST": {ActionDelete, c.submitDelete}},
 		},
+		"/openapi.json": {
+			page: methods{"GET": {ActionRead, describeAPI}},
+			api:  methods{"GET": {ActionRead, describeAPI}},
+		},
 		"/": {},
 	}
 	for pattern, rt := range maps.Clone(routes) {
+		rt.api.restrict(rt.query)
 		if path, ok := strings.CutSuffix(pattern, "/{$}"); ok && path != "" {
 			routes[path] = route{page: rt.page.withoutSlash(), api: rt.api.withoutSlash()}
 		}
@@ -140,9 +151,34 @@ func (m methods) withoutSlash() methods {
 	return redirects
 }
 
+// restrict makes the handlers of the API refuse other query parameters than those of these names,
+// which only a GET has. So a filter that is misspelt does not list all tokens.
+func (m methods) restrict(names []string) {
+	for method, e := range m {
+		var allowed []string
+		if method == http.MethodGet {
+			allowed = names
+		}
+		m[method] = endpoint{e.action, e.handle.restricted(allowed)}
+	}
+}
+
+func (h handler) restricted(names []string) handler {
+	return func(r *http.Request, p Principal) (answer, error) {
+		if err := checkQuery(r.URL.RawQuery, names); err != nil {
+			return answer{}, err
+		}
+		return h(r, p)
+	}
+}
+
 // addSlash redirects to the same path with a slash at its end, relative to it.
 func addSlash(r *http.Request, _ Principal) (answer, error) {
-	return redirect(http.StatusTemporaryRedirect, "./"+path.Base(r.URL.EscapedPath())+"/"), nil
+	target := "./" + path.Base(r.URL.EscapedPath()) + "/"
+	if r.URL.RawQuery != "" {
+		target += "?" + r.URL.RawQuery
+	}
+	return redirect(http.StatusTemporaryRedirect, target), nil
 }
 
 // find returns the endpoint of a method.

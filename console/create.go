@@ -45,8 +45,7 @@ func (c *console) create(ctx context.Context, p Principal, t httpkey.Token, wron
 	created, err := c.guard.Issue(ctx, t)
 	switch {
 	case errors.Is(err, httpkey.ErrConflict):
-		return httpkey.Created{}, conflict("created_already",
-			"This token was created already. Its key was shown then and cannot be shown again.", t.ID)
+		return httpkey.Created{}, createdAlready(t.ID)
 	case errors.Is(err, httpkey.ErrInvalidToken):
 		return httpkey.Created{}, malformed("No token can have these properties.")
 	case err != nil:
@@ -55,6 +54,9 @@ func (c *console) create(ctx context.Context, p Principal, t httpkey.Token, wron
 	c.audit(ctx, Event{Action: ActionCreate, Principal: p, Token: created.Token})
 	return created, nil
 }
+
+// codeTooManyTokens is that of a conflict that its person may end by revoking another token.
+const codeTooManyTokens = "too_many_tokens"
 
 // checkRoom refuses another token to an owner who has Options.MaxTokens that work. Two requests at
 // once may each find the last place.
@@ -78,7 +80,7 @@ func (c *console) checkRoom(ctx context.Context, p Principal, t httpkey.Token) e
 			}
 		}
 		if alive >= c.options.MaxTokens {
-			return conflict("too_many_tokens", fmt.Sprintf("There are %d tokens already, which is the most. "+
+			return conflict(codeTooManyTokens, fmt.Sprintf("There are %d tokens already, which is the most. "+
 				"Revoke those that nothing uses.", alive), "")
 		}
 		if len(tokens) < owned.PageSize() {
@@ -89,11 +91,22 @@ func (c *console) checkRoom(ctx context.Context, p Principal, t httpkey.Token) e
 	return nil
 }
 
-// idOf returns the ID of the token that a user's form creates: a UUID of version 8
-// (RFC 9562, section 5.8). A form that is sent again makes the same ID, and so no second
-// token. No user can make an ID of another's.
-func idOf(user, nonce string) string {
-	id := sha256.Sum256([]byte("httpkey console\x00" + user + "\x00" + nonce))
+// idOf returns the ID of the token that a user's form creates. A form that is sent again makes the
+// same ID, and so no second token.
+func idOf(user, nonce string) string { return derivedID("httpkey console", user, nonce) }
+
+// idOfRequest does so for a request with an Idempotency-Key; without one, the Guard chooses an ID.
+func idOfRequest(user, key string) string {
+	if key == "" {
+		return ""
+	}
+	return derivedID("httpkey console Idempotency-Key", user, key)
+}
+
+// derivedID returns a UUID of version 8 (RFC 9562, section 5.8). No user can make an ID of
+// another's.
+func derivedID(domain, user, nonce string) string {
+	id := sha256.Sum256([]byte(domain + "\x00" + user + "\x00" + nonce))
 	id[6] = id[6]&0x0f | 0x80
 	id[8] = id[8]&0x3f | 0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", id[0:4], id[4:6], id[6:8], id[8:10], id[10:16])

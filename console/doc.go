@@ -49,22 +49,34 @@
 //
 // # Rules
 //
-// [Options.Limit] bounds how often a user changes tokens, and nothing else bounds how many
-// they have. A change that is refused afterwards counts.
+// A person manages their own tokens, and those of the workspaces that they administer
+// ([Principal]). They may create a token for themselves, and a service token for a workspace of
+// theirs, with scopes that they have. A service token acts for no person: it has no User, and its
+// CreatedBy is the person.
 //
-// An ended token stays ended. Nothing makes a revoked token active, prolongs an expired
-// one, or lets a rotated one outlive its grace. A new expiry is never later than
+// A later expiry is a grant: it needs the rights of creating such a token. All who manage a token
+// may shorten its life, revoke it and delete it. A new expiry is never later than
 // [Options.MaxLifetime] after the token's creation.
 //
-// A person who lacks a scope of a token may not rotate it, because they would see a key with
-// that scope. For the same reason no person may rotate another person's API key. A person may
-// rotate their own key in any workspace, because they gain nothing.
+// An ended token stays ended. Nothing makes a revoked token active, prolongs an expired
+// one, or lets a rotated one outlive its grace, even if its successor is gone.
+//
+// A person may rotate a token that they own, because they see the new key. They own one of
+// their own, whatever its workspace, and a service token of a workspace that they administer. They
+// must have its scopes. An administrator may revoke the keys of others, and rotate none.
+//
+// An owner has at most [Options.MaxTokens] tokens that work. Two requests at once may each find the
+// last place. [Options.Limit] bounds how often a user changes tokens. A change that is refused
+// afterwards counts. No limit stops a revocation.
 //
 // The store applies each change, with these rules, to the current token
 // ([httpkey.TokenStore].Update). So each concurrent change takes effect or is refused, and
-// none undoes a revocation, in any number of processes. Of two concurrent rotations, one is
-// refused, unless it begins at the moment at which the other ends. Then the token has two
-// successors, each with its own key.
+// none undoes a revocation, in any number of processes. A form has the version of the token that
+// it shows. A change meanwhile is a conflict, and the page shows both. Of several concurrent
+// rotations of a token, one creates a key, and the others are refused.
+//
+// A request waits for the store for five seconds at most, and is then answered 503. The change may
+// still take effect, so look at the list before you try again.
 //
 // The response to the POST itself shows the secret, so that the secret is stored nowhere. A
 // form that is sent again, for example by a reload, creates no second token. A cache may

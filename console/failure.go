@@ -1,7 +1,6 @@
 package console
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -19,9 +18,12 @@ type failure struct {
 	code       string        // for programs
 	detail     string        // a sentence
 	allow      []string      // of a 405: the methods that there are
+	accept     []string      // of a 415: the media types that a body may have
 	retryAfter time.Duration // of a 429 and a 503
 	fields     problems      // the errors of fields, if status is 400
 	inTheWay   string        // the ID of the token that a conflict is with
+	location   string        // relative; of the token that was created already
+	version    string        // of a 412: that of the token
 	token      httpkey.Token // that somebody may not have, for the audit
 }
 
@@ -93,12 +95,30 @@ func notYours(t httpkey.Token) error {
 	return &f
 }
 
-func unsupported(detail string) error {
-	return &failure{status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", detail: detail}
+func unsupported(accept []string) error {
+	return &failure{
+		status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", accept: accept,
+		detail: "The Content-Type must be " + strings.Join(accept, " or ") + ".",
+	}
+}
+
+func preconditionFailed(version string) error {
+	return &failure{
+		status: http.StatusPreconditionFailed, code: "precondition_failed", version: version,
+		detail: "The token has another version than If-Match names. Get it again.",
+	}
 }
 
 func conflict(code, detail, inTheWay string) error {
 	return &failure{status: http.StatusConflict, code: code, detail: detail, inTheWay: inTheWay}
+}
+
+// createdAlready has the path of the token relative to that of the list, where tokens are created.
+func createdAlready(id string) error {
+	return &failure{
+		status: http.StatusConflict, code: "created_already", inTheWay: id, location: "./" + pathOf(id) + "/",
+		detail: "This token was created already. Its key was shown then and cannot be shown again.",
+	}
 }
 
 func notAllowed(method string, allow []string) error {
@@ -138,16 +158,15 @@ func (f *failure) setHeaders(h http.Header) {
 		h.Set("Allow", strings.Join(f.allow, ", "))
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		h.Set("Retry-After", strconv.FormatInt(wholeSeconds(f.retryAfter), 10))
+	case http.StatusConflict:
+		if f.location != "" {
+			h.Set("Location", f.location)
+		}
+	case http.StatusPreconditionFailed:
+		h.Set("ETag", `"`+f.version+`"`)
+	case http.StatusUnsupportedMediaType:
+		h.Set("Accept", strings.Join(f.accept, ", "))
 	}
-}
-
-// MarshalJSON writes the sentence and the code, and the problems of each field.
-func (f *failure) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		Detail string   `json:"detail"`
-		Code   string   `json:"code"`
-		Errors problems `json:"errors,omitempty"`
-	}{f.detail, f.code, f.fields})
 }
 
 // wholeSeconds rounds up, to at least 1.

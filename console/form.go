@@ -18,7 +18,7 @@ type form struct {
 	Label       string
 	Description string
 	Kind        httpkey.Kind
-	Kinds       []httpkey.Kind
+	Kinds       []kindView
 	Workspace   string
 	Scopes      []string
 	Expiry      string // a Value of Expiries
@@ -56,7 +56,14 @@ const dateOnly = time.DateOnly
 
 // newForm returns the form for a new token of p.
 func (c *console) newForm(p Principal, now time.Time) *form {
-	f := &form{Nonce: rand.Text(), Kind: httpkey.APIKey, Kinds: p.kinds()}
+	f := &form{Nonce: rand.Text(), Kind: httpkey.APIKey}
+	for _, kind := range p.kinds() {
+		t := httpkey.Token{Kind: kind, User: p.User}
+		if kind == httpkey.ServiceToken {
+			t.User = ""
+		}
+		f.Kinds = append(f.Kinds, kindView{kind, c.limitsOf(t)})
+	}
 	c.offerExpiries(f, now, now)
 	f.Expiry = f.closest(c.options.DefaultLifetime, now)
 	return f

@@ -7,15 +7,13 @@ import (
 	"strings"
 )
 
-// contentSecurityPolicy lets a page load its own files, send its own forms and do nothing
-// else. No other page may frame it.
-const contentSecurityPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; " +
-	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+const cspHeader = "Content-Security-Policy"
 
 // setSecurityHeaders sets the headers of every answer.
-func setSecurityHeaders(h http.Header) {
-	h.Set("Content-Security-Policy", contentSecurityPolicy)
+func setSecurityHeaders(h http.Header, p policy) {
+	h.Set(cspHeader, p.String())
 	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	// With no-referrer, the Origin of our own forms would be null. On plain HTTP, where
 	// there is no Sec-Fetch-Site, they would be refused.
@@ -28,13 +26,17 @@ func setSecurityHeaders(h http.Header) {
 // some 150.
 const maxAccept = 4096
 
-// prefersHTML reports whether a request prefers a page to JSON (RFC 9110, section 12.5.1).
-func prefersHTML(h http.Header) bool {
+// prefersHTML reports whether a request prefers a page to JSON.
+func prefersHTML(h http.Header) bool { return prefers(h, "text", "html") }
+
+// prefers reports whether a request prefers a media type to application/json (RFC 9110, section
+// 12.5.1).
+func prefers(h http.Header, major, minor string) bool {
 	accept := strings.Join(h.Values("Accept"), ",")
 	if len(accept) > maxAccept {
 		return false
 	}
-	return quality(accept, "text", "html") > quality(accept, "application", "json")
+	return quality(accept, major, minor) > quality(accept, "application", "json")
 }
 
 // quality returns the weight of a media type in an Accept header: the weight of the most

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"html/template"
 	"io/fs"
 	"net/http"
 	"slices"
@@ -95,15 +94,6 @@ type Options struct {
 	// replace the console's one by one, and the rules of their style.css follow the
 	// console's. See the package documentation. New reads them once. Nil: no overrides.
 	Files fs.FS
-}
-
-// Page is a page of the console for [Options.Layout].
-type Page struct {
-	Status              int           // the status of the response
-	Title               string        // for the title element
-	Head                template.HTML // link and script elements, which Body needs
-	Body                template.HTML // a header and a main element
-	Language, Direction string        // the attributes lang and dir of Body
 }
 
 // Validate reports the first invalid field of o, in an error that wraps

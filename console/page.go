@@ -55,6 +55,9 @@ func (c *console) tokenPage(r *http.Request, p Principal) (answer, error) {
 		return answer{}, err
 	}
 	v.Form = c.changeForm(t, time.Now())
+	if !v.Token.HasEnded {
+		v.Token.Remaining = c.remaining(r.Context(), p, t)
+	}
 	// A link may be old, or made up.
 	if done := r.URL.Query().Get("done"); done == "updated" || done == "revoked" && !t.IsActive {
 		v.Done = done
@@ -75,7 +78,7 @@ func (c *console) submitChange(r *http.Request, p Principal) (answer, error) {
 	f.fill(values)
 	ch := change{label: &f.Label, description: &f.Description}
 	if values.Has("version") {
-		ch.matches = func(version string) bool { return version == f.Version }
+		ch.condition = madeFor(f.Version)
 	}
 	if values.Has("expiry") { // the form of an ended token has no such field
 		ch.expiredAt = pointer(f.expiry(wrong))
@@ -179,7 +182,7 @@ func (c *console) submitRevoke(r *http.Request, p Principal) (answer, error) {
 	}
 	f, wrong := &form{}, problems{}
 	f.fill(values)
-	checkText("reason", f.Reason, maxReason, wrong)
+	checkText("reason", f.Reason, maxReason, false, wrong)
 	if err = wrong.asError(); err == nil {
 		_, err = c.revoke(r.Context(), p, t, f.Reason)
 	}
@@ -213,7 +216,7 @@ func (c *console) submitDelete(r *http.Request, p Principal) (answer, error) {
 		wrong.add("name", "other_name", "This is not the name of the token.")
 	}
 	if err = wrong.asError(); err == nil {
-		err = c.remove(r.Context(), p, t)
+		err = c.remove(r.Context(), p, t, nil)
 	}
 	if err != nil {
 		return again("delete", view{Token: c.tokenView(p, t, nil, now)}, err)
@@ -223,7 +226,9 @@ func (c *console) submitDelete(r *http.Request, p Principal) (answer, error) {
 
 // again shows a form once more, with the error of the last try, unless another try cannot help.
 func again(name string, v view, err error) (answer, error) {
-	if f := asFailure(err); f.status == http.StatusNotFound || f.status == http.StatusConflict {
+	f := asFailure(err)
+	isFinal := f.status == http.StatusNotFound || f.status == http.StatusConflict && f.code != codeTooManyTokens
+	if isFinal {
 		return answer{}, f
 	}
 	return page(name, v), err

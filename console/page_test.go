@@ -3,6 +3,7 @@ package console
 import (
 	"html"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"sync"
@@ -142,8 +143,11 @@ func TestDeletingWantsTheName(t *testing.T) {
 		{"bot", " bot ", true},
 		{"two\n words ", "two words", true},
 		{"bot", "", false},
-		{"bot", "Bot", false},
-		{"مفتاح 🔑", "مفتاح+🔑", true},
+		{"bot", "bots", false},
+		{"Ada’s “bot” – old", `ada's "bot" - old`, true},
+		{"caf\u00e9", "cafe\u0301", true},
+		{"a\u200bb", "ab", true},
+		{"مفتاح 🔑", "مفتاح 🔑", true},
 		{"", "hint", true},
 		{"", "", false},
 	} {
@@ -151,7 +155,7 @@ func TestDeletingWantsTheName(t *testing.T) {
 			s := newSite(t, Options{})
 			_, token := s.issue(httpkey.Token{ID: "id", Label: tt.label, User: "ada"})
 			typed := strings.ReplaceAll(tt.typed, "hint", token.Hint)
-			w := s.submit("ada", "/id/"+action+"/", "name="+typed)
+			w := s.submit("ada", "/id/"+action+"/", "name="+url.QueryEscape(typed))
 			after, err := s.store.Get(t.Context(), "id")
 			done := err != nil || !after.IsActive
 			if done != tt.confirmed || (w.Code == http.StatusSeeOther) != tt.confirmed {
@@ -222,7 +226,7 @@ func TestLabelsAreText(t *testing.T) {
 		strings.Repeat("🔑", 255),
 		strings.Repeat("w", 255),
 		"مفتاح الخادم",
-		"\u202egnp.exe",
+		"👩\u200d💻 می\u200cخواهم",
 		"a & b &lt;",
 	} {
 		s := newSite(t, Options{})

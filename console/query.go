@@ -37,6 +37,9 @@ var (
 	kinds    = []httpkey.Kind{"", httpkey.APIKey, httpkey.ServiceToken}
 )
 
+// queryNames are the parameters of a list.
+var queryNames = []string{"search", "status", "kind", "user", "workspace", "order_by", "per_page", "cursor"}
+
 // parseQuery reads a query from the parameters of a URL.
 func (c *console) parseQuery(values url.Values) (query, error) {
 	q := query{
@@ -50,7 +53,7 @@ func (c *console) parseQuery(values url.Values) (query, error) {
 	}
 	wrong := problems{}
 	for field, text := range map[string]string{"search": q.Search, "user": q.User, "workspace": q.Workspace} {
-		checkText(field, text, maxSearch, wrong)
+		checkText(field, text, maxSearch, false, wrong)
 	}
 	choice := func(field, value string, ok bool) {
 		if !ok {

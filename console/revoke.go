@@ -15,7 +15,7 @@ func (c *console) revoke(ctx context.Context, p Principal, t httpkey.Token, reas
 	}
 	ctx, done := detached(ctx)
 	defer done()
-	err := c.guard.Revoke(ctx, t.ID, reason)
+	err := c.guard.RevokeBy(ctx, t.ID, p.User, reason)
 	if errors.Is(err, httpkey.ErrNotFound) {
 		return httpkey.Token{}, errNotFound
 	}
@@ -30,13 +30,22 @@ func (c *console) revoke(ctx context.Context, p Principal, t httpkey.Token, reas
 	return t, nil
 }
 
-// remove deletes t, a token of p.
-func (c *console) remove(ctx context.Context, p Principal, t httpkey.Token) error {
+// remove deletes t, a token of p. No store deletes under a condition, so the condition is checked
+// right before.
+func (c *console) remove(ctx context.Context, p Principal, t httpkey.Token, condition precondition) error {
 	ctx, done, err := c.begin(ctx, p, ActionDelete)
 	if err != nil {
 		return err
 	}
 	defer done()
+	if condition != nil {
+		if t, err = c.find(ctx, p, t.ID); err != nil {
+			return err
+		}
+		if err := condition.check(t); err != nil {
+			return err
+		}
+	}
 	if err := c.store.Delete(ctx, t.ID); err != nil {
 		return c.failed(ctx, Event{Action: ActionDelete, Principal: p, Token: t, Err: err})
 	}

@@ -15,6 +15,7 @@ const maxGrace = 7 * day
 type rotation struct {
 	grace     time.Duration
 	expiredAt *time.Time // of the successor; nil: as the old token, zero: never
+	condition precondition
 }
 
 // rotate issues a successor of p's token of this ID. wrong has the problems of reading ro.
@@ -39,11 +40,18 @@ func (c *console) rotate(
 	if err := c.checkRotatable(ctx, p, t); err != nil {
 		return httpkey.Created{}, err
 	}
+	if err := ro.condition.check(t); err != nil {
+		return httpkey.Created{}, err
+	}
 	if ro.expiredAt != nil && isLater(*ro.expiredAt, t.ExpiredAt) && p.mayGrant(t) != nil {
 		return httpkey.Created{}, forbidden("The new key may not live longer than the old one, " +
 			"as you may not create a token like this.")
 	}
-	created, err := c.guard.Rotate(ctx, id, ro.grace)
+	rotate := c.guard.RotateOnce
+	if t.RotatedTo != "" { // its successor is gone
+		rotate = c.guard.Rotate
+	}
+	created, err := rotate(ctx, id, ro.grace)
 	switch {
 	case errors.Is(err, httpkey.ErrNotFound):
 		return httpkey.Created{}, errNotFound

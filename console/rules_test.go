@@ -2,10 +2,12 @@ package console
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -243,8 +245,10 @@ func TestMaxTokens(t *testing.T) {
 	s.want(201, add("manager", `{"label":"x","workspace":"acme"}`))
 	s.want(409, add("manager", `{"label":"x"}`))
 	w := s.want(409, s.submit("manager", "/", newForm("label", "typed with care")))
-	if !strings.Contains(w.Body.String(), "There are 3 tokens already") {
-		t.Errorf("the page does not say what to do: %s", w.Body)
+	for _, text := range []string{"There are 3 tokens already", `value="typed with care"`} {
+		if !strings.Contains(w.Body.String(), text) {
+			t.Errorf("the page does not show %q: %s", text, w.Body)
+		}
 	}
 	// Those of a workspace count apart. An old service token with a user is that user's.
 	s.issue(httpkey.Token{Label: "old", User: "ada", Workspace: "acme", Kind: httpkey.ServiceToken})
@@ -411,7 +415,7 @@ func hidden(t testing.TB, body, name string) string {
 func TestStoreThatNeverAnswers(t *testing.T) {
 	t.Parallel()
 	for _, q := range requests {
-		if q.ok == http.StatusTemporaryRedirect || q.pattern == "/new" {
+		if q.ok == http.StatusTemporaryRedirect || q.pattern == "/new" || q.pattern == "/openapi.json" {
 			continue // without a store
 		}
 		t.Run(q.String(), func(t *testing.T) {
@@ -471,4 +475,70 @@ func TestPanicsReachTheServer(t *testing.T) {
 		}
 	}()
 	s.api("ada", "GET", "/", "")
+}
+
+// A name is one that people can see, and that looks like no other.
+func TestNamesCanBeSeen(t *testing.T) {
+	t.Parallel()
+	for label, code := range map[string]string{
+		"":                     "blank",
+		" \u00a0\u2003":        "blank",
+		"\u200b":               "invisible",
+		"\u200d\ufeff\u00ad":   "invisible",
+		"\u3164":               "invisible", // a filler of Hangul
+		"\u0301":               "invisible", // an accent alone
+		"a\x00b":               "control_character",
+		"a\nb":                 "control_character",
+		"a\x1b[31mb":           "control_character",
+		"\u202egnp.exe":        "control_character", // from right to left
+		"a\u2028b":             "control_character",
+		"a":                    "",
+		"\u0915\u094d\u0937":   "",
+		"👩\u200d💻":             "",
+		"می\u200cخواهم":        "",
+		"…":                    "",
+		"laptop (2\u2033) – x": "",
+	} {
+		s := newSite(t, Options{})
+		body, err := json.Marshal(map[string]string{"label": label})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := s.api("ada", "POST", "/", string(body))
+		if code == "" {
+			s.want(201, w)
+			continue
+		}
+		if w.Code != 400 || !strings.Contains(w.Body.String(), `"label":[{"code":"`+code+`"`) {
+			t.Errorf("%+q: %d %s, want %s", label, w.Code, w.Body, code)
+		}
+		if w := s.submit("ada", "/", newForm("label", label)); w.Code != 400 {
+			t.Errorf("%+q on the page: %d", label, w.Code)
+		}
+	}
+	s := newSite(t, Options{})
+	w := s.want(201, s.api("ada", "POST", "/", `{"label":"x","description":"two\nlines\tand a tab"}`))
+	if !strings.Contains(w.Body.String(), `two\nlines\tand`) {
+		t.Errorf("created %s", w.Body)
+	}
+	s.want(400, s.api("ada", "POST", "/", `{"label":"x","description":"\u202e"}`))
+}
+
+// The record of a revocation has who did it, and why.
+func TestRevocationsHaveAPersonAndAReason(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada", Workspace: "acme"})
+	s.want(400, s.submit("manager", "/id/revoke/", "reason="+strings.Repeat("x", 256)))
+	s.want(400, s.submit("manager", "/id/revoke/", "reason=a%0ab"))
+	s.want(303, s.submit("manager", "/id/revoke/", "reason=+leaked+in+CI+"))
+	got := s.get("id")
+	if got.IsActive || got.RevokedBy != "mary" || got.RevokedFor != "leaked in CI" || got.RevokedAt.IsZero() {
+		t.Errorf("the store has %+v", got)
+	}
+	// The first one counts.
+	s.want(303, s.submit("ada", "/id/revoke/", "reason=other"))
+	if again := s.get("id"); !reflect.DeepEqual(again, got) {
+		t.Errorf("the store has %+v, want %+v", again, got)
+	}
 }

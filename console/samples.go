@@ -10,6 +10,7 @@ import (
 // templates on.
 func samples(now time.Time) []view {
 	var views []view
+	limits := limitsView{true, []limitView{{60, 10, span{1, "minute"}}, {1000, 0, span{1, "month"}}}}
 	one := []problem{{Field: "field", Code: "code", N: 1, Text: "text"}}
 	dones := []string{"", "updated", "revoked", "deleted"}
 	for i, state := range []string{"active", "expiring", "old", "unused", "rotating", "expired", "revoked"} {
@@ -28,10 +29,12 @@ func samples(now time.Time) []view {
 			Status: status{
 				State: state, Since: moment{now.Add(-day), now}, Until: moment{now.Add(day), now}, InUse: true,
 			},
-			HasEnded: state == "expired" || state == "revoked",
+			HasEnded:  state == "expired" || state == "revoked",
+			Limits:    limits,
+			Remaining: []remainingView{{1, limits.All[0]}},
 		}
 		f := &form{Graces: []graceChoice{{Value: "0"}, {"60", span{1, "minute"}, moment{now, now}}}}
-		f.Kinds = []httpkey.Kind{httpkey.APIKey, httpkey.ServiceToken}
+		f.Kinds = []kindView{{httpkey.APIKey, limits}, {Kind: httpkey.ServiceToken}}
 		for _, value := range []string{"keep", "7", "longest", "custom", "never"} {
 			f.Expiries = append(f.Expiries, expiryChoice{value, moment{now, now}, span{7, "day"}})
 		}
@@ -56,6 +59,9 @@ func samples(now time.Time) []view {
 			Theirs:    token,
 			Secret:    "secret",
 			Form:      f,
+			SignIn:    "/login",
+			Unsent:    []formField{{"label", "label"}},
+			Data:      noData,
 		})
 	}
 	bare := views[0]

@@ -97,7 +97,9 @@ func (s *site) send(login, method, path, body string, headers ...string) *httpte
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
-	return s.serve(r)
+	w := s.serve(r)
+	s.checkDescription(r, body, w)
+	return w
 }
 
 func (s *site) serve(r *http.Request) *httptest.ResponseRecorder {

@@ -146,6 +146,9 @@ func try(page *template.Template) error {
 		if err := page.ExecuteTemplate(io.Discard, "layout", sample); err != nil {
 			return err
 		}
+		if _, err := frame(page, sample); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -16,8 +16,7 @@ type change struct {
 	isActive           *bool      // false: revoke the token
 	reason             string     // of the revocation
 
-	// matches reports whether the token is in a version that the change was made for; nil: any is.
-	matches func(version string) bool
+	condition precondition
 }
 
 // update changes t, a token of p as it was seen. wrong has the problems of reading ch.
@@ -29,8 +28,8 @@ func (c *console) update(
 	ctx context.Context, p Principal, t httpkey.Token, ch change, wrong problems,
 ) (httpkey.Token, error) {
 	if ch.isRevocation() && len(wrong) == 0 {
-		if !ch.fits(t) {
-			return httpkey.Token{}, errChanged
+		if err := ch.condition.check(t); err != nil {
+			return httpkey.Token{}, err
 		}
 		return c.revoke(ctx, p, t, ch.reason)
 	}
@@ -68,9 +67,6 @@ func (c *console) update(
 	return updated, nil
 }
 
-// fits reports whether ch was made for t as it is.
-func (ch change) fits(t httpkey.Token) bool { return ch.matches == nil || ch.matches(versionOf(t)) }
-
 // isRevocation reports whether ch revokes the token and does nothing else.
 func (ch change) isRevocation() bool {
 	return ch.isActive != nil && !*ch.isActive && ch.label == nil && ch.description == nil && ch.expiredAt == nil
@@ -83,8 +79,8 @@ var errUnchanged = errors.New("httpkey: console: the token is so already")
 // expiry that ch repeats from there changes nothing.
 func (c *console) apply(p Principal, ch change, seen httpkey.Token, t *httpkey.Token, wrong problems) error {
 	before := *t
-	if !ch.fits(before) {
-		return errChanged
+	if err := ch.condition.check(before); err != nil {
+		return err
 	}
 	if ch.label != nil && *ch.label != t.Label {
 		t.Label = *ch.label

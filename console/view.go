@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/console/internal/legible"
 )
 
 // view is the data of a page. Each page sets the fields that it needs.
@@ -22,8 +23,12 @@ type view struct {
 	Secret    httpkey.Secret
 	Form      *form
 
+	SignIn string      // failure: the URL of the login
+	Unsent []formField // failure: the form that was sent without a session
+
 	// What the options say.
 	NoScopes, TryURL, DocsURL, Scheme string
+	StyleNonce, ScriptNonce           string
 	Data                              any
 }
 
@@ -41,6 +46,8 @@ type tokenView struct {
 	Status    status
 	HasEnded  bool
 	MayRotate bool // the Principal may rotate it
+	Limits    limitsView
+	Remaining []remainingView // of Limits; token: only there
 }
 
 func (c *console) tokenView(p Principal, t httpkey.Token, successor *httpkey.Token, now time.Time) *tokenView {
@@ -56,6 +63,7 @@ func (c *console) tokenView(p Principal, t httpkey.Token, successor *httpkey.Tok
 		Status:    c.statusOf(t, successor, now),
 		HasEnded:  hasEnded(t, now),
 		MayRotate: p.mayRotate(t) == nil,
+		Limits:    c.limitsOf(t),
 	}
 	if t.User != p.User {
 		v.Owner = p.name(t.User)
@@ -63,11 +71,8 @@ func (c *console) tokenView(p Principal, t httpkey.Token, successor *httpkey.Tok
 	return v
 }
 
-// isSameName reports whether people would call two names the same. A text field has no line breaks,
-// and blanks in a row look like one.
-func isSameName(a, b string) bool {
-	return strings.Join(strings.Fields(a), " ") == strings.Join(strings.Fields(b), " ")
-}
+// isSameName reports whether people would call two names the same.
+func isSameName(a, b string) bool { return legible.Fold(a) == legible.Fold(b) }
 
 // nameOf returns the name of t for people.
 func nameOf(t httpkey.Token) string {

@@ -10,20 +10,20 @@ import (
 	"time"
 )
 
-// person is a user with a browser.
-type person struct {
+// visitor is somebody with a browser.
+type visitor struct {
 	*http.Client
 	t   *testing.T
 	url string
 }
 
-func visit(t *testing.T, url string) *person {
+func visit(t *testing.T, url string) *visitor {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &person{t: t, url: url, Client: &http.Client{Jar: jar, Timeout: 10 * time.Second}}
+	return &visitor{t: t, url: url, Client: &http.Client{Jar: jar, Timeout: 10 * time.Second}}
 }
 
 // answer is the last response, after redirects.
@@ -34,30 +34,30 @@ type answer struct {
 	text    string
 }
 
-func (p *person) send(method, path, body string, header http.Header) answer {
-	p.t.Helper()
-	r, err := http.NewRequestWithContext(p.t.Context(), method, p.url+path, strings.NewReader(body))
+func (v *visitor) send(method, path, body string, header http.Header) answer {
+	v.t.Helper()
+	r, err := http.NewRequestWithContext(v.t.Context(), method, v.url+path, strings.NewReader(body))
 	if err != nil {
-		p.t.Fatal(err)
+		v.t.Fatal(err)
 	}
 	r.Header = header
-	response, err := p.Do(r)
+	response, err := v.Do(r)
 	if err != nil {
-		p.t.Fatal(err)
+		v.t.Fatal(err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
-		p.t.Fatal(err)
+		v.t.Fatal(err)
 	}
 	return answer{response.StatusCode, response.Request.URL.Path, response.Cookies(), string(text)}
 }
 
-func (p *person) get(path string) answer {
-	p.t.Helper()
-	page := p.send(http.MethodGet, path, "", http.Header{"Accept": {"text/html"}})
+func (v *visitor) get(path string) answer {
+	v.t.Helper()
+	page := v.send(http.MethodGet, path, "", http.Header{"Accept": {"text/html"}})
 	if page.status != http.StatusOK {
-		p.t.Fatalf("%s: %d", path, page.status)
+		v.t.Fatalf("%s: %d", path, page.status)
 	}
 	return page
 }
