@@ -25,6 +25,9 @@ const justNow = time.Minute
 
 // list returns a page of p's tokens.
 func (c *console) list(ctx context.Context, p Principal, q query) (listing, error) {
+	if err := c.checkSearch(ctx, p, q.Search); err != nil {
+		return listing{}, err
+	}
 	read := c.counted
 	if q.after.IsFar {
 		read = c.far
@@ -46,6 +49,7 @@ func (c *console) counted(ctx context.Context, p Principal, q query) (listing, e
 		start   = orderedBy(q.Order, q.after.token())
 		page    = window{most: q.PerPage + 1, compare: compare}
 		before  = window{most: q.PerPage + 1, compare: func(a, b *ordered) int { return compare(b, a) }}
+		rotated = newPairs(wanted.now)
 		t       ordered
 		l       listing
 	)
@@ -56,7 +60,7 @@ func (c *console) counted(ctx context.Context, p Principal, q query) (listing, e
 		if wanted.now.Sub(token.RevokedAt) < justNow {
 			l.revoked++
 		}
-		if !wanted.has(token) {
+		if !wanted.has(token) || q.pairs && rotated.isPart(token) {
 			continue
 		}
 		l.total++

@@ -95,7 +95,7 @@ func (c *console) submitChange(r *http.Request, p Principal) (answer, error) {
 		v.Form = f
 		return again("token", v, err)
 	}
-	return redirect(http.StatusSeeOther, "./?done=updated"), nil
+	return c.doneAt("./", "updated", r), nil
 }
 
 // changedMeanwhile shows a form that was made for another version of the token, beside the token as
@@ -189,7 +189,7 @@ func (c *console) submitRevoke(r *http.Request, p Principal) (answer, error) {
 	if err != nil {
 		return again("revoke", view{Token: c.tokenView(p, t, nil, time.Now()), Form: f}, err)
 	}
-	return redirect(http.StatusSeeOther, "../?done=revoked"), nil
+	return c.doneAt("../", "revoked", r), nil
 }
 
 func (c *console) deletePage(r *http.Request, p Principal) (answer, error) {
@@ -221,7 +221,7 @@ func (c *console) submitDelete(r *http.Request, p Principal) (answer, error) {
 	if err != nil {
 		return again("delete", view{Token: c.tokenView(p, t, nil, now)}, err)
 	}
-	return redirect(http.StatusSeeOther, "../../?done=deleted"), nil
+	return c.backToList(r, "done=deleted"), nil
 }
 
 // again shows a form once more, with the error of the last try, unless another try cannot help.

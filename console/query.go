@@ -28,7 +28,7 @@ type query struct {
 	PerPage   int
 
 	after place // where the page before it ended; zero: this is the first page
-	pairs bool  // a token that was rotated is a part of its successor, while both work and q selects both
+	pairs bool  // a token that was rotated and works is a part of its successor, if q selects both
 }
 
 // The values of a query, in the order in which the page offers them.
@@ -50,6 +50,9 @@ func (c *console) parseQuery(values url.Values) (query, error) {
 		Workspace: strings.TrimSpace(values.Get("workspace")),
 		Order:     cmp.Or(values.Get("order_by"), newestFirst),
 		PerPage:   defaultPage,
+	}
+	if keyShape.MatchString(q.Search) || keyShape.MatchString(q.User) || keyShape.MatchString(q.Workspace) {
+		return query{}, errWholeKey
 	}
 	wrong := problems{}
 	for field, text := range map[string]string{"search": q.Search, "user": q.User, "workspace": q.Workspace} {

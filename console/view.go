@@ -12,10 +12,13 @@ import (
 type view struct {
 	Page      string    // its name
 	Root      string    // the path to the console's own, relative to the page: ./, ../ or ../../
+	Back      string    // the link to the list as the reader left it
+	From      string    // what links to other pages and forms end in, so that they keep Back; may be empty
 	Principal Principal // the person who looks at it
 	Done      string    // list, token: the change that was made just now; a key of the texts
 	Failure   *failureView
 	List      *listView
+	Bulk      *bulkView
 	Token     *tokenView
 	Successor *tokenView // token: the token that it was rotated into
 	Old       *tokenView // token, secret: the token that it succeeds
@@ -48,6 +51,7 @@ type tokenView struct {
 	MayRotate bool // the Principal may rotate it
 	Limits    limitsView
 	Remaining []remainingView // of Limits; token: only there
+	Replaces  *tokenView      // list: the token that it succeeds, while that works
 }
 
 func (c *console) tokenView(p Principal, t httpkey.Token, successor *httpkey.Token, now time.Time) *tokenView {
@@ -103,7 +107,7 @@ func newFailureView(f *failure) *failureView {
 	}
 	for _, field := range []string{
 		"search", "label", "description", "kind", "workspace", "scopes", "expired_at", "grace", "reason", "name",
-		"status", "order_by", "per_page", "cursor",
+		"status", "user", "order_by", "per_page", "cursor", "ids", "key",
 	} {
 		v.Problems = append(v.Problems, f.fields[field]...)
 	}
