@@ -205,7 +205,7 @@ func TestConfirmationShowsTheLastUse(t *testing.T) {
 		}
 		httpkeytest.Elapse(3 * time.Hour)
 		for _, action := range []string{"revoke", "delete", "rotate"} {
-			const used = `<time datetime="2000-01-01T00:00:00Z">1 January 2000, 00:00:00 UTC</time> ` +
+			const used = `<time datetime="2000-01-01T00:00:00Z" data-format="exact">1 January 2000, 00:00:00 UTC</time> ` +
 				`<span class="quiet">(3 hours ago)`
 			if body := s.page("ada", "/id/"+action+"/").Body.String(); !strings.Contains(body, used) {
 				t.Errorf("%s: %s", action, body)

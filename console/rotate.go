@@ -58,7 +58,8 @@ func (c *console) rotate(
 	case errors.Is(err, httpkey.ErrInactive):
 		return httpkey.Created{}, errRotatesEnded
 	case errors.Is(err, httpkey.ErrConflict):
-		return httpkey.Created{}, rotatedAlready("")
+		rotated, _ := c.find(ctx, p, id) // after an error the refusal names no successor
+		return httpkey.Created{}, rotatedAlready(rotated.RotatedTo)
 	case err != nil:
 		return httpkey.Created{}, c.failed(ctx, Event{Action: ActionRotate, Principal: p, Token: t, Err: err})
 	}

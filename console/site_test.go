@@ -46,7 +46,11 @@ func newSite(t testing.TB, opts Options) *site {
 }
 
 func newSiteOn(t testing.TB, store httpkey.TokenStore, opts Options) *site {
-	s := &site{TB: t, store: store, guard: httpkey.New(store, httpkey.Unlimited, nil)}
+	return newSiteOf(t, httpkey.New(store, httpkey.Unlimited, nil), opts)
+}
+
+func newSiteOf(t testing.TB, guard *httpkey.Guard, opts Options) *site {
+	s := &site{TB: t, store: guard.Store(), guard: guard}
 	opts.Principal = func(r *http.Request) (Principal, error) {
 		if r.Header.Get("Login") == "down" {
 			return people["ada"], fmt.Errorf("sessions: %w", httpkey.ErrUnavailable)

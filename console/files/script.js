@@ -2,15 +2,15 @@
 // warns before that key is lost, and spares people mistakes in forms. It touches nothing outside
 // of the element of class httpkey.
 
-const root = document.querySelector(".httpkey");
+const root = document.querySelector(".httpkey") ?? document.body;
 const all = selector => [...root.querySelectorAll(selector)];
 
 // What only a script can do is hidden without one.
 for (const element of all("[data-needs-script]")) element.hidden = false;
 
 // Times, in the reader's zone and in the language of the page. A reader of English may be British.
-const language = root.closest("[lang]").lang;
-const locale = navigator.languages.find(l => l === language || l.startsWith(language + "-")) ?? language;
+const language = root.closest("[lang]")?.lang || undefined;
+const locale = navigator.languages.find(l => l === language || l.startsWith(`${language}-`)) ?? language;
 const format = options => new Intl.DateTimeFormat(locale, options);
 const formats = {
 	date: format({ dateStyle: "medium" }),
@@ -91,8 +91,12 @@ for (const form of all("form[method=post]")) {
 	form.addEventListener("submit", event => {
 		if (sent) event.preventDefault();
 		sent = true;
+		form.ariaBusy = true;
 	});
-	addEventListener("pageshow", () => { sent = false; });
+	addEventListener("pageshow", () => {
+		sent = false;
+		form.ariaBusy = null;
+	});
 }
 
 // To choose a day is to choose that the token expires on it, at its end where the reader is. The form
@@ -103,12 +107,13 @@ if (date) {
 	const custom = document.getElementById("expiry-custom");
 	const zone = date.form.elements.zone;
 	const hint = root.querySelector("[data-zone]");
+	const inUTC = hint?.textContent;
 	const show = () => {
 		const [year, month, day] = date.value.split("-").map(Number);
 		const end = date.value ? new Date(year, month - 1, day + 1) : new Date();
 		zone.value = date.value ? Math.round((Date.UTC(year, month - 1, day + 1) - end) / 60000) : "";
 		const name = formats.exact.formatToParts(end).find(part => part.type === "timeZoneName").value;
-		if (hint) hint.textContent = hint.dataset.zone.replace("UTC", name);
+		if (hint) hint.textContent = inUTC.replace("UTC", name);
 	};
 	date.addEventListener("input", () => {
 		custom.checked = true;
