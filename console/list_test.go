@@ -1,8 +1,11 @@
 package console
 
 import (
+	"cmp"
 	"fmt"
+	"html"
 	"math/rand/v2"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -295,6 +298,35 @@ func TestListNeverAsksForAll(t *testing.T) {
 					t.Errorf("%+v selects %+v", p, filter)
 				}
 			}
+		}
+	}
+}
+
+// The heads of the columns order the list, and say how it is ordered.
+func TestHeadsOrderTheList(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	s.issue(httpkey.Token{Label: "x", User: "ada"})
+	head := regexp.MustCompile(`<th role="columnheader" scope="col"(?: aria-sort="([a-z]+)")?><a href="\./(\?[^"]*)">([^<]*)</a>`)
+	for path, want := range map[string]string{
+		"/":                         "Name label, Created descending created_at, Last used -last_used, Expires expired_at",
+		"/?order_by=created_at":     "Name label, Created ascending -created_at, Last used -last_used, Expires expired_at",
+		"/?order_by=label&search=x": "Name ascending -label, Created -created_at, Last used -last_used, Expires expired_at",
+		"/?order_by=-label":         "Name descending label, Created -created_at, Last used -last_used, Expires expired_at",
+		"/?order_by=-last_used":     "Name label, Created -created_at, Last used descending last_used, Expires expired_at",
+		"/?order_by=expired_at":     "Name label, Created -created_at, Last used -last_used, Expires ascending -expired_at",
+	} {
+		var got []string
+		for _, found := range head.FindAllStringSubmatch(s.page("ada", path).Body.String(), -1) {
+			link, err := url.ParseQuery(html.UnescapeString(found[2][1:]))
+			if err != nil || strings.Contains(path, "search=x") != (link.Get("search") == "x") {
+				t.Errorf("%s links to %s: %v", path, found[2], err)
+			}
+			by := cmp.Or(link.Get("order_by"), newestFirst)
+			got = append(got, strings.Join(strings.Fields(found[3]+" "+found[1]+" "+by), " "))
+		}
+		if strings.Join(got, ", ") != want {
+			t.Errorf("%s: %s, want %s", path, strings.Join(got, ", "), want)
 		}
 	}
 }

@@ -10,8 +10,8 @@ import (
 // These bound what one request looks at. A store lists the newest tokens first, so any other
 // order is that of the newest ones.
 const (
-	maxScan = 10_000   // tokens
-	maxText = 16 << 20 // bytes of their texts
+	maxScan = 10_000  // tokens
+	maxText = 8 << 20 // bytes of their texts; to fold so much takes a quarter of a second
 	// scanPage is how many tokens a request reads at a time, of all its lists together.
 	scanPage = 1000
 )
@@ -52,6 +52,9 @@ func (s *scan) tokens(ctx context.Context) iter.Seq2[*httpkey.Token, error] {
 	return func(yield func(*httpkey.Token, error) bool) {
 		for {
 			t, err := s.next(ctx)
+			if err == nil { // a store in memory does not heed it
+				err = ctx.Err()
+			}
 			switch {
 			case err != nil:
 				yield(nil, err)
