@@ -12,8 +12,8 @@ import (
 const (
 	maxScan = 10_000  // tokens
 	maxText = 8 << 20 // bytes of their texts; to fold so much takes a quarter of a second
-	// scanPage is how many tokens a request reads at a time, of all its lists together.
-	scanPage = 1000
+	// scanPage is how many tokens of a list it reads at a time.
+	scanPage = 500
 )
 
 // scan reads the tokens of several lists in a store, newest first, each once, within the bounds of
