@@ -47,17 +47,17 @@ func (g *Guard) termsOf(v *view) *terms {
 }
 
 // charge takes the cost of a request from the buckets of its payer, under the token's own
-// limits or those of its kind. It returns the payer.
+// limits or those of its kind. It returns the payer and the cost.
 func (g *Guard) charge(
 	ctx context.Context, r *http.Request, d *decision, own []Limit, cost int,
-) (result Result, payer string, err error) {
+) (result Result, payer string, paid int, err error) {
 	c := charges.Get().(*pooledCharge)
 	defer c.release()
 	if err := c.fill(g, r, &d.token, own, cost); err != nil {
-		return Result{}, "", err
+		return Result{}, "", 0, err
 	}
 	result, err = g.ask(ctx, &c.Charge)
-	return result, c.Bucket, err
+	return result, c.Bucket, c.Cost, err
 }
 
 // Peek returns what the limiter would say now to a request of t, with a Cost of 0: Remaining is the
@@ -71,7 +71,7 @@ func (g *Guard) charge(
 func (g *Guard) Peek(ctx context.Context, t Token) (Result, error) {
 	b := budget.New(ctx, g.options.Timeout)
 	defer b.End()
-	result, _, err := g.charge(b, nil, &decision{token: viewOf(&t)}, t.Limits, 0)
+	result, _, _, err := g.charge(b, nil, &decision{token: viewOf(&t)}, t.Limits, 0)
 	if err != nil {
 		return Result{}, fmt.Errorf("httpkey: peek: %w", err)
 	}

@@ -41,6 +41,7 @@ type Guard struct {
 	clock     clock.Clock
 	quota     answer.Quota
 	observes  func(context.Context, EventType) bool
+	onlyIDs   bool // the Observer wants no more of tokens
 
 	failures    *failures.Meter // nil: failed keys are not metered
 	readsBearer bool
@@ -72,6 +73,7 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 		digesters: []keyformat.Digester{keyformat.NewDigester(o.Pepper.Reveal())},
 		hasPepper: o.Pepper != "",
 		observes:  observedBy(o.Observer),
+		onlyIDs:   wantsOnlyIDs(o.Observer),
 	}
 	buckets, inMemory := ram.BucketsOf(limiter)
 	if !inMemory && limiter != Unlimited {

@@ -33,7 +33,7 @@ func (c *console) apiCreate(r *http.Request, p Principal) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return c.created(r, p, "./", token), nil
+	return c.created("./", token), nil
 }
 
 // defaultExpiry returns that of a token that is created without one, as the form chooses it.
@@ -49,7 +49,7 @@ func (c *console) apiGet(r *http.Request, p Principal) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	value := resource{Token: t, further: c.watched(r.Context(), p, t)}
+	value := resource{Token: t, further: c.watch(r.Context(), p, t)}
 	return answer{status: http.StatusOK, value: value, version: versionOf(t)}, nil
 }
 
@@ -85,7 +85,8 @@ func (c *console) apiUpdate(r *http.Request, p Principal) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return answer{status: http.StatusOK, value: c.resource(r.Context(), p, updated), version: versionOf(updated)}, nil
+	value := resource{Token: updated, further: c.effectiveOf(updated)}
+	return answer{status: http.StatusOK, value: value, version: versionOf(updated)}, nil
 }
 
 func (c *console) apiDelete(r *http.Request, p Principal) (answer, error) {
@@ -121,14 +122,14 @@ func (c *console) apiRotate(r *http.Request, p Principal) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return c.created(r, p, "../../", token), nil
+	return c.created("../../", token), nil
 }
 
 // created is the only answer that has the secret. root is the path to the console's own.
-func (c *console) created(r *http.Request, p Principal, root string, made httpkey.Created) answer {
+func (c *console) created(root string, made httpkey.Created) answer {
 	return answer{
 		status:   http.StatusCreated,
-		value:    resource{made.Token, made.Secret, c.effective(r.Context(), p, made.Token)},
+		value:    resource{made.Token, made.Secret, c.effectiveOf(made.Token)},
 		location: root + pathOf(made.Token.ID) + "/",
 		version:  versionOf(made.Token),
 	}

@@ -30,7 +30,7 @@ func (c *console) apiList(r *http.Request, p Principal) (answer, error) {
 		PrevPageResults: found.prev != "",
 	}
 	for _, t := range found.tokens {
-		list.Results = append(list.Results, c.resource(r.Context(), p, t))
+		list.Results = append(list.Results, resource{Token: t, further: c.effectiveOf(t)})
 	}
 	if !found.isCut {
 		list.TotalResults = &found.total

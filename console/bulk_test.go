@@ -216,7 +216,7 @@ func TestRevokingSelectedTokensOnThePage(t *testing.T) {
 		t.Errorf("active are %s before it is confirmed; the question: %s", s.active(), confirm)
 	}
 	long := s.want(400, s.submit("boss", path, "id=a1&confirm=yes&reason="+strings.Repeat("x", 256))).Body.String()
-	if !strings.Contains(long, "no more than 255") || !strings.Contains(long, `value="a1"`) || s.active() != "a1 a2 e1 s1" {
+	if !strings.Contains(long, "at most 255") || !strings.Contains(long, `value="a1"`) || s.active() != "a1 a2 e1 s1" {
 		t.Errorf("a long reason: %s", long)
 	}
 	to := s.want(303, s.submit("boss", path, "id=a1&id=e1&confirm=yes&reason=+leak+")).Header().Get("Location")

@@ -82,7 +82,7 @@ const htmlType = "text/html; charset=utf-8"
 // writeOwn writes a page in the console's layout. After an error it has written nothing.
 func (c *console) writeOwn(w http.ResponseWriter, _ *http.Request, status int, v view) error {
 	var text bytes.Buffer
-	if err := c.look.pages[v.Page].ExecuteTemplate(&text, "layout", v); err != nil {
+	if err := c.look.page(v.Page, v.Principal.Language).ExecuteTemplate(&text, "layout", v); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", htmlType)
@@ -94,7 +94,7 @@ func (c *console) writeOwn(w http.ResponseWriter, _ *http.Request, status int, v
 
 // writeFramed lets the program write a page. After an error nothing is written.
 func (c *console) writeFramed(w http.ResponseWriter, r *http.Request, status int, v view) error {
-	page, err := frame(c.look.pages[v.Page], v)
+	page, err := frame(c.look.page(v.Page, v.Principal.Language), v)
 	if err != nil {
 		return err
 	}

@@ -268,39 +268,6 @@ func TestSchemeIsForced(t *testing.T) {
 	}
 }
 
-// Every rule of the stylesheet is about the element of the console and what is in it.
-func TestStylesheetLeavesOtherPagesAlone(t *testing.T) {
-	t.Parallel()
-	css, err := embedded.ReadFile("files/style.css")
-	if err != nil {
-		t.Fatal(err)
-	}
-	css = regexp.MustCompile(`(?s)/\*.*?\*/`).ReplaceAll(css, nil)
-	depth, start, rules := 0, 0, 0
-	for i, c := range css {
-		selector := string(bytes.TrimSpace(css[start:i]))
-		switch isOutermost := depth == 0; {
-		case c == '{' && strings.HasPrefix(selector, "@media"): // its rules are as outermost
-			start = i + 1
-			continue
-		case c == '{':
-			if isOutermost && !strings.HasPrefix(selector, ":where(.httpkey") && !strings.HasPrefix(selector, ":where(body.httpkey") {
-				t.Errorf("the rule %s is about other elements", selector)
-			}
-			rules++
-			depth++
-		case c == '}' && !isOutermost:
-			depth--
-		case c != '}' && c != ';':
-			continue
-		}
-		start = i + 1
-	}
-	if rules < 100 || bytes.Contains(css, []byte(":root")) {
-		t.Errorf("the test has read %d rules", rules)
-	}
-}
-
 // A proxy on plain HTTP that does not pass on the Host header makes a change look like one from
 // another site. A browser sends no Sec-Fetch-Site there.
 func TestProxyThatChangesTheHost(t *testing.T) {

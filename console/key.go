@@ -73,7 +73,7 @@ func (c *console) apiFind(r *http.Request, p Principal) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return answer{status: http.StatusOK, value: c.resource(r.Context(), p, t), version: versionOf(t)}, nil
+	return answer{status: http.StatusOK, value: resource{Token: t, further: c.effectiveOf(t)}, version: versionOf(t)}, nil
 }
 
 // findKey returns the token of a key if p manages it. wrong has the problems of reading the key. It

@@ -51,10 +51,12 @@ func (c *console) remaining(ctx context.Context, p Principal, t httpkey.Token) [
 	return all
 }
 
-// peek returns what the Guard's limiter would say of each limit of t. A token is shown also if the
-// limiter does not answer.
+// peek returns what the Guard's limiter would say of each limit of t; nil if it does not answer,
+// because a page shows the token all the same.
 func (c *console) peek(ctx context.Context, p Principal, t httpkey.Token) []httpkey.Result {
-	result, err := c.guard.Peek(ctx, t)
+	waiting, cancel := context.WithTimeout(ctx, limiterTimeout)
+	defer cancel()
+	result, err := c.guard.Peek(waiting, t)
 	switch {
 	case err != nil:
 		_ = c.failed(ctx, Event{Action: ActionRead, Principal: p, Token: t, Err: err})

@@ -263,7 +263,7 @@ func TestScanIsBounded(t *testing.T) {
 	if page.Results[0].ID != "00010" {
 		t.Errorf("the oldest of the newest is %s", page.Results[0].ID)
 	}
-	if body := s.page("ada", "/?order_by=label").Body.String(); !strings.Contains(body, "looked at the newest 10000") {
+	if body := s.page("ada", "/?order_by=label").Body.String(); !strings.Contains(body, "Only the newest 10,000") {
 		t.Error("the page does not say that it left some out")
 	}
 }

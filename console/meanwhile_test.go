@@ -353,14 +353,14 @@ func TestTokenThatAnOlderVersionRotated(t *testing.T) {
 	if _, err := s.store.Create(t.Context(), successor); err != nil {
 		t.Fatal(err)
 	}
-	if body := s.page("ada", "/id/").Body.String(); !strings.Contains(body, "Rotated into") ||
+	if body := s.page("ada", "/id/").Body.String(); !strings.Contains(body, "Replaced by") ||
 		strings.Contains(body, `name="expiry"`) {
 		t.Errorf("the page does not tell of the rotation: %s", body)
 	}
 	s.want(409, s.page("ada", "/id/rotate/"))
 	s.want(409, s.api("ada", "POST", "/id/rotate/", `{"grace":60}`))
 	s.want(200, s.api("ada", "PATCH", "/id/", `{"expired_at":"`+time.Now().Add(time.Hour).Format(time.RFC3339)+`"}`))
-	if body := s.page("ada", "/id/").Body.String(); !strings.Contains(body, "Rotating until") {
+	if body := s.page("ada", "/id/").Body.String(); !strings.Contains(body, "Rotated, ends") {
 		t.Errorf("the page does not tell until when: %s", body)
 	}
 	s.want(409, s.api("ada", "PATCH", "/id/", `{"expired_at":null}`))

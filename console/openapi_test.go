@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -384,6 +385,35 @@ func TestFieldsOfRequestsAreDescribed(t *testing.T) {
 					t.Errorf("%s %s with %s: %s", method, pattern, field, body)
 				}
 			}
+		}
+	}
+}
+
+// The package documentation has the same codes as the document, and with the same statuses.
+func TestCodesAreDocumented(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, errors, _ := strings.Cut(string(text), "// # Errors\n")
+	errors, _, _ = strings.Cut(errors, "// # ")
+	got := make(map[string][]string)
+	for _, line := range regexp.MustCompile(`(?m)^//\t(?:(\d{3})  )?([a-z_]+) {2,}\w`).FindAllStringSubmatch(errors, -1) {
+		name := "ErrorCode"
+		if line[1] == "" {
+			name = "FieldErrorCode"
+		}
+		got[name] = append(got[name], line[2])
+	}
+	for _, name := range []string{"ErrorCode", "FieldErrorCode"} {
+		var want []string
+		for _, code := range described.Components.Schemas[name].Enum {
+			want = append(want, code.(string))
+		}
+		slices.Sort(got[name])
+		if !slices.Equal(got[name], want) {
+			t.Errorf("the documentation has the codes\n%v\nand the document\n%v", got[name], want)
 		}
 	}
 }

@@ -24,8 +24,11 @@ type Options struct {
 	// many goroutines at once. It is required.
 	Principal func(*http.Request) (Principal, error)
 
-	// SignIn returns the URL of your login page for a person without a session, with the way
-	// back to the page that they asked for. Nil: the page says that they must sign in.
+	// SignIn returns the URL of your login page for a person without a session, with the way back
+	// to the page that they asked for. [http.StripPrefix] has cut the path of the request:
+	// RequestURI is the whole one. The console calls it for every page, because the
+	// Content-Security-Policy must let a form be redirected there. A form that was sent without a
+	// session is given back, for the person to send again. Nil: the page says that they must sign in.
 	SignIn func(*http.Request) string
 
 	// Limiter limits how often one user may read and change tokens. The payer is "console:" and
@@ -78,17 +81,30 @@ type Options struct {
 	DocsURL string
 
 	// TrustedOrigins are origins of your own, such as "https://app.example.com", whose pages may
-	// send changes, as [http.CrossOriginProtection] defines them. A console behind a proxy that
-	// changes the Host header needs its public origin here.
+	// send changes, as [http.CrossOriginProtection] defines them. If the console refuses your own
+	// page with "The request comes from another site.", a proxy changes the Host header. Let it
+	// pass the header on (proxy_set_header Host $http_host, in nginx), or name the public origin here.
 	TrustedOrigins []string
-	// CSP returns a Content-Security-Policy of yours, whose sources the console adds to its own:
-	// a nonce, or a host for fonts. Nil: none.
+
+	// CSP returns a Content-Security-Policy of yours, whose sources the console adds to its own
+	// policy, directive by directive: a nonce, or a host for fonts. 'none' gives way to any other
+	// source. The sources of a default-src of yours count for each kind of file that your policy
+	// does not name. The console puts a nonce of script-src and style-src on its own elements, so
+	// that 'strict-dynamic' works. A browser ignores a source that it cannot read, and so does the
+	// console. Nil: none.
 	CSP func(*http.Request) string
-	// Layout writes a page into your own frame. Nil: the console's layout.
+	// Layout writes a page into your own frame, with any template engine. The status is
+	// [Page].Status if Layout does not call WriteHeader. The console has set the headers:
+	// Content-Type, Cache-Control, and Content-Security-Policy. That has the sources of a policy
+	// that a middleware of yours has set, and of CSP. Failures are pages too. Nil: the console's
+	// layout.
 	Layout func(http.ResponseWriter, *http.Request, Page)
-	// Data returns the field Data for the templates in Files. Nil: none.
+	// Data returns the field Data for the templates in Files: {{.Data.Team.Name}}. New tries the
+	// templates without your data. A field of it is empty then, but a method with arguments is an
+	// error: it belongs inside {{with .Data}}. Nil: every field is empty.
 	Data func(*http.Request) any
-	// Scheme is "light" or "dark" if the pages do not follow the reader's preference.
+	// Scheme is "light" or "dark" if the pages do not follow the reader's preference, or in a Layout
+	// the color-scheme of your own page. Empty: they follow it.
 	Scheme string
 	// Files override the console's own. Their template definitions, which hold every text,
 	// replace the console's one by one, and the rules of their style.css follow the

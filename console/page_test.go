@@ -40,7 +40,7 @@ func TestFormCreatesOneTokenHoweverOftenItIsSent(t *testing.T) {
 	}
 	again := s.want(409, s.submit("ada", "/", newForm()))
 	if body := again.Body.String(); strings.Contains(body, secret) || shownSecret.MatchString(body) ||
-		!strings.Contains(body, "created already") || !strings.Contains(body, token.ID) {
+		!strings.Contains(body, "exists already") || !strings.Contains(body, token.ID) {
 		t.Errorf("the second answer: %s", body)
 	}
 	// The same nonce of another user is another token, and says nothing of the first.
@@ -106,7 +106,7 @@ func TestRotatingOnThePage(t *testing.T) {
 
 		shows := func(path, text string) {
 			t.Helper()
-			if body := s.page("ada", path).Body.String(); !strings.Contains(body, text) {
+			if body := s.page("ada", path).Body.String(); !strings.Contains(textOf(body), text) {
 				t.Errorf("%s does not show %q: %s", path, text, body)
 			}
 		}
@@ -114,22 +114,34 @@ func TestRotatingOnThePage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, path := range []string{"/", "/id/", "/" + successor.ID + "/"} {
-			shows(path, "Rotating until")
-			shows(path, "The old key is not used any more")
+		everywhere := func(texts ...string) {
+			t.Helper()
+			for _, path := range []string{"/", "/id/", "/" + successor.ID + "/"} {
+				for _, text := range texts {
+					shows(path, text)
+				}
+			}
 		}
-		httpkeytest.Elapse(time.Minute)
+		everywhere("Rotated, ends in 1 hour", "Rotated just now, not used since")
+		httpkeytest.Elapse(3 * time.Minute)
+		everywhere("Rotated, ends in 57 minutes", "Not used since the rotation 3 minutes ago")
 		if _, err := s.guard.Verify(t.Context(), old); err != nil {
 			t.Errorf("the old key in its grace: %v", err)
 		}
-		for _, path := range []string{"/", "/id/", "/" + successor.ID + "/"} {
-			shows(path, "The old key is still in use")
+		httpkeytest.Elapse(2 * time.Minute)
+		everywhere("Last used 2 minutes ago, 3 minutes after the rotation")
+		end := "../id/revoke/"
+		if body := s.page("ada", "/"+successor.ID+"/").Body.String(); !strings.Contains(body, `href="`+end+`">End the old key now<`) {
+			t.Errorf("the new token does not offer to end the old key: %s", body)
 		}
 		httpkeytest.Elapse(time.Hour)
 		if _, err := s.guard.Verify(t.Context(), old); err == nil {
 			t.Error("the old key works after its grace")
 		}
 		shows("/id/", "Expired")
+		if body := s.page("ada", "/"+successor.ID+"/").Body.String(); strings.Contains(body, end) {
+			t.Errorf("the new token offers to end a key that has ended: %s", body)
+		}
 	})
 }
 
@@ -143,6 +155,7 @@ func TestDeletingWantsTheName(t *testing.T) {
 		{"bot", " bot ", true},
 		{"two\n words ", "two words", true},
 		{"bot", "", false},
+		{"bot", "Bot", true}, // a phone writes it so
 		{"bot", "bots", false},
 		{"Ada’s “bot” – old", `ada's "bot" - old`, true},
 		{"caf\u00e9", "cafe\u0301", true},
@@ -205,10 +218,13 @@ func TestConfirmationShowsTheLastUse(t *testing.T) {
 		}
 		httpkeytest.Elapse(3 * time.Hour)
 		for _, action := range []string{"revoke", "delete", "rotate"} {
-			const used = `<time datetime="2000-01-01T00:00:00Z" data-format="exact">1 January 2000, 00:00:00 UTC</time> ` +
-				`<span class="quiet">(3 hours ago)`
-			if body := s.page("ada", "/id/"+action+"/").Body.String(); !strings.Contains(body, used) {
+			const used = `<time datetime="2000-01-01T00:00:00Z" data-format="exact">1 January 2000, 00:00:00 UTC</time>`
+			body := s.page("ada", "/id/"+action+"/").Body.String()
+			if !strings.Contains(body, used) || !strings.Contains(textOf(body), "1 January 2000, 00:00:00 UTC (3 hours ago)") {
 				t.Errorf("%s: %s", action, body)
+			}
+			if action != "rotate" && !strings.Contains(textOf(body), "stops working at once") {
+				t.Errorf("%s does not say what breaks: %s", action, body)
 			}
 		}
 	})
@@ -308,7 +324,7 @@ func TestExpiryOnThePage(t *testing.T) {
 					!strings.Contains(w.Body.String(), `href="#expired_at"`) {
 					t.Errorf("%+v: the page does not say what is wrong: %s", tt, w.Body)
 				}
-				if tt.date == "0001-01-01" && !strings.Contains(w.Body.String(), "must be in the future") {
+				if tt.date == "0001-01-01" && !strings.Contains(w.Body.String(), "in the future") {
 					t.Errorf("%+v: the page does not say that it is past: %s", tt, w.Body)
 				}
 				continue

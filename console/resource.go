@@ -52,37 +52,24 @@ type remaining struct {
 	Reset     int64  `json:"reset"` // Unix seconds
 }
 
-// resource returns t on the wire.
-func (c *console) resource(ctx context.Context, p Principal, t httpkey.Token) resource {
-	return resource{Token: t, further: c.effective(ctx, p, t)}
-}
-
-func (c *console) effective(ctx context.Context, p Principal, t httpkey.Token) effective {
+// effectiveOf returns the limits of a request with t's key. An error is one of Options.Charge.
+func (c *console) effectiveOf(t httpkey.Token) effective {
 	limits, err := c.guard.LimitsOf(t)
 	if err != nil {
-		_ = c.failed(ctx, Event{Action: ActionRead, Principal: p, Token: t, Err: err})
 		return effective{}
 	}
 	return effective{append([]httpkey.Limit{}, limits...)} // [] where nil would be null
 }
 
-// watched asks the Guard's limiter. If that does not answer, the token is shown all the same.
-func (c *console) watched(ctx context.Context, p Principal, t httpkey.Token) watched {
-	w := watched{effective: c.effective(ctx, p, t)}
-	waiting, cancel := context.WithTimeout(ctx, limiterTimeout)
-	defer cancel()
-	now := time.Now()
-	result, err := c.guard.Peek(waiting, t)
-	if err != nil {
-		_ = c.failed(ctx, Event{Action: ActionRead, Principal: p, Token: t, Err: err})
+// watch returns the limits of t with what remains of them.
+func (c *console) watch(ctx context.Context, p Principal, t httpkey.Token) watched {
+	w, now := watched{effective: c.effectiveOf(t)}, time.Now()
+	results := c.peek(ctx, p, t)
+	if results == nil {
 		return w
 	}
-	each := result.Each
-	if each == nil && result.Limit != (httpkey.Limit{}) {
-		each = []httpkey.Result{result}
-	}
 	w.Remaining = []remaining{}
-	for _, r := range each {
+	for _, r := range results {
 		reset := now.Add(r.ResetAfter + time.Second - time.Nanosecond).Unix() // rounded up
 		w.Remaining = append(w.Remaining, remaining{r.Limit.Name, r.Limit.Burst, r.Remaining, reset})
 	}

@@ -271,7 +271,7 @@ func TestNoRoomForATokenThatExists(t *testing.T) {
 	s := newSite(t, Options{MaxTokens: 1})
 	s.want(201, s.submit("ada", "/", newForm()))
 	w := s.want(409, s.submit("ada", "/", newForm()))
-	if !strings.Contains(w.Body.String(), "created already") {
+	if !strings.Contains(w.Body.String(), "exists already") {
 		t.Errorf("answered %s", w.Body)
 	}
 }

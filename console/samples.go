@@ -27,12 +27,14 @@ func samples(now time.Time) []view {
 			Used:    moment{now.Add(-time.Hour), now},
 			Expires: moment{now.Add(day), now},
 			Status: status{
-				State: state, Since: moment{now.Add(-day), now}, Until: moment{now.Add(day), now}, InUse: true,
+				State: state, Since: moment{now.Add(-day), now}, Until: moment{now.Add(day), now},
+				Used: moment{now, now}, InUse: true, After: span{1, "day"},
 			},
-			Replaces:  &tokenView{Key: "…c3D4", Status: status{State: "rotating", Until: moment{now, now}}},
-			HasEnded:  state == "expired" || state == "revoked",
-			Limits:    limits,
-			Remaining: []remainingView{{1, limits.All[0]}},
+			Replaces:   &tokenView{Key: "…c3D4", Status: status{State: "rotating", Until: moment{now, now}}},
+			Revocation: &revocation{moment{now.Add(-day), now}, "user", "reason"},
+			HasEnded:   state == "expired" || state == "revoked",
+			Limits:     limits,
+			Remaining:  []remainingView{{1, limits.All[0]}},
 		}
 		f := &form{Graces: []graceChoice{{Value: "0"}, {"60", span{1, "minute"}, moment{now, now}}}}
 		f.Kinds = []kindView{{httpkey.APIKey, limits}, {Kind: httpkey.ServiceToken}}

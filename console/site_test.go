@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -151,6 +153,17 @@ func (s *site) told() []Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]Event(nil), s.events...)
+}
+
+var (
+	tag    = regexp.MustCompile(`<[^>]*>`)
+	inline = regexp.MustCompile(`</?(?:a|bdi|code|span|strong|time)\b[^>]*>`)
+	blanks = regexp.MustCompile(`\s+`)
+)
+
+// textOf returns what a person reads on a page, in one line.
+func textOf(body string) string {
+	return strings.TrimSpace(blanks.ReplaceAllString(html.UnescapeString(tag.ReplaceAllString(inline.ReplaceAllString(body, ""), " ")), " "))
 }
 
 func decode(t testing.TB, w *httptest.ResponseRecorder, into any) {

@@ -10,10 +10,13 @@ import (
 // active, expiring, old, unused, rotating, expired and revoked.
 type status struct {
 	State string
-	Since moment // old: its creation; unused: its last use, or its creation
+	Since moment // old: its creation; unused: its last use, or its creation; rotating: the rotation
 	Until moment // expiring, rotating: when it ends; expired: when it ended
 
-	InUse bool // rotating: the old key was used after its successor was created
+	// Of a token that was rotated and still works:
+	Used  moment
+	InUse bool // it was used after the rotation
+	After span // the time from the rotation to the last use, if InUse
 }
 
 // statusOf returns the status of t. successor is the token that it was rotated into, or nil.
@@ -29,7 +32,7 @@ func (c *console) statusOf(t httpkey.Token, successor *httpkey.Token, now time.T
 	case t.Expired(now):
 		return status{State: "expired", Until: until}
 	case successor != nil && !t.ExpiredAt.IsZero():
-		return status{State: "rotating", Until: until, InUse: t.LastUsed.After(successor.CreatedAt)}
+		return rotating(t, successor.CreatedAt, now)
 	case !t.ExpiredAt.IsZero() && t.ExpiredAt.Sub(now) <= c.options.ExpiresSoon:
 		return status{State: "expiring", Until: until}
 	case isOver(c.options.Unused, now.Sub(used)):
@@ -38,6 +41,21 @@ func (c *console) statusOf(t httpkey.Token, successor *httpkey.Token, now time.T
 		return status{State: "old", Since: moment{t.CreatedAt, now}}
 	}
 	return status{State: "active"}
+}
+
+// rotating is the status of a token that was rotated at a moment and still works.
+func rotating(t httpkey.Token, rotated, now time.Time) status {
+	s := status{
+		State: "rotating",
+		Since: moment{rotated, now},
+		Until: moment{t.ExpiredAt, now},
+		Used:  moment{t.LastUsed, now},
+		InUse: t.LastUsed.After(rotated),
+	}
+	if s.InUse {
+		s.After = spanOf(t.LastUsed.Sub(rotated))
+	}
+	return s
 }
 
 // isOver reports whether a time has reached a bound. A negative bound is none.

@@ -116,7 +116,7 @@ func TestEveryCodeHasAText(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page := own.pages["list"]
+	page := own.page("list", "")
 	for name, codes := range map[string][]any{
 		"column":        {"label", "key", "scopes", "created_at", "last_used", "expired_at", "status"},
 		"status-filter": {"", "works", "care", "expiring", "unused", "ended"},

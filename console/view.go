@@ -49,9 +49,24 @@ type tokenView struct {
 	Status    status
 	HasEnded  bool
 	MayRotate bool // the Principal may rotate it
-	Limits    limitsView
-	Remaining []remainingView // of Limits; token: only there
-	Replaces  *tokenView      // list: the token that it succeeds, while that works
+
+	Limits     limitsView
+	Remaining  []remainingView // of Limits; token: only there
+	Revocation *revocation     // nil: it is not revoked, or nothing is known of that
+	Replaces   *tokenView      // list: the token that it succeeds, while that works
+}
+
+// revocation is what is known of a revocation.
+type revocation struct {
+	At         moment
+	By, Reason string // a person, and a sentence; may be empty
+}
+
+func revocationOf(p Principal, t httpkey.Token, now time.Time) *revocation {
+	if t.RevokedAt.IsZero() && t.RevokedBy == "" && t.RevokedFor == "" {
+		return nil
+	}
+	return &revocation{moment{t.RevokedAt, now}, p.name(t.RevokedBy), t.RevokedFor}
 }
 
 func (c *console) tokenView(p Principal, t httpkey.Token, successor *httpkey.Token, now time.Time) *tokenView {
@@ -67,7 +82,9 @@ func (c *console) tokenView(p Principal, t httpkey.Token, successor *httpkey.Tok
 		Status:    c.statusOf(t, successor, now),
 		HasEnded:  hasEnded(t, now),
 		MayRotate: p.mayRotate(t) == nil,
-		Limits:    c.limitsOf(t),
+
+		Limits:     c.limitsOf(t),
+		Revocation: revocationOf(p, t, now),
 	}
 	if t.User != p.User {
 		v.Owner = p.name(t.User)
@@ -81,8 +98,8 @@ func isSameName(a, b string) bool { return legible.Fold(a) == legible.Fold(b) }
 // nameOf returns the name of t for people.
 func nameOf(t httpkey.Token) string {
 	for _, text := range []string{t.Label, t.Hint} {
-		if name := strings.Join(strings.Fields(text), " "); name != "" {
-			return name
+		if legible.IsVisible(text) {
+			return strings.Join(strings.Fields(text), " ")
 		}
 	}
 	return strings.Join(strings.Fields(t.ID), " ")
@@ -98,10 +115,14 @@ type failureView struct {
 	Detail   string
 	Problems []problem
 	InTheWay string // the path of a token
+	Wait     span   // before another try, of a 429 and a 503
 }
 
+// ShowedKey reports whether a page with a new key was asked for once more.
+func (f failureView) ShowedKey() bool { return f.Code == "created_already" || f.Code == "rotated" }
+
 func newFailureView(f *failure) *failureView {
-	v := &failureView{Status: f.status, Code: f.code, Detail: f.detail}
+	v := &failureView{Status: f.status, Code: f.code, Detail: f.detail, Wait: waitOf(f.retryAfter)}
 	if f.inTheWay != "" {
 		v.InTheWay = pathOf(f.inTheWay)
 	}
@@ -112,6 +133,14 @@ func newFailureView(f *failure) *failureView {
 		v.Problems = append(v.Problems, f.fields[field]...)
 	}
 	return v
+}
+
+// waitOf returns a time to wait in whole seconds, or in minutes if it is long, rounded up.
+func waitOf(d time.Duration) span {
+	if seconds := wholeSeconds(d); seconds < 60 {
+		return span{int(seconds), "second"}
+	}
+	return spanOf((d + time.Minute - 1).Truncate(time.Minute))
 }
 
 // wrongField is a field with its problems.

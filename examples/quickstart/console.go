@@ -11,11 +11,15 @@ import (
 
 const tokensPath = "/settings/api-tokens"
 
-// console returns the page of the tokens.
-func (s *site) console() http.Handler {
+// tokens returns the console: the page of the tokens, and its JSON API.
+func (s *site) tokens() http.Handler {
 	return console.New(s.guard, &console.Options{
 		Principal: s.principal,
+		SignIn:    func(r *http.Request) string { return signInURL(tokensPath + r.URL.RequestURI()) },
 		Audit:     audit,
+		NoScopes:  "Only to see whose key it is",
+		DocsURL:   "/",
+		Layout:    s.frame(tokensPath + "/"),
 	})
 }
 

@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -88,10 +89,20 @@ func serve(ctx context.Context, listener net.Listener, b *backend, stdout io.Wri
 	if err != nil {
 		return err
 	}
+	owners, err := newSimulation(ctx, b)
+	if err != nil {
+		return err
+	}
 	if _, err := io.WriteString(stdout, text); err != nil {
 		return err
 	}
-	server := &http.Server{Handler: onlyHere(newSite(guard).routes()), ReadHeaderTimeout: 5 * time.Second}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var simulated sync.WaitGroup
+	simulated.Go(func() { owners.run(ctx) })
+
+	demo := &site{guard: guard}
+	server := &http.Server{Handler: onlyHere(demo.routes()), ReadHeaderTimeout: 5 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	select {
@@ -99,7 +110,10 @@ func serve(ctx context.Context, listener net.Listener, b *backend, stdout io.Wri
 	case <-ctx.Done():
 		err = inTime(server.Shutdown)
 	}
-	return errors.Join(err, inTime(guard.Close)) // Close comes last: it writes the uses of the last requests
+	cancel()
+	simulated.Wait()
+	// Close comes last: it writes the uses of the last requests.
+	return errors.Join(err, inTime(owners.guard.Close), inTime(guard.Close))
 }
 
 // inTime gives a step on the way out ten seconds.

@@ -15,7 +15,9 @@ var files embed.FS
 
 var templates = template.Must(template.ParseFS(files, "pages/*.html"))
 
-func styleSheet(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, "pages/style.css") }
+func styleSheet(w http.ResponseWriter, r *http.Request) {
+	http.ServeFileFS(w, r, files, "pages/style.css")
+}
 
 func (s *site) startPage(w http.ResponseWriter, r *http.Request) {
 	s.show(w, r, "Start", "start.html", r.Host)

@@ -77,7 +77,7 @@ type person struct {
 
 var people = []person{
 	{ada, "Administrator. She sees the tokens of all users, and makes service tokens.", console.Principal{
-		User: ada.ID, Names: names, ServiceTokens: true, Workspaces: []string{engine},
+		User: ada.ID, Names: names, Admin: true, ServiceTokens: true, Workspaces: []string{engine},
 		Scopes: []string{readCards, writeCards, runEngine},
 	}},
 	{charles, "Member. He sees his own tokens.", console.Principal{

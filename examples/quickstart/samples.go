@@ -51,7 +51,7 @@ func samples(now time.Time) []httpkey.Token {
 		},
 		{ // rotated, with the new key in use
 			ID: "demo-mill", Label: "Mill controller", Kind: httpkey.ServiceToken, Workspace: engine, CreatedBy: ada.ID,
-			Scopes: []string{runEngine}, CreatedAt: ago(95 * day), LastUsed: ago(6*day - time.Hour), ExpiredAt: in(day),
+			Scopes: []string{runEngine}, CreatedAt: ago(95 * day), LastUsed: ago(6*day + time.Hour), ExpiredAt: in(day),
 			RotatedTo: "demo-mill-2",
 		},
 		{
@@ -76,7 +76,7 @@ func samples(now time.Time) []httpkey.Token {
 		{ // revoked
 			ID: "demo-notebook", Label: "Notebook", User: charles.ID,
 			Scopes: []string{readCards}, CreatedAt: ago(60 * day), LastUsed: ago(9*day + time.Hour),
-			RevokedAt: ago(9 * day), RevokedFor: "Found in a public repository",
+			RevokedAt: ago(9 * day), RevokedBy: ada.ID, RevokedFor: "Found in a public repository",
 		},
 		{ // never used
 			ID: "demo-phone", Label: "Phone", User: charles.ID,

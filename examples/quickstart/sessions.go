@@ -50,7 +50,10 @@ func (s *sessions) person(r *http.Request) (person, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	found, ok := s.of[cookie.Value]
-	return found.person, ok && found.ends.After(time.Now())
+	if !ok || !found.ends.After(time.Now()) {
+		return person{}, false
+	}
+	return found.person, true
 }
 
 // end signs the sender of a request out.

@@ -12,13 +12,11 @@ type site struct {
 	sessions sessions
 }
 
-func newSite(guard *httpkey.Guard) *site { return &site{guard: guard} }
-
 // routes returns the handler of every path.
 func (s *site) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/api/", newAPI(s.guard))
-	mux.Handle(tokensPath+"/", http.StripPrefix(tokensPath, s.console()))
+	mux.Handle(tokensPath+"/", http.StripPrefix(tokensPath, s.tokens()))
 	mux.HandleFunc("GET /{$}", s.startPage)
 	mux.HandleFunc("GET "+signInPath, s.signInPage)
 	mux.HandleFunc("GET /style.css", styleSheet)
