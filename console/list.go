@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
 	"net/url"
 	"slices"
@@ -104,11 +103,11 @@ func parseQuery(values url.Values) (query, error) {
 	q.search = strings.ToLower(q.Search)
 	wrong := problems{}
 	if utf8.RuneCountInString(q.Search) > maxSearch {
-		wrong.addBound("search", "too_long", "Ensure this field has no more than %d characters.", maxSearch)
+		wrong.add("search", tooLong(maxSearch))
 	}
 	choice := func(field, value string, ok bool) {
 		if !ok {
-			wrong.add(field, "no_choice", fmt.Sprintf("%q is not a valid choice.", value))
+			wrong.add(field, noChoice(value))
 		}
 	}
 	choice("status", q.Status, slices.Contains(statuses, q.Status))
@@ -117,14 +116,14 @@ func parseQuery(values url.Values) (query, error) {
 	if text := values.Get("per_page"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > maxPage {
-			wrong.addBound("per_page", "out_of_range", "A whole number from 1 to %d is required.", maxPage)
+			wrong.add("per_page", notFromOneTo(maxPage))
 		}
 		q.perPage = n
 	}
 	if text := values.Get("cursor"); text != "" {
 		after, err := parseCursor(text, q.Order)
 		if err != nil {
-			wrong.add("cursor", "invalid_cursor", "Invalid cursor.")
+			wrong.add("cursor", invalidCursor)
 		}
 		q.after = after
 	}
