@@ -426,7 +426,9 @@ func TestDescriptionIsServed(t *testing.T) {
 	if err := json.Unmarshal(openAPI, &want); err != nil {
 		t.Fatal(err)
 	}
-	for _, w := range []*httptest.ResponseRecorder{s.api("ada", "GET", "/openapi.json", ""), s.page("ada", "/openapi.json")} {
+	for _, w := range []*httptest.ResponseRecorder{
+		s.api("ada", "GET", "/openapi.json", ""), s.page("ada", "/openapi.json"),
+	} {
 		decode(t, s.want(200, w), &got)
 		if !reflect.DeepEqual(got, want) || w.Header().Get("Content-Type") != "application/json" ||
 			w.Header().Get("Cache-Control") != "no-store" {
