@@ -66,6 +66,7 @@
 // other codes than these:
 //
 //	400  malformed               the request cannot be read
+//	400  whole_key               a search is for a whole key, which must not stand in a URL
 //	400  invalid                 it has fields or query parameters that cannot be used
 //	401  not_authenticated       there is no login
 //	403  forbidden               the person may not give such a token, or not rotate it
@@ -87,6 +88,7 @@
 // of each field or query parameter. Their codes are:
 //
 //	blank               the text has nothing in it
+//	contradiction       it says another thing than a field beside it
 //	invisible           the text has nothing that can be seen
 //	control_character   the text has a control character
 //	too_long            the text has too many characters

@@ -160,7 +160,7 @@ func TestLanguages(t *testing.T) {
 		p = Principal{User: "ada", Language: preferred}
 		body := s.page("", "/").Body.String()
 		got := regexp.MustCompile(`<html[^>]*>`).FindString(body) + " " +
-			textOf(regexp.MustCompile(`<h1>.*</h1>`).FindString(body))
+			readText(regexp.MustCompile(`<h1>.*</h1>`).FindString(body))
 		if got != want {
 			t.Errorf("in %q it is %s, want %s", preferred, got, want)
 		}
@@ -278,7 +278,7 @@ func TestEveryTimeIsATimeElement(t *testing.T) {
 				}
 			}
 			apart := regexp.MustCompile(`<time[^>]*>[^<]*</time>`).ReplaceAllString(body.String(), "")
-			if found := regexp.MustCompile(`\d\d:\d\d| ago\b|just now`).FindString(textOf(apart)); found != "" {
+			if found := regexp.MustCompile(`\d\d:\d\d| ago\b|just now`).FindString(readText(apart)); found != "" {
 				t.Errorf("%s has %q beside its time elements", name, found)
 			}
 		}
@@ -304,13 +304,41 @@ func TestTextsMeetWell(t *testing.T) {
 			if err := page.ExecuteTemplate(&body, "main", sample); err != nil {
 				t.Fatal(err)
 			}
-			text := textOf(body.String())
+			text := readText(body.String())
 			if found := regexp.MustCompile(`.{0,20}( [,.:?](\s|$)|\.\.|<no value>).{0,20}`).FindString(text); found != "" {
 				t.Errorf("%s has %q", name, found)
 			}
 			if strings.ContainsFunc(text, unicode.IsControl) {
 				t.Errorf("%s has a control character", name)
 			}
+		}
+	}
+}
+
+// A text that no page shows would be translated in vain.
+func TestEveryTextIsShown(t *testing.T) {
+	t.Parallel()
+	files, err := fs.Glob(embedded, "files/*.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := map[string]bool{"language": true, "direction": true} // by the frame of a program, too
+	var texts definitions
+	for _, file := range files {
+		defined, err := parseDefinitions(embedded, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tree := range defined {
+			eachUse(tree.Root, func(name string) { used[name] = true })
+		}
+		if file == "files/texts.html" {
+			texts = defined
+		}
+	}
+	for name := range texts {
+		if !used[name] {
+			t.Errorf("no page shows the text %q", name)
 		}
 	}
 }

@@ -164,10 +164,10 @@ const find = root.querySelector("[data-find]");
 
 if (search && find) {
 	const words = search.querySelector("input[type=search]");
+	search.noValidate = true; // the pattern is for a browser without scripts
 	search.addEventListener("submit", event => {
+		if (!words.validity.patternMismatch) return;
 		const key = words.value.trim();
-		const isKey = key.length > 24 && find.dataset.find.split(" ").some(prefix => prefix && key.startsWith(prefix));
-		if (!isKey) return;
 		event.preventDefault();
 		words.value = "";
 		find.querySelector("[name=key]").value = key;
