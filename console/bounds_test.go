@@ -18,7 +18,7 @@ func TestSearchesReadManyAtATime(t *testing.T) {
 	t.Parallel()
 	store := httpkeytest.NewStore(memstore.New())
 	s := newSiteOn(t, store, Options{})
-	for range 500 {
+	for range scanPage - 1 {
 		s.issue(httpkey.Token{Label: "x", User: "ada"})
 	}
 	for _, parameters := range []string{"search=needle", "status=ended", "kind=service_token"} {

@@ -165,9 +165,6 @@ type bulkView struct {
 	Reason string
 }
 
-// Columns are those of the table.
-func (bulkView) Columns() []string { return []string{"label", "key", "last_used"} }
-
 // Rest returns how many tokens the table leaves out.
 func (v bulkView) Rest() int { return v.Count - len(v.Tokens) }
 

@@ -223,7 +223,7 @@ func TestRevokingSelectedTokensOnThePage(t *testing.T) {
 	if s.active() != "a2 s1" || s.get("a1").RevokedFor != "leak" || to != "./?order_by=label&per_page=99&revoked=2" {
 		t.Errorf("active are %s, then %s", s.active(), to)
 	}
-	if body := s.page("boss", to[1:]).Body.String(); !strings.Contains(body, `role="status">2 tokens are revoked.<`) {
+	if body := s.page("boss", to[1:]).Body.String(); !strings.Contains(body, `role="status">2 tokens revoked.<`) {
 		t.Errorf("the list does not say what was done: %s", body)
 	}
 	if w := s.want(400, s.submit("boss", path, "")); !strings.Contains(w.Body.String(), "Select at least one token.") {

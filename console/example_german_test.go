@@ -73,13 +73,12 @@ const german = `
 	{{- else}}Alle
 	{{- end}}
 {{- end}}
-{{define "find-title"}}Wem gehört dieser Schlüssel?{{end}}
+{{define "range"}}{{number .From}}{{if lt .From .To}} bis {{number .To}}{{end}}{{if not .IsCut}} von {{number .Total}}{{end}}{{end}}
+{{define "prev-page"}}Vorige Seite{{end}}
+{{define "next-page"}}Nächste Seite{{end}}
 {{define "select"}}Auswahl{{end}}
-{{define "select-all"}}Alle auf dieser Seite auswählen{{end}}
-{{define "select-token"}}{{.Name}}, {{.Key}} auswählen{{end}}
-{{define "revoke-selected"}}Ausgewählte widerrufen{{end}}
-{{define "pages"}}Seiten{{end}}
-{{define "range"}}{{number .From}}–{{number .To}} von {{number .Total}}{{end}}
+{{define "revoke-selected"}}Auswahl widerrufen{{end}}
+{{define "find-title"}}Wem gehört dieser Schlüssel?{{end}}
 `
 
 // The texts of the list stand in German in a file of their own, which the language of a person

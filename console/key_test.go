@@ -98,7 +98,7 @@ func TestWhoseKeyIsThis(t *testing.T) {
 			if told := s.told(); len(told) != 2 || told[0].Refusal != "not_found" || told[0].Token.ID != "id" {
 				t.Errorf("told %+v", told)
 			}
-			if !strings.Contains(page.Body.String(), "It was deleted, or it is not yours.") {
+			if !strings.Contains(page.Body.String(), "No token of yours has this key.") {
 				t.Errorf("the page: %s", page.Body)
 			}
 		})

@@ -106,7 +106,7 @@ func TestRotatingOnThePage(t *testing.T) {
 
 		shows := func(path, text string) {
 			t.Helper()
-			if body := s.page("ada", path).Body.String(); !strings.Contains(readText(body), text) {
+			if body := s.page("ada", path).Body.String(); !strings.Contains(textOf(body), text) {
 				t.Errorf("%s does not show %q: %s", path, text, body)
 			}
 		}
@@ -220,10 +220,10 @@ func TestConfirmationShowsTheLastUse(t *testing.T) {
 		for _, action := range []string{"revoke", "delete", "rotate"} {
 			const used = `<time datetime="2000-01-01T00:00:00Z" data-format="exact">1 January 2000, 00:00:00 UTC</time>`
 			body := s.page("ada", "/id/"+action+"/").Body.String()
-			if !strings.Contains(body, used) || !strings.Contains(readText(body), "1 January 2000, 00:00:00 UTC (3 hours ago)") {
+			if !strings.Contains(body, used) || !strings.Contains(textOf(body), "1 January 2000, 00:00:00 UTC (3 hours ago)") {
 				t.Errorf("%s: %s", action, body)
 			}
-			if action != "rotate" && !strings.Contains(readText(body), "stops working at once") {
+			if action != "rotate" && !strings.Contains(textOf(body), "stops working at once") {
 				t.Errorf("%s does not say what breaks: %s", action, body)
 			}
 		}

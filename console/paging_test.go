@@ -215,7 +215,7 @@ func TestListsBeyondTheBound(t *testing.T) {
 	body = s.page("ada", "/?per_page=10&cursor="+beyond.NextCursor).Body.String()
 	links := linksOn(body)
 	if rowsOn(body)[0] != "00109" || links["first"] == "" || links["prev"] != "" || links["next"] == "" ||
-		rangeOf.MatchString(body) || !strings.Contains(body, "This page shows older ones.") {
+		rangeOf.MatchString(body) || !strings.Contains(body, "These are older ones.") {
 		t.Errorf("the page beyond has %v: %v", links, rowsOn(body))
 	}
 	if w := s.api("ada", "GET", "/?order_by=label&cursor="+place{ID: "x", Order: "label", IsFar: true}.String(), ""); w.Code != 400 {
@@ -313,7 +313,7 @@ type measured struct {
 func (m *measured) List(ctx context.Context, f httpkey.Filter) ([]httpkey.Token, error) {
 	tokens, err := m.Store.List(ctx, f)
 	for i := range tokens {
-		m.bytes += textOf(&tokens[i])
+		m.bytes += textSize(&tokens[i])
 	}
 	return tokens, err
 }

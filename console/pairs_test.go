@@ -59,7 +59,7 @@ func TestRotationsAreOneEntry(t *testing.T) {
 		shows("/?search=robot", "second -first", "1 of 1")
 		shows("/?search="+s.get("first").Hint, "first", "1 of 1")
 		body := s.page("ada", "/").Body.String()
-		for _, text := range []string{"Replaces hk_k_…" + s.get("first").Hint, "Rotated, ends ", `value="first"`} {
+		for _, text := range []string{"Replaces hk_k_…" + s.get("first").Hint, "Rotated, ends", `value="first"`} {
 			if !strings.Contains(body, text) {
 				t.Errorf("the list has no %s: %s", text, body)
 			}

@@ -12,8 +12,8 @@ import (
 const (
 	maxScan = 10_000  // tokens
 	maxText = 8 << 20 // bytes of their texts; to fold so much takes a quarter of a second
-	// scanPage is how many tokens a request reads at a time, of all its lists together.
-	scanPage = 1000
+	// scanPage is how many tokens of a list it reads at a time.
+	scanPage = 500
 )
 
 // scan reads the tokens of several lists in a store, newest first, each once, within the bounds of
@@ -112,7 +112,7 @@ func (s *scan) fill(ctx context.Context, source *source) error {
 	}
 	s.read += len(page)
 	for i := range page {
-		s.text += textOf(&page[i])
+		s.text += textSize(&page[i])
 	}
 	return nil
 }
@@ -126,8 +126,8 @@ func (s *scan) pageSize() int {
 	return max(1, min(s.atATime, (maxText-s.text)/(s.text/s.read+1)))
 }
 
-// textOf returns the bytes of t's texts.
-func textOf(t *httpkey.Token) int {
+// textSize returns the bytes of t's texts.
+func textSize(t *httpkey.Token) int {
 	n := len(t.ID) + len(t.Label) + len(t.Description) + len(t.User) + len(t.Workspace) + len(t.RevokedFor)
 	for _, scope := range t.Scopes {
 		n += len(scope)

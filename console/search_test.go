@@ -121,7 +121,7 @@ func TestChoicesOfOwners(t *testing.T) {
 	}{
 		{"ada", "/", nil, []string{`name="user"`, `name="workspace"`, `name="kind"`}},
 		{"root", "/?workspace=lab", []string{
-			`<option value="ada">Me</option>`, `<option value="acme">acme</option>`, `<option value="lab" selected>lab</option>`,
+			`<option value="ada">Mine</option>`, `<option value="acme">acme</option>`, `<option value="lab" selected>lab</option>`,
 		}, []string{`<input type="text" id="user"`}},
 		{"root", "/?user=eve", []string{`<option value="eve" selected>eve</option>`}, nil},
 		{"boss", "/?user=ada", []string{`<input type="text" id="user" name="user" value="ada"`}, nil},

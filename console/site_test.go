@@ -161,8 +161,8 @@ var (
 	blanks = regexp.MustCompile(`\s+`)
 )
 
-// readText returns what a person reads on a page, in one line.
-func readText(body string) string {
+// textOf returns what a person reads on a page, in one line.
+func textOf(body string) string {
 	return strings.TrimSpace(blanks.ReplaceAllString(html.UnescapeString(tag.ReplaceAllString(inline.ReplaceAllString(body, ""), " ")), " "))
 }
 

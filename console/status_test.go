@@ -75,7 +75,7 @@ func TestStatus(t *testing.T) {
 var badgePattern = regexp.MustCompile(`(?s)<span class="badge [a-z]+">(.*?)</span>`)
 
 // badgeOn returns the text of the first badge on a page.
-func badgeOn(body string) string { return readText(badgePattern.FindString(body)) }
+func badgeOn(body string) string { return textOf(badgePattern.FindString(body)) }
 
 func TestSpans(t *testing.T) {
 	t.Parallel()

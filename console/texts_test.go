@@ -160,7 +160,7 @@ func TestLanguages(t *testing.T) {
 		p = Principal{User: "ada", Language: preferred}
 		body := s.page("", "/").Body.String()
 		got := regexp.MustCompile(`<html[^>]*>`).FindString(body) + " " +
-			readText(regexp.MustCompile(`<h1>.*</h1>`).FindString(body))
+			textOf(regexp.MustCompile(`<h1>.*</h1>`).FindString(body))
 		if got != want {
 			t.Errorf("in %q it is %s, want %s", preferred, got, want)
 		}
@@ -278,7 +278,7 @@ func TestEveryTimeIsATimeElement(t *testing.T) {
 				}
 			}
 			apart := regexp.MustCompile(`<time[^>]*>[^<]*</time>`).ReplaceAllString(body.String(), "")
-			if found := regexp.MustCompile(`\d\d:\d\d| ago\b|just now`).FindString(readText(apart)); found != "" {
+			if found := regexp.MustCompile(`\d\d:\d\d| ago\b|just now`).FindString(textOf(apart)); found != "" {
 				t.Errorf("%s has %q beside its time elements", name, found)
 			}
 		}
@@ -304,7 +304,7 @@ func TestTextsMeetWell(t *testing.T) {
 			if err := page.ExecuteTemplate(&body, "main", sample); err != nil {
 				t.Fatal(err)
 			}
-			text := readText(body.String())
+			text := textOf(body.String())
 			if found := regexp.MustCompile(`.{0,20}( [,.:?](\s|$)|\.\.|<no value>).{0,20}`).FindString(text); found != "" {
 				t.Errorf("%s has %q", name, found)
 			}

@@ -14,7 +14,7 @@ import (
 // says fails the test unless a page has each text, and none that begins with "not: ".
 func (s *site) says(body string, texts ...string) {
 	s.Helper()
-	read := readText(body)
+	read := textOf(body)
 	for _, text := range texts {
 		forbidden, isForbidden := strings.CutPrefix(text, "not: ")
 		switch {
@@ -41,7 +41,7 @@ func TestRevokedTokenSaysWhenAndWhyAndByWhom(t *testing.T) {
 				s.says(s.page("ada", path).Body.String(), tt.want, "not: in 1 day", "not: Expires 5")
 			}
 			if body := s.page("ada", "/id/").Body.String(); strings.Contains(body, "<dt>Expires</dt>") {
-				t.Errorf("a revoked token has an expiry to come: %s", readText(body))
+				t.Errorf("a revoked token has an expiry to come: %s", textOf(body))
 			}
 		})
 	}
