@@ -117,10 +117,10 @@ func one() []httpkey.Token {
 func listStates() []state {
 	return []state{
 		{name: "list-empty", show: at(""), reads: "You have no tokens yet."},
-		{name: "list", tokens: inEveryStatus(), show: at(""), reads: "Rotating until"},
+		{name: "list", tokens: inEveryStatus(), show: at(""), reads: "Rotated, ends"},
 		{name: "list-admin", user: "grace", tokens: inEveryStatus(), show: at(""), reads: "Engine tables"},
 		{name: "list-hostile", tokens: inEveryScript(), show: at(""), reads: "<script>"},
-		{name: "list-nothing-found", tokens: one(), show: at("?search=nothing"), reads: "No token is like that."},
+		{name: "list-nothing-found", tokens: one(), show: at("?search=nothing"), reads: "No tokens match."},
 		{name: "list-page", tokens: inEveryStatus(), show: then(at("?per_page=2"), submit("Next page")), reads: "First page"},
 		{name: "list-plain", user: "bob", tokens: []httpkey.Token{{User: "bob", Label: "Laptop", IsActive: true}},
 			show: at(""), reads: "Active"},
@@ -137,10 +137,10 @@ func newStates() []state {
 		{name: "new-errors", show: then(
 			at("new"), choose("On a day"),
 			submit("Generate token", "Name", " ", "Description", strings.Repeat("long ", 1000)),
-		), status: http.StatusBadRequest, reads: "may not be blank"},
+		), status: http.StatusBadRequest, reads: "Enter a name."},
 		{name: "new-throttled", change: func(o *console.Options) { o.Limit = httpkey.PerHour(1) }, show: then(
 			at("new"), submit("Generate token", "Name", "one"), at("new"), submit("Generate token", "Name", "two"),
-		), status: http.StatusTooManyRequests, reads: "Request was throttled."},
+		), status: http.StatusTooManyRequests, reads: "Wait "},
 	}
 }
 
@@ -160,7 +160,7 @@ func secretStates() []state {
 			status: http.StatusCreated, reads: longLabel},
 		{name: "secret-again", show: then(
 			at("new"), submit("Generate token", "Name", "Laptop"), func(b *tab) { b.copied(); b.reload() },
-		), status: http.StatusConflict, reads: "already"},
+		), status: http.StatusConflict, reads: "exists already"},
 	}
 }
 
@@ -168,7 +168,7 @@ func tokenStates() []state {
 	var states []state
 	for id, text := range map[string]string{
 		"active": "Laptop", "expiring": "Nightly report", "old": "Deploy bot", "unused": "Old phone",
-		"rotating": "Rotated into", "successor": "In place of", "expired": "Workshop", "revoked": "Revoked",
+		"rotating": "Replaced by", "successor": "Replaces", "expired": "Workshop", "revoked": "Revoked",
 	} {
 		states = append(states, state{name: "token-" + id, tokens: inEveryStatus(), show: at(id + "/"), reads: text})
 	}
@@ -178,10 +178,10 @@ func tokenStates() []state {
 			at("expiring/"), submit("Save changes", "Description", "Ask Ada before you change it."),
 		), reads: "Your changes are saved."},
 		state{name: "token-errors", tokens: one(), show: then(at("id/"), submit("Save changes", "Name", longLabel+"x")),
-			status: http.StatusBadRequest, reads: "no more than 255"},
+			status: http.StatusBadRequest, reads: "Use at most 255"},
 		state{name: "token-conflict", tokens: one(), show: then(at("id/"), func(b *tab) {
 			b.site.patch(b.t, "id", `{"label": "Server", "description": "Theirs"}`)
-		}, submit("Save changes", "Description", "Mine")), status: http.StatusConflict, reads: "Server"},
+		}, submit("Save changes", "Description", "Mine")), status: http.StatusConflict, reads: "The token now"},
 		state{name: "token-hostile", tokens: inEveryScript(), show: at("label-0/"), reads: longLabel},
 		state{name: "token-emoji", tokens: inEveryScript(), show: at("label-1/"), reads: "🔑"},
 		state{name: "token-rtl", tokens: inEveryScript(), show: at("label-2/"), reads: rtlLabel},
@@ -195,14 +195,14 @@ func changeStates() []state {
 			at("active/rotate/"), choose("On a day"), submit("Rotate"),
 		), status: http.StatusBadRequest, reads: "Choose the day"},
 		{name: "rotate-twice", tokens: inEveryStatus(), show: at("rotating/rotate/"), status: http.StatusConflict,
-			reads: "was rotated already"},
+			reads: "This token was rotated"},
 		{name: "rotate-forbidden", tokens: inEveryScript(), show: at("label-2/rotate/"), status: http.StatusForbidden,
 			reads: "You may not rotate"},
 
 		{name: "revoke", tokens: inEveryStatus(), show: at("old/revoke/"), reads: "Reason"},
 		{name: "revoke-errors", tokens: inEveryStatus(), show: then(
 			at("rotating/revoke/"), submit("Revoke", "Reason", longLabel+"x"),
-		), status: http.StatusBadRequest, reads: "no more than 255"},
+		), status: http.StatusBadRequest, reads: "Use at most 255"},
 		{name: "revoke-hostile", tokens: inEveryScript(), show: at("label-0/revoke/"), reads: longLabel},
 		{name: "revoked", tokens: one(), show: then(at("id/revoke/"), submit("Revoke", "Reason", "Lost on a train")),
 			reads: "The token is revoked."},
@@ -211,7 +211,7 @@ func changeStates() []state {
 		{name: "delete-errors", tokens: inEveryStatus(), show: then(
 			at("active/delete/"), submit("Delete", "Type its name", "Labtop"),
 		), status: http.StatusBadRequest, reads: "This is not the name"},
-		{name: "delete-ended", tokens: inEveryStatus(), show: at("expired/delete/"), reads: "It goes from the list"},
+		{name: "delete-ended", tokens: inEveryStatus(), show: at("expired/delete/"), reads: "The record of the token is lost"},
 		{name: "delete-hostile", tokens: inEveryScript(), show: at("label-0/delete/"), reads: longLabel},
 		{name: "delete-rtl", tokens: inEveryScript(), show: at("label-2/delete/"), reads: rtlLabel},
 		{name: "deleted", tokens: inEveryStatus(), show: then(at("expired/delete/"), submit("Delete")),
@@ -224,7 +224,7 @@ func failureStates() []state {
 		{name: "no-login", user: "nobody", show: at(""), status: http.StatusUnauthorized, reads: "Sign in first"},
 		{name: "not-found", show: at("nothing/"), status: http.StatusNotFound, reads: "No such token"},
 		{name: "throttled", change: func(o *console.Options) { o.ReadLimit = httpkey.PerHour(1) }, show: then(at(""), at("")),
-			status: http.StatusTooManyRequests, reads: "Request was throttled."},
+			status: http.StatusTooManyRequests, reads: "Wait "},
 		{name: "unavailable", show: func(b *tab) {
 			b.site.store.down.Store(true)
 			b.visit("")
