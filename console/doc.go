@@ -150,9 +150,23 @@
 //
 // [Options.Files] holds files with the names of those in the directory files of this
 // package. A definition in an HTML file there replaces the console's definition of the same
-// name, and keeps the others: a texts.html with {{define "product"}}Access keys{{end}}
-// renames the page. By a rule of [text/template], an empty definition replaces nothing: to
-// show nothing, define {{""}}.
+// name, and keeps the others. [New] refuses a definition that replaces none, and that no other one
+// uses. By a rule of [text/template], an empty definition replaces nothing: to show nothing,
+// define {{""}}.
+//
+// Every text is a definition in texts.html, where a comment says what it gets. A texts.html of
+// your own with {{define "product"}}Access keys{{end}} renames the page. Beside it, texts.de.html or
+// texts.pt-BR.html has the texts of another language, which Principal.Language selects: "de-AT"
+// finds de-AT, or else de, or else texts.html. What a language leaves out is in English. The
+// definition "direction" is rtl for a language that is written from right to left. Texts have these
+// functions beside those of [html/template]:
+//
+//	{{plural .N "one" "# day" "other" "# days"}}  by the plural forms of the language, with N for #
+//	{{number .N}}                                 with the separators of the language
+//	{{nth .Month "January" "February" …}}         one of a list
+//
+// The refusals of the JSON API are in English. The pages translate them by their code, in the
+// definitions "problem" and "failure-detail".
 //
 // A style.css follows the console's own. Its most useful rules set the custom properties at
 // the beginning of that file. Each colour has a value for light and one for dark pages:

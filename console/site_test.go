@@ -157,12 +157,13 @@ func (s *site) told() []Event {
 
 var (
 	tag    = regexp.MustCompile(`<[^>]*>`)
+	inline = regexp.MustCompile(`</?(?:a|bdi|code|span|strong|time)\b[^>]*>`)
 	blanks = regexp.MustCompile(`\s+`)
 )
 
 // textOf returns what a person reads on a page, in one line.
 func textOf(body string) string {
-	return blanks.ReplaceAllString(html.UnescapeString(tag.ReplaceAllString(body, "")), " ")
+	return strings.TrimSpace(blanks.ReplaceAllString(html.UnescapeString(tag.ReplaceAllString(inline.ReplaceAllString(body, ""), " ")), " "))
 }
 
 func decode(t testing.TB, w *httptest.ResponseRecorder, into any) {

@@ -223,16 +223,15 @@ func parseLayer(page *template.Template, layer fs.FS, names ...string) error {
 
 // try executes a page on samples, so that a template that does not fit fails in New.
 func try(name string, page *template.Template) error {
-	for _, sample := range samples(time.Now()) {
-		sample.Page = name
-		if err := page.ExecuteTemplate(io.Discard, "layout", sample); err != nil {
-			return err
-		}
-		if _, err := frame(page, sample); err != nil {
+	all := samples(time.Now())
+	for i := range all {
+		all[i].Page = name
+		if err := page.ExecuteTemplate(io.Discard, "layout", all[i]); err != nil {
 			return err
 		}
 	}
-	return nil
+	_, err := frame(page, all[0])
+	return err
 }
 
 func (a asset) serve(w http.ResponseWriter, r *http.Request) {

@@ -1,6 +1,16 @@
 // The pages work without this. It shows times in the reader's zone, copies and saves a new key,
 // warns before that key is lost, and spares people mistakes in forms. It touches nothing outside
-// of the element of class httpkey.
+// of the element of class httpkey. These attributes tell it what to do:
+//
+//	data-needs-script          is shown, and was hidden
+//	data-format                of a time element: date, minute, exact, or relative, which stays
+//	data-copy, data-save       of a button: the ID of the element whose text it copies or saves
+//	data-done, data-failed     of a button: what the role=status beside it says then
+//	data-secret                goes when the page is left
+//	data-kept                  of a link: whoever follows it has the key
+//	data-zone                  has the word UTC, which becomes the reader's zone
+//	data-choose-all            of a checkbox: checks each data-choose; data-chosen gets their number
+//	data-find                  of the form that finds the token of a key: the beginnings of keys
 
 const root = document.querySelector(".httpkey") ?? document.body;
 const all = selector => [...root.querySelectorAll(selector)];
@@ -125,6 +135,7 @@ if (date) {
 			show();
 		});
 	}
+	date.min = new Date(Date.now() - new Date().getTimezoneOffset() * 60000).toISOString().slice(0, 10); // today, here
 	addEventListener("pageshow", show); // a browser may have filled in the date
 }
 
