@@ -181,7 +181,7 @@ func tokenStates() []state {
 			status: http.StatusBadRequest, reads: "Use at most 255"},
 		state{name: "token-conflict", tokens: one(), show: then(at("id/"), func(b *tab) {
 			b.site.patch(b.t, "id", `{"label": "Server", "description": "Theirs"}`)
-		}, submit("Save changes", "Description", "Mine")), status: http.StatusConflict, reads: "The token now"},
+		}, submit("Save changes", "Description", "Mine")), status: http.StatusConflict, reads: "What is saved now"},
 		state{name: "token-hostile", tokens: inEveryScript(), show: at("label-0/"), reads: longLabel},
 		state{name: "token-emoji", tokens: inEveryScript(), show: at("label-1/"), reads: "🔑"},
 		state{name: "token-rtl", tokens: inEveryScript(), show: at("label-2/"), reads: rtlLabel},
