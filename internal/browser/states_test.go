@@ -3,6 +3,7 @@ package browser
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +26,8 @@ type state struct {
 // states are those of all pages.
 func states() []state {
 	return slices.Concat(
-		listStates(), newStates(), secretStates(), tokenStates(), changeStates(), failureStates(), frameStates(),
+		listStates(), newStates(), secretStates(), tokenStates(), changeStates(), failureStates(),
+		frameStates(), languageStates(),
 	)
 }
 
@@ -246,4 +248,27 @@ func frameStates() []state {
 		}
 	}
 	return states
+}
+
+// languageStates are pages in German, whose words are long, and in Arabic, which is read from the right.
+func languageStates() []state {
+	translated := func(o *console.Options) { o.Files = os.DirFS("testdata") }
+	lenas, amals := inEveryStatus(), inEveryStatus()
+	for i := range lenas {
+		lenas[i].User, amals[i].User = "lena", "amal"
+	}
+	german := func(name, page, reads string) state {
+		return state{name: "german-" + name, user: "lena", change: translated, tokens: lenas, show: at(page), reads: reads}
+	}
+	arabic := func(name, page, reads string) state {
+		return state{name: "arabic-" + name, user: "amal", change: translated, tokens: amals, show: at(page), reads: reads}
+	}
+	return []state{
+		german("list", "", "Erneuerungsbedürftig"),
+		german("new", "new", "Arbeitsbereich"),
+		german("token", "successor/", "Zuletzt verwendet"),
+		arabic("list", "", "مفاتيح"),
+		arabic("new", "new", "مفاتيح"),
+		arabic("token", "successor/", "المفتاح"),
+	}
 }
