@@ -10,7 +10,7 @@
 //	data-kept                  of a link: whoever follows it has the key
 //	data-zone                  has the word UTC, which becomes the reader's zone
 //	data-choose-all            of a checkbox: checks each data-choose; data-chosen gets their number
-//	data-find                  of the form that finds the token of a key: the beginnings of keys
+//	data-find                  of the form that finds the token of a key
 
 const root = document.querySelector(".httpkey") ?? document.body;
 const all = selector => [...root.querySelectorAll(selector)];
@@ -165,12 +165,11 @@ const find = root.querySelector("[data-find]");
 if (search && find) {
 	const words = search.querySelector("input[type=search]");
 	search.addEventListener("submit", event => {
-		const key = words.value.trim();
-		const isKey = key.length > 24 && find.dataset.find.split(" ").some(prefix => prefix && key.startsWith(prefix));
-		if (!isKey) return;
+		const key = words.value.match(/\b[a-z]\w*_[ks]_[a-z0-9]{33}\b/i);
+		if (!key) return;
 		event.preventDefault();
 		words.value = "";
-		find.querySelector("[name=key]").value = key;
+		find.elements.key.value = key[0];
 		find.requestSubmit();
 	});
 }
