@@ -26,7 +26,8 @@ type state struct {
 // states are those of all pages.
 func states() []state {
 	return slices.Concat(
-		listStates(), newStates(), secretStates(), tokenStates(), changeStates(), failureStates(),
+		listStates(), bulkStates(), findStates(), newStates(), secretStates(), tokenStates(), changeStates(),
+		failureStates(),
 		frameStates(), languageStates(),
 	)
 }
@@ -121,11 +122,55 @@ func listStates() []state {
 		{name: "list-empty", show: at(""), reads: "You have no tokens yet."},
 		{name: "list", tokens: inEveryStatus(), show: at(""), reads: "Rotated, ends"},
 		{name: "list-admin", user: "grace", tokens: inEveryStatus(), show: at(""), reads: "Engine tables"},
+		{name: "list-of-user", user: "grace", tokens: inEveryStatus(), show: at("?user=ada"), reads: "Revoke all tokens of this user"},
+		{name: "list-sorted", tokens: inEveryStatus(), show: then(at(""), func(b *tab) { b.follow("Name") }), reads: "Workshop"},
 		{name: "list-hostile", tokens: inEveryScript(), show: at(""), reads: "<script>"},
 		{name: "list-nothing-found", tokens: one(), show: at("?search=nothing"), reads: "No tokens match."},
 		{name: "list-page", tokens: inEveryStatus(), show: then(at("?per_page=2"), submit("Next page")), reads: "First page"},
 		{name: "list-plain", user: "bob", tokens: []httpkey.Token{{User: "bob", Label: "Laptop", IsActive: true}},
 			show: at(""), reads: "Active"},
+	}
+}
+
+func bulkStates() []state {
+	selectTwo := func(b *tab) {
+		b.visit("")
+		b.check("Select Laptop")
+		b.check("Select Nightly report")
+	}
+	return []state{
+		{name: "bulk-selected", tokens: inEveryStatus(), show: selectTwo, reads: "Revoke selected 2"},
+		{name: "bulk", tokens: inEveryStatus(), show: then(selectTwo, submit("Revoke selected 2")), reads: "Nightly report"},
+		{name: "bulk-nothing", tokens: inEveryStatus(), show: then(at(""), submit("Revoke selected")),
+			status: http.StatusBadRequest, reads: "Select"},
+		{name: "bulk-errors", tokens: inEveryStatus(), show: then(
+			selectTwo, submit("Revoke selected 2"), submit("Revoke 2 tokens", "Reason", longLabel+"x"),
+		), status: http.StatusBadRequest, reads: "Use at most 255"},
+		{name: "bulk-hostile", tokens: inEveryScript(), show: func(b *tab) {
+			b.visit("")
+			b.check("Select all")
+			b.follow("Revoke selected 6")
+		}, reads: longLabel},
+		{name: "bulk-of-user", user: "grace", tokens: inEveryStatus(), show: then(
+			at("?user=ada"), submit("Revoke all tokens of this user"),
+		), reads: "Ada Lovelace"},
+		{name: "bulk-done", tokens: inEveryStatus(), show: then(
+			selectTwo, submit("Revoke selected 2"), submit("Revoke 2 tokens", "Reason", "Tidied up"),
+		), reads: "2 tokens revoked."},
+	}
+}
+
+func findStates() []state {
+	return []state{
+		{name: "find", show: at("find"), reads: "Whose key is this?"},
+		{name: "find-found", show: func(b *tab) {
+			key := b.site.issue(b.t, "Laptop")
+			b.visit("find")
+			b.fill("Key", key)
+			b.follow("Find token")
+		}, reads: "Laptop"},
+		{name: "find-nothing", show: then(at("find"), submit("Find token", "Key", "hk_k_nothing")),
+			status: http.StatusNotFound, reads: "No"},
 	}
 }
 
@@ -238,9 +283,11 @@ func failureStates() []state {
 // frameStates are states that take much room, in the frame of a program.
 func frameStates() []state {
 	var states []state
-	for _, state := range slices.Concat(listStates(), newStates(), secretStates(), tokenStates(), changeStates()) {
+	for _, state := range slices.Concat(
+		listStates(), bulkStates(), findStates(), newStates(), secretStates(), tokenStates(), changeStates(),
+	) {
 		switch state.name {
-		case "list", "list-hostile", "new-hostile", "new-errors", "secret-hostile", "token-hostile", "token-conflict",
+		case "list", "list-hostile", "bulk-hostile", "find", "new-hostile", "new-errors", "secret-hostile", "token-hostile", "token-conflict",
 			"rotate", "delete-hostile":
 			state.name = "frame-" + state.name
 			state.change = beside
