@@ -22,6 +22,13 @@ var (
 	errNotFound = &failure{
 		status: http.StatusNotFound, code: "not_found", detail: "Not found.",
 	}
+	errNobodysKey = &failure{
+		status: http.StatusNotFound, code: "not_found", detail: "No token of yours has this key.",
+	}
+	errWholeKey = &failure{
+		status: http.StatusBadRequest, code: "whole_key",
+		detail: "This looks like a whole key. A search would leave it in logs. Look for it here instead.",
+	}
 	errTooLarge = &failure{
 		status: http.StatusRequestEntityTooLarge, code: "too_large", detail: "The request body is larger than 65536 bytes.",
 	}
@@ -52,6 +59,7 @@ var (
 	errMayNotRotateTheirs  = forbidden("You may not rotate another person's token, " +
 		"as you would see a key that acts for them. Revoke it instead.")
 	errMayNotRotateScopes = forbidden("You may not rotate a token with scopes that you do not have.")
+	errMayNotRevokeTheirs = forbidden("You may not revoke the tokens of this user.")
 	errMayOnlyShorten     = forbidden("You may only shorten the life of this token, as you may not create one like it.")
 	errMayNotOutliveOld   = forbidden("The new key may not live longer than the old one, " +
 		"as you may not create a token like this.")
@@ -160,6 +168,8 @@ var (
 	requiredExpiry    = problem{Code: "required", Text: "Choose when the token expires."}
 	requiredDay       = problem{Code: "required", Text: "Choose the day on which the token expires."}
 	requiredGrace     = problem{Code: "required", Text: "Choose how long the old key goes on working."}
+	requiredTokens    = problem{Code: "required", Text: "Select at least one token."}
+	tokensAndUser     = problem{Code: "contradiction", Text: "Give either tokens or a user."}
 	twoExpiries       = problem{
 		Code: "contradiction", Text: "You chose a day, and another expiry as well. Choose one of them.",
 	}
