@@ -33,6 +33,11 @@ var requests = []request{
 	{"/{id}/{$}", "DELETE", false, "", 204},
 	{"/{id}/rotate/{$}", "POST", false, `{"grace":60}`, 201},
 	{"/openapi.json", "GET", false, "", 200},
+	{"/find", "POST", false, `{"key":"no key"}`, 404},
+	{"/revoke", "POST", false, `{"ids":["{id}"]}`, 200},
+	{"/find", "GET", true, "", 200},
+	{"/find", "POST", true, "key=no+key", 404},
+	{"/revoke", "POST", true, "id={id}", 200},
 	{"/{$}", "GET", true, "", 200},
 	{"/openapi.json", "GET", true, "", 200},
 	{"/new", "GET", true, "", 200},
@@ -67,7 +72,9 @@ func (q request) String() string {
 }
 
 // aboutToken reports whether q reads or changes one token.
-func (q request) aboutToken() bool { return strings.HasPrefix(q.pattern, "/{id}/") && q.ok != 307 }
+func (q request) aboutToken() bool {
+	return (strings.HasPrefix(q.pattern, "/{id}/") || q.pattern == "/revoke" && q.page) && q.ok != 307
+}
 
 func (q request) send(s *site, login, id string, headers ...string) *httptest.ResponseRecorder {
 	path := strings.NewReplacer("{$}", "", "{id}", url.PathEscape(id)).Replace(q.pattern)
@@ -76,7 +83,7 @@ func (q request) send(s *site, login, id string, headers ...string) *httptest.Re
 	} else {
 		headers = append(headers, "Content-Type", "application/json")
 	}
-	return s.send(login, q.method, path, q.body, headers...)
+	return s.send(login, q.method, path, strings.ReplaceAll(q.body, "{id}", id), headers...)
 }
 
 // The table of the other tests has every route.

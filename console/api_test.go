@@ -53,7 +53,9 @@ func TestJSONHasTheDocumentedProperties(t *testing.T) {
 
 	var list map[string]any
 	decode(t, s.api("ada", "GET", "/", ""), &list)
-	assertKeys("the list", list, []string{"next_cursor", "next_page_results", "results"})
+	assertKeys("the list", list, []string{
+		"next_cursor", "next_page_results", "prev_cursor", "prev_page_results", "results", "total_results",
+	})
 	assertKeys("a token in the list", list["results"].([]any)[0].(map[string]any), properties)
 
 	object = nil
@@ -301,7 +303,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 			t.Errorf("the audit has %+v", e)
 		}
 	}
-	cursor := query{Order: "label"}.cursor(httpkey.Token{ID: "x"})
+	cursor := placeAfter(&httpkey.Token{ID: "x"}, "label").String()
 	if w := s.api("ada", "GET", "/?cursor="+cursor, ""); w.Code != 400 {
 		t.Errorf("the cursor of another order: %d", w.Code)
 	}

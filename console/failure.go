@@ -151,6 +151,9 @@ func asFailure(err error) *failure {
 // setHeaders sets the headers of f's answer. The challenge is there because RFC 9110,
 // section 15.5.2, demands one; no browser acts on it.
 func (f *failure) setHeaders(h http.Header) {
+	if f.code == errWholeKey.code {
+		h.Set("Referrer-Policy", "strict-origin") // the URL has the key: no further request must tell it
+	}
 	switch f.status {
 	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", `Session realm="api"`)

@@ -164,6 +164,7 @@ const find = root.querySelector("[data-find]");
 
 if (search && find) {
 	const words = search.querySelector("input[type=search]");
+	search.noValidate = true; // the pattern is for a browser without scripts
 	search.addEventListener("submit", event => {
 		const key = words.value.match(/\b[a-z]\w*_[ks]_[a-z0-9]{33}\b/i);
 		if (!key) return;

@@ -263,7 +263,8 @@ func ValidatePeppers[S ~string](pepper S, previous []S) error {
 	}
 	for i, p := range previous {
 		if p != "" && len(p) < minPepper {
-			return fmt.Errorf("PreviousPeppers[%d] has %d bytes, it needs at least %d (or none, for SHA-256)", i, len(p), minPepper)
+			return fmt.Errorf("PreviousPeppers[%d] has %d bytes, it needs at least %d (or none, for SHA-256)",
+				i, len(p), minPepper)
 		}
 		if p == pepper {
 			return fmt.Errorf("PreviousPeppers[%d] is the Pepper itself", i)
