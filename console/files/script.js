@@ -158,20 +158,19 @@ if (chooseAll) {
 	addEventListener("pageshow", show);
 }
 
-// A whole key must not get into a URL. The pattern of the search field refuses one. With this script,
-// the token of that key is found by POST.
+// A whole key must not get into a URL. Whoever types one into the search finds its token by POST.
 const search = root.querySelector("form[role=search]");
 const find = root.querySelector("[data-find]");
 
 if (search && find) {
-	const words = search.elements.search;
-	const isNoKey = new RegExp(`^(?:${words.pattern})$`, "v");
-	words.removeAttribute("pattern");
+	const words = search.querySelector("input[type=search]");
+	search.noValidate = true; // the pattern is for a browser without scripts
 	search.addEventListener("submit", event => {
-		if (!words.value || isNoKey.test(words.value)) return;
+		if (!words.validity.patternMismatch) return;
+		const [key] = words.value.match(/\b[a-z]\w*_[ks]_[a-z0-9]{33}\b/i) ?? [words.value.trim()];
 		event.preventDefault();
-		find.elements.key.value = words.value;
 		words.value = "";
+		find.elements.key.value = key;
 		find.requestSubmit();
 	});
 }

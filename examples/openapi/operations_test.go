@@ -63,7 +63,12 @@ var refusals = map[string]struct {
 	},
 	"503": {
 		prepare: func(s *site) { s.store.Before(httpkeytest.Fail(errDown)) },
-		request: with(),
+		request: func(r request) request {
+			if r.path == "/openapi.json" { // asks no store
+				r.login = "down"
+			}
+			return r
+		},
 	},
 }
 

@@ -37,6 +37,9 @@ func newSite(t *testing.T, opts console.Options) *site {
 	s := &site{store: httpkeytest.NewStore(memstore.New())}
 	s.guard = httpkey.New(s.store, memstore.NewLimiter(), nil)
 	opts.Principal = func(r *http.Request) (console.Principal, error) {
+		if r.Header.Get("Login") == "down" {
+			return console.Principal{}, errDown
+		}
 		p, ok := people[r.Header.Get("Login")]
 		if !ok {
 			return console.Principal{}, errors.New("no session")
