@@ -10,6 +10,7 @@ import (
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/sqlstore"
+	"github.com/httpkey/httpkey/usage"
 )
 
 // grants are the statements of sqlstore/README.md that give the program its rights.
@@ -74,11 +75,18 @@ func (b *sqlTables) doAll(t *testing.T, db *sql.DB) error {
 	_, lookup := store.Lookup(ctx, token.Digest)
 	_, list := store.List(ctx, httpkey.Filter{})
 	_, one := takeFrom(ctx, limiter, "key", 1, httpkey.PerHour(1_000_000))
+	now := time.Now().UTC()
+	counted := usage.Delta{ID: token.ID, Hour: now.Truncate(usage.Hour), Counts: usage.Counts{Passed: 1},
+		Client: usage.Client{UserAgent: "curl", At: now}}
+	counts := sqlstore.NewUsage(db, b.dialect)
+	_, count := counts.Add(ctx, []usage.Delta{counted, counted}, usage.Keep{Hours: usage.Day, Days: usage.Day})
+	_, read := counts.Of(ctx, token.ID, now, now.Add(1), usage.Hour)
+	_, client := counts.LastClient(ctx, token.ID)
 	_, several := takeFrom(ctx, limiter, "key", 1, httpkey.PerHour(1_000_000), httpkey.PerDay(1_000_000))
 	for what, err := range map[string]error{
 		"Lookup": lookup, "List": list, "Update": replaceToken(ctx, store, token),
 		"Touch":  store.Touch(ctx, map[string]time.Time{token.ID: time.Now()}),
-		"Delete": store.Delete(ctx, token.ID), "Allow": one, "Allow under several limits": several,
+		"Delete": store.Delete(ctx, token.ID), "Usage.Add": count, "Usage.Of": read, "LastClient": client, "Allow": one, "Allow under several limits": several,
 	} {
 		if err != nil {
 			return fmt.Errorf("%s: %w", what, err)
