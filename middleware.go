@@ -3,7 +3,6 @@ package httpkey
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -222,11 +221,11 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 		d.reason = ReasonMalformed
 		return d
 	}
-	var a attempt
-	if g.failures != nil && r != nil && !d.token.Exists() && !g.holds(key) {
-		if a = g.attempt(r, key); !a.ticket.Allowed {
+	var a failures.Attempt
+	if g.failures != nil && r != nil && !d.token.Exists() && !ram.Holds(g.memory, g.digesters, key) {
+		if a = g.failures.Begin(g.clientAddr(r), g.digesters[0](key)); !a.Allowed {
 			d.reason = ReasonFailures
-			d.result.RetryAfter = time.Duration(a.ticket.RetryAfter) * time.Microsecond
+			d.result.RetryAfter = time.Duration(a.RetryAfter) * time.Microsecond
 			return d
 		}
 	}
@@ -244,8 +243,12 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 		ctx = b
 	}
 	own, reason := g.judge(r, &d)
-	if a.ticket.Allowed {
-		g.settle(&a, reason)
+	switch {
+	case !a.Allowed || reason == ReasonStore:
+	case reason == "":
+		a.Succeeded()
+	default:
+		a.Failed()
 	}
 	if d.reason = reason; reason != "" || cost == noCharge {
 		return d
@@ -352,39 +355,6 @@ func (g *Guard) recall(key string, at clock.Instant) (token view, known bool) {
 		known = known && isKnown
 	}
 	return token, known && g.options.Adopt == nil
-}
-
-// attempt is a key that memory does not know, at the expense of its address.
-type attempt struct {
-	addr   netip.Addr
-	digest [sha256.Size]byte
-	ticket failures.Ticket
-}
-
-// holds reports whether memory has the token of a key, even if only a Lookup can tell its state.
-func (g *Guard) holds(key string) bool {
-	return g.memory != nil && slices.ContainsFunc(g.digesters, func(digest keyformat.Digester) bool {
-		return g.memory.Holds(digest(key))
-	})
-}
-
-func (g *Guard) attempt(r *http.Request, key string) attempt {
-	a := attempt{addr: g.clientAddr(r), digest: g.digesters[0](key)}
-	a.ticket = g.failures.Take(a.addr, &a.digest)
-	return a
-}
-
-// settle gives an attempt back if the key is good. A failure of the store is paid for, since the
-// attempts of a flood may have caused it.
-func (g *Guard) settle(a *attempt, reason Reason) {
-	switch reason {
-	case "":
-		g.failures.Return(a.addr, &a.digest, a.ticket)
-		g.failures.Remember(&a.digest)
-	case ReasonStore:
-	default:
-		g.failures.Forget(&a.digest)
-	}
 }
 
 // lookup holds the budget of a Lookup and the token that it finds in one object, to save

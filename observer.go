@@ -185,6 +185,9 @@ func (o slogObserver) Observe(ctx context.Context, e *Event) {
 	if e.Type == EventRevoked && e.Token.RevokedFor != "" {
 		attrs = append(attrs, slog.String("revoked_for", e.Token.RevokedFor))
 	}
+	if e.Type == EventRevoked && e.Token.RevokedBy != "" {
+		attrs = append(attrs, slog.String("revoked_by", e.Token.RevokedBy))
+	}
 	if e.Result.RetryAfter > 0 {
 		attrs = append(attrs, slog.Duration("retry_after", e.Result.RetryAfter))
 	}

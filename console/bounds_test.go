@@ -76,7 +76,7 @@ func TestNamesAreFound(t *testing.T) {
 	for search, want := range map[string]bool{
 		"grace": true, "harvard": true, "w-1": true, "read issues": true, "s-1": true, "s-2": true, "ada": false,
 	} {
-		if got := (query{search: search}).matches(p, token, time.Now()); got != want {
+		if got := (&console{}).matches(query{search: search}, p, token, time.Now()); got != want {
 			t.Errorf("%s is found: %v", search, got)
 		}
 	}
@@ -163,7 +163,8 @@ func TestRotationIsOfferedIfAllowed(t *testing.T) {
 		"one's own":           {httpkey.Token{Label: "x", User: "mary"}, true},
 		"beyond one's rights": {httpkey.Token{Label: "x", User: "mary", Scopes: []string{"admin"}}, false},
 		"a colleague's":       {httpkey.Token{Label: "x", User: "ada", Workspace: "acme"}, false},
-		"a service's":         {httpkey.Token{Label: "x", User: "ada", Workspace: "acme", Kind: httpkey.ServiceToken}, true},
+		"a service's":         {httpkey.Token{Label: "x", Workspace: "acme", Kind: httpkey.ServiceToken}, true},
+		"an old service's":    {httpkey.Token{Label: "x", User: "ada", Workspace: "acme", Kind: httpkey.ServiceToken}, false},
 	} {
 		_, token := s.issue(tt.token)
 		body := s.want(200, s.page("manager", "/"+token.ID+"/")).Body.String()

@@ -1,31 +1,50 @@
 package console
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/httpkey/httpkey"
 )
 
 // failure is the refusal of a request, as its sender may read it. It tells nothing of the
 // inside.
 type failure struct {
 	status     int
-	allow      []string      // of a 405: the methods that there are
-	retryAfter time.Duration // of a 429 and a 503
+	code       string        // for programs
 	detail     string        // a sentence
+	allow      []string      // of a 405: the methods that there are
+	accept     []string      // of a 415: the media types that a body may have
+	retryAfter time.Duration // of a 429 and a 503
 	fields     problems      // the errors of fields, if status is 400
 	inTheWay   string        // the ID of the token that a conflict is with
+	location   string        // relative; of the token that was created already
+	version    string        // of a 412: that of the token
+	token      httpkey.Token // that somebody may not have, for the audit
 }
 
-// problems has sentences for each field that does not fit.
-type problems map[string][]string
+// problem says what is wrong with a field.
+type problem struct {
+	Field string `json:"-"`
+	Code  string `json:"code"`   // for programs, and for texts in other languages
+	N     int    `json:"-"`      // the bound that Text names
+	Text  string `json:"detail"` // a sentence
+}
 
-func (p problems) add(field, format string, args ...any) {
-	p[field] = append(p[field], fmt.Sprintf(format, args...))
+// problems has those of each field that does not fit.
+type problems map[string][]problem
+
+func (p problems) add(field, code, text string) {
+	p[field] = append(p[field], problem{Field: field, Code: code, Text: text})
+}
+
+// addBound adds a problem whose text has the bound n in place of %d.
+func (p problems) addBound(field, code, text string, n int) {
+	p[field] = append(p[field], problem{field, code, n, fmt.Sprintf(text, n)})
 }
 
 // asError returns nil if there are none.
@@ -33,7 +52,9 @@ func (p problems) asError() error {
 	if len(p) == 0 {
 		return nil
 	}
-	return &failure{status: http.StatusBadRequest, detail: "The request has fields that cannot be used.", fields: p}
+	return &failure{
+		status: http.StatusBadRequest, code: "invalid", detail: "The request has fields that cannot be used.", fields: p,
+	}
 }
 
 // Error returns the sentence.
@@ -42,40 +63,69 @@ func (f *failure) Error() string { return f.detail }
 // These failures are the same for every request.
 var (
 	errNoLogin = &failure{
-		status: http.StatusUnauthorized,
-		detail: "Authentication credentials were not provided.",
+		status: http.StatusUnauthorized, code: "not_authenticated", detail: "Authentication credentials were not provided.",
 	}
 	errCrossOrigin = &failure{
-		status: http.StatusForbidden,
-		detail: "The request comes from another site.",
+		status: http.StatusForbidden, code: "cross_site", detail: "The request comes from another site.",
 	}
 	errNotFound = &failure{
-		status: http.StatusNotFound,
-		detail: "Not found.",
+		status: http.StatusNotFound, code: "not_found", detail: "Not found.",
 	}
 	errTooLarge = &failure{
-		status: http.StatusRequestEntityTooLarge,
-		detail: "The request body is larger than 65536 bytes.",
+		status: http.StatusRequestEntityTooLarge, code: "too_large", detail: "The request body is larger than 65536 bytes.",
 	}
 	errUnavailable = &failure{
-		status:     http.StatusServiceUnavailable,
-		detail:     "API tokens are temporarily unavailable.",
+		status: http.StatusServiceUnavailable, code: "unavailable", detail: "API tokens are temporarily unavailable. Try again.",
 		retryAfter: time.Second,
 	}
 )
 
-func malformed(detail string) error { return &failure{status: http.StatusBadRequest, detail: detail} }
-func forbidden(detail string) error { return &failure{status: http.StatusForbidden, detail: detail} }
-func unsupported(detail string) error {
-	return &failure{status: http.StatusUnsupportedMediaType, detail: detail}
+func malformed(detail string) error {
+	return &failure{status: http.StatusBadRequest, code: "malformed", detail: detail}
 }
 
-func conflict(detail, inTheWay string) error {
-	return &failure{status: http.StatusConflict, detail: detail, inTheWay: inTheWay}
+func forbidden(detail string) error {
+	return &failure{status: http.StatusForbidden, code: "forbidden", detail: detail}
+}
+
+// notYours is errNotFound, and remembers the token for the audit.
+func notYours(t httpkey.Token) error {
+	f := *errNotFound
+	f.token = t
+	return &f
+}
+
+func unsupported(accept []string) error {
+	return &failure{
+		status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", accept: accept,
+		detail: "The Content-Type must be " + strings.Join(accept, " or ") + ".",
+	}
+}
+
+func preconditionFailed(version string) error {
+	return &failure{
+		status: http.StatusPreconditionFailed, code: "precondition_failed", version: version,
+		detail: "The token has another version than If-Match names. Get it again.",
+	}
+}
+
+func conflict(code, detail, inTheWay string) error {
+	return &failure{status: http.StatusConflict, code: code, detail: detail, inTheWay: inTheWay}
+}
+
+// createdAlready has the path of the token relative to that of the list, where tokens are created.
+func createdAlready(id string) error {
+	return &failure{
+		status: http.StatusConflict, code: "created_already", inTheWay: id, location: "./" + pathOf(id) + "/",
+		detail: "This token was created already. Its key was shown then and cannot be shown again.",
+	}
 }
 
 func notAllowed(method string, allow []string) error {
-	return &failure{status: http.StatusMethodNotAllowed, allow: allow, detail: "Method \"" + method + "\" not allowed."}
+	return &failure{
+		status: http.StatusMethodNotAllowed, code: "method_not_allowed", allow: allow,
+		detail: "Method \"" + method + "\" not allowed.",
+	}
 }
 
 func throttled(retryAfter time.Duration) error {
@@ -84,9 +134,8 @@ func throttled(retryAfter time.Duration) error {
 		unit = "second"
 	}
 	return &failure{
-		status:     http.StatusTooManyRequests,
-		retryAfter: retryAfter,
-		detail:     fmt.Sprintf("Request was throttled. Expected available in %d %s.", seconds, unit),
+		status: http.StatusTooManyRequests, code: "throttled", retryAfter: retryAfter,
+		detail: fmt.Sprintf("Request was throttled. Expected available in %d %s.", seconds, unit),
 	}
 }
 
@@ -109,15 +158,15 @@ func (f *failure) setHeaders(h http.Header) {
 		h.Set("Allow", strings.Join(f.allow, ", "))
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		h.Set("Retry-After", strconv.FormatInt(wholeSeconds(f.retryAfter), 10))
+	case http.StatusConflict:
+		if f.location != "" {
+			h.Set("Location", f.location)
+		}
+	case http.StatusPreconditionFailed:
+		h.Set("ETag", `"`+f.version+`"`)
+	case http.StatusUnsupportedMediaType:
+		h.Set("Accept", strings.Join(f.accept, ", "))
 	}
-}
-
-// MarshalJSON writes {"detail": …}, or a list of sentences for each field.
-func (f *failure) MarshalJSON() ([]byte, error) {
-	if f.fields != nil {
-		return json.Marshal(f.fields)
-	}
-	return json.Marshal(map[string]string{"detail": f.detail})
 }
 
 // wholeSeconds rounds up, to at least 1.

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"iter"
 	"net/url"
 	"slices"
@@ -80,6 +81,9 @@ func compareBool(a, b bool) int {
 	return +1
 }
 
+// queryNames are the parameters of a list.
+var queryNames = []string{"search", "status", "kind", "order_by", "per_page", "cursor"}
+
 // compare orders tokens as q has it.
 func (q query) compare(a, b httpkey.Token) int {
 	if order := orders[q.Order](a, b); order != 0 {
@@ -100,11 +104,11 @@ func parseQuery(values url.Values) (query, error) {
 	q.search = strings.ToLower(q.Search)
 	wrong := problems{}
 	if utf8.RuneCountInString(q.Search) > maxSearch {
-		wrong.add("search", "Ensure this field has no more than %d characters.", maxSearch)
+		wrong.addBound("search", "too_long", "Ensure this field has no more than %d characters.", maxSearch)
 	}
 	choice := func(field, value string, ok bool) {
 		if !ok {
-			wrong.add(field, "%q is not a valid choice.", value)
+			wrong.add(field, "no_choice", fmt.Sprintf("%q is not a valid choice.", value))
 		}
 	}
 	choice("status", q.Status, slices.Contains(statuses, q.Status))
@@ -113,14 +117,14 @@ func parseQuery(values url.Values) (query, error) {
 	if text := values.Get("per_page"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > maxPage {
-			wrong.add("per_page", "A whole number from 1 to %d is required.", maxPage)
+			wrong.addBound("per_page", "out_of_range", "A whole number from 1 to %d is required.", maxPage)
 		}
 		q.perPage = n
 	}
 	if text := values.Get("cursor"); text != "" {
 		after, err := parseCursor(text, q.Order)
 		if err != nil {
-			wrong.add("cursor", "Invalid cursor.")
+			wrong.add("cursor", "invalid_cursor", "Invalid cursor.")
 		}
 		q.after = after
 	}
@@ -128,14 +132,14 @@ func parseQuery(values url.Values) (query, error) {
 }
 
 // matches reports whether q selects t, which is a token of p and of q's Kind.
-func (q query) matches(p Principal, t httpkey.Token, now time.Time) bool {
+func (c *console) matches(q query, p Principal, t httpkey.Token, now time.Time) bool {
 	switch q.Status {
 	case "works":
 		if hasEnded(t, now) {
 			return false
 		}
 	case "care":
-		if !needsCare(t, now) {
+		if !c.needsCare(t, now) {
 			return false
 		}
 	case "ended":
@@ -189,13 +193,13 @@ func (c *console) newest(ctx context.Context, p Principal, q query) (listing, er
 		switch {
 		case err != nil:
 			return listing{}, err
-		case len(page.tokens) == q.perPage && q.matches(p, t, now):
+		case len(page.tokens) == q.perPage && c.matches(q, p, t, now):
 			page.next = q.cursor(page.tokens[len(page.tokens)-1])
 			return page, nil
 		case scanned == maxScan:
 			page.next, page.all = q.cursor(last), false
 			return page, nil
-		case q.matches(p, t, now):
+		case c.matches(q, p, t, now):
 			page.tokens = append(page.tokens, t)
 		}
 		last = t
@@ -219,7 +223,7 @@ func (c *console) sorted(ctx context.Context, p Principal, q query) (listing, er
 			page.all = false
 			break
 		}
-		if q.matches(p, t, now) && (q.after.ID == "" || q.compare(q.after, t) < 0) {
+		if c.matches(q, p, t, now) && (q.after.ID == "" || q.compare(q.after, t) < 0) {
 			page.tokens = insert(page.tokens, t, q.perPage+1, q.compare)
 		}
 	}

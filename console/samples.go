@@ -10,6 +10,8 @@ import (
 // templates on.
 func samples(now time.Time) []view {
 	var views []view
+	limits := limitsView{true, []limitView{{60, 10, span{1, "minute"}}, {1000, 0, span{1, "month"}}}}
+	one := []problem{{Field: "field", Code: "code", N: 1, Text: "text"}}
 	dones := []string{"", "updated", "revoked", "deleted"}
 	for i, state := range []string{"active", "expiring", "old", "unused", "rotating", "expired", "revoked"} {
 		token := &tokenView{
@@ -25,18 +27,22 @@ func samples(now time.Time) []view {
 			Used:    moment{now.Add(-time.Hour), now},
 			Expires: moment{now.Add(day), now},
 			Status: status{
-				State: state, Since: moment{now.Add(-day), now}, Until: moment{now.Add(day), now}, InUse: true,
+				State: state, Since: moment{now.Add(-day), now}, Until: moment{now.Add(day), now},
+				Used: moment{now, now}, InUse: true, After: span{1, "day"},
 			},
-			HasEnded: state == "expired" || state == "revoked",
+			Revocation: &revocation{moment{now.Add(-day), now}, "user", "reason"},
+			HasEnded:   state == "expired" || state == "revoked",
+			Limits:     limits,
+			Remaining:  []remainingView{{1, limits.All[0]}},
 		}
-		f := rotateForm(now)
-		f.Kinds = []httpkey.Kind{httpkey.APIKey, httpkey.ServiceToken}
+		f := &form{Graces: []graceChoice{{Value: "0"}, {"60", span{1, "minute"}, moment{now, now}}}}
+		f.Kinds = []kindView{{httpkey.APIKey, limits}, {Kind: httpkey.ServiceToken}}
 		for _, value := range []string{"keep", "7", "longest", "custom", "never"} {
 			f.Expiries = append(f.Expiries, expiryChoice{value, moment{now, now}, span{7, "day"}})
 		}
 		failed := newFailureView(&failure{status: 400, detail: "detail", inTheWay: "id", fields: problems{
-			"label": {"text"}, "description": {"text"}, "kind": {"text"}, "workspace": {"text"}, "scopes": {"text"},
-			"expired_at": {"text"}, "grace": {"text"}, "name": {"text"},
+			"label": one, "description": one, "kind": one, "workspace": one, "scopes": one, "expired_at": one, "grace": one,
+			"reason": one, "name": one,
 		}})
 		views = append(views, view{
 			Root: "./",
@@ -49,8 +55,12 @@ func samples(now time.Time) []view {
 			Token:     token,
 			Successor: token,
 			Old:       token,
+			Theirs:    token,
 			Secret:    "secret",
 			Form:      f,
+			SignIn:    "/login",
+			Unsent:    []formField{{"label", "label"}},
+			Data:      noData,
 		})
 	}
 	bare := views[0]

@@ -27,7 +27,7 @@ func TestReadmePictures(t *testing.T) {
 	t.Parallel()
 	html := listOfFixedTime(t)
 	s := newSite(t, nil)
-	b := open(t, start(t), s, "ada")
+	b := open(t, s, "ada")
 	command(b, emulation.SetDeviceMetricsOverride,
 		emulation.SetDeviceMetricsOverrideParams{Width: 1120, Height: 100, DeviceScaleFactor: 1.5})
 	b.visit("") // its files are those of the fixed list
