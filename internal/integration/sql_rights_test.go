@@ -17,7 +17,7 @@ import (
 func (b *sqlTables) grants(t testing.TB, to string) []string {
 	t.Helper()
 	grants := regexp.MustCompile(`(?m)^GRANT .* TO app;$`).FindAllString(sqlReadme(t), -1)
-	if len(grants) != 5 {
+	if len(grants) != 7 {
 		t.Fatalf("README.md has %d grants, want one for each table", len(grants))
 	}
 	for i, grant := range grants {
@@ -76,10 +76,11 @@ func (b *sqlTables) doAll(t *testing.T, db *sql.DB) error {
 	_, list := store.List(ctx, httpkey.Filter{})
 	_, one := takeFrom(ctx, limiter, "key", 1, httpkey.PerHour(1_000_000))
 	now := time.Now().UTC()
+	old := usage.Delta{ID: token.ID, Hour: now.Add(-5 * usage.Day).Truncate(usage.Hour), Counts: usage.Counts{Passed: 1}}
 	counted := usage.Delta{ID: token.ID, Hour: now.Truncate(usage.Hour), Counts: usage.Counts{Passed: 1},
 		Client: usage.Client{UserAgent: "curl", At: now}}
 	counts := sqlstore.NewUsage(db, b.dialect)
-	_, count := counts.Add(ctx, []usage.Delta{counted, counted}, usage.Keep{Hours: usage.Day, Days: usage.Day})
+	_, count := counts.Add(ctx, []usage.Delta{counted, old}, usage.Keep{Hours: usage.Day, Days: usage.Day})
 	_, read := counts.Of(ctx, token.ID, now, now.Add(1), usage.Hour)
 	_, client := counts.LastClient(ctx, token.ID)
 	_, several := takeFrom(ctx, limiter, "key", 1, httpkey.PerHour(1_000_000), httpkey.PerDay(1_000_000))
