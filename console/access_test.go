@@ -279,6 +279,7 @@ func TestRefusals(t *testing.T) {
 		{"ada", "PUT", "/id/", 405, `{"detail":"Method \"PUT\" not allowed.","code":"method_not_allowed"}`, "Allow", "DELETE, GET, HEAD, PATCH"},
 		{"ada", "PATCH", "/id", 307, "", "Location", "./id/"},
 		{"ada", "POST", "/id/rotate", 307, "", "Location", "./rotate/"},
+		{"ada", "GET", "/id?a=b%2F&c", 307, "", "Location", "./id/?a=b%2F&c"},
 		{"ada", "PUT", "/id", 405, `{"detail":"Method \"PUT\" not allowed.","code":"method_not_allowed"}`, "Allow", "DELETE, GET, HEAD, PATCH"},
 		{"ada", "GET", "/id/rotate", 405, `{"detail":"Method \"GET\" not allowed.","code":"method_not_allowed"}`, "Allow", "POST"},
 		{"ada", "GET", "/id/revoke", 404, `{"detail":"Not found.","code":"not_found"}`, "", ""},

@@ -174,7 +174,7 @@ func TestConflictShowsBothVersions(t *testing.T) {
 	_, token := s.issue(httpkey.Token{ID: "id", Label: "before", User: "ada"})
 	s.want(200, s.api("ada", "PATCH", "/id/", `{"label":"theirs","description":"their text"}`))
 	body := s.want(409, s.submit("ada", "/id/", "label=mine&description=my+text&expiry=keep&version="+versionOf(token))).Body.String()
-	s.says(body, "Somebody else changed this token", "What is saved now", "theirs", "their text", "my text")
+	s.says(body, "Someone else changed this token", "What is saved now", "theirs", "their text", "my text")
 	if !strings.Contains(body, `value="mine"`) {
 		t.Errorf("what was typed is lost: %s", body)
 	}

@@ -10,7 +10,7 @@
 //	data-kept                  of a link: whoever follows it has the key
 //	data-zone                  has the word UTC, which becomes the reader's zone
 //	data-choose-all            of a checkbox: checks each data-choose; data-chosen gets their number
-//	data-find                  of the form that finds the token of a key: the beginnings of keys
+//	data-find                  of the form that finds the token of a key
 
 const root = document.querySelector(".httpkey") ?? document.body;
 const all = selector => [...root.querySelectorAll(selector)];
@@ -167,10 +167,10 @@ if (search && find) {
 	search.noValidate = true; // the pattern is for a browser without scripts
 	search.addEventListener("submit", event => {
 		if (!words.validity.patternMismatch) return;
-		const key = words.value.trim();
+		const key = words.value.match(/\b[a-z]\w*_[ks]_[a-z0-9]{33}\b/i)?.[0] ?? words.value.trim();
 		event.preventDefault();
 		words.value = "";
-		find.querySelector("[name=key]").value = key;
+		find.elements.key.value = key;
 		find.requestSubmit();
 	});
 }

@@ -15,7 +15,7 @@ const tokensPath = "/settings/api-tokens"
 func (s *site) tokens() http.Handler {
 	return console.New(s.guard, &console.Options{
 		Principal: s.principal,
-		SignIn:    func(r *http.Request) string { return signInURL(tokensPath + r.URL.RequestURI()) },
+		SignIn:    func(r *http.Request) string { return signInURL(r.RequestURI) },
 		Audit:     audit,
 		NoScopes:  "Only to see whose key it is",
 		DocsURL:   "/",

@@ -26,6 +26,7 @@ import (
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/memstore"
+	"github.com/httpkey/httpkey/usage"
 )
 
 func main() {
@@ -79,17 +80,23 @@ func run(ctx context.Context, addr, dsn string, stdout io.Writer) error {
 	return errors.Join(serve(ctx, listener, b, stdout), b.Close())
 }
 
-func newGuard(b *backend) *httpkey.Guard {
-	return httpkey.New(b.store, b.limiter, &httpkey.Options{Observer: httpkey.SlogObserver(slog.Default())})
+func newGuard(b *backend, more ...httpkey.Observer) *httpkey.Guard {
+	all := append(observers{httpkey.SlogObserver(slog.Default())}, more...)
+	return httpkey.New(b.store, b.limiter, &httpkey.Options{Observer: all})
 }
 
 func serve(ctx context.Context, listener net.Listener, b *backend, stdout io.Writer) error {
-	guard := newGuard(b)
+	counts := usage.NewMemory()
+	recorder := usage.NewRecorder(counts, nil)
+	guard := newGuard(b, recorder)
 	text, err := announcement(ctx, guard, listener.Addr())
 	if err != nil {
 		return err
 	}
-	owners, err := newSimulation(ctx, b)
+	if err := addHistory(ctx, b.store, counts, time.Now()); err != nil {
+		return err
+	}
+	owners, err := newSimulation(ctx, b, recorder)
 	if err != nil {
 		return err
 	}
@@ -101,7 +108,7 @@ func serve(ctx context.Context, listener net.Listener, b *backend, stdout io.Wri
 	var simulated sync.WaitGroup
 	simulated.Go(func() { owners.run(ctx) })
 
-	demo := &site{guard: guard}
+	demo := &site{guard: guard, usage: recorder}
 	server := &http.Server{Handler: onlyHere(demo.routes()), ReadHeaderTimeout: 5 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -113,7 +120,7 @@ func serve(ctx context.Context, listener net.Listener, b *backend, stdout io.Wri
 	cancel()
 	simulated.Wait()
 	// Close comes last: it writes the uses of the last requests.
-	return errors.Join(err, inTime(owners.guard.Close), inTime(guard.Close))
+	return errors.Join(err, inTime(owners.guard.Close), inTime(guard.Close), inTime(recorder.Close))
 }
 
 // inTime gives a step on the way out ten seconds.

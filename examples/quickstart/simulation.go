@@ -11,15 +11,15 @@ import (
 
 // simulation sends requests with the keys of two samples, so that there is something to see.
 type simulation struct {
-	guard *httpkey.Guard // it logs nothing
+	guard *httpkey.Guard // its events are counted, and not logged
 	keys  map[string]httpkey.Secret
 }
 
 // newSimulation gives the two samples new keys, because no store has the keys of an earlier
 // start. A sample that has ended, or that a person has deleted, gets none.
-func newSimulation(ctx context.Context, b *backend) (*simulation, error) {
+func newSimulation(ctx context.Context, b *backend, counter httpkey.Observer) (*simulation, error) {
 	s := &simulation{
-		guard: httpkey.New(b.store, b.limiter, nil),
+		guard: httpkey.New(b.store, b.limiter, &httpkey.Options{Observer: counter}),
 		keys:  make(map[string]httpkey.Secret),
 	}
 	for _, id := range []string{website, cardReader} {

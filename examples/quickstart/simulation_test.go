@@ -9,6 +9,7 @@ import (
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/memstore"
+	"github.com/httpkey/httpkey/usage"
 )
 
 // The simulation uses two samples, until its context is over.
@@ -19,7 +20,8 @@ func TestSimulation(t *testing.T) {
 		if err := addSamples(t.Context(), b.store); err != nil {
 			t.Fatal(err)
 		}
-		owners, err := newSimulation(t.Context(), b)
+		recorder := usage.NewRecorder(usage.NewMemory(), nil)
+		owners, err := newSimulation(t.Context(), b, recorder)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -32,6 +34,15 @@ func TestSimulation(t *testing.T) {
 		}
 		if err := owners.guard.Close(t.Context()); err != nil {
 			t.Fatal(err)
+		}
+		if err := recorder.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for id, isThrottled := range map[string]bool{website: false, cardReader: true} {
+			total, err := recorder.Total(t.Context(), id, begin.Add(-day), begin.Add(day))
+			if err != nil || total.Passed < 12 || total.Refused > 0 || (total.Throttled > 0) != isThrottled {
+				t.Errorf("%s was used %v times, %v", id, total, err)
+			}
 		}
 		for _, sample := range samples(begin) {
 			used, err := b.store.Get(t.Context(), sample.ID)
@@ -59,7 +70,7 @@ func TestSimulationRespectsPeople(t *testing.T) {
 	if err := httpkey.New(b.store, b.limiter, nil).Revoke(t.Context(), website, ""); err != nil {
 		t.Fatal(err)
 	}
-	owners, err := newSimulation(t.Context(), b)
+	owners, err := newSimulation(t.Context(), b, nil)
 	if err != nil || len(owners.keys) > 0 {
 		t.Errorf("%v, keys of %d samples", err, len(owners.keys))
 	}
@@ -82,7 +93,7 @@ func TestSimulationKeepsTheToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newSimulation(t.Context(), b); err != nil {
+	if _, err := newSimulation(t.Context(), b, nil); err != nil {
 		t.Fatal(err)
 	}
 	after, err := b.store.Get(t.Context(), website)

@@ -4,11 +4,13 @@ import (
 	"net/http"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/usage"
 )
 
 // site is the demo: an API behind keys, the console, and pages around it.
 type site struct {
 	guard    *httpkey.Guard
+	usage    usage.Reader
 	sessions sessions
 }
 

@@ -1,0 +1,86 @@
+package openapi
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/console"
+	"github.com/httpkey/httpkey/httpkeytest"
+	"github.com/httpkey/httpkey/memstore"
+)
+
+// people can log in by these names.
+var people = map[string]console.Principal{
+	"ada": {
+		User: "ada", Workspaces: []string{"engine"}, ServiceTokens: true, Scopes: []string{"cards:read", "cards:write"},
+	},
+	"charles": {User: "charles", Scopes: []string{"cards:read"}},
+}
+
+// site is a console with a store that can fail, and a token of Ada's.
+type site struct {
+	store   *httpkeytest.Store
+	guard   *httpkey.Guard
+	token   httpkey.Token
+	console http.Handler
+}
+
+func newSite(t *testing.T, opts console.Options) *site {
+	t.Helper()
+	s := &site{store: httpkeytest.NewStore(memstore.New())}
+	s.guard = httpkey.New(s.store, memstore.NewLimiter(), nil)
+	opts.Principal = func(r *http.Request) (console.Principal, error) {
+		p, ok := people[r.Header.Get("Login")]
+		if !ok {
+			return console.Principal{}, errors.New("no session")
+		}
+		return p, nil
+	}
+	s.console = console.New(s.guard, &opts)
+	s.token = httpkeytest.Issue(t, s.guard, httpkey.Token{
+		ID: "laptop", Label: "Laptop", User: "ada", Scopes: []string{"cards:read"},
+		Limits:   []httpkey.Limit{httpkey.PerMinute(60), httpkey.PerMonth(10_000)},
+		Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
+	}).Token
+	return s
+}
+
+// request is a request of a person.
+type request struct {
+	login, method, path, body string
+	header                    []string // "Name: value"
+}
+
+// http returns a new request of net/http.
+func (r request) http() *http.Request {
+	h := httptest.NewRequest(r.method, "http://app.example"+r.path, strings.NewReader(r.body))
+	h.Header.Set("Login", r.login)
+	if r.body != "" {
+		h.Header.Set("Content-Type", "application/json")
+	}
+	for _, line := range r.header {
+		name, value, _ := strings.Cut(line, ": ")
+		h.Header.Set(name, value)
+	}
+	return h
+}
+
+// send returns the response to a request, and its body, which can be read once more.
+func (s *site) send(r request) (*http.Response, string) {
+	w := httptest.NewRecorder()
+	s.console.ServeHTTP(w, r.http())
+	response := w.Result()
+	body, _ := io.ReadAll(response.Body)
+	response.Body = io.NopCloser(bytes.NewReader(body))
+	return response, string(body)
+}
+
+var errDown = fmt.Errorf("down: %w", httpkey.ErrUnavailable)
