@@ -31,17 +31,6 @@ var (
 	}
 )
 
-// A key is looked for.
-var (
-	errWholeKey = &failure{
-		status: http.StatusBadRequest, code: "whole_key",
-		detail: "This looks like a whole key. A search would leave it in logs. Look for it here instead.",
-	}
-	errNobodysKey = &failure{
-		status: http.StatusNotFound, code: "not_found", detail: "No token of yours has this key.",
-	}
-)
-
 // The request cannot be read.
 var (
 	errUnreadableBody  = malformed("The request body could not be read.")
@@ -171,8 +160,6 @@ var (
 	requiredWorkspace = problem{Code: "required", Text: "A service token needs a workspace, which owns it."}
 	requiredExpiry    = problem{Code: "required", Text: "Choose when the token expires."}
 	requiredDay       = problem{Code: "required", Text: "Choose the day on which the token expires."}
-	requiredTokens    = problem{Code: "required", Text: "Select at least one token."}
-	tokensAndUser     = problem{Code: "contradiction", Text: "Give either tokens or a user."}
 	requiredGrace     = problem{Code: "required", Text: "Choose how long the old key goes on working."}
 	twoExpiries       = problem{
 		Code: "contradiction", Text: "You chose a day, and another expiry as well. Choose one of them.",

@@ -58,7 +58,7 @@ func TestWalk(t *testing.T) {
 		t.Fatalf("there is one page: %v", page)
 	}
 	ask(list, "/?per_page=1&status=works&kind=api_key&order_by=label&cursor="+cursor, "", 200)
-	ask(list, "/?search=no+such", "", 200)
+	ask(list, "/?search=no+such&user=ada&workspace=engine&status=unused", "", 200)
 	ask(list, "/?status=dead&per_page=0&order_by=hint&cursor=1&kind=key", "", 400)
 
 	id, _ := created["id"].(string)
@@ -80,6 +80,13 @@ func TestWalk(t *testing.T) {
 	ask(change, "/"+next+"/", `{"is_active":true}`, 409)
 	ask(erase, path, "", 204)
 	ask(erase, path, "", 404)
+
+	key, _ := successor["token"].(string)
+	ask("POST /find", "/find", `{"key":"`+key+`"}`, 200)
+	ask("POST /find", "/find", `{"key":"none"}`, 404)
+	ask("POST /revoke", "/revoke", `{"user":"ada","reason":"She has left."}`, 200)
+	ask("POST /revoke", "/revoke", `{"user":"charles","ids":["laptop"]}`, 400)
+	ask(list, "/?status=ended", "", 200)
 }
 
 // A document that says something else is noticed.
