@@ -22,6 +22,13 @@ var (
 	errNotFound = &failure{
 		status: http.StatusNotFound, code: "not_found", detail: "Not found.",
 	}
+	errNobodysKey = &failure{
+		status: http.StatusNotFound, code: "not_found", detail: "No token of yours has this key.",
+	}
+	errWholeKey = &failure{
+		status: http.StatusBadRequest, code: "whole_key",
+		detail: "This looks like a whole key. A search would leave it in logs. Look for it here instead.",
+	}
 	errTooLarge = &failure{
 		status: http.StatusRequestEntityTooLarge, code: "too_large", detail: "The request body is larger than 65536 bytes.",
 	}
@@ -161,6 +168,8 @@ var (
 	requiredExpiry    = problem{Code: "required", Text: "Choose when the token expires."}
 	requiredDay       = problem{Code: "required", Text: "Choose the day on which the token expires."}
 	requiredGrace     = problem{Code: "required", Text: "Choose how long the old key goes on working."}
+	requiredTokens    = problem{Code: "required", Text: "Select at least one token."}
+	tokensAndUser     = problem{Code: "contradiction", Text: "Give either tokens or a user."}
 	twoExpiries       = problem{
 		Code: "contradiction", Text: "You chose a day, and another expiry as well. Choose one of them.",
 	}
