@@ -18,7 +18,7 @@ func readIdempotencyKey(h http.Header) (string, error) {
 	if key, ok := parseIdempotencyKey(values[0]); ok && len(values) == 1 {
 		return key, nil
 	}
-	return "", malformed("The Idempotency-Key must have from 1 to 255 visible characters of ASCII.")
+	return "", errIdempotencyKey
 }
 
 // parseIdempotencyKey returns a key without its quotes. Between quotes, a backslash stands before a

@@ -39,6 +39,7 @@ func samples(now time.Time) []view {
 				State: state, Since: moment{now.Add(-day), now}, Until: moment{now.Add(day), now},
 				Used: moment{now, now}, InUse: true, After: span{1, "day"},
 			},
+			Replaces:   &tokenView{Key: "…c3D4", Status: status{State: "rotating", Until: moment{now, now}}},
 			Revocation: &revocation{moment{now.Add(-day), now}, "user", "reason"},
 			HasEnded:   state == "expired" || state == "revoked",
 			Limits:     limits,
@@ -51,17 +52,23 @@ func samples(now time.Time) []view {
 		}
 		failed := newFailureView(&failure{status: 400, detail: "detail", inTheWay: "id", fields: problems{
 			"label": one, "description": one, "kind": one, "workspace": one, "scopes": one, "expired_at": one, "grace": one,
-			"reason": one, "name": one,
+			"reason": one, "name": one, "key": one, "ids": one,
 		}})
 		views = append(views, view{
 			Root: "./",
 			Principal: Principal{
 				User: "user", Workspaces: []string{"workspace"}, ServiceTokens: true, Scopes: []string{"scope"},
 			},
-			Done:      dones[i%len(dones)],
-			Failure:   failed,
-			List:      &listView{Tokens: []*tokenView{token}, Next: "?", First: "?", Truncated: true, Filtered: true},
+			Done:    dones[i%len(dones)],
+			Failure: failed,
+			List: &listView{
+				Tokens: []*tokenView{token}, From: 1, To: 1, Total: 1, Scanned: 1, IsCut: true, Filtered: true,
+				Revoked: 2, First: "?", Prev: "?", Next: "?", Users: []string{"", "user"}, Workspaces: []string{"", "workspace"},
+			},
+			Bulk:      &bulkView{Tokens: []*tokenView{token}, Count: 2, More: true, User: "user", Reason: "reason"},
 			Token:     token,
+			Back:      "./?search=x",
+			From:      "?from=search%3Dx",
 			Successor: token,
 			Old:       token,
 			Usage:     &used,
@@ -74,7 +81,7 @@ func samples(now time.Time) []view {
 		})
 	}
 	bare := views[0]
-	bare.List, bare.Usage = &listView{}, &usageView{}
+	bare.List, bare.Bulk, bare.Usage = &listView{}, &bulkView{}, &usageView{}
 	bare.Successor, bare.Old = nil, nil
 	bare.Failure = &failureView{Status: 401}
 	return append(views, bare)

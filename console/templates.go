@@ -21,7 +21,7 @@ import (
 var embedded embed.FS
 
 // pageNames are the pages; each is a file that defines "title" and "main".
-var pageNames = []string{"list", "new", "secret", "token", "rotate", "revoke", "delete", "failure"}
+var pageNames = []string{"list", "new", "secret", "token", "rotate", "revoke", "delete", "bulk", "find", "failure"}
 
 // look is how a console looks: its pages in each language of its texts, and its assets by path.
 type look struct {
