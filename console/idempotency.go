@@ -40,10 +40,10 @@ func parseIdempotencyKey(text string) (key string, ok bool) {
 func unquote(text string) (_ string, closed bool) {
 	var plain strings.Builder
 	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case c == '"':
+		switch text[i] {
+		case '"':
 			return plain.String(), i == len(text)-1
-		case c == '\\':
+		case '\\':
 			if i++; i == len(text) || text[i] != '"' && text[i] != '\\' {
 				return "", false
 			}
