@@ -32,7 +32,13 @@ var requests = []request{
 	{"/{id}/{$}", "PATCH", false, `{"label":"changed"}`, 200},
 	{"/{id}/{$}", "DELETE", false, "", 204},
 	{"/{id}/rotate/{$}", "POST", false, `{"grace":60}`, 201},
+	{"/{id}/usage/{$}", "GET", false, "", 200},
 	{"/openapi.json", "GET", false, "", 200},
+	{"/find", "POST", false, `{"key":"no key"}`, 404},
+	{"/revoke", "POST", false, `{"ids":["{id}"]}`, 200},
+	{"/find", "GET", true, "", 200},
+	{"/find", "POST", true, "key=no+key", 404},
+	{"/revoke", "POST", true, "id={id}", 200},
 	{"/{$}", "GET", true, "", 200},
 	{"/openapi.json", "GET", true, "", 200},
 	{"/new", "GET", true, "", 200},
@@ -49,6 +55,7 @@ var requests = []request{
 	{"/{id}", "PATCH", false, `{"label":"changed"}`, 307},
 	{"/{id}", "DELETE", false, "", 307},
 	{"/{id}/rotate", "POST", false, `{"grace":60}`, 307},
+	{"/{id}/usage", "GET", false, "", 307},
 	{"/{id}", "GET", true, "", 307},
 	{"/{id}", "POST", true, "label=changed&expiry=keep", 307},
 	{"/{id}/rotate", "GET", true, "", 307},
@@ -67,7 +74,9 @@ func (q request) String() string {
 }
 
 // aboutToken reports whether q reads or changes one token.
-func (q request) aboutToken() bool { return strings.HasPrefix(q.pattern, "/{id}/") && q.ok != 307 }
+func (q request) aboutToken() bool {
+	return (strings.HasPrefix(q.pattern, "/{id}/") || q.pattern == "/revoke" && q.page) && q.ok != 307
+}
 
 func (q request) send(s *site, login, id string, headers ...string) *httptest.ResponseRecorder {
 	path := strings.NewReplacer("{$}", "", "{id}", url.PathEscape(id)).Replace(q.pattern)
@@ -76,7 +85,7 @@ func (q request) send(s *site, login, id string, headers ...string) *httptest.Re
 	} else {
 		headers = append(headers, "Content-Type", "application/json")
 	}
-	return s.send(login, q.method, path, q.body, headers...)
+	return s.send(login, q.method, path, strings.ReplaceAll(q.body, "{id}", id), headers...)
 }
 
 // The table of the other tests has every route.
@@ -269,15 +278,18 @@ func TestRefusals(t *testing.T) {
 		{"ada", "GET", "/no/", 404, `{"detail":"Not found.","code":"not_found"}`, "Content-Type", "application/json"},
 		{"ada", "GET", "/a/b/c/", 404, `{"detail":"Not found.","code":"not_found"}`, "", ""},
 		{"ada", "GET", "/id/revoke/", 404, `{"detail":"Not found.","code":"not_found"}`, "", ""},
-		{"ada", "PUT", "/id/", 405, `{"detail":"Method \"PUT\" not allowed.","code":"method_not_allowed"}`, "Allow", "DELETE, GET, HEAD, PATCH"},
+		{"ada", "PUT", "/id/", 405,
+			`{"detail":"Method \"PUT\" not allowed.","code":"method_not_allowed"}`, "Allow", "DELETE, GET, HEAD, PATCH"},
 		{"ada", "PATCH", "/id", 307, "", "Location", "./id/"},
 		{"ada", "POST", "/id/rotate", 307, "", "Location", "./rotate/"},
-		{"ada", "GET", "/id?a=b%2F&c", 307, "", "Location", "./id/?a=b%2F&c"},
-		{"ada", "PUT", "/id", 405, `{"detail":"Method \"PUT\" not allowed.","code":"method_not_allowed"}`, "Allow", "DELETE, GET, HEAD, PATCH"},
-		{"ada", "GET", "/id/rotate", 405, `{"detail":"Method \"GET\" not allowed.","code":"method_not_allowed"}`, "Allow", "POST"},
+		{"ada", "PUT", "/id", 405,
+			`{"detail":"Method \"PUT\" not allowed.","code":"method_not_allowed"}`, "Allow", "DELETE, GET, HEAD, PATCH"},
+		{"ada", "GET", "/id/rotate", 405,
+			`{"detail":"Method \"GET\" not allowed.","code":"method_not_allowed"}`, "Allow", "POST"},
 		{"ada", "GET", "/id/revoke", 404, `{"detail":"Not found.","code":"not_found"}`, "", ""},
 		{"ada", "GET", "/id/nothing", 404, `{"detail":"Not found.","code":"not_found"}`, "", ""},
-		{"ada", "DELETE", "/", 405, `{"detail":"Method \"DELETE\" not allowed.","code":"method_not_allowed"}`, "Allow", "GET, HEAD, POST"},
+		{"ada", "DELETE", "/", 405,
+			`{"detail":"Method \"DELETE\" not allowed.","code":"method_not_allowed"}`, "Allow", "GET, HEAD, POST"},
 	} {
 		w := s.api(tt.login, tt.method, tt.path, "")
 		if w.Code != tt.status || w.Body.String() != tt.body || tt.header != "" && w.Header().Get(tt.header) != tt.value {

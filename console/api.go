@@ -7,34 +7,6 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// tokenList is a page of tokens on the wire, with the names of the Plane documentation.
-// It is an object because an array has no place for the cursor.
-type tokenList struct {
-	Results         []resource `json:"results"`
-	NextCursor      string     `json:"next_cursor"`
-	NextPageResults bool       `json:"next_page_results"`
-}
-
-func (c *console) apiList(r *http.Request, p Principal) (answer, error) {
-	q, err := parseQuery(r.URL.Query())
-	if err != nil {
-		return answer{}, err
-	}
-	page, err := c.list(r.Context(), p, q)
-	if err != nil {
-		return answer{}, err
-	}
-	list := tokenList{
-		Results:         []resource{}, // [] where nil would be null
-		NextCursor:      page.next,
-		NextPageResults: page.next != "",
-	}
-	for _, t := range page.tokens {
-		list.Results = append(list.Results, resource{Token: t, further: c.effectiveOf(t)})
-	}
-	return answer{status: http.StatusOK, value: list}, nil
-}
-
 func (c *console) apiCreate(r *http.Request, p Principal) (answer, error) {
 	key, err := readIdempotencyKey(r.Header)
 	if err != nil {

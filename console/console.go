@@ -111,6 +111,14 @@ func (c *console) routes() map[string]route {
 		"/new": {
 			page: methods{"GET": {ActionRead, c.newPage}},
 		},
+		"/find": {
+			page: methods{"GET": {ActionRead, c.findPage}, "POST": {ActionRead, c.submitFind}},
+			api:  methods{"POST": {ActionRead, c.apiFind}},
+		},
+		"/revoke": {
+			page: methods{"POST": {ActionRevoke, c.submitBulk}},
+			api:  methods{"POST": {ActionRevoke, c.apiRevoke}},
+		},
 		"/{id}/{$}": {
 			page: methods{"GET": {ActionRead, c.tokenPage}, "POST": {ActionUpdate, c.submitChange}},
 			api: methods{
@@ -120,6 +128,9 @@ func (c *console) routes() map[string]route {
 		"/{id}/rotate/{$}": {
 			page: methods{"GET": {ActionRead, c.rotatePage}, "POST": {ActionRotate, c.submitRotate}},
 			api:  methods{"POST": {ActionRotate, c.apiRotate}},
+		},
+		"/{id}/usage/{$}": {
+			api: methods{"GET": {ActionRead, c.apiUsage}},
 		},
 		"/{id}/revoke/{$}": {
 			page: methods{"GET": {ActionRead, c.revokePage}, "POST": {ActionRevoke, c.submitRevoke}},

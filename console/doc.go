@@ -14,8 +14,11 @@
 //	GET    /{id}/         one token, with what remains of its limits
 //	PATCH  /{id}/         change: label, description, expired_at; revoke: is_active false, and revoked_for
 //	DELETE /{id}/         delete; 204
+//	GET    /{id}/usage/   what it was used for: hours, days; 404 without [Options].Usage
 //	POST   /{id}/rotate/  rotate: grace, the whole seconds (0 to 604800) for which the old key goes on
 //	                      working; and expired_at of the successor
+//	POST   /revoke        revoke many: ids, at most 1,000, or all of a user; and reason
+//	POST   /find          the token of a key, also if it is revoked or expired
 //	GET    /openapi.json  the description of this API in OpenAPI 3.1
 //
 // A path without its final slash is answered 307, a redirect to the one with it. An ID of other
@@ -33,15 +36,27 @@
 // X-RateLimit-Limit, -Remaining and -Reset would say of each of them, and null while the limiter
 // does not answer.
 //
-// A list is {"results": […], "next_cursor": "…", "next_page_results": true}, with the names
-// of the Plane API. Pass next_cursor on as cursor. The other parameters are per_page (1 to
-// 100; 50 without it), search, kind, status (works; care: it works, and is old, unused or
-// about to expire; ended) and order_by (-created_at, created_at, label, last_used,
-// -last_used, expired_at).
+// A list is {"results": […], "total_results": 312}, with next_cursor, next_page_results, prev_cursor
+// and prev_page_results, as the Plane API names them. Pass a cursor on as cursor: an empty one means
+// that there is no such page. The other parameters select tokens, and order them:
 //
-// One request looks at 10,000 tokens at most. If a search finds nothing among them, the
-// page is empty, and its cursor leads on. An order other than -created_at is that of the
-// newest 10,000.
+//	search     a part of what pages show: name, description, ID, masked key, user, workspace, scopes
+//	status     works, ended, expiring, unused, or care: it works, and is old, unused or about to expire
+//	kind       api_key or service_token
+//	user       the ID of the owner
+//	workspace  the ID of the workspace
+//	order_by   created_at, label, last_used or expired_at; with "-" in front: the reverse; -created_at without it
+//	per_page   1 to 100; 50 without it
+//
+// One request looks at 10,000 tokens at most, from the newest on, or at as many as have 8 MiB of
+// texts. If there are more, total_results is null. Newest first, the cursors lead on beyond that,
+// without a prev_cursor, also from an empty page. Any other order is that of the newest ones.
+//
+// A search refuses a whole key, which must not travel in a URL. {"key": "…"} to find has its token.
+//
+// The answer to revoke is {"revoked": ["id", …], "failed": [{"id": "…", "code": "…"}]}. Of a user,
+// it ends every token that the person manages and that works, also one that is issued meanwhile.
+// No limit stops a revocation.
 //
 // # Retries and lost updates
 //
@@ -67,6 +82,7 @@
 //
 //	400  malformed               the request cannot be read
 //	400  invalid                 it has fields or query parameters that cannot be used
+//	400  whole_key               the search has a whole key in it
 //	401  not_authenticated       there is no login
 //	403  forbidden               the person may not give such a token, or not rotate it
 //	403  cross_site              the request comes from another site
@@ -87,6 +103,7 @@
 // of each field or query parameter. Their codes are:
 //
 //	blank               the text has nothing in it
+//	contradiction       another field says otherwise
 //	invisible           the text has nothing that can be seen
 //	control_character   the text has a control character
 //	too_long            the text has too many characters
@@ -108,8 +125,8 @@
 // change whose Sec-Fetch-Site or Origin names another site ([http.CrossOriginProtection]).
 // There is no CSRF token to send.
 //
-// These requests come from a person with a login. A program with a key rotates and revokes that
-// key itself by the handlers of package endpoint, which you mount behind the Guard.
+// These requests come from a person with a login. A program with a key rotates and revokes that key
+// itself with RotateSelf and RevokeSelf of package endpoint, which you mount behind the Guard.
 //
 // # Rules
 //

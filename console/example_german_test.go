@@ -63,24 +63,22 @@ const german = `
 {{define "list-lead"}}Mit diesen Schlüsseln handeln Programme für Sie. Geben Sie jedem einen eigenen, und widerrufen Sie, was niemand mehr braucht.{{end}}
 {{define "new-button"}}Neuer Schlüssel{{end}}
 {{define "search"}}Suche{{end}}
-{{define "order-heading"}}Sortierung{{end}}
 {{define "apply-filters"}}Anzeigen{{end}}
 {{define "status-filter"}}
 	{{- if eq . "works"}}Gültig
 	{{- else if eq . "care"}}Braucht Aufmerksamkeit
+	{{- else if eq . "expiring"}}Läuft bald ab
+	{{- else if eq . "unused"}}Unbenutzt
 	{{- else if eq . "ended"}}Abgelaufen oder widerrufen
 	{{- else}}Alle
 	{{- end}}
 {{- end}}
-{{define "order"}}
-	{{- if eq . "-created_at"}}Neueste zuerst
-	{{- else if eq . "created_at"}}Älteste zuerst
-	{{- else if eq . "label"}}Name
-	{{- else if eq . "-last_used"}}Zuletzt benutzt, neueste zuerst
-	{{- else if eq . "last_used"}}Zuletzt benutzt, älteste zuerst
-	{{- else if eq . "expired_at"}}Nächster Ablauf
-	{{- end}}
-{{- end}}
+{{define "range"}}{{number .From}}{{if lt .From .To}} bis {{number .To}}{{end}}{{if not .IsCut}} von {{number .Total}}{{end}}{{end}}
+{{define "prev-page"}}Vorige Seite{{end}}
+{{define "next-page"}}Nächste Seite{{end}}
+{{define "select"}}Auswahl{{end}}
+{{define "revoke-selected"}}Auswahl widerrufen{{end}}
+{{define "find-title"}}Wem gehört dieser Schlüssel?{{end}}
 `
 
 // The texts of the list stand in German in a file of their own, which the language of a person

@@ -57,6 +57,7 @@ func (c *console) render(w http.ResponseWriter, r *http.Request, p Principal, a 
 	v := a.view
 	v.Principal = p
 	v.Page, v.Root = a.page, rootOf(r)
+	v.From, v.Back = c.waysOf(r, v.List)
 	v.NoScopes, v.TryURL, v.DocsURL, v.Scheme = c.options.NoScopes, c.options.TryURL, c.options.DocsURL, c.options.Scheme
 	policy := parsePolicy(w.Header().Get(cspHeader))
 	v.StyleNonce, v.ScriptNonce = policy.nonce("style-src-elem"), policy.nonce("script-src-elem")

@@ -3,63 +3,10 @@ package console
 import (
 	"errors"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/httpkey/httpkey"
 )
-
-func (c *console) listPage(r *http.Request, p Principal) (answer, error) {
-	values := r.URL.Query()
-	q, err := parseQuery(values)
-	if err != nil {
-		return answer{}, err
-	}
-	found, err := c.list(r.Context(), p, q)
-	if err != nil {
-		return answer{}, err
-	}
-	list := &listView{
-		Query:     q,
-		Truncated: !found.all,
-		Filtered:  q.Status != "" || q.Kind != "" || q.Search != "",
-	}
-	if q.after.ID != "" {
-		list.First = linkTo(values, "")
-	}
-	if found.next != "" {
-		list.Next = linkTo(values, found.next)
-	}
-	now := time.Now()
-	for _, t := range found.tokens {
-		var successor *httpkey.Token
-		if t.RotatedTo != "" && !hasEnded(t, now) {
-			if successor, err = c.successor(r.Context(), p, t); err != nil {
-				return answer{}, err
-			}
-		}
-		list.Tokens = append(list.Tokens, c.tokenView(p, t, successor, now))
-	}
-	v := view{List: list}
-	if values.Get("done") == "deleted" {
-		v.Done = "deleted"
-	}
-	return page("list", v), nil
-}
-
-// linkTo returns the link to the same list at another place.
-func linkTo(values url.Values, cursor string) string {
-	link := url.Values{}
-	for _, name := range []string{"search", "status", "kind", "order_by", "per_page"} {
-		if value := values.Get(name); value != "" {
-			link.Set(name, value)
-		}
-	}
-	if cursor != "" {
-		link.Set("cursor", cursor)
-	}
-	return "?" + link.Encode()
-}
 
 func (c *console) newPage(_ *http.Request, p Principal) (answer, error) {
 	return page("new", view{Form: c.newForm(p, time.Now())}), nil
@@ -75,7 +22,7 @@ func (c *console) submitNew(r *http.Request, p Principal) (answer, error) {
 	f := c.newForm(p, time.Now())
 	f.fill(values)
 	if len(f.Nonce) < 16 {
-		return answer{}, malformed("The form is incomplete. Open it anew.")
+		return answer{}, errIncompleteForm
 	}
 	wrong := problems{}
 	created, err := c.create(r.Context(), p, httpkey.Token{
@@ -108,6 +55,7 @@ func (c *console) tokenPage(r *http.Request, p Principal) (answer, error) {
 		return answer{}, err
 	}
 	v.Form = c.changeForm(t, time.Now())
+	v.Usage = c.usageOf(r.Context(), p, t, time.Now())
 	if !v.Token.HasEnded {
 		v.Token.Remaining = c.remaining(r.Context(), p, t)
 	}
@@ -148,7 +96,7 @@ func (c *console) submitChange(r *http.Request, p Principal) (answer, error) {
 		v.Form = f
 		return again("token", v, err)
 	}
-	return redirect(http.StatusSeeOther, "./?done=updated"), nil
+	return c.doneAt("./", "updated", r), nil
 }
 
 // changedMeanwhile shows a form that was made for another version of the token, beside the token as
@@ -242,7 +190,7 @@ func (c *console) submitRevoke(r *http.Request, p Principal) (answer, error) {
 	if err != nil {
 		return again("revoke", view{Token: c.tokenView(p, t, nil, time.Now()), Form: f}, err)
 	}
-	return redirect(http.StatusSeeOther, "../?done=revoked"), nil
+	return c.doneAt("../", "revoked", r), nil
 }
 
 func (c *console) deletePage(r *http.Request, p Principal) (answer, error) {
@@ -266,7 +214,7 @@ func (c *console) submitDelete(r *http.Request, p Principal) (answer, error) {
 	}
 	now, wrong := time.Now(), problems{}
 	if !hasEnded(t, now) && !isSameName(values.Get("name"), nameOf(t)) {
-		wrong.add("name", "other_name", "This is not the name of the token.")
+		wrong.add("name", otherName)
 	}
 	if err = wrong.asError(); err == nil {
 		err = c.remove(r.Context(), p, t, nil)
@@ -274,7 +222,7 @@ func (c *console) submitDelete(r *http.Request, p Principal) (answer, error) {
 	if err != nil {
 		return again("delete", view{Token: c.tokenView(p, t, nil, now)}, err)
 	}
-	return redirect(http.StatusSeeOther, "../../?done=deleted"), nil
+	return c.backToList(r, "done=deleted"), nil
 }
 
 // again shows a form once more, with the error of the last try, unless another try cannot help.

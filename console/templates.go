@@ -21,7 +21,7 @@ import (
 var embedded embed.FS
 
 // pageNames are the pages; each is a file that defines "title" and "main".
-var pageNames = []string{"list", "new", "secret", "token", "rotate", "revoke", "delete", "failure"}
+var pageNames = []string{"list", "new", "secret", "token", "rotate", "revoke", "delete", "bulk", "find", "failure"}
 
 // look is how a console looks: its pages in each language of its texts, and its assets by path.
 type look struct {
@@ -141,7 +141,7 @@ func newPage(layers []fs.FS, name, spoken string, urls map[string]string) (*temp
 	page := template.New("").Funcs(t.funcs()).
 		Funcs(template.FuncMap{"asset": func(name string) string { return urls[name] }})
 	for _, layer := range layers {
-		if err := parseLayer(page, layer, "layout.html", "texts.html", "parts.html", name+".html"); err != nil {
+		if err := parseLayer(page, layer, "layout.html", "texts.html", "parts.html", "usage.html", name+".html"); err != nil {
 			return nil, err
 		}
 	}

@@ -118,8 +118,8 @@ func TestEveryCodeHasAText(t *testing.T) {
 	}
 	page := own.page("list", "")
 	for name, codes := range map[string][]any{
-		"order":         {"-created_at", "created_at", "label", "-last_used", "last_used", "expired_at"},
-		"status-filter": {"", "works", "care", "ended"},
+		"column":        {"label", "key", "scopes", "created_at", "last_used", "expired_at", "status"},
+		"status-filter": {"", "works", "care", "expiring", "unused", "ended"},
 		"done":          {"updated", "revoked", "deleted"},
 		"field":         {"label", "description", "kind", "workspace", "scopes", "expired_at", "grace", "name"},
 		"status": {

@@ -12,13 +12,17 @@ import (
 type view struct {
 	Page      string    // its name
 	Root      string    // the path to the console's own, relative to the page: ./, ../ or ../../
+	Back      string    // the link to the list as the reader left it
+	From      string    // what links to other pages and forms end in, so that they keep Back; may be empty
 	Principal Principal // the person who looks at it
 	Done      string    // list, token: the change that was made just now; a key of the texts
 	Failure   *failureView
 	List      *listView
+	Bulk      *bulkView
 	Token     *tokenView
 	Successor *tokenView // token: the token that it was rotated into
 	Old       *tokenView // token, secret: the token that it succeeds
+	Usage     *usageView // token: nil if there is no Options.Usage
 	Theirs    *tokenView // token: its state by somebody else's change, which the form does not know
 	Secret    httpkey.Secret
 	Form      *form
@@ -50,6 +54,7 @@ type tokenView struct {
 	Limits     limitsView
 	Remaining  []remainingView // of Limits; token: only there
 	Revocation *revocation     // nil: it is not revoked, or nothing is known of that
+	Replaces   *tokenView      // list: the token that it succeeds, while that works
 }
 
 // revocation is what is known of a revocation.
@@ -104,21 +109,6 @@ func nameOf(t httpkey.Token) string {
 // Called returns the name of a user, a workspace or a scope for people.
 func (v view) Called(id string) string { return v.Principal.name(id) }
 
-// listView is the list with its query.
-type listView struct {
-	Query     query
-	Tokens    []*tokenView
-	Next      string // the link to the next page
-	First     string // the link to the first page, on any other
-	Truncated bool   // not all tokens were looked at
-	Filtered  bool   // the query does not select all tokens
-}
-
-// Statuses, Kinds and Orders are the choices of a query.
-func (listView) Statuses() []string    { return statuses }
-func (listView) Kinds() []httpkey.Kind { return kinds }
-func (listView) Orders() []string      { return orderNames }
-
 // failureView is a failure as a page shows it.
 type failureView struct {
 	Status   int
@@ -139,7 +129,7 @@ func newFailureView(f *failure) *failureView {
 	}
 	for _, field := range []string{
 		"search", "label", "description", "kind", "workspace", "scopes", "expired_at", "grace", "reason", "name",
-		"status", "order_by", "per_page", "cursor",
+		"status", "user", "order_by", "per_page", "cursor", "ids", "key",
 	} {
 		v.Problems = append(v.Problems, f.fields[field]...)
 	}
