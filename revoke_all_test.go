@@ -25,7 +25,8 @@ func TestRevokeBy(t *testing.T) {
 	if token.RevokedBy != "" {
 		t.Errorf("Issue took RevokedBy from its caller: %+v", token)
 	}
-	if err := guard.RevokeBy(t.Context(), token.ID, strings.Repeat("x", 256), ""); !errors.Is(err, httpkey.ErrInvalidToken) {
+	long := strings.Repeat("x", 256)
+	if err := guard.RevokeBy(t.Context(), token.ID, long, ""); !errors.Is(err, httpkey.ErrInvalidToken) {
 		t.Errorf("a user that is too long returned %v", err)
 	}
 	for _, user := range []string{"admin", "eve"} {
@@ -103,7 +104,8 @@ func TestRevokeAll(t *testing.T) {
 		if n, err := guard.RevokeAll(t.Context(), httpkey.Filter{User: "ann"}, ""); n != 0 || err != nil {
 			t.Errorf("again, RevokeAll returned %d, %v", n, err)
 		}
-		if n, err := guard.RevokeAll(t.Context(), httpkey.Filter{Workspace: "lab", Kind: httpkey.APIKey}, ""); n != 1 || err != nil {
+		lab := httpkey.Filter{Workspace: "lab", Kind: httpkey.APIKey}
+		if n, err := guard.RevokeAll(t.Context(), lab, ""); n != 1 || err != nil {
 			t.Errorf("of the workspace, RevokeAll returned %d, %v", n, err)
 		}
 	})
@@ -154,6 +156,9 @@ func TestRevokeAllRefusesFilters(t *testing.T) {
 func TestRevokeAllWithAFailingStore(t *testing.T) {
 	t.Parallel()
 	const tokens = 40
+	always := func(err error, method string) func(func(string) int) httpkeytest.Fault {
+		return func(func(string) int) httpkeytest.Fault { return httpkeytest.Fail(err, method) }
+	}
 	for name, tt := range map[string]struct {
 		fault  func(calls func(string) int) httpkeytest.Fault
 		n      int
@@ -167,9 +172,9 @@ func TestRevokeAllWithAFailingStore(t *testing.T) {
 				return nil
 			}
 		}, tokens, -1},
-		"all Updates fail":    {func(func(string) int) httpkeytest.Fault { return httpkeytest.Fail(errDown, "Update") }, 0, 10},
-		"the tokens are gone": {func(func(string) int) httpkeytest.Fault { return httpkeytest.Fail(httpkey.ErrNotFound, "Update") }, 0, -1},
-		"List fails":          {func(func(string) int) httpkeytest.Fault { return httpkeytest.Fail(errDown, "List") }, 0, 1},
+		"all Updates fail":    {always(errDown, "Update"), 0, 10},
+		"the tokens are gone": {always(httpkey.ErrNotFound, "Update"), 0, -1},
+		"List fails":          {always(errDown, "List"), 0, 1},
 		"the second List fails": {func(calls func(string) int) httpkeytest.Fault {
 			return func(_ context.Context, method string) error {
 				if method == "List" && calls("List") == 2 {

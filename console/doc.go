@@ -14,6 +14,7 @@
 //	GET    /{id}/         one token, with what remains of its limits
 //	PATCH  /{id}/         change: label, description, expired_at; revoke: is_active false, and revoked_for
 //	DELETE /{id}/         delete; 204
+//	GET    /{id}/usage/   what it was used for: hours, days; 404 without [Options].Usage
 //	POST   /{id}/rotate/  rotate: grace, the whole seconds (0 to 604800) for which the old key goes on
 //	                      working; and expired_at of the successor
 //	POST   /revoke        revoke many: ids, at most 1,000, or all of a user; and reason
@@ -124,8 +125,8 @@
 // change whose Sec-Fetch-Site or Origin names another site ([http.CrossOriginProtection]).
 // There is no CSRF token to send.
 //
-// These requests come from a person with a login. A program with a key rotates and revokes that
-// key itself by the handlers of package endpoint, which you mount behind the Guard.
+// These requests come from a person with a login. A program with a key rotates and revokes that key
+// itself with RotateSelf and RevokeSelf of package endpoint, which you mount behind the Guard.
 //
 // # Rules
 //

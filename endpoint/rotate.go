@@ -91,7 +91,7 @@ func RotateSelf(guard *httpkey.Guard) http.Handler {
 		case err != nil:
 			guard.Unavailable(w, r, err)
 		default:
-			write(w, r, http.StatusCreated, rotation{created.Secret.Reveal(), created.Token.RotatedFrom, holderOf(&created.Token)})
+			write(w, r, http.StatusCreated, rotation{created.Secret.Reveal(), t.ID, holderOf(&created.Token)})
 		}
 	}, http.MethodPost)
 }

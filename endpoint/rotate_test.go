@@ -16,6 +16,7 @@ import (
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/endpoint"
 	"github.com/httpkey/httpkey/httpkeytest"
+	"github.com/httpkey/httpkey/internal/contract"
 	"github.com/httpkey/httpkey/memstore"
 )
 
@@ -227,17 +228,18 @@ func TestRotateSelfNeedsAKey(t *testing.T) {
 // A rotation that fails is told to the Observer, and not to the client.
 func TestRotateSelfFails(t *testing.T) {
 	t.Parallel()
+	const ended, rotated = `{"detail":"This key is no longer valid."}`, `{"detail":"This key was rotated already."}`
 	for name, tt := range map[string]struct {
 		fault  httpkeytest.Fault
 		status int
 		body   string
 	}{
-		"the store fails":         {httpkeytest.Fail(errDown, "Create"), 503, `{"detail":"Authentication is temporarily unavailable."}`},
-		"the store stalls":        {httpkeytest.Stall("Get"), 503, `{"detail":"Authentication is temporarily unavailable."}`},
-		"the store only looks up": {httpkeytest.Fail(errors.ErrUnsupported, "Get"), 503, `{"detail":"Authentication is temporarily unavailable."}`},
-		"the token was deleted":   {httpkeytest.Fail(httpkey.ErrNotFound, "Get"), 409, `{"detail":"This key is no longer valid."}`},
-		"the token was revoked":   {httpkeytest.Fail(httpkey.ErrInactive, "Update"), 409, `{"detail":"This key is no longer valid."}`},
-		"another rotation came":   {httpkeytest.Fail(httpkey.ErrConflict, "Update"), 409, `{"detail":"This key was rotated already."}`},
+		"the store fails":         {httpkeytest.Fail(errDown, "Create"), 503, contract.Unavailable},
+		"the store stalls":        {httpkeytest.Stall("Get"), 503, contract.Unavailable},
+		"the store only looks up": {httpkeytest.Fail(errors.ErrUnsupported, "Get"), 503, contract.Unavailable},
+		"the token was deleted":   {httpkeytest.Fail(httpkey.ErrNotFound, "Get"), 409, ended},
+		"the token was revoked":   {httpkeytest.Fail(httpkey.ErrInactive, "Update"), 409, ended},
+		"another rotation came":   {httpkeytest.Fail(httpkey.ErrConflict, "Update"), 409, rotated},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -93,7 +93,10 @@ func TestEveryStateOfAKey(t *testing.T) {
 					for _, one := range []struct {
 						name string
 						want answer
-					}{{"WhoAmI", tt.whoAmI}, {"Introspect", tt.introspect}, {"RotateSelf", tt.rotateSelf}, {"RevokeSelf", tt.revokeSelf}} {
+					}{
+						{"WhoAmI", tt.whoAmI}, {"Introspect", tt.introspect}, {"RotateSelf", tt.rotateSelf},
+						{"RevokeSelf", tt.revokeSelf},
+					} {
 						got := all[one.name](source, keys...)
 						body := got.Body.String()
 						if got.Code != one.want.status || !strings.HasPrefix(body, one.want.body) ||

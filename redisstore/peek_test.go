@@ -27,7 +27,8 @@ func TestPeek(t *testing.T) {
 			t.Parallel()
 			server := newServer(t)
 			limiter := redisstore.NewLimiter(newClient(t, server), nil)
-			guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Timeout: 5 * time.Second, Fallback: httpkey.FailClosed})
+			opts := &httpkey.Options{Timeout: 5 * time.Second, Fallback: httpkey.FailClosed}
+			guard := httpkey.New(memstore.New(), limiter, opts)
 			t.Cleanup(func() { _ = guard.Close(context.Background()) })
 			created := httpkeytest.Issue(t, guard, httpkey.Token{Limits: limits})
 			peek := func() httpkey.Result {

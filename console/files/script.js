@@ -167,7 +167,7 @@ if (search && find) {
 	search.noValidate = true; // the pattern is for a browser without scripts
 	search.addEventListener("submit", event => {
 		if (!words.validity.patternMismatch) return;
-		const key = words.value.match(/\b[a-z]\w*_[ks]_[a-z0-9]{33}\b/i)?.[0] ?? words.value.trim();
+		const [key] = words.value.match(/\b[a-z]\w*_[ks]_[a-z0-9]{33}\b/i) ?? [words.value.trim()];
 		event.preventDefault();
 		words.value = "";
 		find.elements.key.value = key;

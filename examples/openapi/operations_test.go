@@ -3,6 +3,7 @@ package openapi
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -11,15 +12,19 @@ import (
 	"github.com/httpkey/httpkey/httpkeytest"
 )
 
-// operations has a request for each operation that the document describes. It succeeds.
-var operations = map[string]request{
-	"GET /":              {"ada", http.MethodGet, "/", "", nil},
-	"POST /":             {"ada", http.MethodPost, "/", `{"label":"Website"}`, nil},
-	"GET /{id}/":         {"ada", http.MethodGet, "/laptop/", "", nil},
-	"PATCH /{id}/":       {"ada", http.MethodPatch, "/laptop/", `{"label":"New laptop"}`, nil},
-	"DELETE /{id}/":      {"ada", http.MethodDelete, "/laptop/", "", nil},
-	"POST /{id}/rotate/": {"ada", http.MethodPost, "/laptop/rotate/", `{"grace":3600}`, nil},
-	"GET /openapi.json":  {"ada", http.MethodGet, "/openapi.json", "", nil},
+// operations returns a request for each operation that the document may describe. It succeeds.
+func (s *site) operations() map[string]request {
+	return map[string]request{
+		"GET /":              {"ada", http.MethodGet, "/", "", nil},
+		"POST /":             {"ada", http.MethodPost, "/", `{"label":"Website"}`, nil},
+		"POST /find":         {"ada", http.MethodPost, "/find", `{"key":"` + s.key.Reveal() + `"}`, nil},
+		"POST /revoke":       {"ada", http.MethodPost, "/revoke", `{"ids":["laptop","none"],"reason":"lost"}`, nil},
+		"GET /{id}/":         {"ada", http.MethodGet, "/laptop/", "", nil},
+		"PATCH /{id}/":       {"ada", http.MethodPatch, "/laptop/", `{"label":"New laptop"}`, nil},
+		"DELETE /{id}/":      {"ada", http.MethodDelete, "/laptop/", "", nil},
+		"POST /{id}/rotate/": {"ada", http.MethodPost, "/laptop/rotate/", `{"grace":3600}`, nil},
+		"GET /openapi.json":  {"ada", http.MethodGet, "/openapi.json", "", nil},
+	}
 }
 
 // refusals say how to make any operation answer with a status.
@@ -34,12 +39,12 @@ var refusals = map[string]struct {
 	"404": {request: func(r request) request { r.login = "charles"; return r }},
 	"409": {
 		prepare: func(s *site) {
-			s.send(operations["POST /{id}/rotate/"])
+			s.send(s.operations()["POST /{id}/rotate/"])
 			s.send(request{"ada", http.MethodPatch, "/laptop/", `{"is_active":false}`, nil})
 		},
 		options: console.Options{MaxTokens: 1},
 		request: func(r request) request {
-			if strings.Contains(r.body, "laptop") {
+			if r.method == http.MethodPatch {
 				r.body = `{"is_active":true}`
 			}
 			return r
@@ -51,14 +56,20 @@ var refusals = map[string]struct {
 	"429": {
 		options: console.Options{Limit: once("changes"), ReadLimit: once("reads")},
 		prepare: func(s *site) {
-			s.send(operations["GET /"])
-			s.send(operations["PATCH /{id}/"])
+			s.send(s.operations()["GET /"])
+			s.send(s.operations()["PATCH /{id}/"])
 		},
 		request: with(),
 	},
 	"503": {
 		prepare: func(s *site) { s.store.Before(httpkeytest.Fail(errDown)) },
-		request: with(),
+		request: func(r request) request {
+			switch r.path {
+			case "/openapi.json", "/revoke": // the one asks no store, the other says it of each token
+				r.login = "down"
+			}
+			return r
+		},
 	},
 }
 
@@ -92,38 +103,43 @@ func TestOperations(t *testing.T) {
 	t.Parallel()
 	d := describe(t, newSite(t, console.Options{}).console)
 	for _, operation := range d.operations() {
-		r, ok := operations[operation]
+		s := newSite(t, console.Options{})
+		r, ok := s.operations()[operation]
 		if !ok {
 			t.Errorf("this test has no request for %s", operation)
 			continue
 		}
-		s := newSite(t, console.Options{})
 		response, body := s.send(r)
 		if response.StatusCode >= 300 {
 			t.Errorf("%s: %d %s", operation, response.StatusCode, body)
 		}
 		d.compare(t, operation, r, response)
 		for _, status := range d.statuses(operation) {
-			if refusal, ok := refusals[status]; ok {
-				s := newSite(t, refusal.options)
-				if refusal.prepare != nil {
-					refusal.prepare(s)
-				}
-				for _, accept := range []string{"application/json", "application/problem+json"} {
-					r := with("Accept: " + accept)(refusal.request(r))
-					response, body := s.send(r)
-					if response.Header.Get("Content-Type") != accept {
-						t.Errorf("%s %s: %s, want %s", operation, status, response.Header.Get("Content-Type"), accept)
-					}
-					d.compare(t, operation, r, response)
-					if !d.met[operation+" "+status] {
-						t.Errorf("%s: %d %s, want %s", operation, response.StatusCode, body, status)
-					}
-				}
-			}
+			d.refuse(t, operation, status)
 			if !d.met[operation+" "+status] {
 				t.Errorf("%s never answered %s", operation, status)
 			}
 		}
+	}
+}
+
+// refuse makes an operation answer with a status, in both forms of an error.
+func (d *description) refuse(t *testing.T, operation, status string) {
+	t.Helper()
+	refusal, ok := refusals[status]
+	if !ok {
+		return // a success
+	}
+	for _, accept := range []string{"application/json", "application/problem+json"} {
+		s := newSite(t, refusal.options)
+		if refusal.prepare != nil {
+			refusal.prepare(s)
+		}
+		r := with("Accept: " + accept)(refusal.request(s.operations()[operation]))
+		response, body := s.send(r)
+		if got := response.Header.Get("Content-Type"); strconv.Itoa(response.StatusCode) != status || got != accept {
+			t.Errorf("%s: %d %s %s, want %s %s", operation, response.StatusCode, got, body, status, accept)
+		}
+		d.compare(t, operation, r, response)
 	}
 }

@@ -1,7 +1,6 @@
 package openapi
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -25,11 +24,11 @@ var people = map[string]console.Principal{
 	"charles": {User: "charles", Scopes: []string{"cards:read"}},
 }
 
-// site is a console with a store that can fail, and a token of Ada's.
+// site is a console with a store that can fail, and the key of a token of Ada's.
 type site struct {
 	store   *httpkeytest.Store
 	guard   *httpkey.Guard
-	token   httpkey.Token
+	key     httpkey.Secret
 	console http.Handler
 }
 
@@ -38,6 +37,9 @@ func newSite(t *testing.T, opts console.Options) *site {
 	s := &site{store: httpkeytest.NewStore(memstore.New())}
 	s.guard = httpkey.New(s.store, memstore.NewLimiter(), nil)
 	opts.Principal = func(r *http.Request) (console.Principal, error) {
+		if r.Header.Get("Login") == "down" {
+			return console.Principal{}, errDown
+		}
 		p, ok := people[r.Header.Get("Login")]
 		if !ok {
 			return console.Principal{}, errors.New("no session")
@@ -45,11 +47,11 @@ func newSite(t *testing.T, opts console.Options) *site {
 		return p, nil
 	}
 	s.console = console.New(s.guard, &opts)
-	s.token = httpkeytest.Issue(t, s.guard, httpkey.Token{
+	s.key = httpkeytest.Issue(t, s.guard, httpkey.Token{
 		ID: "laptop", Label: "Laptop", User: "ada", Scopes: []string{"cards:read"},
 		Limits:   []httpkey.Limit{httpkey.PerMinute(60), httpkey.PerMonth(10_000)},
 		Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
-	}).Token
+	}).Secret
 	return s
 }
 
@@ -79,8 +81,10 @@ func (s *site) send(r request) (*http.Response, string) {
 	s.console.ServeHTTP(w, r.http())
 	response := w.Result()
 	body, _ := io.ReadAll(response.Body)
-	response.Body = io.NopCloser(bytes.NewReader(body))
+	response.Body = bodyOf(string(body))
 	return response, string(body)
 }
+
+func bodyOf(text string) io.ReadCloser { return io.NopCloser(strings.NewReader(text)) }
 
 var errDown = fmt.Errorf("down: %w", httpkey.ErrUnavailable)
