@@ -21,6 +21,7 @@ type state struct {
 	show   func(*tab)
 	status int // 0: 200
 	reads  string
+	aside  int64 // the width that the frame of a program takes, in pixels
 }
 
 // states are those of all pages.
@@ -290,7 +291,7 @@ func frameStates() []state {
 		case "list", "list-hostile", "bulk-hostile", "find", "new-hostile", "new-errors", "secret-hostile", "token-hostile", "token-conflict",
 			"rotate", "delete-hostile":
 			state.name = "frame-" + state.name
-			state.change = beside
+			state.change, state.aside = beside, sidebar
 			states = append(states, state)
 		}
 	}
