@@ -20,6 +20,7 @@ func (s *site) operations() map[string]request {
 		"POST /find":         {"ada", http.MethodPost, "/find", `{"key":"` + s.key.Reveal() + `"}`, nil},
 		"POST /revoke":       {"ada", http.MethodPost, "/revoke", `{"ids":["laptop","none"],"reason":"lost"}`, nil},
 		"GET /{id}/":         {"ada", http.MethodGet, "/laptop/", "", nil},
+		"GET /{id}/usage/":   {"ada", http.MethodGet, "/laptop/usage/", "", nil},
 		"PATCH /{id}/":       {"ada", http.MethodPatch, "/laptop/", `{"label":"New laptop"}`, nil},
 		"DELETE /{id}/":      {"ada", http.MethodDelete, "/laptop/", "", nil},
 		"POST /{id}/rotate/": {"ada", http.MethodPost, "/laptop/rotate/", `{"grace":3600}`, nil},
