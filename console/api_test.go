@@ -26,8 +26,8 @@ var (
 		"created_at", "description", "expired_at", "id", "is_active", "label", "last_used", "user", "workspace",
 	}
 	ours = []string{
-		"created_by", "effective_limits", "hint", "kind", "networks", "rate_limits", "revoked_at", "revoked_by", "revoked_for",
-		"rotated_from", "rotated_to", "scopes",
+		"created_by", "effective_limits", "hint", "kind", "networks", "rate_limits", "revoked_at", "revoked_by",
+		"revoked_for", "rotated_from", "rotated_to", "scopes",
 	}
 )
 
@@ -185,7 +185,8 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"POST", "/", `{"label":7,` + tomorrow + `}`, 400, `label wrong_type: Not a valid string.`},
 		{"POST", "/", `{"label":"` + strings.Repeat("é", 256) + `",` + tomorrow + `}`, 400,
 			`label too_long: Ensure this field has no more than 255 characters.`},
-		{"POST", "/", `{"label":"a\u0000",` + tomorrow + `}`, 400, `label control_character: Control characters are not allowed.`},
+		{"POST", "/", `{"label":"a\u0000",` + tomorrow + `}`, 400,
+			`label control_character: Control characters are not allowed.`},
 		{"POST", "/", `{"label":"x","description":"` + strings.Repeat("x", 4097) + `",` + tomorrow + `}`, 400,
 			`description too_long: Ensure this field has no more than 4096 characters.`},
 		{"POST", "/", `{"label":"x","colour":"red",` + tomorrow + `}`, 400, `colour unknown: Unknown field.`},
@@ -263,7 +264,8 @@ func TestRequestsThatAreRefused(t *testing.T) {
 			`expired_at too_late: The expiry must be no later than `},
 		{"POST", "/mine/rotate/", `{}`, 400, `grace required: This field is required.`},
 		{"POST", "/mine/rotate/", `{"grace":-1}`, 400, `grace out_of_range: Ensure this value is from 0 to 604800 seconds.`},
-		{"POST", "/mine/rotate/", `{"grace":604801}`, 400, `grace out_of_range: Ensure this value is from 0 to 604800 seconds.`},
+		{"POST", "/mine/rotate/", `{"grace":604801}`, 400,
+			`grace out_of_range: Ensure this value is from 0 to 604800 seconds.`},
 		{"POST", "/mine/rotate/", `{"grace":1.5}`, 400, `grace wrong_type: A valid integer is required.`},
 		{"POST", "/mine/rotate/", `{"grace":9223372036854775807}`, 400, `grace out_of_range: Ensure`},
 		{"POST", "/mine/rotate/", `{"grace":1e300}`, 400, `grace wrong_type: A valid integer`},
@@ -694,7 +696,8 @@ func TestStoreIsDown(t *testing.T) {
 			t.Errorf("answer %d: told %v", i, told)
 		}
 	}
-	if w := s.api("ada", "GET", "/", ""); w.Body.String() != `{"detail":"API tokens are temporarily unavailable. Try again.","code":"unavailable"}` {
+	const refusal = `{"detail":"API tokens are temporarily unavailable. Try again.","code":"unavailable"}`
+	if w := s.api("ada", "GET", "/", ""); w.Body.String() != refusal {
 		t.Errorf("answered %s", w.Body)
 	}
 }

@@ -61,8 +61,8 @@ func TestTheWayBackIsChecked(t *testing.T) {
 	s := newSite(t, Options{})
 	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
 	for _, from := range []string{
-		"https://evil.example/", "//evil.example", "order_by=evil", "search=%zz", "evil=evil", `"><script>evil`, "cursor=evil",
-		"per_page=1&search=" + strings.Repeat("evil", 100), "search=a;evil",
+		"https://evil.example/", "//evil.example", "order_by=evil", "search=%zz", "evil=evil", `"><script>evil`,
+		"cursor=evil", "per_page=1&search=" + strings.Repeat("evil", 100), "search=a;evil",
 	} {
 		body := s.want(200, s.page("ada", "/id/?"+url.Values{"from": {from}}.Encode())).Body.String()
 		if strings.Contains(body, "evil") || !strings.Contains(body, `<a href="../">`) {

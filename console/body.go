@@ -24,7 +24,7 @@ func readBody(r *http.Request, mediaTypes ...string) ([]byte, error) {
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return nil, malformed("The request body could not be read.")
+		return nil, errUnreadableBody
 	}
 	return body, nil
 }
@@ -33,15 +33,15 @@ func readBody(r *http.Request, mediaTypes ...string) ([]byte, error) {
 func checkQuery(query string, names []string) error {
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return malformed("The query cannot be read.")
+		return errUnreadableQuery
 	}
 	wrong := problems{}
 	for name, all := range values {
 		switch {
 		case !slices.Contains(names, name):
-			wrong.add(name, "unknown", "Unknown parameter.")
+			wrong.add(name, unknownParameter)
 		case len(all) > 1:
-			wrong.add(name, "repeated", "This parameter may not be repeated.")
+			wrong.add(name, repeated)
 		}
 	}
 	return wrong.asError()
@@ -55,7 +55,7 @@ func readForm(r *http.Request) (url.Values, error) {
 	}
 	values, err := url.ParseQuery(string(body))
 	if err != nil {
-		return nil, malformed("The form could not be read.")
+		return nil, errUnreadableForm
 	}
 	return values, nil
 }
@@ -79,7 +79,7 @@ func readObject(r *http.Request) (*object, error) {
 	}
 	o := &object{wrong: problems{}}
 	if err := json.Unmarshal(body, &o.fields); err != nil || o.fields == nil {
-		return nil, malformed("The request body is not a JSON object.")
+		return nil, errNoObject
 	}
 	return o, nil
 }
@@ -87,18 +87,18 @@ func readObject(r *http.Request) (*object, error) {
 func (o *object) has(field string) bool { return o.fields[field] != nil }
 
 // take puts a field into a place, and reports whether it was there and fit.
-func (o *object) take(field string, place any, mismatch string) bool {
+func (o *object) take(field string, place any, mismatch problem) bool {
 	text, ok := o.fields[field]
 	if !ok {
 		return false
 	}
 	delete(o.fields, field)
 	if string(text) == "null" {
-		o.wrong.add(field, "null", "This field may not be null.")
+		o.wrong.add(field, null)
 		return false
 	}
 	if err := json.Unmarshal(text, place); err != nil {
-		o.wrong.add(field, "wrong_type", mismatch)
+		o.wrong.add(field, mismatch)
 		return false
 	}
 	return true
@@ -114,7 +114,7 @@ func (o *object) isNull(field string) bool {
 }
 
 func (o *object) text(field string) (value string) {
-	o.take(field, &value, "Not a valid string.")
+	o.take(field, &value, notText)
 	return strings.TrimSpace(value)
 }
 
@@ -126,18 +126,18 @@ func (o *object) nullableText(field string) string {
 }
 
 func (o *object) texts(field string) (values []string) {
-	o.take(field, &values, "Not a list of strings.")
+	o.take(field, &values, notTexts)
 	return values
 }
 
 func (o *object) boolean(field string) (value bool) {
-	o.take(field, &value, "Must be a valid boolean.")
+	o.take(field, &value, notBoolean)
 	return value
 }
 
 func (o *object) kind(field string) httpkey.Kind {
 	kind := httpkey.APIKey
-	o.take(field, &kind, "Not a valid string.")
+	o.take(field, &kind, notText)
 	return kind
 }
 
@@ -145,7 +145,7 @@ func (o *object) kind(field string) httpkey.Kind {
 func (o *object) reason(field string, isRevocation bool) string {
 	if o.has(field) && !isRevocation {
 		delete(o.fields, field)
-		o.wrong.add(field, "without_revocation", "This field needs is_active false.")
+		o.wrong.add(field, withoutRevocation)
 		return ""
 	}
 	reason := o.text(field)
@@ -158,17 +158,16 @@ func (o *object) expiry(field string) (at time.Time) {
 	if o.isNull(field) {
 		return at
 	}
-	const mismatch = "Datetime has wrong format. Use RFC 3339, as in 2027-01-31T12:00:00Z, or null."
 	var text string
-	if !o.take(field, &text, mismatch) {
+	if !o.take(field, &text, notTime) {
 		return at
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	switch at = stored(at); {
 	case err != nil || at.Year() > 9999:
-		o.wrong.add(field, "wrong_type", mismatch)
+		o.wrong.add(field, notTime)
 	case at.IsZero(): // the year 1, and not never
-		o.wrong.add(field, "past", notInFuture)
+		o.wrong.add(field, past)
 	}
 	return at
 }
@@ -176,18 +175,18 @@ func (o *object) expiry(field string) (at time.Time) {
 // grace reads whole seconds. It is required, so that a request without it ends no key.
 func (o *object) grace(field string) time.Duration {
 	if !o.has(field) {
-		o.wrong.add(field, "required", "This field is required.")
+		o.wrong.add(field, required)
 		return 0
 	}
 	var seconds int64
-	if o.take(field, &seconds, "A valid integer is required.") && (seconds < 0 || seconds > int64(maxGrace/time.Second)) {
-		o.wrong.addBound(field, "out_of_range", "Ensure this value is from 0 to %d seconds.", int(maxGrace/time.Second))
+	if o.take(field, &seconds, notInteger) && (seconds < 0 || seconds > int64(maxGrace/time.Second)) {
+		o.wrong.add(field, notUpTo(int(maxGrace/time.Second)))
 	}
 	return time.Duration(seconds) * time.Second
 }
 
-// readOnly are the fields of a token that no request sets, and those that only some do.
-var readOnly = []string{
+// readOnlyFields are the fields of a token that no request sets, and those that only some do.
+var readOnlyFields = []string{
 	"id", "token", "user", "last_used", "created_at", "rate_limits", "networks", "hint", "created_by",
 	"revoked_at", "revoked_by", "revoked_for", "rotated_from", "rotated_to", "kind", "workspace", "scopes", "is_active",
 }
@@ -195,10 +194,10 @@ var readOnly = []string{
 // refuseRest notes every field that no method has taken.
 func (o *object) refuseRest() {
 	for field := range o.fields {
-		if slices.Contains(readOnly, field) {
-			o.wrong.add(field, "read_only", "This field cannot be set.")
+		if slices.Contains(readOnlyFields, field) {
+			o.wrong.add(field, readOnly)
 		} else {
-			o.wrong.add(field, "unknown", "Unknown field.")
+			o.wrong.add(field, unknownField)
 		}
 	}
 }

@@ -29,11 +29,11 @@ func (b bulk) check(wrong problems) error {
 	switch {
 	case wrong["ids"] != nil || wrong["user"] != nil:
 	case len(b.ids) == 0 && b.user == "":
-		wrong.add("ids", "required", "Select at least one token.")
+		wrong.add("ids", requiredTokens)
 	case len(b.ids) > 0 && b.user != "":
-		wrong.add("ids", "contradiction", "Give either tokens or a user.")
+		wrong.add("ids", tokensAndUser)
 	case len(b.ids) > maxBulk:
-		wrong.addBound("ids", "too_many", "Ensure this field has no more than %d elements.", maxBulk)
+		wrong.add("ids", tooMany(maxBulk))
 	}
 	return wrong.asError()
 }
@@ -119,7 +119,7 @@ func (c *console) revokeID(ctx context.Context, p Principal, id, reason string) 
 func (c *console) revokeUser(ctx context.Context, p Principal, user, reason string) (revoked, error) {
 	filters := query{User: user}.filters(p)
 	if len(filters) == 0 {
-		return revoked{}, forbidden("You may not revoke the tokens of this user.")
+		return revoked{}, errMayNotRevokeTheirs
 	}
 	all := revoked{[]string{}, []notRevoked{}}
 	for {

@@ -1,7 +1,6 @@
 package console
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -22,9 +21,9 @@ func checkLabel(label string, wrong problems) {
 	switch {
 	case wrong["label"] != nil:
 	case strings.TrimSpace(label) == "":
-		wrong.add("label", "blank", "This field may not be blank.")
+		wrong.add("label", blank)
 	case utf8.ValidString(label) && !legible.IsVisible(label):
-		wrong.add("label", "invisible", "This field needs a character that people can see.")
+		wrong.add("label", invisible)
 	}
 	checkText("label", label, maxLabel, false, wrong)
 }
@@ -37,18 +36,18 @@ func checkDescription(description string, wrong problems) {
 func checkText(field, text string, most int, lines bool, wrong problems) {
 	switch {
 	case !utf8.ValidString(text):
-		wrong.add(field, "invalid_text", "Not a valid string.")
+		wrong.add(field, invalidText)
 	case !legible.IsControlFree(text, lines):
-		wrong.add(field, "control_character", "Control characters are not allowed.")
+		wrong.add(field, controlCharacter)
 	case utf8.RuneCountInString(text) > most:
-		wrong.addBound(field, "too_long", "Ensure this field has no more than %d characters.", most)
+		wrong.add(field, tooLong(most))
 	}
 }
 
 // checkKind admits an empty kind, which means an API key.
 func checkKind(kind httpkey.Kind, wrong problems) {
 	if kind != "" && kind != httpkey.APIKey && kind != httpkey.ServiceToken {
-		wrong.add("kind", "no_choice", fmt.Sprintf("%q is not a valid choice.", kind))
+		wrong.add("kind", noChoice(string(kind)))
 	}
 }
 
@@ -64,20 +63,17 @@ func unique(scopes []string) []string {
 	return once
 }
 
-const notInFuture = "The expiry must be in the future."
-
 // checkExpiry checks the expiry of a token that is created at a moment.
 func (c *console) checkExpiry(at, created time.Time, wrong problems) {
 	latest := created.Add(c.options.MaxLifetime)
-	latestText := latest.UTC().Format(time.RFC3339)
 	switch limited := c.options.MaxLifetime > 0; {
 	case wrong["expired_at"] != nil:
 	case at.IsZero() && limited:
-		wrong.add("expired_at", "required", "A token may not live for ever. Give a time no later than "+latestText+".")
+		wrong.add("expired_at", mustExpire(latest))
 	case at.IsZero():
 	case !at.After(time.Now()):
-		wrong.add("expired_at", "past", notInFuture)
+		wrong.add("expired_at", past)
 	case limited && at.After(latest):
-		wrong.add("expired_at", "too_late", "The expiry must be no later than "+latestText+".")
+		wrong.add("expired_at", tooLate(latest))
 	}
 }

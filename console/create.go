@@ -19,10 +19,10 @@ func (c *console) create(ctx context.Context, p Principal, t httpkey.Token, wron
 	checkKind(t.Kind, wrong)
 	c.checkExpiry(t.ExpiredAt, time.Now(), wrong)
 	if len(t.Scopes) > maxScopes {
-		wrong.addBound("scopes", "too_many", "Ensure this field has no more than %d elements.", maxScopes)
+		wrong.add("scopes", tooMany(maxScopes))
 	}
 	if t.Kind == httpkey.ServiceToken && t.Workspace == "" && len(p.Workspaces) > 0 {
-		wrong.add("workspace", "required", "A service token needs a workspace, which owns it.")
+		wrong.add("workspace", requiredWorkspace)
 	}
 	if err := wrong.asError(); err != nil {
 		return httpkey.Created{}, err
@@ -47,16 +47,13 @@ func (c *console) create(ctx context.Context, p Principal, t httpkey.Token, wron
 	case errors.Is(err, httpkey.ErrConflict):
 		return httpkey.Created{}, createdAlready(t.ID)
 	case errors.Is(err, httpkey.ErrInvalidToken):
-		return httpkey.Created{}, malformed("No token can have these properties.")
+		return httpkey.Created{}, errNoSuchToken
 	case err != nil:
 		return httpkey.Created{}, c.failed(ctx, Event{Action: ActionCreate, Principal: p, Token: t, Err: err})
 	}
 	c.audit(ctx, Event{Action: ActionCreate, Principal: p, Token: created.Token})
 	return created, nil
 }
-
-// codeTooManyTokens is that of a conflict that its person may end by revoking another token.
-const codeTooManyTokens = "too_many_tokens"
 
 // checkRoom refuses another token to an owner who has Options.MaxTokens that work. Two requests at
 // once may each find the last place.
@@ -80,8 +77,7 @@ func (c *console) checkRoom(ctx context.Context, p Principal, t httpkey.Token) e
 			}
 		}
 		if alive >= c.options.MaxTokens {
-			return conflict(codeTooManyTokens, fmt.Sprintf("There are %d tokens already, which is the most. "+
-				"Revoke those that nothing uses.", alive), "")
+			return tooManyTokens(alive)
 		}
 		if len(tokens) < owned.PageSize() {
 			return nil

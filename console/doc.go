@@ -124,8 +124,8 @@
 // change whose Sec-Fetch-Site or Origin names another site ([http.CrossOriginProtection]).
 // There is no CSRF token to send.
 //
-// These requests come from a person with a login. A program with a key rotates and revokes that
-// key itself by the handlers of package endpoint, which you mount behind the Guard.
+// These requests come from a person with a login. A program with a key rotates and revokes that key
+// itself with RotateSelf and RevokeSelf of package endpoint, which you mount behind the Guard.
 //
 // # Rules
 //

@@ -40,7 +40,7 @@ func readIfMatch(h http.Header) (precondition, error) {
 	}
 	tags, ok := parseEntityTags(text)
 	if !ok || len(text) > maxIfMatch {
-		return nil, malformed("The If-Match header must be a list of entity tags, or *.")
+		return nil, errIfMatch
 	}
 	return func(t httpkey.Token) error {
 		version := versionOf(t)

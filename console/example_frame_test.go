@@ -28,11 +28,13 @@ func ExampleOptions_signIn() {
 	mux.Handle("/settings/api-tokens/", http.StripPrefix("/settings/api-tokens", tokens))
 	for line := range strings.Lines(show(mux, "/settings/api-tokens/new")) {
 		if strings.Contains(line, "Sign in<") {
-			fmt.Println(strings.TrimSpace(line))
+			before, after, _ := strings.Cut(strings.TrimSpace(line), "?")
+			fmt.Printf("%s\n?%s\n", before, after)
 		}
 	}
 	// Output:
-	// <a class="button primary" href="https://login.example.com/?next=https%3A%2F%2Fapp.example.com%2Fsettings%2Fapi-tokens%2Fnew">Sign in</a>
+	// <a class="button primary" href="https://login.example.com/
+	// ?next=https%3A%2F%2Fapp.example.com%2Fsettings%2Fapi-tokens%2Fnew">Sign in</a>
 }
 
 // A template in Files shows data of the app.

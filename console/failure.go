@@ -2,7 +2,6 @@ package console
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -38,13 +37,9 @@ type problem struct {
 // problems has those of each field that does not fit.
 type problems map[string][]problem
 
-func (p problems) add(field, code, text string) {
-	p[field] = append(p[field], problem{Field: field, Code: code, Text: text})
-}
-
-// addBound adds a problem whose text has the bound n in place of %d.
-func (p problems) addBound(field, code, text string, n int) {
-	p[field] = append(p[field], problem{field, code, n, fmt.Sprintf(text, n)})
+func (p problems) add(field string, wrong problem) {
+	wrong.Field = field
+	p[field] = append(p[field], wrong)
 }
 
 // asError returns nil if there are none.
@@ -52,92 +47,11 @@ func (p problems) asError() error {
 	if len(p) == 0 {
 		return nil
 	}
-	return &failure{
-		status: http.StatusBadRequest, code: "invalid", detail: "The request has fields that cannot be used.", fields: p,
-	}
+	return invalid(p)
 }
 
 // Error returns the sentence.
 func (f *failure) Error() string { return f.detail }
-
-// These failures are the same for every request.
-var (
-	errNoLogin = &failure{
-		status: http.StatusUnauthorized, code: "not_authenticated", detail: "Authentication credentials were not provided.",
-	}
-	errCrossOrigin = &failure{
-		status: http.StatusForbidden, code: "cross_site", detail: "The request comes from another site.",
-	}
-	errNotFound = &failure{
-		status: http.StatusNotFound, code: "not_found", detail: "Not found.",
-	}
-	errTooLarge = &failure{
-		status: http.StatusRequestEntityTooLarge, code: "too_large", detail: "The request body is larger than 65536 bytes.",
-	}
-	errUnavailable = &failure{
-		status: http.StatusServiceUnavailable, code: "unavailable", detail: "API tokens are temporarily unavailable. Try again.",
-		retryAfter: time.Second,
-	}
-)
-
-func malformed(detail string) error {
-	return &failure{status: http.StatusBadRequest, code: "malformed", detail: detail}
-}
-
-func forbidden(detail string) error {
-	return &failure{status: http.StatusForbidden, code: "forbidden", detail: detail}
-}
-
-// notYours is errNotFound, and remembers the token for the audit.
-func notYours(t httpkey.Token) error {
-	f := *errNotFound
-	f.token = t
-	return &f
-}
-
-func unsupported(accept []string) error {
-	return &failure{
-		status: http.StatusUnsupportedMediaType, code: "unsupported_media_type", accept: accept,
-		detail: "The Content-Type must be " + strings.Join(accept, " or ") + ".",
-	}
-}
-
-func preconditionFailed(version string) error {
-	return &failure{
-		status: http.StatusPreconditionFailed, code: "precondition_failed", version: version,
-		detail: "The token has another version than If-Match names. Get it again.",
-	}
-}
-
-func conflict(code, detail, inTheWay string) error {
-	return &failure{status: http.StatusConflict, code: code, detail: detail, inTheWay: inTheWay}
-}
-
-// createdAlready has the path of the token relative to that of the list, where tokens are created.
-func createdAlready(id string) error {
-	return &failure{
-		status: http.StatusConflict, code: "created_already", inTheWay: id, location: "./" + pathOf(id) + "/",
-		detail: "This token was created already. Its key was shown then and cannot be shown again.",
-	}
-}
-
-func notAllowed(method string, allow []string) error {
-	return &failure{
-		status: http.StatusMethodNotAllowed, code: "method_not_allowed", allow: allow,
-		detail: "Method \"" + method + "\" not allowed.",
-	}
-}
-
-func throttled(retryAfter time.Duration) error {
-	seconds, unit := wholeSeconds(retryAfter), "seconds"
-	if seconds == 1 {
-		unit = "second"
-	}
-	return &failure{
-		status: http.StatusTooManyRequests, code: "throttled", retryAfter: retryAfter,
-		detail: fmt.Sprintf("Request was throttled. Expected available in %d %s.", seconds, unit),
-	}
-}
 
 // asFailure returns the failure that err is, and errUnavailable for any other error.
 func asFailure(err error) *failure {

@@ -180,13 +180,13 @@ func (f *form) fill(values url.Values) {
 // zone that the reader saw.
 func (f *form) expiry(wrong problems) time.Time {
 	if f.Expiry != "custom" && f.Date != "" {
-		wrong.add("expired_at", "contradiction", "You chose a day, and another expiry as well. Choose one of them.")
+		wrong.add("expired_at", twoExpiries)
 		return time.Time{}
 	}
 	if f.Expiry == "custom" {
 		at, err := time.Parse(dateOnly, f.Date)
 		if err != nil {
-			wrong.add("expired_at", "required", "Choose the day on which the token expires.")
+			wrong.add("expired_at", requiredDay)
 			return time.Time{}
 		}
 		begin := at.Add(-f.zone())
@@ -201,7 +201,7 @@ func (f *form) expiry(wrong problems) time.Time {
 			return stored(choice.At.At)
 		}
 	}
-	wrong.add("expired_at", "required", "Choose when the token expires.")
+	wrong.add("expired_at", requiredExpiry)
 	return time.Time{}
 }
 
@@ -224,7 +224,7 @@ func (f *form) grace(offered []time.Duration, wrong problems) time.Duration {
 	seconds, err := strconv.Atoi(f.Grace)
 	grace := time.Duration(seconds) * time.Second
 	if err != nil || !slices.Contains(offered, grace) {
-		wrong.add("grace", "required", "Choose how long the old key goes on working.")
+		wrong.add("grace", requiredGrace)
 		return 0
 	}
 	return grace

@@ -21,8 +21,9 @@ import (
 // framedBy is a Layout whose pages have the name of a program.
 func framedBy(program string) func(http.ResponseWriter, *http.Request, Page) {
 	return func(w http.ResponseWriter, r *http.Request, p Page) {
-		_, _ = fmt.Fprintf(w, "<title>%s of %s</title>%s<nav>%s</nav>%s<!-- %s %s %s %d -->", template.HTMLEscapeString(p.Title),
-			program, p.Head, r.RequestURI, p.Body, r.URL.Path, p.Language, p.Direction, p.Status)
+		_, _ = fmt.Fprintf(w, "<title>%s of %s</title>%s<nav>%s</nav>%s<!-- %s %s %s %d -->",
+			template.HTMLEscapeString(p.Title), program, p.Head, r.RequestURI, p.Body,
+			r.URL.Path, p.Language, p.Direction, p.Status)
 	}
 }
 
@@ -103,6 +104,16 @@ func TestLinksOfALayoutAreRelative(t *testing.T) {
 func TestStatusOfALayout(t *testing.T) {
 	t.Parallel()
 	flush := func(w http.ResponseWriter) error { return http.NewResponseController(w).Flush() }
+	begin := func(status int) func(http.ResponseWriter) error {
+		return func(w http.ResponseWriter) error {
+			w.WriteHeader(status)
+			return flush(w)
+		}
+	}
+	copyText := func(w http.ResponseWriter) error {
+		_, err := io.Copy(w, strings.NewReader("x"))
+		return err
+	}
 	for name, tt := range map[string]struct {
 		layout  func(http.ResponseWriter) error
 		status  int
@@ -111,10 +122,10 @@ func TestStatusOfALayout(t *testing.T) {
 		"writes nothing": {func(http.ResponseWriter) error { return nil }, 404, false},
 		"writes":         {func(w http.ResponseWriter) error { _, err := w.Write([]byte("x")); return err }, 404, false},
 		"writes a text":  {func(w http.ResponseWriter) error { _, err := io.WriteString(w, "x"); return err }, 404, false},
-		"copies":         {func(w http.ResponseWriter) error { _, err := io.Copy(w, strings.NewReader("x")); return err }, 404, false},
+		"copies":         {copyText, 404, false},
 		"flushes":        {flush, 404, true},
-		"decides":        {func(w http.ResponseWriter) error { w.WriteHeader(203); return flush(w) }, 203, true},
-		"hints before":   {func(w http.ResponseWriter) error { w.WriteHeader(103); return flush(w) }, 404, true},
+		"decides":        {begin(http.StatusNonAuthoritativeInfo), 203, true},
+		"hints before":   {begin(http.StatusEarlyHints), 404, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -225,8 +236,10 @@ func TestDataForTemplates(t *testing.T) {
 			`{{with .Data}}{{if .Team.Has "tokens"}}<i>yes</i>{{end}}{{else}}<i>none</i>{{end}}`,
 			map[string]string{"ada": "<i>yes</i>", "root": "<i>none</i>"},
 		},
-		"a range":      {`<i>{{range .Data.Items}}x{{end}}</i>`, map[string]string{"eve": "<i></i>", "root": "<i></i>"}},
-		"a comparison": {`{{if eq .Data.Plan "free"}}<i>free</i>{{else}}<i>paid</i>{{end}}`, map[string]string{"root": "<i>paid</i>"}},
+		"a range": {`<i>{{range .Data.Items}}x{{end}}</i>`, map[string]string{"eve": "<i></i>", "root": "<i></i>"}},
+		"a comparison": {
+			`{{if eq .Data.Plan "free"}}<i>free</i>{{else}}<i>paid</i>{{end}}`, map[string]string{"root": "<i>paid</i>"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

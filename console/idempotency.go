@@ -18,7 +18,7 @@ func readIdempotencyKey(h http.Header) (string, error) {
 	if key, ok := parseIdempotencyKey(values[0]); ok && len(values) == 1 {
 		return key, nil
 	}
-	return "", malformed("The Idempotency-Key must have from 1 to 255 visible characters of ASCII.")
+	return "", errIdempotencyKey
 }
 
 // parseIdempotencyKey returns a key without its quotes. Between quotes, a backslash stands before a
@@ -40,10 +40,10 @@ func parseIdempotencyKey(text string) (key string, ok bool) {
 func unquote(text string) (_ string, closed bool) {
 	var plain strings.Builder
 	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case c == '"':
+		switch text[i] {
+		case '"':
 			return plain.String(), i == len(text)-1
-		case c == '\\':
+		case '\\':
 			if i++; i == len(text) || text[i] != '"' && text[i] != '\\' {
 				return "", false
 			}

@@ -115,7 +115,8 @@ func TestRetryOfTheLastToken(t *testing.T) {
 	s := newSite(t, Options{MaxTokens: 1})
 	secret, token := s.created(s.createOnce("ada", "a", `{"label":"x"}`))
 	s.wantNoSecondToken(token, secret, s.createOnce("ada", "a", `{"label":"x"}`))
-	if got := refusalIn(t, s.want(409, s.createOnce("ada", "b", `{"label":"x"}`))); !strings.HasPrefix(got, "too_many_tokens: ") {
+	refused := s.want(409, s.createOnce("ada", "b", `{"label":"x"}`))
+	if got := refusalIn(t, refused); !strings.HasPrefix(got, "too_many_tokens: ") {
 		t.Errorf("answered %s", got)
 	}
 }

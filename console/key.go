@@ -19,16 +19,6 @@ var keyShape = regexp.MustCompile(`_[ks]_[0-9A-Za-z]{16}`)
 
 const keyPattern = `(?!.*_[ks]_[0-9A-Za-z]{16}).*`
 
-var (
-	errWholeKey = &failure{
-		status: http.StatusBadRequest, code: "whole_key",
-		detail: "This looks like a whole key. A search would leave it in logs. Look for it here instead.",
-	}
-	errNobodysKey = &failure{
-		status: http.StatusNotFound, code: "not_found", detail: "No token of yours has this key.",
-	}
-)
-
 // checkSearch refuses a search for the key of a token, of any shape.
 func (c *console) checkSearch(ctx context.Context, p Principal, search string) error {
 	const shortest = 16 // that a Guard admits
@@ -84,7 +74,7 @@ func (c *console) findKey(ctx context.Context, p Principal, key string, wrong pr
 	}
 	key = strings.TrimSpace(key)
 	if key == "" && wrong["key"] == nil {
-		wrong.add("key", "required", "This field is required.")
+		wrong.add("key", required)
 	}
 	if err := wrong.asError(); err != nil {
 		return httpkey.Token{}, err

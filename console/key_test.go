@@ -92,7 +92,8 @@ func TestWhoseKeyIsThis(t *testing.T) {
 				return
 			}
 			s.want(404, page)
-			if answer.Code != 404 || answer.Body.String() != missing.Body.String() || strings.Contains(page.Body.String(), "treasure") {
+			if answer.Code != 404 || answer.Body.String() != missing.Body.String() ||
+				strings.Contains(page.Body.String(), "treasure") {
 				t.Errorf("a key of others is answered %d %s, and a made-up one %s", answer.Code, answer.Body, missing.Body)
 			}
 			if told := s.told(); len(told) != 2 || told[0].Refusal != "not_found" || told[0].Token.ID != "id" {
@@ -109,7 +110,9 @@ func TestFormForAKey(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{ReadLimit: httpkey.PerHour(4)})
 	body := s.want(200, s.page("ada", "/find")).Body.String()
-	for _, part := range []string{`action="./find"`, `method="post"`, `name="key" required autocomplete="off"`, `spellcheck="false"`} {
+	for _, part := range []string{
+		`action="./find"`, `method="post"`, `name="key" required autocomplete="off"`, `spellcheck="false"`,
+	} {
 		if !strings.Contains(body, part) {
 			t.Errorf("the form has no %s: %s", part, body)
 		}
@@ -138,7 +141,8 @@ func TestWholeKeysAreNoSearch(t *testing.T) {
 			}
 		}
 		if !strings.Contains(answer.Body.String(), `"code":"whole_key"`) ||
-			!strings.Contains(page.Body.String(), "looks like a whole key") || !strings.Contains(page.Body.String(), `name="key"`) {
+			!strings.Contains(page.Body.String(), "looks like a whole key") ||
+			!strings.Contains(page.Body.String(), `name="key"`) {
 			t.Errorf("%q: %s %s", search, answer.Body, page.Body)
 		}
 		from := s.page("ada", "/id/?"+url.Values{"from": {parameters}}.Encode())

@@ -307,7 +307,8 @@ func TestHeadsOrderTheList(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
 	s.issue(httpkey.Token{Label: "x", User: "ada"})
-	head := regexp.MustCompile(`<th role="columnheader" scope="col"(?: aria-sort="([a-z]+)")?><a href="\./(\?[^"]*)">([^<]*)</a>`)
+	head := regexp.MustCompile(`<th role="columnheader" scope="col"(?: aria-sort="([a-z]+)")?>` +
+		`<a href="\./(\?[^"]*)">([^<]*)</a>`)
 	for path, want := range map[string]string{
 		"/":                         "Name label, Created descending created_at, Last used -last_used, Expires expired_at",
 		"/?order_by=created_at":     "Name label, Created ascending -created_at, Last used -last_used, Expires expired_at",

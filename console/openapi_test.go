@@ -332,14 +332,15 @@ func TestPropertiesAreDescribed(t *testing.T) {
 	t.Parallel()
 	limits := []httpkey.Limit{{Name: "x", Rate: 1, Burst: 1, Period: 1}, {Rate: 1, Calendar: "day", DryRun: true}}
 	for name, value := range map[string]any{
-		"Token":        resource{further: effective{}},
-		"WatchedToken": resource{further: watched{}},
-		"CreatedToken": resource{secret: "x", further: effective{}},
-		"TokenList":    tokenList{},
-		"Remaining":    remaining{},
-		"Error":        refusal{Errors: problems{"x": nil}, ID: "x"},
-		"Problem":      problemDetails{refusal: refusal{Errors: problems{"x": nil}, ID: "x"}},
-		"FieldError":   problem{},
+		"Token":         resource{further: effective{}},
+		"WatchedToken":  resource{further: watched{}},
+		"CreatedToken":  resource{secret: "x", further: effective{}},
+		"TokenList":     tokenList{},
+		"RevokedTokens": revoked{},
+		"Remaining":     remaining{},
+		"Error":         refusal{Errors: problems{"x": nil}, ID: "x"},
+		"Problem":       problemDetails{refusal: refusal{Errors: problems{"x": nil}, ID: "x"}},
+		"FieldError":    problem{},
 	} {
 		assertDescribed(t, name, value)
 	}
@@ -426,7 +427,9 @@ func TestDescriptionIsServed(t *testing.T) {
 	if err := json.Unmarshal(openAPI, &want); err != nil {
 		t.Fatal(err)
 	}
-	for _, w := range []*httptest.ResponseRecorder{s.api("ada", "GET", "/openapi.json", ""), s.page("ada", "/openapi.json")} {
+	for _, w := range []*httptest.ResponseRecorder{
+		s.api("ada", "GET", "/openapi.json", ""), s.page("ada", "/openapi.json"),
+	} {
 		decode(t, s.want(200, w), &got)
 		if !reflect.DeepEqual(got, want) || w.Header().Get("Content-Type") != "application/json" ||
 			w.Header().Get("Cache-Control") != "no-store" {

@@ -22,7 +22,7 @@ func (c *console) submitNew(r *http.Request, p Principal) (answer, error) {
 	f := c.newForm(p, time.Now())
 	f.fill(values)
 	if len(f.Nonce) < 16 {
-		return answer{}, malformed("The form is incomplete. Open it anew.")
+		return answer{}, errIncompleteForm
 	}
 	wrong := problems{}
 	created, err := c.create(r.Context(), p, httpkey.Token{
@@ -213,7 +213,7 @@ func (c *console) submitDelete(r *http.Request, p Principal) (answer, error) {
 	}
 	now, wrong := time.Now(), problems{}
 	if !hasEnded(t, now) && !isSameName(values.Get("name"), nameOf(t)) {
-		wrong.add("name", "other_name", "This is not the name of the token.")
+		wrong.add("name", otherName)
 	}
 	if err = wrong.asError(); err == nil {
 		err = c.remove(r.Context(), p, t, nil)

@@ -209,7 +209,8 @@ func TestListsBeyondTheBound(t *testing.T) {
 	// A cursor of before that is beyond the bound now is good, too.
 	at := s.get("00120")
 	beyond := s.listed("ada", "per_page=10&cursor="+placeAfter(&at, newestFirst).String())
-	if beyond.Results[0].ID != "00119" || beyond.PrevCursor != "" || beyond.TotalResults != nil || beyond.NextCursor == "" {
+	if beyond.Results[0].ID != "00119" || beyond.PrevCursor != "" || beyond.TotalResults != nil ||
+		beyond.NextCursor == "" {
 		t.Errorf("beyond: %+v", beyond)
 	}
 	body = s.page("ada", "/?per_page=10&cursor="+beyond.NextCursor).Body.String()
@@ -218,7 +219,8 @@ func TestListsBeyondTheBound(t *testing.T) {
 		rangeOf.MatchString(body) || !strings.Contains(body, "These are older ones.") {
 		t.Errorf("the page beyond has %v: %v", links, rowsOn(body))
 	}
-	if w := s.api("ada", "GET", "/?order_by=label&cursor="+place{ID: "x", Order: "label", IsFar: true}.String(), ""); w.Code != 400 {
+	other := place{ID: "x", Order: "label", IsFar: true}.String()
+	if w := s.api("ada", "GET", "/?order_by=label&cursor="+other, ""); w.Code != 400 {
 		t.Errorf("a far cursor of another order: %d", w.Code)
 	}
 }

@@ -62,13 +62,13 @@ func (p Principal) owns(t httpkey.Token) bool {
 func (p Principal) mayGrant(t httpkey.Token) error {
 	switch {
 	case t.Kind == httpkey.ServiceToken && !p.ServiceTokens:
-		return forbidden("You may not create service tokens.")
+		return errMayNotCreateService
 	case t.Workspace != "" && !p.administers(t.Workspace):
-		return forbidden("You may not create tokens in this workspace.")
+		return errMayNotCreateThere
 	case !p.owns(t):
-		return forbidden("You may not create tokens for another person.")
+		return errMayNotCreateForThem
 	case !p.has(t.Scopes):
-		return forbidden("You may not create tokens with scopes that you do not have.")
+		return errMayNotGiveScopes
 	}
 	return nil
 }
@@ -84,10 +84,9 @@ func (p Principal) has(scopes []string) bool {
 func (p Principal) mayRotate(t httpkey.Token) error {
 	switch {
 	case !p.owns(t):
-		return forbidden("You may not rotate another person's token, as you would see a key that acts for them. " +
-			"Revoke it instead.")
+		return errMayNotRotateTheirs
 	case !p.has(t.Scopes):
-		return forbidden("You may not rotate a token with scopes that you do not have.")
+		return errMayNotRotateScopes
 	}
 	return nil
 }

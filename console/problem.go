@@ -27,5 +27,6 @@ func writeFailure(w http.ResponseWriter, r *http.Request, _ Principal, f *failur
 		writeJSON(w, f.status, "application/json", plain)
 		return
 	}
-	writeJSON(w, f.status, "application/problem+json", problemDetails{"about:blank", http.StatusText(f.status), f.status, plain})
+	details := problemDetails{"about:blank", http.StatusText(f.status), f.status, plain}
+	writeJSON(w, f.status, "application/problem+json", details)
 }

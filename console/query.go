@@ -2,7 +2,6 @@ package console
 
 import (
 	"cmp"
-	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
@@ -60,7 +59,7 @@ func (c *console) parseQuery(values url.Values) (query, error) {
 	}
 	choice := func(field, value string, ok bool) {
 		if !ok {
-			wrong.add(field, "no_choice", fmt.Sprintf("%q is not a valid choice.", value))
+			wrong.add(field, noChoice(value))
 		}
 	}
 	choice("status", q.Status, slices.Contains(statuses, q.Status))
@@ -69,14 +68,14 @@ func (c *console) parseQuery(values url.Values) (query, error) {
 	if text := values.Get("per_page"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > maxPage {
-			wrong.addBound("per_page", "out_of_range", "A whole number from 1 to %d is required.", maxPage)
+			wrong.add("per_page", notFromOneTo(maxPage))
 		}
 		q.PerPage = n
 	}
 	if text := values.Get("cursor"); text != "" {
 		after, err := parsePlace(text, q.Order)
 		if err != nil {
-			wrong.add("cursor", "invalid_cursor", "Invalid cursor.")
+			wrong.add("cursor", invalidCursor)
 		}
 		q.after = after
 	}

@@ -150,7 +150,8 @@ func TestLimiterOfTheGuardIsDown(t *testing.T) {
 				if waited := time.Since(start); waited > limiterTimeout {
 					t.Errorf("it was answered after %v", waited)
 				}
-				if told := s.told(); len(told) != 1 || told[0].Action != ActionRead || told[0].Err == nil || told[0].Token.ID != "id" {
+				if told := s.told(); len(told) != 1 || told[0].Action != ActionRead || told[0].Err == nil ||
+					told[0].Token.ID != "id" {
 					t.Errorf("told %+v", told)
 				}
 			})

@@ -44,8 +44,7 @@ func (c *console) rotate(
 		return httpkey.Created{}, err
 	}
 	if ro.expiredAt != nil && isLater(*ro.expiredAt, t.ExpiredAt) && p.mayGrant(t) != nil {
-		return httpkey.Created{}, forbidden("The new key may not live longer than the old one, " +
-			"as you may not create a token like this.")
+		return httpkey.Created{}, errMayNotOutliveOld
 	}
 	rotate := c.guard.RotateOnce
 	if t.RotatedTo != "" { // its successor is gone
@@ -66,12 +65,6 @@ func (c *console) rotate(
 	created.Token, err = c.settle(ctx, created.Token, ro.expiredAt)
 	c.audit(ctx, Event{Action: ActionRotate, Principal: p, Token: created.Token, Err: err})
 	return created, nil
-}
-
-var errRotatesEnded = conflict("ended", "A token that is revoked or expired cannot be rotated. Create a new one.", "")
-
-func rotatedAlready(successor string) error {
-	return conflict("rotated", "This token was rotated already. Rotate its successor.", successor)
 }
 
 // checkRotatable refuses to rotate a token that p may not rotate, that has ended, or that has

@@ -44,7 +44,8 @@ func TestWhatIsShownIsFound(t *testing.T) {
 			t.Errorf("%q finds it: %v, want %v", search, got, want)
 		}
 	}
-	if got := s.listed("root", "search="+url.QueryEscape("hk_s_…"+service.Hint)).ids(); len(got) != 1 || got[0] != service.ID {
+	got := s.listed("root", "search="+url.QueryEscape("hk_s_…"+service.Hint)).ids()
+	if len(got) != 1 || got[0] != service.ID {
 		t.Errorf("the service token: %v", got)
 	}
 }
@@ -121,7 +122,8 @@ func TestChoicesOfOwners(t *testing.T) {
 	}{
 		{"ada", "/", nil, []string{`name="user"`, `name="workspace"`, `name="kind"`}},
 		{"root", "/?workspace=lab", []string{
-			`<option value="ada">Mine</option>`, `<option value="acme">acme</option>`, `<option value="lab" selected>lab</option>`,
+			`<option value="ada">Mine</option>`, `<option value="acme">acme</option>`,
+			`<option value="lab" selected>lab</option>`,
 		}, []string{`<input type="text" id="user"`}},
 		{"root", "/?user=eve", []string{`<option value="eve" selected>eve</option>`}, nil},
 		{"boss", "/?user=ada", []string{`<input type="text" id="user" name="user" value="ada"`}, nil},

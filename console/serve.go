@@ -82,7 +82,7 @@ func readAhead(w http.ResponseWriter, r *http.Request) error {
 	case errors.As(err, &tooLarge):
 		return errTooLarge
 	case err != nil:
-		return malformed("The request body could not be read.")
+		return errUnreadableBody
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return nil

@@ -17,6 +17,8 @@ func signIn(r *http.Request) string {
 	return "https://login.example/?next=" + url.QueryEscape(r.RequestURI)
 }
 
+var signInLink = regexp.MustCompile(`<a class="button primary" href="([^"]*)">Sign in</a>`)
+
 // mounted is a console below /settings/tokens.
 func mounted(t *testing.T, opts Options) *site {
 	t.Helper()
@@ -41,7 +43,7 @@ func TestPageWithoutASessionLeadsToTheLogin(t *testing.T) {
 			t.Parallel()
 			s := mounted(t, Options{SignIn: tt.signIn})
 			w := s.want(401, s.page("", "/settings/tokens/id/?done=updated"))
-			link := regexp.MustCompile(`<a class="button primary" href="([^"]*)">Sign in</a>`).FindStringSubmatch(w.Body.String())
+			link := signInLink.FindStringSubmatch(w.Body.String())
 			if (link == nil) != (tt.want == "") || link != nil && html.UnescapeString(link[1]) != tt.want {
 				t.Errorf("the page has the link %q, want %q: %s", link, tt.want, w.Body)
 			}

@@ -314,3 +314,31 @@ func TestTextsMeetWell(t *testing.T) {
 		}
 	}
 }
+
+// A text that no page shows would be translated in vain.
+func TestEveryTextIsShown(t *testing.T) {
+	t.Parallel()
+	files, err := fs.Glob(embedded, "files/*.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := map[string]bool{"language": true, "direction": true} // by the frame of a program, too
+	var texts definitions
+	for _, file := range files {
+		defined, err := parseDefinitions(embedded, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tree := range defined {
+			eachUse(tree.Root, func(name string) { used[name] = true })
+		}
+		if file == "files/texts.html" {
+			texts = defined
+		}
+	}
+	for name := range texts {
+		if !used[name] {
+			t.Errorf("no page shows the text %q", name)
+		}
+	}
+}

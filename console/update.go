@@ -98,7 +98,7 @@ func (c *console) apply(p Principal, ch change, seen httpkey.Token, t *httpkey.T
 		return err
 	}
 	if ch.isActive != nil && *ch.isActive && !before.IsActive {
-		return conflict("ended", "A revoked token cannot be made active again. Create a new one.", "")
+		return errStaysRevoked
 	}
 	if !t.ExpiredAt.Equal(before.ExpiredAt) {
 		return checkNewExpiry(p, seen, before, *t)
@@ -119,20 +119,11 @@ func checkNewExpiry(p Principal, seen, before, after httpkey.Token) error {
 	case before.RotatedTo != "" && isLonger:
 		return prolongsRotated(before.RotatedTo)
 	case isLonger && p.mayGrant(after) != nil:
-		return forbidden("You may only shorten the life of this token, as you may not create one like it.")
+		return errMayOnlyShorten
 	case !before.ExpiredAt.Equal(seen.ExpiredAt):
 		return errChanged
 	}
 	return nil
-}
-
-var (
-	errChanged = conflict("changed", "Somebody else has changed this token meanwhile. Look at it again.", "")
-	errEnded   = conflict("ended", "The expiry of a token that is revoked or expired cannot be changed. Create a new one.", "")
-)
-
-func prolongsRotated(successor string) error {
-	return conflict("rotated", "This token was rotated: it cannot be made to live longer.", successor)
 }
 
 // checkUnlinked refuses to prolong a token that was rotated and has no RotatedTo.

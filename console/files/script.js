@@ -166,11 +166,11 @@ if (search && find) {
 	const words = search.querySelector("input[type=search]");
 	search.noValidate = true; // the pattern is for a browser without scripts
 	search.addEventListener("submit", event => {
-		const key = words.value.match(/\b[a-z]\w*_[ks]_[a-z0-9]{33}\b/i);
-		if (!key) return;
+		if (!words.validity.patternMismatch) return;
+		const [key] = words.value.match(/\b[a-z]\w*_[ks]_[a-z0-9]{33}\b/i) ?? [words.value.trim()];
 		event.preventDefault();
 		words.value = "";
-		find.elements.key.value = key[0];
+		find.elements.key.value = key;
 		find.requestSubmit();
 	});
 }

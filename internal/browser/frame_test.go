@@ -12,9 +12,12 @@ import (
 	"github.com/httpkey/httpkey/console"
 )
 
-const frameCSSURL = "/frame.css"
+const (
+	frameCSSURL = "/frame.css"
+	sidebar     = 240 // its width in pixels
+)
 
-// beside puts the pages into the frame of a program, beside a sidebar of 240 pixels. The program trusts only
+// beside puts the pages into the frame of a program, beside a sidebar. The program trusts only
 // scripts and styles with its nonce.
 func beside(o *console.Options) {
 	o.CSP = func(r *http.Request) string {

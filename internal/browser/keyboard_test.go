@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -59,27 +60,20 @@ func (b *tab) keys(keys string) {
 // if the focus cannot be seen on its way.
 func (b *tab) tabTo(names ...string) {
 	b.t.Helper()
-	type focus struct {
-		Name            string
-		Visible, InView bool
-	}
 	var way []string
 	for range 80 { // more than there are on any page
 		b.keys(kb.Tab)
-		at := evaluate[focus](b, `(() => {
-			const e = document.activeElement, style = getComputedStyle(e), box = e.getBoundingClientRect();
-			return {
-				Name: e === document.body ? "" : (e.labels?.[0] ?? e).innerText || e.ariaLabel,
-				// The button of a date has a ring of the browser's own, which no script sees.
-				Visible: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2 || e.type === "date",
-				InView: box.top >= 0 && box.bottom <= innerHeight && box.left >= 0 && box.right <= innerWidth,
-			};
-		})()`)
+		at := b.focus()
+		eventually(b.t, func() error {
+			if at.Name != "" && (!at.Visible || !at.InView) {
+				was := at
+				at = b.focus() // a page may still be scrolling
+				return fmt.Errorf("the focus is not to be seen: %+v, after %q", was, way)
+			}
+			return nil
+		})
 		if at.Name == "" {
 			break // behind the end of the page
-		}
-		if !at.Visible || !at.InView {
-			b.t.Errorf("the focus is not to be seen: %+v, after %q", at, way)
 		}
 		for _, name := range names {
 			if strings.HasPrefix(at.Name, name) {
@@ -89,4 +83,26 @@ func (b *tab) tabTo(names ...string) {
 		way = append(way, at.Name)
 	}
 	b.t.Fatalf("Tab leads to %q, not to %q", way, names)
+}
+
+// focus is the element that has the focus; its Name is empty behind the end of the page.
+type focus struct {
+	Name, Box       string
+	Visible, InView bool
+}
+
+func (b *tab) focus() focus {
+	b.t.Helper()
+	return evaluate[focus](b, `(() => {
+		const e = document.activeElement, style = getComputedStyle(e), box = e.getBoundingClientRect();
+		return {
+			Name: e === document.body ? "" : (e.labels?.[0] ?? e).innerText || e.ariaLabel,
+			// The button of a date has a ring of the browser's own, which no script sees.
+			Visible: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2 || e.type === "date",
+			Box: [box.left, box.top, box.right, box.bottom, "of", innerWidth, innerHeight].join(" "),
+			// The browser is content with the line of a textarea that is written on.
+			InView: box.top >= 0 && (e.matches("textarea") ? box.top + 24 : box.bottom) <= innerHeight &&
+				box.left >= 0 && box.right <= innerWidth,
+		};
+	})()`)
 }

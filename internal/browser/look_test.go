@@ -57,6 +57,7 @@ func TestStates(t *testing.T) {
 			}
 			run(b, chromedp.Evaluate[chromedp.Void](source))
 			for _, look := range looks {
+				look.width += state.aside
 				b.look(look)
 				b.mustPassAxe(look)
 			}

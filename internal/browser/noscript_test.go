@@ -99,7 +99,7 @@ func TestWithoutJavaScript(t *testing.T) {
 	b.visit("")
 	b.tabTo("Select one")
 	b.keys(" ")
-	enter("Revoke selected")
+	b.arrive(chromedp.KeyEvent(kb.Enter)) // which presses Revoke selected
 	b.mustRead("one")
 	write("Reason", "tidied up")
 	enter("Revoke 1 token")

@@ -34,7 +34,7 @@ func TestReadmePictures(t *testing.T) {
 	command(b, page.SetDocumentContent,
 		page.SetDocumentContentParams{FrameID: command(b, page.GetFrameTree, struct{}{}).FrameTree.Frame.ID, HTML: html})
 	run(b, chromedp.Poll[chromedp.Void](`document.styleSheets.length === 1`, chromedp.WithPollingTimeout(patience)))
-	b.mustRead("Rotating until", "Unused for 94 days", "25 Nov 2026")
+	b.mustRead("Rotated, ends", "Unused for 94 days", "25 Nov 2026")
 	height := evaluate[float64](b, `document.querySelector("table").getBoundingClientRect().bottom`) + 20
 	for _, scheme := range []string{"light", "dark"} {
 		b.inScheme(scheme)

@@ -49,6 +49,7 @@ var people = map[string]console.Principal{
 		Names:         map[string]string{"lena": "Lena", "w1": "Acme"},
 		Language:      "de",
 	},
+	"amal": {User: "amal", Scopes: []string{"issues:read", "issues:write"}, Language: "ar"},
 	"wide": {
 		User:          wideUser,
 		Workspaces:    []string{"w1", strings.Repeat("workspace", 20)},

@@ -3,6 +3,7 @@ package browser
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -20,12 +21,15 @@ type state struct {
 	show   func(*tab)
 	status int // 0: 200
 	reads  string
+	aside  int64 // the width that the frame of a program takes, in pixels
 }
 
 // states are those of all pages.
 func states() []state {
 	return slices.Concat(
-		listStates(), newStates(), secretStates(), tokenStates(), changeStates(), failureStates(), frameStates(),
+		listStates(), bulkStates(), findStates(), newStates(), secretStates(), tokenStates(), changeStates(),
+		failureStates(),
+		frameStates(), languageStates(),
 	)
 }
 
@@ -117,13 +121,57 @@ func one() []httpkey.Token {
 func listStates() []state {
 	return []state{
 		{name: "list-empty", show: at(""), reads: "You have no tokens yet."},
-		{name: "list", tokens: inEveryStatus(), show: at(""), reads: "Rotating until"},
+		{name: "list", tokens: inEveryStatus(), show: at(""), reads: "Rotated, ends"},
 		{name: "list-admin", user: "grace", tokens: inEveryStatus(), show: at(""), reads: "Engine tables"},
+		{name: "list-of-user", user: "grace", tokens: inEveryStatus(), show: at("?user=ada"), reads: "Revoke all tokens of this user"},
+		{name: "list-sorted", tokens: inEveryStatus(), show: then(at(""), func(b *tab) { b.follow("Name") }), reads: "Workshop"},
 		{name: "list-hostile", tokens: inEveryScript(), show: at(""), reads: "<script>"},
-		{name: "list-nothing-found", tokens: one(), show: at("?search=nothing"), reads: "No token is like that."},
+		{name: "list-nothing-found", tokens: one(), show: at("?search=nothing"), reads: "No tokens match."},
 		{name: "list-page", tokens: inEveryStatus(), show: then(at("?per_page=2"), submit("Next page")), reads: "First page"},
 		{name: "list-plain", user: "bob", tokens: []httpkey.Token{{User: "bob", Label: "Laptop", IsActive: true}},
 			show: at(""), reads: "Active"},
+	}
+}
+
+func bulkStates() []state {
+	selectTwo := func(b *tab) {
+		b.visit("")
+		b.check("Select Laptop")
+		b.check("Select Nightly report")
+	}
+	return []state{
+		{name: "bulk-selected", tokens: inEveryStatus(), show: selectTwo, reads: "Revoke selected 2"},
+		{name: "bulk", tokens: inEveryStatus(), show: then(selectTwo, submit("Revoke selected 2")), reads: "Nightly report"},
+		{name: "bulk-nothing", tokens: inEveryStatus(), show: then(at(""), submit("Revoke selected")),
+			status: http.StatusBadRequest, reads: "Select"},
+		{name: "bulk-errors", tokens: inEveryStatus(), show: then(
+			selectTwo, submit("Revoke selected 2"), submit("Revoke 2 tokens", "Reason", longLabel+"x"),
+		), status: http.StatusBadRequest, reads: "Use at most 255"},
+		{name: "bulk-hostile", tokens: inEveryScript(), show: func(b *tab) {
+			b.visit("")
+			b.check("Select all")
+			b.follow("Revoke selected 6")
+		}, reads: longLabel},
+		{name: "bulk-of-user", user: "grace", tokens: inEveryStatus(), show: then(
+			at("?user=ada"), submit("Revoke all tokens of this user"),
+		), reads: "Ada Lovelace"},
+		{name: "bulk-done", tokens: inEveryStatus(), show: then(
+			selectTwo, submit("Revoke selected 2"), submit("Revoke 2 tokens", "Reason", "Tidied up"),
+		), reads: "2 tokens revoked."},
+	}
+}
+
+func findStates() []state {
+	return []state{
+		{name: "find", show: at("find"), reads: "Whose key is this?"},
+		{name: "find-found", show: func(b *tab) {
+			key := b.site.issue(b.t, "Laptop")
+			b.visit("find")
+			b.fill("Key", key)
+			b.follow("Find token")
+		}, reads: "Laptop"},
+		{name: "find-nothing", show: then(at("find"), submit("Find token", "Key", "hk_k_nothing")),
+			status: http.StatusNotFound, reads: "No"},
 	}
 }
 
@@ -137,10 +185,10 @@ func newStates() []state {
 		{name: "new-errors", show: then(
 			at("new"), choose("On a day"),
 			submit("Generate token", "Name", " ", "Description", strings.Repeat("long ", 1000)),
-		), status: http.StatusBadRequest, reads: "may not be blank"},
+		), status: http.StatusBadRequest, reads: "Enter a name."},
 		{name: "new-throttled", change: func(o *console.Options) { o.Limit = httpkey.PerHour(1) }, show: then(
 			at("new"), submit("Generate token", "Name", "one"), at("new"), submit("Generate token", "Name", "two"),
-		), status: http.StatusTooManyRequests, reads: "Request was throttled."},
+		), status: http.StatusTooManyRequests, reads: "Wait "},
 	}
 }
 
@@ -160,7 +208,7 @@ func secretStates() []state {
 			status: http.StatusCreated, reads: longLabel},
 		{name: "secret-again", show: then(
 			at("new"), submit("Generate token", "Name", "Laptop"), func(b *tab) { b.copied(); b.reload() },
-		), status: http.StatusConflict, reads: "already"},
+		), status: http.StatusConflict, reads: "exists already"},
 	}
 }
 
@@ -168,7 +216,7 @@ func tokenStates() []state {
 	var states []state
 	for id, text := range map[string]string{
 		"active": "Laptop", "expiring": "Nightly report", "old": "Deploy bot", "unused": "Old phone",
-		"rotating": "Rotated into", "successor": "In place of", "expired": "Workshop", "revoked": "Revoked",
+		"rotating": "Replaced by", "successor": "Replaces", "expired": "Workshop", "revoked": "Revoked",
 	} {
 		states = append(states, state{name: "token-" + id, tokens: inEveryStatus(), show: at(id + "/"), reads: text})
 	}
@@ -178,10 +226,10 @@ func tokenStates() []state {
 			at("expiring/"), submit("Save changes", "Description", "Ask Ada before you change it."),
 		), reads: "Your changes are saved."},
 		state{name: "token-errors", tokens: one(), show: then(at("id/"), submit("Save changes", "Name", longLabel+"x")),
-			status: http.StatusBadRequest, reads: "no more than 255"},
+			status: http.StatusBadRequest, reads: "Use at most 255"},
 		state{name: "token-conflict", tokens: one(), show: then(at("id/"), func(b *tab) {
 			b.site.patch(b.t, "id", `{"label": "Server", "description": "Theirs"}`)
-		}, submit("Save changes", "Description", "Mine")), status: http.StatusConflict, reads: "Server"},
+		}, submit("Save changes", "Description", "Mine")), status: http.StatusConflict, reads: "What is saved now"},
 		state{name: "token-hostile", tokens: inEveryScript(), show: at("label-0/"), reads: longLabel},
 		state{name: "token-emoji", tokens: inEveryScript(), show: at("label-1/"), reads: "🔑"},
 		state{name: "token-rtl", tokens: inEveryScript(), show: at("label-2/"), reads: rtlLabel},
@@ -195,14 +243,14 @@ func changeStates() []state {
 			at("active/rotate/"), choose("On a day"), submit("Rotate"),
 		), status: http.StatusBadRequest, reads: "Choose the day"},
 		{name: "rotate-twice", tokens: inEveryStatus(), show: at("rotating/rotate/"), status: http.StatusConflict,
-			reads: "was rotated already"},
+			reads: "This token was rotated"},
 		{name: "rotate-forbidden", tokens: inEveryScript(), show: at("label-2/rotate/"), status: http.StatusForbidden,
 			reads: "You may not rotate"},
 
 		{name: "revoke", tokens: inEveryStatus(), show: at("old/revoke/"), reads: "Reason"},
 		{name: "revoke-errors", tokens: inEveryStatus(), show: then(
 			at("rotating/revoke/"), submit("Revoke", "Reason", longLabel+"x"),
-		), status: http.StatusBadRequest, reads: "no more than 255"},
+		), status: http.StatusBadRequest, reads: "Use at most 255"},
 		{name: "revoke-hostile", tokens: inEveryScript(), show: at("label-0/revoke/"), reads: longLabel},
 		{name: "revoked", tokens: one(), show: then(at("id/revoke/"), submit("Revoke", "Reason", "Lost on a train")),
 			reads: "The token is revoked."},
@@ -211,7 +259,7 @@ func changeStates() []state {
 		{name: "delete-errors", tokens: inEveryStatus(), show: then(
 			at("active/delete/"), submit("Delete", "Type its name", "Labtop"),
 		), status: http.StatusBadRequest, reads: "This is not the name"},
-		{name: "delete-ended", tokens: inEveryStatus(), show: at("expired/delete/"), reads: "It goes from the list"},
+		{name: "delete-ended", tokens: inEveryStatus(), show: at("expired/delete/"), reads: "The record of the token is lost"},
 		{name: "delete-hostile", tokens: inEveryScript(), show: at("label-0/delete/"), reads: longLabel},
 		{name: "delete-rtl", tokens: inEveryScript(), show: at("label-2/delete/"), reads: rtlLabel},
 		{name: "deleted", tokens: inEveryStatus(), show: then(at("expired/delete/"), submit("Delete")),
@@ -224,7 +272,7 @@ func failureStates() []state {
 		{name: "no-login", user: "nobody", show: at(""), status: http.StatusUnauthorized, reads: "Sign in first"},
 		{name: "not-found", show: at("nothing/"), status: http.StatusNotFound, reads: "No such token"},
 		{name: "throttled", change: func(o *console.Options) { o.ReadLimit = httpkey.PerHour(1) }, show: then(at(""), at("")),
-			status: http.StatusTooManyRequests, reads: "Request was throttled."},
+			status: http.StatusTooManyRequests, reads: "Wait "},
 		{name: "unavailable", show: func(b *tab) {
 			b.site.store.down.Store(true)
 			b.visit("")
@@ -236,14 +284,39 @@ func failureStates() []state {
 // frameStates are states that take much room, in the frame of a program.
 func frameStates() []state {
 	var states []state
-	for _, state := range slices.Concat(listStates(), newStates(), secretStates(), tokenStates(), changeStates()) {
+	for _, state := range slices.Concat(
+		listStates(), bulkStates(), findStates(), newStates(), secretStates(), tokenStates(), changeStates(),
+	) {
 		switch state.name {
-		case "list", "list-hostile", "new-hostile", "new-errors", "secret-hostile", "token-hostile", "token-conflict",
+		case "list", "list-hostile", "bulk-hostile", "find", "new-hostile", "new-errors", "secret-hostile", "token-hostile", "token-conflict",
 			"rotate", "delete-hostile":
 			state.name = "frame-" + state.name
-			state.change = beside
+			state.change, state.aside = beside, sidebar
 			states = append(states, state)
 		}
 	}
 	return states
+}
+
+// languageStates are pages in German, whose words are long, and in Arabic, which is read from the right.
+func languageStates() []state {
+	translated := func(o *console.Options) { o.Files = os.DirFS("testdata") }
+	lenas, amals := inEveryStatus(), inEveryStatus()
+	for i := range lenas {
+		lenas[i].User, amals[i].User = "lena", "amal"
+	}
+	german := func(name, page, reads string) state {
+		return state{name: "german-" + name, user: "lena", change: translated, tokens: lenas, show: at(page), reads: reads}
+	}
+	arabic := func(name, page, reads string) state {
+		return state{name: "arabic-" + name, user: "amal", change: translated, tokens: amals, show: at(page), reads: reads}
+	}
+	return []state{
+		german("list", "", "Erneuerungsbedürftig"),
+		german("new", "new", "Arbeitsbereich"),
+		german("token", "successor/", "Zuletzt verwendet"),
+		arabic("list", "", "مفاتيح"),
+		arabic("new", "new", "مفاتيح"),
+		arabic("token", "successor/", "المفتاح"),
+	}
 }

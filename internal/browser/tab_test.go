@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -96,6 +97,9 @@ func (b *tab) withoutScripts() {
 	command(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 }
 
+// wholeKey matches a key, and not the part of it that pages show.
+var wholeKey = regexp.MustCompile(`hk_[a-z]_[0-9A-Za-z]{20,}`)
+
 // hear collects complaints, and answers the question whether to leave a page.
 func (b *tab) hear(event any) {
 	b.mu.Lock()
@@ -126,6 +130,9 @@ func (b *tab) hear(event any) {
 			})
 		}()
 	case *network.EventRequestWillBeSent:
+		if wholeKey.MatchString(event.Request.URL) {
+			complain("a key is in the URL %s", event.Request.URL)
+		}
 		u, err := url.Parse(event.Request.URL)
 		if err != nil {
 			complain("a request for %s", event.Request.URL)
@@ -295,6 +302,12 @@ func (b *tab) value(label string) string {
 func (b *tab) choose(label string) {
 	b.t.Helper()
 	run(b, chromedp.Click(field(label)))
+}
+
+// check clicks the checkbox of a list whose name begins so.
+func (b *tab) check(name string) {
+	b.t.Helper()
+	run(b, chromedp.Click(fmt.Sprintf(`//input[@type="checkbox"][starts-with(@aria-label, %q)]`, name)))
 }
 
 // text returns all that a person can read on the page.

@@ -26,7 +26,7 @@ func TestTimeZones(t *testing.T) {
 
 			b.visit("id/")
 			local := created.In(zone)
-			b.mustRead(local.Format("15:04"), local.Format("2"), local.Format("2006"))
+			b.mustRead(local.Format("January 2, 2006 at 3:04:05"))
 			b.mustNotRead("at the end of that day, UTC")
 
 			for _, date := range []time.Time{

@@ -45,18 +45,22 @@ type Format struct {
 // empty prefix is the default.
 func (f Format) Validate() error {
 	if f.Prefix != "" && !IsPrefix(f.Prefix) {
-		return fmt.Errorf("Prefix is %q, it must be a letter and up to %d letters, digits and underscores",
+		return invalid("Prefix", "is %q, it must be a letter and up to %d letters, digits and underscores",
 			f.Prefix, MaxPrefix-1)
 	}
 	for _, previous := range f.Previous {
 		if !IsPrefix(previous) {
-			return fmt.Errorf("PreviousPrefixes has %q, which is no prefix", previous)
+			return invalid("PreviousPrefixes", "has %q, which is no prefix", previous)
 		}
 	}
 	if f.MinImported != 0 && (f.MinImported < MinImported || f.MinImported > MaxImported) {
-		return fmt.Errorf("ImportedMinLength is %d, it must be 0, or from %d to %d", f.MinImported, MinImported, MaxImported)
+		return invalid("ImportedMinLength", "is %d, it must be 0, or from %d to %d", f.MinImported, MinImported, MaxImported)
 	}
 	return nil
+}
+
+func invalid(option, format string, args ...any) error {
+	return fmt.Errorf("%s %s", option, fmt.Sprintf(format, args...))
 }
 
 // Generate returns a new key for a person or for a service.
@@ -259,15 +263,15 @@ const minPepper = 32 // bytes
 // nil. An empty pepper means none.
 func ValidatePeppers[S ~string](pepper S, previous []S) error {
 	if pepper != "" && len(pepper) < minPepper {
-		return fmt.Errorf("Pepper has %d bytes, it needs at least %d", len(pepper), minPepper)
+		return invalid("Pepper", "has %d bytes, it needs at least %d", len(pepper), minPepper)
 	}
 	for i, p := range previous {
+		option := fmt.Sprintf("PreviousPeppers[%d]", i)
 		if p != "" && len(p) < minPepper {
-			return fmt.Errorf("PreviousPeppers[%d] has %d bytes, it needs at least %d (or none, for SHA-256)",
-				i, len(p), minPepper)
+			return invalid(option, "has %d bytes, it needs at least %d (or none, for SHA-256)", len(p), minPepper)
 		}
 		if p == pepper {
-			return fmt.Errorf("PreviousPeppers[%d] is the Pepper itself", i)
+			return invalid(option, "is the Pepper itself")
 		}
 	}
 	return nil
