@@ -88,7 +88,9 @@ func TestConsoleInAFrame(t *testing.T) {
 	tokens := framed(guard)
 	first, second := get(tokens, "/", page, session), get(tokens, "/", page, session)
 	body := first.Body.String()
-	for _, part := range []string{"<title>API tokens · Acme</title>", `class="sidebar"`, `class="httpkey"`, `lang="en" dir="ltr"`} {
+	for _, part := range []string{
+		"<title>API tokens · Acme</title>", `class="sidebar"`, `class="httpkey"`, `lang="en" dir="ltr"`,
+	} {
 		if strings.Count(body, part) == 0 {
 			t.Errorf("the page has no %s:\n%s", part, body)
 		}
@@ -119,7 +121,8 @@ func TestConsoleWithLooks(t *testing.T) {
 			t.Errorf("in %q: %s", language, body)
 		}
 	}
-	link := regexp.MustCompile(`href="\./([^"]*\.css[^"]*)"`).FindStringSubmatch(get(tokens, "/", page, session).Body.String())
+	body := get(tokens, "/", page, session).Body.String()
+	link := regexp.MustCompile(`href="\./([^"]*\.css[^"]*)"`).FindStringSubmatch(body)
 	if link == nil {
 		t.Fatal("the page has no stylesheet")
 	}
@@ -164,7 +167,8 @@ func TestLinesOfCurl(t *testing.T) {
 	if block == nil {
 		t.Fatal("the page has no lines of curl")
 	}
-	script := strings.NewReplacer("https://app.example.com", server.URL, "session=…", "session=ada").Replace(string(block[1]))
+	here := strings.NewReplacer("https://app.example.com", server.URL, "session=…", "session=ada")
+	script := here.Replace(string(block[1]))
 	out, err := exec.CommandContext(t.Context(), "sh", "-eu", "-c", script).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -110,11 +110,11 @@ func TestOperations(t *testing.T) {
 			t.Errorf("this test has no request for %s", operation)
 			continue
 		}
-		response, body := s.send(r)
-		if response.StatusCode >= 300 {
-			t.Errorf("%s: %d %s", operation, response.StatusCode, body)
+		a := s.send(r)
+		if a.status >= 300 {
+			t.Errorf("%s: %d %s", operation, a.status, a.body)
 		}
-		d.compare(t, operation, r, response)
+		d.compare(t, operation, r, a)
 		for _, status := range d.statuses(operation) {
 			d.refuse(t, operation, status)
 			if !d.met[operation+" "+status] {
@@ -137,10 +137,10 @@ func (d *description) refuse(t *testing.T, operation, status string) {
 			refusal.prepare(s)
 		}
 		r := with("Accept: " + accept)(refusal.request(s.operations()[operation]))
-		response, body := s.send(r)
-		if got := response.Header.Get("Content-Type"); strconv.Itoa(response.StatusCode) != status || got != accept {
-			t.Errorf("%s: %d %s %s, want %s %s", operation, response.StatusCode, got, body, status, accept)
+		a := s.send(r)
+		if got := a.header.Get("Content-Type"); strconv.Itoa(a.status) != status || got != accept {
+			t.Errorf("%s: %d %s %s, want %s %s", operation, a.status, got, a.body, status, accept)
 		}
-		d.compare(t, operation, r, response)
+		d.compare(t, operation, r, a)
 	}
 }
