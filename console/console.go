@@ -129,6 +129,9 @@ func (c *console) routes() map[string]route {
 			page: methods{"GET": {ActionRead, c.rotatePage}, "POST": {ActionRotate, c.submitRotate}},
 			api:  methods{"POST": {ActionRotate, c.apiRotate}},
 		},
+		"/{id}/usage/{$}": {
+			api: methods{"GET": {ActionRead, c.apiUsage}},
+		},
 		"/{id}/revoke/{$}": {
 			page: methods{"GET": {ActionRead, c.revokePage}, "POST": {ActionRevoke, c.submitRevoke}},
 		},

@@ -14,6 +14,7 @@
 //	GET    /{id}/         one token, with what remains of its limits
 //	PATCH  /{id}/         change: label, description, expired_at; revoke: is_active false, and revoked_for
 //	DELETE /{id}/         delete; 204
+//	GET    /{id}/usage/   what it was used for: hours, days; 404 without [Options].Usage
 //	POST   /{id}/rotate/  rotate: grace, the whole seconds (0 to 604800) for which the old key goes on
 //	                      working; and expired_at of the successor
 //	POST   /revoke        revoke many: ids, at most 1,000, or all of a user; and reason

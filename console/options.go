@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/usage"
 )
 
 // Options configure a [New] console. Principal is required; each other field has a default
@@ -70,6 +71,11 @@ type Options struct {
 	// once. Nil: none. The Guard's [httpkey.Observer] also gets an event when a token is issued,
 	// rotated or revoked, but without the person.
 	Audit func(context.Context, Event)
+
+	// Usage tells what each token was used for: an [usage.Recorder], say. The page of a token then has two
+	// charts, of 24 hours and of 30 days, and the last client if that is recorded. The JSON is at
+	// {id}/usage/. Usage has a second to answer for a page. Nil: neither.
+	Usage usage.Reader
 
 	// NoScopes says in a few words what a token without scopes may do, such as "Everything" or
 	// "Nothing". Empty: the text "no-scopes", None.

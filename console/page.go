@@ -55,6 +55,7 @@ func (c *console) tokenPage(r *http.Request, p Principal) (answer, error) {
 		return answer{}, err
 	}
 	v.Form = c.changeForm(t, time.Now())
+	v.Usage = c.usageOf(r.Context(), p, t, time.Now())
 	if !v.Token.HasEnded {
 		v.Token.Remaining = c.remaining(r.Context(), p, t)
 	}

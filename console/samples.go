@@ -11,6 +11,15 @@ import (
 func samples(now time.Time) []view {
 	var views []view
 	limits := limitsView{true, []limitView{{60, 10, span{1, "minute"}}, {1000, 0, span{1, "month"}}}}
+	used := usageView{
+		Known:  true,
+		Client: &clientView{"192.0.2.1", "curl/8.5.0", moment{now.Add(-time.Minute), now}},
+		Hours:  chart{Step: "hour"},
+		Days: chart{
+			Step: "day", Width: 10, Height: 100, Passed: 1, Refused: 2, Bars: []bar{{"passed", 0, 0, 10, 100}},
+			Reasons: []reasonView{{1, "scope"}, {1, "reason"}},
+		},
+	}
 	one := []problem{{Field: "field", Code: "code", N: 1, Text: "text"}}
 	dones := []string{"", "updated", "revoked", "deleted"}
 	for i, state := range []string{"active", "expiring", "old", "unused", "rotating", "expired", "revoked"} {
@@ -62,6 +71,7 @@ func samples(now time.Time) []view {
 			From:      "?from=search%3Dx",
 			Successor: token,
 			Old:       token,
+			Usage:     &used,
 			Theirs:    token,
 			Secret:    "secret",
 			Form:      f,
@@ -71,7 +81,7 @@ func samples(now time.Time) []view {
 		})
 	}
 	bare := views[0]
-	bare.List, bare.Bulk = &listView{}, &bulkView{}
+	bare.List, bare.Bulk, bare.Usage = &listView{}, &bulkView{}, &usageView{}
 	bare.Successor, bare.Old = nil, nil
 	bare.Failure = &failureView{Status: 401}
 	return append(views, bare)

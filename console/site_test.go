@@ -17,6 +17,7 @@ import (
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
+	"github.com/httpkey/httpkey/usage"
 )
 
 // people can log in to a site by these names.
@@ -76,6 +77,9 @@ func newSiteOf(t testing.TB, guard *httpkey.Guard, opts Options) *site {
 	}
 	if opts.MaxTokens == 0 {
 		opts.MaxTokens = 1_000_000
+	}
+	if opts.Usage == nil {
+		opts.Usage = usage.NewMemory()
 	}
 	s.handler = New(s.guard, &opts)
 	return s

@@ -141,7 +141,7 @@ func newPage(layers []fs.FS, name, spoken string, urls map[string]string) (*temp
 	page := template.New("").Funcs(t.funcs()).
 		Funcs(template.FuncMap{"asset": func(name string) string { return urls[name] }})
 	for _, layer := range layers {
-		if err := parseLayer(page, layer, "layout.html", "texts.html", "parts.html", name+".html"); err != nil {
+		if err := parseLayer(page, layer, "layout.html", "texts.html", "parts.html", "usage.html", name+".html"); err != nil {
 			return nil, err
 		}
 	}

@@ -22,6 +22,7 @@ type view struct {
 	Token     *tokenView
 	Successor *tokenView // token: the token that it was rotated into
 	Old       *tokenView // token, secret: the token that it succeeds
+	Usage     *usageView // token: nil if there is no Options.Usage
 	Theirs    *tokenView // token: its state by somebody else's change, which the form does not know
 	Secret    httpkey.Secret
 	Form      *form
