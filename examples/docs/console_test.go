@@ -14,6 +14,7 @@ import (
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
+	"github.com/httpkey/httpkey/usage"
 )
 
 // account is a user of a made-up login.
@@ -144,6 +145,20 @@ func TestStrictConsole(t *testing.T) {
 		if strings.Contains(body, choice) {
 			t.Errorf("the form has %s", choice)
 		}
+	}
+}
+
+func TestConsoleShowsUsage(t *testing.T) {
+	t.Parallel()
+	guard, tokens := counting(memstore.New(), memstore.NewLimiter(), usage.NewMemory())
+	created := httpkeytest.Issue(t, guard, httpkey.Token{User: "ada"})
+	httpkeytest.Get(guard.Handler(http.HandlerFunc(hello)), created.Secret.Reveal())
+	w := get(tokens, "/"+created.Token.ID+"/usage/", session)
+	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"passed":1`) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if body := get(tokens, "/"+created.Token.ID+"/", page, session).Body.String(); !strings.Contains(body, "<svg") {
+		t.Errorf("the page has no chart:\n%s", body)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/httpkey/httpkey/console"
 	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
+	"github.com/httpkey/httpkey/usage"
 )
 
 // people can log in by these names.
@@ -34,7 +35,9 @@ type site struct {
 func newSite(t *testing.T, opts console.Options) *site {
 	t.Helper()
 	s := &site{store: httpkeytest.NewStore(memstore.New())}
-	s.guard = httpkey.New(s.store, memstore.NewLimiter(), nil)
+	recorder := usage.NewRecorder(usage.NewMemory(), nil)
+	s.guard = httpkey.New(s.store, memstore.NewLimiter(), &httpkey.Options{Observer: recorder})
+	opts.Usage = recorder
 	opts.Principal = func(r *http.Request) (console.Principal, error) {
 		if r.Header.Get("Login") == "down" {
 			return console.Principal{}, errDown

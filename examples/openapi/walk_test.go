@@ -84,6 +84,10 @@ func TestWalk(t *testing.T) {
 
 	key, _ := successor["token"].(string)
 	ask("POST /find", "/find", `{"key":"`+key+`"}`, 200)
+	_, _ = s.guard.Admit(t.Context(), key, 1) // refused, as it is revoked
+	_, _ = s.guard.Admit(t.Context(), s.key.Reveal(), 1)
+	ask("GET /{id}/usage/", "/"+next+"/usage/", "", 200)
+	ask("GET /{id}/usage/", "/laptop/usage/", "", 200)
 	ask("POST /find", "/find", `{"key":"none"}`, 404)
 	ask("POST /revoke", "/revoke", `{"user":"ada","reason":"She has left."}`, 200)
 	ask("POST /revoke", "/revoke", `{"user":"charles","ids":["laptop"]}`, 400)
