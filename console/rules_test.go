@@ -313,6 +313,18 @@ func TestReadsAndChangesAreLimitedApart(t *testing.T) {
 	s.want(429, s.api("ada", "POST", "/", `{"label":"x"}`))
 }
 
+// The question before a revocation lists tokens, and so takes from the limit of lists. No limit stops
+// the answer to it.
+func TestQuestionBeforeARevocationIsARead(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{Limit: httpkey.PerHour(1), ReadLimit: httpkey.PerHour(1)})
+	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+	s.want(200, s.submit("ada", "/revoke", "user=ada"))
+	s.want(429, s.submit("ada", "/revoke", "user=ada"))
+	s.want(429, s.submit("ada", "/revoke", "id=id"))
+	s.want(303, s.submit("ada", "/revoke", "id=id&confirm=yes"))
+}
+
 // The audit hears of each refusal, with the person, the act, the token and the reason.
 func TestRefusalsAreAudited(t *testing.T) {
 	t.Parallel()
