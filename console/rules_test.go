@@ -456,6 +456,32 @@ func TestStoreThatNeverAnswers(t *testing.T) {
 	}
 }
 
+// A store that answers too late finds a request of its own, whatever the program does to the other one.
+// The race detector sees it if not.
+func TestStoreThatAnswersTooLate(t *testing.T) {
+	t.Parallel()
+	layout := func(w http.ResponseWriter, r *http.Request, page Page) {
+		r.Header.Set("Accept", "*/*")
+		_ = r.ParseForm()
+		_, _ = io.WriteString(w, string(page.Body))
+	}
+	for _, late := range []time.Duration{timeout + 51*time.Millisecond, 2 * timeout} {
+		synctest.Test(t, func(t *testing.T) {
+			store := httpkeytest.NewStore(memstore.New())
+			s := newSiteOn(t, store, Options{Layout: layout})
+			s.issue(httpkey.Token{ID: "id", Label: "treasure", User: "ada"})
+			store.Before(func(context.Context, string) error {
+				time.Sleep(late) // of the bubble's clock
+				return nil
+			})
+			s.want(503, s.page("ada", "/id/"))
+			s.want(503, s.submit("ada", "/id/", "label=changed&expiry=keep"))
+			s.want(503, s.submit("ada", "/find", "key=no+key+of+anybody"))
+			time.Sleep(10 * timeout) // of the bubble's clock, until the store has answered
+		})
+	}
+}
+
 // A slow client has time for its body, and a store has its own.
 func TestSlowBodiesTakeNoTimeOfTheStore(t *testing.T) {
 	t.Parallel()
