@@ -17,6 +17,7 @@ func (s *site) tokens() http.Handler {
 		Principal: s.principal,
 		SignIn:    func(r *http.Request) string { return signInURL(r.RequestURI) },
 		Audit:     audit,
+		Usage:     s.usage,
 		NoScopes:  "Only to see whose key it is",
 		DocsURL:   "/",
 		Layout:    s.frame(tokensPath + "/"),
