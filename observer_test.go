@@ -341,9 +341,8 @@ func TestEventsTellTheCost(t *testing.T) {
 	t.Parallel()
 	var seen events
 	cost := 0 // that Options.Charge sets
-	guard := newGuard(&httpkey.Options{Observer: &seen, Charge: func(_ *http.Request, _ *httpkey.Token, c *httpkey.Charge) {
-		c.Cost = cost
-	}})
+	edit := func(_ *http.Request, _ *httpkey.Token, c *httpkey.Charge) { c.Cost = cost }
+	guard := newGuard(&httpkey.Options{Observer: &seen, Charge: edit})
 	unlimited := map[httpkey.Kind][]httpkey.Limit{httpkey.ServiceToken: nil}
 	plain := newGuard(&httpkey.Options{Observer: &seen, Limits: unlimited})
 	byAddress := guard.LimitBy(func(_ *http.Request, c *httpkey.Charge) { c.Limits = limits(httpkey.PerHour(9)) })

@@ -165,7 +165,7 @@ func TestChartsOnThePage(t *testing.T) {
 		for _, want := range []string{
 			"Last 24 hours: 1,207 passed, 3 over the limit, 5 refused (4 without the scope, 1 from another network)",
 			"Last 30 days: 1,208 passed, 14 over the limit, 5 refused (4 without the scope, 1 from another network)",
-			"Last used 3 minutes ago from 203.0.113.7 by <b>evil</b>",
+			"Last request 3 minutes ago from 203.0.113.7 by <b>evil</b>",
 		} {
 			if !strings.Contains(strings.Join(strings.Fields(text), " "), want) {
 				t.Errorf("the page does not say %q:\n%s", want, text)

@@ -20,8 +20,8 @@ import (
 // works on a single server, with Sentinel and on a Cluster, over which the tokens are spread.
 //
 // An Add is one pipeline, with a script for each token, so that a token's counts are added as a
-// whole. Keys expire by themselves. A token that is used in every hour takes some 12 KB in a
-// month, and one that is used in one hour a day some 4 KB.
+// whole. Keys expire by themselves. A token that is used in every hour takes some 17 KB for a
+// month, and one that is used in one hour of each day some 7 KB.
 //
 // A client that retries by itself may count twice: see the package comment.
 type Usage struct {

@@ -47,7 +47,8 @@ func TestUsageExpires(t *testing.T) {
 	server := newServer(t)
 	s := redisstore.NewUsage(newClient(t, server), &redisstore.Options{Prefix: "acme:"})
 	now := time.Now().UTC()
-	delta := usage.Delta{ID: "a}b", Hour: now.Truncate(usage.Hour), Counts: once, Client: usage.Client{UserAgent: "x", At: now}}
+	client := usage.Client{UserAgent: "x", At: now}
+	delta := usage.Delta{ID: "a}b", Hour: now.Truncate(usage.Hour), Counts: once, Client: client}
 	if rest, err := s.Add(t.Context(), []usage.Delta{delta}, kept); err != nil || len(rest) > 0 {
 		t.Fatal(rest, err)
 	}
@@ -95,8 +96,9 @@ func TestUsageAfterFailures(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	server.Del("httpkey:usage:{two}:" + hour.Format("2006-01-02"))
-	server.Set("httpkey:usage:{two}:"+hour.Format("2006-01-02"), "no hash")
+	if err := client.Set(t.Context(), "httpkey:usage:{two}:"+hour.Format("2006-01-02"), "no hash", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
 	rest, err := s.Add(t.Context(), deltas, kept)
 	if err == nil || len(rest) != 1 || rest[0].ID != "two" || passed(t, s, "one") != 8 {
 		t.Errorf("with a damaged key, Add returned %v, %v, and there are %d", rest, err, passed(t, s, "one"))
@@ -110,7 +112,8 @@ func TestUsageAfterFailures(t *testing.T) {
 	if err == nil || len(rest) != 3 || rest[0].ID != "one" || rest[2].ID != "two" {
 		t.Errorf("without a server, Add returned %v, %v", rest, err)
 	}
-	if _, err := s.Of(t.Context(), "one", hour, hour.Add(1), usage.Hour); err == nil || errors.Is(err, usage.ErrInvalidRange) {
+	_, err = s.Of(t.Context(), "one", hour, hour.Add(1), usage.Hour)
+	if err == nil || errors.Is(err, usage.ErrInvalidRange) {
 		t.Errorf("without a server, Of returned %v", err)
 	}
 	if _, err := s.LastClient(t.Context(), "one"); err == nil {

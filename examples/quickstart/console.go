@@ -17,7 +17,9 @@ func (s *site) tokens() http.Handler {
 		Principal: s.principal,
 		SignIn:    func(r *http.Request) string { return signInURL(r.RequestURI) },
 		Audit:     audit,
+		Usage:     s.usage,
 		NoScopes:  "Only to see whose key it is",
+		TryURL:    s.url + "/api/v1/users/me/",
 		DocsURL:   "/",
 		Layout:    s.frame(tokensPath + "/"),
 	})
