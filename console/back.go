@@ -35,7 +35,7 @@ func (c *console) waysOf(r *http.Request, list *listView) (from, back string) {
 }
 
 // doneAt redirects to the page of a token, which says what was done and leads back to the same list.
-func (c *console) doneAt(location, done string, r *http.Request) answer {
+func (c *console) doneAt(r *http.Request, location, done string) answer {
 	values := url.Values{"done": {done}}
 	if parameters := c.listOf(r).encode(); parameters != "" {
 		values.Set("from", parameters)

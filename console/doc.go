@@ -56,7 +56,7 @@
 //
 // The answer to revoke is {"revoked": ["id", …], "failed": [{"id": "…", "code": "…"}]}. Of a user,
 // it ends every token that the person manages and that works, also one that is issued meanwhile.
-// No limit stops a revocation.
+// What failed with the code unavailable may still work: send it again. No limit stops a revocation.
 //
 // # Retries and lost updates
 //

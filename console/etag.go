@@ -38,8 +38,11 @@ func readIfMatch(h http.Header) (precondition, error) {
 	if h.Values("If-Match") == nil || strings.Trim(text, " \t") == "*" {
 		return nil, nil
 	}
+	if len(text) > maxIfMatch {
+		return nil, errIfMatch
+	}
 	tags, ok := parseEntityTags(text)
-	if !ok || len(text) > maxIfMatch {
+	if !ok {
 		return nil, errIfMatch
 	}
 	return func(t httpkey.Token) error {

@@ -28,7 +28,9 @@ const german = `
 {{define "expires"}}Läuft ab{{end}}
 {{define "status-heading"}}Zustand{{end}}
 
-{{define "short-month"}}{{nth . "Jan." "Feb." "März" "Apr." "Mai" "Juni" "Juli" "Aug." "Sept." "Okt." "Nov." "Dez."}}{{end}}
+{{define "short-month"}}
+	{{- nth . "Jan." "Feb." "März" "Apr." "Mai" "Juni" "Juli" "Aug." "Sept." "Okt." "Nov." "Dez."}}
+{{- end}}
 {{define "date-text"}}{{.Format "2."}} {{template "short-month" .Month}} {{.Format "2006"}}{{end}}
 
 {{/* German has its own case for these: vor einem Tag, in 3 Tagen. */}}
@@ -46,7 +48,9 @@ const german = `
 	{{- end}}
 {{- end}}
 {{define "span"}}
-	{{- if eq .Unit "day"}}{{plural .N "one" "# Tag" "other" "# Tage"}}{{else}}{{plural .N "one" "# Jahr" "other" "# Jahre"}}{{end}}
+	{{- if eq .Unit "day"}}{{plural .N "one" "# Tag" "other" "# Tage"}}
+	{{- else}}{{plural .N "one" "# Jahr" "other" "# Jahre"}}
+	{{- end}}
 {{- end}}
 
 {{define "status"}}
@@ -60,7 +64,8 @@ const german = `
 	{{- end}}
 {{- end}}
 
-{{define "list-lead"}}Mit diesen Schlüsseln handeln Programme für Sie. Geben Sie jedem einen eigenen, und widerrufen Sie, was niemand mehr braucht.{{end}}
+{{define "list-lead"}}Mit diesen Schlüsseln handeln Programme für Sie.
+	Geben Sie jedem einen eigenen, und widerrufen Sie, was niemand mehr braucht.{{end}}
 {{define "new-button"}}Neuer Schlüssel{{end}}
 {{define "search"}}Suche{{end}}
 {{define "apply-filters"}}Anzeigen{{end}}
@@ -73,7 +78,9 @@ const german = `
 	{{- else}}Alle
 	{{- end}}
 {{- end}}
-{{define "range"}}{{number .From}}{{if lt .From .To}} bis {{number .To}}{{end}}{{if not .IsCut}} von {{number .Total}}{{end}}{{end}}
+{{define "range"}}
+	{{- number .From}}{{if lt .From .To}} bis {{number .To}}{{end}}{{if not .IsCut}} von {{number .Total}}{{end}}
+{{- end}}
 {{define "prev-page"}}Vorige Seite{{end}}
 {{define "next-page"}}Nächste Seite{{end}}
 {{define "select"}}Auswahl{{end}}

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/usage"
 )
 
 // description is the OpenAPI document, as far as the tests look at it.
@@ -341,6 +342,9 @@ func TestPropertiesAreDescribed(t *testing.T) {
 		"Error":         refusal{Errors: problems{"x": nil}, ID: "x"},
 		"Problem":       problemDetails{refusal: refusal{Errors: problems{"x": nil}, ID: "x"}},
 		"FieldError":    problem{},
+		"Usage":         usageObject{LastClient: &clientObject{}},
+		"Client":        clientObject{},
+		"UsageInterval": usage.Interval{Counts: usage.Counts{Reasons: map[httpkey.Reason]int64{"x": 1}}},
 	} {
 		assertDescribed(t, name, value)
 	}

@@ -96,7 +96,7 @@ func (c *console) submitChange(r *http.Request, p Principal) (answer, error) {
 		v.Form = f
 		return again("token", v, err)
 	}
-	return c.doneAt("./", "updated", r), nil
+	return c.doneAt(r, "./", "updated"), nil
 }
 
 // changedMeanwhile shows a form that was made for another version of the token, beside the token as
@@ -190,7 +190,7 @@ func (c *console) submitRevoke(r *http.Request, p Principal) (answer, error) {
 	if err != nil {
 		return again("revoke", view{Token: c.tokenView(p, t, nil, time.Now()), Form: f}, err)
 	}
-	return c.doneAt("../", "revoked", r), nil
+	return c.doneAt(r, "../", "revoked"), nil
 }
 
 func (c *console) deletePage(r *http.Request, p Principal) (answer, error) {

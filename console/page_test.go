@@ -131,7 +131,8 @@ func TestRotatingOnThePage(t *testing.T) {
 		httpkeytest.Elapse(2 * time.Minute)
 		everywhere("Last used 2 minutes ago, 3 minutes after the rotation")
 		end := "../id/revoke/"
-		if body := s.page("ada", "/"+successor.ID+"/").Body.String(); !strings.Contains(body, `href="`+end+`">End the old key now<`) {
+		body := s.page("ada", "/"+successor.ID+"/").Body.String()
+		if !strings.Contains(body, `href="`+end+`">End the old key now<`) {
 			t.Errorf("the new token does not offer to end the old key: %s", body)
 		}
 		httpkeytest.Elapse(time.Hour)

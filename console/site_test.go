@@ -167,7 +167,8 @@ var (
 
 // textOf returns what a person reads on a page, in one line.
 func textOf(body string) string {
-	return strings.TrimSpace(blanks.ReplaceAllString(html.UnescapeString(tag.ReplaceAllString(inline.ReplaceAllString(body, ""), " ")), " "))
+	apart := tag.ReplaceAllString(inline.ReplaceAllString(body, ""), " ")
+	return strings.TrimSpace(blanks.ReplaceAllString(html.UnescapeString(apart), " "))
 }
 
 func decode(t testing.TB, w *httptest.ResponseRecorder, into any) {

@@ -175,7 +175,8 @@ func TestTextsAreCheckedAtTheStart(t *testing.T) {
 	t.Parallel()
 	login := func(*http.Request) (Principal, error) { return Principal{}, nil }
 	for _, tt := range []struct{ file, content, want string }{
-		{"texts.de.html", `{{define "prodct"}}x{{end}}`, `texts.de.html defines "prodct", which no page uses: it may mean "product"`},
+		{"texts.de.html", `{{define "prodct"}}x{{end}}`, `texts.de.html defines "prodct", which no page uses`},
+		{"texts.de.html", `{{define "prodct"}}x{{end}}`, `it may mean "product"`},
 		{"texts.html", `{{define "list-leed"}}x{{end}}`, `it may mean "list-lead"`},
 		{"list.html", `{{define "mian"}}x{{end}}`, `list.html defines "mian", which no page uses: it may mean "main"`},
 		{"texts.de.html", `{{define "span"}}{{.NoUnit}}{{end}}`, "can't evaluate field NoUnit"},
@@ -237,7 +238,8 @@ func TestPlural(t *testing.T) {
 func TestDatesOfALanguage(t *testing.T) {
 	t.Parallel()
 	files := fstest.MapFS{"texts.de.html": {Data: []byte(`
-		{{define "month"}}{{nth . "Januar" "Februar" "März" "April" "Mai" "Juni" "Juli" "August" "September" "Oktober" "November" "Dezember"}}{{end}}
+		{{define "month"}}{{nth . "Januar" "Februar" "März" "April" "Mai" "Juni"
+			"Juli" "August" "September" "Oktober" "November" "Dezember"}}{{end}}
 		{{define "exact-text"}}{{.Format "2."}} {{template "month" .Month}} {{.Format "2006, 15:04:05 UTC"}}{{end}}
 		{{define "date-text"}}{{.Format "2.1.2006"}}{{end}}`)}}
 	l, err := lookOf(files)

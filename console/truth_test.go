@@ -65,7 +65,8 @@ func TestRevokePageSaysWhatBreaks(t *testing.T) {
 		s := newSite(t, Options{})
 		secret, _ := s.issue(httpkey.Token{ID: "id", Label: "bot", User: "ada"})
 		for _, action := range []string{"revoke", "delete"} {
-			s.says(s.page("ada", "/id/"+action+"/").Body.String(), "Anything using this key stops working at once", "It was never used.")
+			s.says(s.page("ada", "/id/"+action+"/").Body.String(),
+				"Anything using this key stops working at once", "It was never used.")
 		}
 		if _, err := s.guard.Verify(t.Context(), secret); err != nil {
 			t.Fatal(err)
@@ -106,7 +107,8 @@ func TestRotatePageSaysWhenTheKeysEnd(t *testing.T) {
 		s := newSite(t, Options{})
 		s.issue(httpkey.Token{ID: "id", Label: "bot", User: "ada", ExpiredAt: time.Now().Add(2 * time.Hour)})
 		s.says(s.page("ada", "/id/rotate/").Body.String(),
-			"The old key ends Now", "In 1 hour 1 Jan 2000, 01:00 UTC", "not: In 24 hours", "not: In 7 days 8 Jan 2000, 00:00 UTC",
+			"The old key ends Now", "In 1 hour 1 Jan 2000, 01:00 UTC",
+			"not: In 24 hours", "not: In 7 days 8 Jan 2000, 00:00 UTC",
 			"The new key expires", "As the old key 1 Jan 2000, 02:00 UTC", "In 7 days 8 Jan 2000")
 		s.issue(httpkey.Token{ID: "endless", Label: "bot", User: "ada"})
 		s.says(s.page("ada", "/endless/rotate/").Body.String(), "In 24 hours 2 Jan 2000, 00:00 UTC", "As the old key Never")
@@ -115,7 +117,7 @@ func TestRotatePageSaysWhenTheKeysEnd(t *testing.T) {
 
 func TestScopesThatAreNone(t *testing.T) {
 	t.Parallel()
-	for options, want := range map[string]string{"": "Scopes None", "Everything that you may do": "Scopes Everything that you may do"} {
+	for options, want := range map[string]string{"": "Scopes None", "All that you may do": "Scopes All that you may do"} {
 		s := newSite(t, Options{NoScopes: options})
 		s.issue(httpkey.Token{ID: "id", Label: "bot", User: "ada"})
 		s.says(s.page("ada", "/id/").Body.String(), want)
@@ -128,7 +130,8 @@ func TestEmptyListHelps(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{DocsURL: "https://docs.example.com/api"})
 	body := s.page("ada", "/").Body.String()
-	s.says(body, "You have no tokens yet.", "Generate a token, copy its key", "Generate new token", "Read the documentation")
+	s.says(body,
+		"You have no tokens yet.", "Generate a token, copy its key", "Generate new token", "Read the documentation")
 	if !strings.Contains(body, `href="https://docs.example.com/api"`) {
 		t.Errorf("no link to the documentation: %s", body)
 	}
@@ -143,7 +146,8 @@ func TestSecretPageHasACommandToTry(t *testing.T) {
 	s := newSite(t, Options{TryURL: "https://api.example.com/v1/me?pretty=1&x=2"})
 	w := s.want(201, s.submit("ada", "/", newForm()))
 	secret := secretOn(t, w.Body.String())
-	s.says(w.Body.String(), "curl -H 'X-Api-Key: "+secret+"' 'https://api.example.com/v1/me?pretty=1&x=2'", "Lost it? Rotate")
+	s.says(w.Body.String(),
+		"curl -H 'X-Api-Key: "+secret+"' 'https://api.example.com/v1/me?pretty=1&x=2'", "Lost it? Rotate")
 	if !strings.Contains(w.Body.String(), `data-copy="try"`) {
 		t.Errorf("nothing copies the command: %s", w.Body)
 	}
@@ -173,7 +177,8 @@ func TestConflictShowsBothVersions(t *testing.T) {
 	s := newSite(t, Options{})
 	_, token := s.issue(httpkey.Token{ID: "id", Label: "before", User: "ada"})
 	s.want(200, s.api("ada", "PATCH", "/id/", `{"label":"theirs","description":"their text"}`))
-	body := s.want(409, s.submit("ada", "/id/", "label=mine&description=my+text&expiry=keep&version="+versionOf(token))).Body.String()
+	form := "label=mine&description=my+text&expiry=keep&version=" + versionOf(token)
+	body := s.want(409, s.submit("ada", "/id/", form)).Body.String()
 	s.says(body, "Someone else changed this token", "What is saved now", "theirs", "their text", "my text")
 	if !strings.Contains(body, `value="mine"`) {
 		t.Errorf("what was typed is lost: %s", body)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/console"
+	"github.com/httpkey/httpkey/usage"
 )
 
 func settings(guard *httpkey.Guard) http.Handler {
@@ -95,6 +96,13 @@ func framed(guard *httpkey.Guard) http.Handler {
 		CSP:       policy,
 	})
 	return withNonce(tokens)
+}
+
+func counting(store httpkey.TokenStore, limiter httpkey.Limiter, counts usage.Store) (*httpkey.Guard, http.Handler) {
+	recorder := usage.NewRecorder(counts, nil)
+	guard := httpkey.New(store, limiter, &httpkey.Options{Observer: recorder})
+	tokens := console.New(guard, &console.Options{Principal: signedIn, Usage: recorder})
+	return guard, tokens
 }
 
 //go:embed console

@@ -14,6 +14,7 @@ import (
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
+	"github.com/httpkey/httpkey/usage"
 )
 
 // account is a user of a made-up login.
@@ -88,7 +89,9 @@ func TestConsoleInAFrame(t *testing.T) {
 	tokens := framed(guard)
 	first, second := get(tokens, "/", page, session), get(tokens, "/", page, session)
 	body := first.Body.String()
-	for _, part := range []string{"<title>API tokens · Acme</title>", `class="sidebar"`, `class="httpkey"`, `lang="en" dir="ltr"`} {
+	for _, part := range []string{
+		"<title>API tokens · Acme</title>", `class="sidebar"`, `class="httpkey"`, `lang="en" dir="ltr"`,
+	} {
 		if strings.Count(body, part) == 0 {
 			t.Errorf("the page has no %s:\n%s", part, body)
 		}
@@ -119,7 +122,8 @@ func TestConsoleWithLooks(t *testing.T) {
 			t.Errorf("in %q: %s", language, body)
 		}
 	}
-	link := regexp.MustCompile(`href="\./([^"]*\.css[^"]*)"`).FindStringSubmatch(get(tokens, "/", page, session).Body.String())
+	body := get(tokens, "/", page, session).Body.String()
+	link := regexp.MustCompile(`href="\./([^"]*\.css[^"]*)"`).FindStringSubmatch(body)
 	if link == nil {
 		t.Fatal("the page has no stylesheet")
 	}
@@ -144,6 +148,20 @@ func TestStrictConsole(t *testing.T) {
 	}
 }
 
+func TestConsoleShowsUsage(t *testing.T) {
+	t.Parallel()
+	guard, tokens := counting(memstore.New(), memstore.NewLimiter(), usage.NewMemory())
+	created := httpkeytest.Issue(t, guard, httpkey.Token{User: "ada"})
+	httpkeytest.Get(guard.Handler(http.HandlerFunc(hello)), created.Secret.Reveal())
+	w := get(tokens, "/"+created.Token.ID+"/usage/", session)
+	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"passed":1`) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if body := get(tokens, "/"+created.Token.ID+"/", page, session).Body.String(); !strings.Contains(body, "<svg") {
+		t.Errorf("the page has no chart:\n%s", body)
+	}
+}
+
 // The lines of curl in the page work as they stand there.
 func TestLinesOfCurl(t *testing.T) {
 	t.Parallel()
@@ -164,7 +182,8 @@ func TestLinesOfCurl(t *testing.T) {
 	if block == nil {
 		t.Fatal("the page has no lines of curl")
 	}
-	script := strings.NewReplacer("https://app.example.com", server.URL, "session=…", "session=ada").Replace(string(block[1]))
+	here := strings.NewReplacer("https://app.example.com", server.URL, "session=…", "session=ada")
+	script := here.Replace(string(block[1]))
 	out, err := exec.CommandContext(t.Context(), "sh", "-eu", "-c", script).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -20,6 +20,7 @@ func (s *site) operations() map[string]request {
 		"POST /find":         {"ada", http.MethodPost, "/find", `{"key":"` + s.key.Reveal() + `"}`, nil},
 		"POST /revoke":       {"ada", http.MethodPost, "/revoke", `{"ids":["laptop","none"],"reason":"lost"}`, nil},
 		"GET /{id}/":         {"ada", http.MethodGet, "/laptop/", "", nil},
+		"GET /{id}/usage/":   {"ada", http.MethodGet, "/laptop/usage/", "", nil},
 		"PATCH /{id}/":       {"ada", http.MethodPatch, "/laptop/", `{"label":"New laptop"}`, nil},
 		"DELETE /{id}/":      {"ada", http.MethodDelete, "/laptop/", "", nil},
 		"POST /{id}/rotate/": {"ada", http.MethodPost, "/laptop/rotate/", `{"grace":3600}`, nil},
@@ -109,11 +110,11 @@ func TestOperations(t *testing.T) {
 			t.Errorf("this test has no request for %s", operation)
 			continue
 		}
-		response, body := s.send(r)
-		if response.StatusCode >= 300 {
-			t.Errorf("%s: %d %s", operation, response.StatusCode, body)
+		a := s.send(r)
+		if a.status >= 300 {
+			t.Errorf("%s: %d %s", operation, a.status, a.body)
 		}
-		d.compare(t, operation, r, response)
+		d.compare(t, operation, r, a)
 		for _, status := range d.statuses(operation) {
 			d.refuse(t, operation, status)
 			if !d.met[operation+" "+status] {
@@ -136,10 +137,10 @@ func (d *description) refuse(t *testing.T, operation, status string) {
 			refusal.prepare(s)
 		}
 		r := with("Accept: " + accept)(refusal.request(s.operations()[operation]))
-		response, body := s.send(r)
-		if got := response.Header.Get("Content-Type"); strconv.Itoa(response.StatusCode) != status || got != accept {
-			t.Errorf("%s: %d %s %s, want %s %s", operation, response.StatusCode, got, body, status, accept)
+		a := s.send(r)
+		if got := a.header.Get("Content-Type"); strconv.Itoa(a.status) != status || got != accept {
+			t.Errorf("%s: %d %s %s, want %s %s", operation, a.status, got, a.body, status, accept)
 		}
-		d.compare(t, operation, r, response)
+		d.compare(t, operation, r, a)
 	}
 }

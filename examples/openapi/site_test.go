@@ -3,7 +3,6 @@ package openapi
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -14,6 +13,7 @@ import (
 	"github.com/httpkey/httpkey/console"
 	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
+	"github.com/httpkey/httpkey/usage"
 )
 
 // people can log in by these names.
@@ -35,7 +35,9 @@ type site struct {
 func newSite(t *testing.T, opts console.Options) *site {
 	t.Helper()
 	s := &site{store: httpkeytest.NewStore(memstore.New())}
-	s.guard = httpkey.New(s.store, memstore.NewLimiter(), nil)
+	recorder := usage.NewRecorder(usage.NewMemory(), nil)
+	s.guard = httpkey.New(s.store, memstore.NewLimiter(), &httpkey.Options{Observer: recorder})
+	opts.Usage = recorder
 	opts.Principal = func(r *http.Request) (console.Principal, error) {
 		if r.Header.Get("Login") == "down" {
 			return console.Principal{}, errDown
@@ -75,16 +77,17 @@ func (r request) http() *http.Request {
 	return h
 }
 
-// send returns the response to a request, and its body, which can be read once more.
-func (s *site) send(r request) (*http.Response, string) {
-	w := httptest.NewRecorder()
-	s.console.ServeHTTP(w, r.http())
-	response := w.Result()
-	body, _ := io.ReadAll(response.Body)
-	response.Body = bodyOf(string(body))
-	return response, string(body)
+// answer is the response to a request.
+type answer struct {
+	status int
+	header http.Header
+	body   string
 }
 
-func bodyOf(text string) io.ReadCloser { return io.NopCloser(strings.NewReader(text)) }
+func (s *site) send(r request) answer {
+	w := httptest.NewRecorder()
+	s.console.ServeHTTP(w, r.http())
+	return answer{w.Code, w.Header(), w.Body.String()}
+}
 
 var errDown = fmt.Errorf("down: %w", httpkey.ErrUnavailable)

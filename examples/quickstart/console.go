@@ -19,6 +19,7 @@ func (s *site) tokens() http.Handler {
 		Audit:     audit,
 		Usage:     s.usage,
 		NoScopes:  "Only to see whose key it is",
+		TryURL:    s.url + "/api/v1/users/me/",
 		DocsURL:   "/",
 		Layout:    s.frame(tokensPath + "/"),
 	})

@@ -5,6 +5,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/httpkey/httpkey"
+	"github.com/httpkey/httpkey/usage"
 )
 
 // From the start page through the sign-in to a new key that works.
@@ -81,6 +84,43 @@ func TestWhoMayDoWhat(t *testing.T) {
 			t.Errorf("%s: %s %s %s: %d %s, want %d",
 				tt.who.FirstName, tt.method, tt.path, tt.body, response.status, response.text, tt.want)
 		}
+	}
+}
+
+// The page shows what the samples were used for, and counts each request.
+func TestUsageGrows(t *testing.T) {
+	t.Parallel()
+	demo, _ := start(t, onAnyPort)
+	v := visitAs(t, demo.url, ada)
+	passed := func(id string) (passed int64) {
+		t.Helper()
+		response := v.send(http.MethodGet, "/settings/api-tokens/"+id+"/usage/", "", nil)
+		var used struct{ Hours, Days []usage.Interval }
+		if err := json.Unmarshal([]byte(response.text), &used); err != nil || response.status != http.StatusOK {
+			t.Fatalf("%d %s", response.status, response.text)
+		}
+		for _, day := range used.Days {
+			passed += day.Passed
+		}
+		return passed
+	}
+	if n := passed("demo-laptop"); n == 0 {
+		t.Error("the laptop was never used")
+	}
+	list := v.send(http.MethodGet, "/settings/api-tokens/?search=quickstart&kind=api_key", "", nil)
+	var printed struct{ Results []httpkey.Token }
+	if err := json.Unmarshal([]byte(list.text), &printed); err != nil || len(printed.Results) != 1 {
+		t.Fatalf("%v %s", err, list.text)
+	}
+	for range 3 {
+		get(t, demo.url+"/api/v1/users/me/", demo.apiKey)
+	}
+	if n := passed(printed.Results[0].ID); n != 3 {
+		t.Errorf("%d of 3 requests are counted", n)
+	}
+	page := v.get("/settings/api-tokens/demo-laptop/")
+	if !strings.Contains(page.text, "<svg") {
+		t.Errorf("the page has no chart:\n%s", page.text)
 	}
 }
 

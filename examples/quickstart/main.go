@@ -108,7 +108,7 @@ func serve(ctx context.Context, listener net.Listener, b *backend, stdout io.Wri
 	var simulated sync.WaitGroup
 	simulated.Go(func() { owners.run(ctx) })
 
-	demo := &site{guard: guard, usage: recorder}
+	demo := &site{guard: guard, usage: recorder, url: "http://" + listener.Addr().String()}
 	server := &http.Server{Handler: onlyHere(demo.routes()), ReadHeaderTimeout: 5 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()

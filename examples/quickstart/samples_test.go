@@ -147,7 +147,8 @@ func TestSamplesHaveEveryState(t *testing.T) {
 			return t.Kind == httpkey.ServiceToken && t.User == "" && t.CreatedBy == ada.ID && t.Workspace == engine
 		},
 		"several limits": func(t httpkey.Token) bool {
-			return slices.ContainsFunc(t.Limits, func(l httpkey.Limit) bool { return l.Calendar == "month" }) && len(t.Limits) > 1
+			isMonthly := func(l httpkey.Limit) bool { return l.Calendar == "month" }
+			return len(t.Limits) > 1 && slices.ContainsFunc(t.Limits, isMonthly)
 		},
 		"networks": func(t httpkey.Token) bool { return len(t.Networks) > 0 },
 	} {

@@ -11,6 +11,7 @@ import (
 type site struct {
 	guard    *httpkey.Guard
 	usage    usage.Reader
+	url      string // of the start page, without its final slash
 	sessions sessions
 }
 

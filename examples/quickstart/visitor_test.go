@@ -3,6 +3,7 @@ package main
 import (
 	"html"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -51,7 +52,7 @@ func (v *visitor) send(method, path, body string, header http.Header) answer {
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	r.Header = header
+	maps.Copy(r.Header, header)
 	response, err := v.Do(r)
 	if err != nil {
 		v.t.Fatal(err)

@@ -126,6 +126,9 @@ func (b *browser) want(status int, p *page) *page {
 	return p
 }
 
+// maxLinks bounds a crawl, which would not end if links led ever deeper.
+const maxLinks = 1000
+
 // crawl opens every link of a page, and every link of the pages there. No link may leave the console,
 // and none may lead nowhere.
 func (b *browser) crawl(p *page) {
@@ -144,7 +147,9 @@ func (b *browser) crawl(p *page) {
 		if b.seen[target.String()] {
 			continue
 		}
-		b.seen[target.String()] = true
+		if b.seen[target.String()] = true; len(b.seen) > maxLinks {
+			b.t.Fatalf("%s has the link %q, and the console has no end", p.url, link)
+		}
 		b.crawl(b.navigate(p, http.MethodGet, target.String(), nil))
 	}
 }

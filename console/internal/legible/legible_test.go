@@ -97,7 +97,7 @@ func TestIsVisible(t *testing.T) {
 	t.Parallel()
 	for s, want := range map[string]bool{
 		"":                   false,
-		" \t\u00A0\u3000":    false,
+		"\u00A0\u3000":       false,
 		"\u200B\u200D\uFEFF": false,
 		"\u3164":             false,
 		"\u115F\u1160\uFFA0": false,
