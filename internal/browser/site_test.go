@@ -179,8 +179,8 @@ func (s *site) tokens(t testing.TB) []httpkey.Token {
 	return tokens
 }
 
-// add stores tokens as they are. A token without CreatedAt is a minute older than the one
-// before it.
+// add stores tokens as they are, Ada's unless they are another's or a service's. A token without
+// CreatedAt is a minute older than the one before it.
 func (s *site) add(t testing.TB, tokens ...httpkey.Token) {
 	t.Helper()
 	for i, token := range tokens {
@@ -196,7 +196,7 @@ func (s *site) add(t testing.TB, tokens ...httpkey.Token) {
 		if token.Hint == "" {
 			token.Hint = fmt.Sprintf("%04d", i)
 		}
-		if token.User == "" {
+		if token.User == "" && token.Kind != httpkey.ServiceToken {
 			token.User = "ada"
 		}
 		copy(token.Digest[:], token.ID)
