@@ -110,10 +110,11 @@ func inEveryScript() []httpkey.Token {
 	} {
 		tokens = append(tokens, httpkey.Token{
 			ID: fmt.Sprint("label-", id), Label: label, Description: label, IsActive: true,
-			User: wideUser, Workspace: "w1", Scopes: manyScopes, CreatedAt: time.Now().Add(-100 * day),
+			User: wideUser, Workspace: "w1", Scopes: manyScopes[:2], CreatedAt: time.Now().Add(-100 * day),
 			LastUsed: time.Now().Add(-99 * day), ExpiredAt: time.Now().Add(day),
 		})
 	}
+	tokens[0].Scopes = manyScopes
 	return tokens
 }
 
