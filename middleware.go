@@ -531,7 +531,7 @@ func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
 		refusal := d.error()
 		e := g.newEvent(event, r, d)
 		e.Reason, e.MissingScopes, e.Err = d.reason, refusal.MissingScopes(), d.cause
-		e.Cost, e.Again = cost, d.again || admittedIn(ctx).has(&d.token)
+		e.Cost, e.Again = cost, admittedIn(ctx).has(&d.token)
 		g.deliver(ctx, e)
 	}
 }

@@ -37,7 +37,8 @@ func TestFilesAreLaidOver(t *testing.T) {
 		t.Error("the replaced header is there too")
 	}
 	css := s.page("ada", "/"+regexp.MustCompile(`[0-9a-f]{12}-style.css`).FindString(body)).Body.String()
-	if ours, theirs := strings.Index(css, "--accent: light-dark"), strings.Index(css, "hotpink"); ours < 0 || theirs < ours {
+	ours, theirs := strings.Index(css, "--accent: light-dark"), strings.Index(css, "hotpink")
+	if ours < 0 || theirs < ours {
 		t.Error("their rules do not follow ours")
 	}
 	iconPath := "/" + regexp.MustCompile(`[0-9a-f]{12}-icon.svg`).FindString(body)

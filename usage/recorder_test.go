@@ -227,14 +227,19 @@ func TestHours(t *testing.T) {
 		key := httpkeytest.Issue(t, a.Guard, httpkey.Token{})
 		id, start := key.Token.ID, time.Now().Truncate(usage.Hour)
 		var want []usage.Interval
-		for i := range 60 { // ten days in steps of 4 hours, 59 minutes and 59.9 seconds
-			elapse(5*time.Hour - 100*time.Millisecond)
-			for range i + 1 {
+		request := func(n int) {
+			for range n {
 				httpkeytest.Get(a.Handler(ok), key.Secret.Reveal())
 			}
-			n := int64(i + 1)
-			now := usage.Interval{Start: time.Now().UTC().Truncate(usage.Hour), Counts: usage.Counts{Passed: n, Cost: n}}
-			want = append(want, now)
+			counts := usage.Counts{Passed: int64(n), Cost: int64(n)}
+			want = append(want, usage.Interval{Start: time.Now().UTC().Truncate(usage.Hour), Counts: counts})
+		}
+		elapse(5*time.Hour - time.Second)
+		for i := range 40 { // more than a week
+			request(i + 1)
+			elapse(2 * time.Second) // into the next hour
+			request(1)
+			elapse(5*time.Hour - 2*time.Second)
 		}
 		equal := func(a, b usage.Interval) bool { return a.Start.Equal(b.Start) && same(a.Counts, b.Counts) }
 		got, err := a.Of(t.Context(), id, start, time.Now().Add(1), usage.Hour)

@@ -61,7 +61,7 @@ func samples(now time.Time) []httpkey.Token {
 		{ // a service token with several limits
 			ID: cardReader, Label: "Card reader", Kind: httpkey.ServiceToken, Workspace: engine, CreatedBy: ada.ID,
 			Description: "Reads the cards of the night shift.", Scopes: []string{readCards, writeCards},
-			Limits:    []httpkey.Limit{httpkey.PerMinute(12), httpkey.PerMonth(50_000)},
+			Limits:    []httpkey.Limit{httpkey.PerMinute(12), httpkey.PerMonth(200_000)},
 			CreatedAt: ago(40 * day), LastUsed: ago(time.Minute),
 		},
 		{ // in its network alone

@@ -122,7 +122,7 @@ func newSite(t testing.TB, change func(*console.Options)) *site {
 	})))
 	mux.HandleFunc(loginURL, func(w http.ResponseWriter, _ *http.Request) {
 		http.SetCookie(w, &http.Cookie{Name: cookie, Value: "ada", Path: "/", HttpOnly: true})
-		fmt.Fprint(w, "Welcome back, Ada")
+		_, _ = fmt.Fprint(w, "Welcome back, Ada")
 	})
 	mux.HandleFunc(frameCSSURL, serveFrameCSS)
 	s.Start()
@@ -179,8 +179,8 @@ func (s *site) tokens(t testing.TB) []httpkey.Token {
 	return tokens
 }
 
-// add stores tokens as they are. A token without CreatedAt is a minute older than the one
-// before it.
+// add stores tokens as they are, Ada's unless they are another's or a service's. A token without
+// CreatedAt is a minute older than the one before it.
 func (s *site) add(t testing.TB, tokens ...httpkey.Token) {
 	t.Helper()
 	for i, token := range tokens {
@@ -196,7 +196,7 @@ func (s *site) add(t testing.TB, tokens ...httpkey.Token) {
 		if token.Hint == "" {
 			token.Hint = fmt.Sprintf("%04d", i)
 		}
-		if token.User == "" {
+		if token.User == "" && token.Kind != httpkey.ServiceToken {
 			token.User = "ada"
 		}
 		copy(token.Digest[:], token.ID)

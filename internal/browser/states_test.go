@@ -3,6 +3,7 @@ package browser
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -28,8 +29,7 @@ type state struct {
 func states() []state {
 	return slices.Concat(
 		listStates(), bulkStates(), findStates(), newStates(), secretStates(), tokenStates(), changeStates(),
-		failureStates(),
-		frameStates(), languageStates(),
+		usageStates(), failureStates(), frameStates(), languageStates(),
 	)
 }
 
@@ -64,6 +64,7 @@ func inEveryStatus() []httpkey.Token {
 	active := func(t httpkey.Token) httpkey.Token { t.IsActive = true; return t }
 	return []httpkey.Token{
 		active(httpkey.Token{ID: "active", Hint: "9dKq", Label: "Laptop", Scopes: []string{"issues:read"},
+			Limits:    []httpkey.Limit{httpkey.PerMinute(600), httpkey.PerMonth(1_000_000)},
 			CreatedAt: ago(12 * day), LastUsed: ago(3 * time.Minute), ExpiredAt: ago(-78 * day)}),
 		active(httpkey.Token{ID: "expiring", Hint: "Vw3c", Label: "Nightly report",
 			Description: "Runs at two in the morning.\nAsk Charles before you change it.", Workspace: "w1",
@@ -72,6 +73,9 @@ func inEveryStatus() []httpkey.Token {
 		active(httpkey.Token{ID: "old", Hint: "x07B", Label: "Deploy bot", Kind: httpkey.ServiceToken, Workspace: "w1",
 			Scopes:    []string{"issues:read", "issues:write", "members:read"},
 			CreatedAt: ago(97*day + time.Hour), LastUsed: ago(40 * time.Second)}),
+		active(httpkey.Token{ID: "service", Hint: "n3Xt", Label: "Importer", Kind: httpkey.ServiceToken, Workspace: "w1",
+			Networks:  []netip.Prefix{netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("192.0.2.0/24")},
+			CreatedAt: ago(10 * day), LastUsed: ago(20 * time.Minute), ExpiredAt: ago(-80 * day), CreatedBy: "ada"}),
 		active(httpkey.Token{ID: "unused", Hint: "mT2e", Label: "Old phone",
 			CreatedAt: ago(200 * day), LastUsed: ago(94 * day)}),
 		active(httpkey.Token{ID: "successor", Hint: "a1B2", Label: "Build server", RotatedFrom: "rotating",
@@ -106,10 +110,11 @@ func inEveryScript() []httpkey.Token {
 	} {
 		tokens = append(tokens, httpkey.Token{
 			ID: fmt.Sprint("label-", id), Label: label, Description: label, IsActive: true,
-			User: wideUser, Workspace: "w1", Scopes: manyScopes, CreatedAt: time.Now().Add(-100 * day),
+			User: wideUser, Workspace: "w1", Scopes: manyScopes[:2], CreatedAt: time.Now().Add(-100 * day),
 			LastUsed: time.Now().Add(-99 * day), ExpiredAt: time.Now().Add(day),
 		})
 	}
+	tokens[0].Scopes = manyScopes
 	return tokens
 }
 
@@ -123,8 +128,9 @@ func listStates() []state {
 		{name: "list-empty", show: at(""), reads: "You have no tokens yet."},
 		{name: "list", tokens: inEveryStatus(), show: at(""), reads: "Rotated, ends"},
 		{name: "list-admin", user: "grace", tokens: inEveryStatus(), show: at(""), reads: "Engine tables"},
-		{name: "list-of-user", user: "grace", tokens: inEveryStatus(), show: at("?user=ada"), reads: "Revoke all tokens of this user"},
-		{name: "list-sorted", tokens: inEveryStatus(), show: then(at(""), func(b *tab) { b.follow("Name") }), reads: "Workshop"},
+		{name: "list-of-user", user: "grace", tokens: inEveryStatus(), show: at("?user=ada"),
+			reads: "Revoke all tokens of this user"},
+		{name: "list-sorted", tokens: inEveryStatus(), show: then(at(""), submit("Name")), reads: "Workshop"},
 		{name: "list-hostile", tokens: inEveryScript(), show: at(""), reads: "<script>"},
 		{name: "list-nothing-found", tokens: one(), show: at("?search=nothing"), reads: "No tokens match."},
 		{name: "list-page", tokens: inEveryStatus(), show: then(at("?per_page=2"), submit("Next page")), reads: "First page"},
@@ -215,7 +221,7 @@ func secretStates() []state {
 func tokenStates() []state {
 	var states []state
 	for id, text := range map[string]string{
-		"active": "Laptop", "expiring": "Nightly report", "old": "Deploy bot", "unused": "Old phone",
+		"active": "Laptop", "expiring": "Nightly report", "old": "Deploy bot", "service": "Importer", "unused": "Old phone",
 		"rotating": "Replaced by", "successor": "Replaces", "expired": "Workshop", "revoked": "Revoked",
 	} {
 		states = append(states, state{name: "token-" + id, tokens: inEveryStatus(), show: at(id + "/"), reads: text})
@@ -259,7 +265,8 @@ func changeStates() []state {
 		{name: "delete-errors", tokens: inEveryStatus(), show: then(
 			at("active/delete/"), submit("Delete", "Type its name", "Labtop"),
 		), status: http.StatusBadRequest, reads: "This is not the name"},
-		{name: "delete-ended", tokens: inEveryStatus(), show: at("expired/delete/"), reads: "The record of the token is lost"},
+		{name: "delete-ended", tokens: inEveryStatus(), show: at("expired/delete/"),
+			reads: "The record of the token is lost"},
 		{name: "delete-hostile", tokens: inEveryScript(), show: at("label-0/delete/"), reads: longLabel},
 		{name: "delete-rtl", tokens: inEveryScript(), show: at("label-2/delete/"), reads: rtlLabel},
 		{name: "deleted", tokens: inEveryStatus(), show: then(at("expired/delete/"), submit("Delete")),
@@ -269,6 +276,13 @@ func changeStates() []state {
 
 func failureStates() []state {
 	return []state{
+		{name: "no-login-form", show: then(at("new"), func(b *tab) {
+			b.fill("Name", "Laptop")
+			b.signOut()
+		}, submit("Generate token")), status: http.StatusUnauthorized, reads: "Your session has ended"},
+		{name: "too-many-tokens", tokens: one(), change: func(o *console.Options) { o.MaxTokens = 1 }, show: then(
+			at("new"), submit("Generate token", "Name", "Second"),
+		), status: http.StatusConflict, reads: "Too many tokens"},
 		{name: "no-login", user: "nobody", show: at(""), status: http.StatusUnauthorized, reads: "Sign in first"},
 		{name: "not-found", show: at("nothing/"), status: http.StatusNotFound, reads: "No such token"},
 		{name: "throttled", change: func(o *console.Options) { o.ReadLimit = httpkey.PerHour(1) }, show: then(at(""), at("")),
@@ -288,8 +302,8 @@ func frameStates() []state {
 		listStates(), bulkStates(), findStates(), newStates(), secretStates(), tokenStates(), changeStates(),
 	) {
 		switch state.name {
-		case "list", "list-hostile", "bulk-hostile", "find", "new-hostile", "new-errors", "secret-hostile", "token-hostile", "token-conflict",
-			"rotate", "delete-hostile":
+		case "list", "list-hostile", "bulk-hostile", "find", "new-hostile", "new-errors", "secret-hostile",
+			"token-hostile", "token-conflict", "rotate", "delete-hostile":
 			state.name = "frame-" + state.name
 			state.change, state.aside = beside, sidebar
 			states = append(states, state)
