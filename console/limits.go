@@ -38,7 +38,9 @@ func (c *console) limitsOf(t httpkey.Token) limitsView {
 	limits, err := c.askLimits(t)
 	v := limitsView{Known: err == nil}
 	for _, l := range limits {
-		v.All = append(v.All, limitViewOf(l))
+		if !l.DryRun { // it refuses nothing
+			v.All = append(v.All, limitViewOf(l))
+		}
 	}
 	return v
 }
@@ -47,7 +49,9 @@ func (c *console) limitsOf(t httpkey.Token) limitsView {
 func (c *console) remaining(ctx context.Context, p Principal, t httpkey.Token) []remainingView {
 	var all []remainingView
 	for _, r := range c.peek(ctx, p, t) {
-		all = append(all, remainingView{r.Remaining, limitViewOf(r.Limit)})
+		if !r.Limit.DryRun {
+			all = append(all, remainingView{r.Remaining, limitViewOf(r.Limit)})
+		}
 	}
 	return all
 }
