@@ -55,17 +55,18 @@
 //
 // A search refuses a whole key, which must not travel in a URL. {"key": "…"} to find has its token.
 //
-// The answer to revoke is {"revoked": ["id", …], "failed": [{"id": "…", "code": "…"}]}. Of a user,
+// The answer to revoke is {"revoked": ["id", …], "failed": [{"id": "…", "code": "…"}]}. For a user,
 // it ends every token that the person manages and that works, also one that is issued meanwhile.
-// What failed with the code unavailable may still work: send it again. No limit stops a revocation.
+// What failed with the code unavailable may still work: send it again. No limit stops a revocation,
+// but a PATCH that also changes something else counts as a change.
 //
 // # Retries and lost updates
 //
 // A create may have an Idempotency-Key of 1 to 255 visible ASCII characters, with or without
 // quotes (draft-ietf-httpapi-idempotency-key-header). It is good for one token of the person, as
 // long as the token exists. A retry creates no token and shows no key, whatever its body: it is
-// answered 409 with the code created_already, the "id" of the token and its Location. The key of a
-// lost answer cannot be had again: rotate the token. A rotation needs no Idempotency-Key. Its retry
+// answered 409 with the code created_already, the "id" of the token and its Location. Nobody can get
+// the key of a lost answer: rotate the token. A rotation needs no Idempotency-Key. Its retry
 // is answered 409 with the code rotated and the "id" of the successor.
 //
 // The answers about one token have an ETag, which names its version. A use of the key and what
@@ -85,7 +86,7 @@
 //	400  invalid                 it has fields or query parameters that cannot be used
 //	400  whole_key               the search has a whole key in it
 //	401  not_authenticated       there is no login
-//	403  forbidden               the person may not give such a token, or not rotate it
+//	403  forbidden               the person may not create, prolong or rotate such a token
 //	403  cross_site              the request comes from another site
 //	404  not_found               no such token, or one that another person manages, without a difference
 //	405  method_not_allowed      the path has other methods, which Allow names
@@ -93,7 +94,7 @@
 //	409  rotated                 the token was rotated already
 //	409  changed                 the token got another expiry meanwhile
 //	409  created_already         the Idempotency-Key has made a token
-//	409  too_many_tokens         the owner has [Options.MaxTokens] tokens
+//	409  too_many_tokens         the owner has [Options.MaxTokens] tokens that work
 //	412  precondition_failed     the token has another version than If-Match names
 //	413  too_large               the body is larger than 64 KiB
 //	415  unsupported_media_type  the body has another type than those that Accept names
@@ -122,8 +123,9 @@
 //	repeated            the parameter is there more than once
 //	invalid_cursor      the cursor is none of this list
 //
-// No page of another origin can use the API. It sends no CORS headers, and it refuses a
-// change whose Sec-Fetch-Site or Origin names another site ([http.CrossOriginProtection]).
+// No page of another origin can use the API, unless [Options.TrustedOrigins] has it. The API sends no
+// CORS headers. It refuses a change whose Sec-Fetch-Site or Origin names another site
+// ([http.CrossOriginProtection]).
 // There is no CSRF token to send.
 //
 // These requests come from a person with a login. A program with a key rotates and revokes that key
@@ -137,15 +139,18 @@
 // CreatedBy is the person.
 //
 // A later expiry is a grant: it needs the rights of creating such a token. All who manage a token
-// may shorten its life, revoke it and delete it. A new expiry is never later than
+// may rename it, shorten its life, revoke it and delete it. A new expiry is never later than
 // [Options.MaxLifetime] after the token's creation.
 //
 // An ended token stays ended. Nothing makes a revoked token active, prolongs an expired
 // one, or lets a rotated one outlive its grace, even if its successor is gone.
 //
-// A person may rotate a token that they own, because they see the new key. They own one of
-// their own, whatever its workspace, and a service token of a workspace that they administer. They
-// must have its scopes. An administrator may revoke the keys of others, and rotate none.
+// A person may rotate only a token that they own, because they see the new key. They own their API
+// keys, whatever the workspace, and the service tokens of a workspace that they administer. They must
+// have its scopes. An administrator may revoke the keys of others, and rotate none.
+//
+// If the successor of a token was deleted, the token may be rotated again. The new key lives as long
+// as the token would have without a rotation. So this needs the rights of creating such a token.
 //
 // An owner has at most [Options.MaxTokens] tokens that work. Two requests at once may each find the
 // last place. [Options.Limit] bounds how often a user changes tokens. A change that is refused

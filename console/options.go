@@ -41,11 +41,12 @@ type Options struct {
 	// Limit is the limit of changes: create, edit, rotate and delete together. No limit stops a
 	// revocation. Zero: 30 a minute.
 	Limit httpkey.Limit
-	// ReadLimit is the limit of pages, lists and searches. Zero: 300 a minute.
+	// ReadLimit is the limit of pages, lists and searches, and of the question before many tokens are
+	// revoked. Zero: 300 a minute.
 	ReadLimit httpkey.Limit
 
 	// MaxTokens bounds the tokens of one owner that work: of a user, or of a workspace for
-	// service tokens. A rotation may exceed it for its grace. 0: 100.
+	// service tokens. Rotated tokens may exceed it until their grace ends. 0: 100.
 	MaxTokens int
 
 	// MaxLifetime bounds how long a token lives from its creation on: no token gets a
@@ -76,7 +77,7 @@ type Options struct {
 
 	// Usage tells what each token was used for: an [usage.Recorder], say. The page of a token then has two
 	// charts, of 24 hours and of 30 days, and the last client if that is recorded. The JSON is at
-	// {id}/usage/. Usage has a second to answer for a page. Nil: neither.
+	// {id}/usage/. For a page, the context of Usage ends after a second. Nil: neither.
 	Usage usage.Reader
 
 	// NoScopes says in a few words what a token without scopes may do, such as "Everything" or

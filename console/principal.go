@@ -13,7 +13,7 @@ type Principal struct {
 	ServiceTokens bool     // they also see and manage service tokens
 	Scopes        []string // those that they may give to a token; nil: none
 
-	// Admin sees every token of every user and workspace, and may shorten, revoke and delete it.
+	// Admin sees every token of every user and workspace, and may rename, shorten, revoke and delete it.
 	// An Admin gets no right to create or to rotate from it.
 	Admin bool
 
