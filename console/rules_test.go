@@ -53,8 +53,9 @@ func TestLaterExpiryIsAGrant(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					s := newSite(t, Options{})
-					tt.token.ID, tt.token.Label, tt.token.ExpiredAt = "id", "x", time.Now().Add(30*day)
-					s.issue(tt.token)
+					token := tt.token // two tests at once have the same
+					token.ID, token.Label, token.ExpiredAt = "id", "x", time.Now().Add(30*day)
+					s.issue(token)
 					setExpiry := func(at time.Time) *httptest.ResponseRecorder {
 						if !page {
 							return s.api(tt.login, "PATCH", "/id/", `{"expired_at":"`+at.Format(time.RFC3339)+`"}`)
