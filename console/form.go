@@ -101,7 +101,7 @@ func (f *form) keep(t httpkey.Token, now time.Time) {
 }
 
 // rotateForm returns the form that rotates t. A token with a lifetime passes that on, and not the
-// rest of it.
+// rest of it. One that was rotated before has no expiry to keep, because that rotation cut it short.
 func (c *console) rotateForm(t httpkey.Token, now time.Time) *form {
 	f := &form{}
 	c.offerExpiries(f, now, now)
@@ -109,9 +109,12 @@ func (c *console) rotateForm(t httpkey.Token, now time.Time) *form {
 	if !t.ExpiredAt.IsZero() {
 		f.Expiry = f.closest(t.ExpiredAt.Sub(t.CreatedAt), now)
 	}
-	if c.options.MaxLifetime == 0 || !isLater(t.ExpiredAt, now.Add(c.options.MaxLifetime)) {
+	switch {
+	case t.RotatedTo != "":
+		f.Expiry = f.closest(c.options.DefaultLifetime, now)
+	case c.options.MaxLifetime == 0 || !isLater(t.ExpiredAt, now.Add(c.options.MaxLifetime)):
 		f.keep(t, now)
-	} else if f.Expiry == "keep" {
+	case f.Expiry == "keep":
 		f.Expiry = f.closest(c.options.MaxLifetime, now)
 	}
 	for _, grace := range c.options.Graces {

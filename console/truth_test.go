@@ -211,6 +211,22 @@ func TestLimitsInWords(t *testing.T) {
 	})
 }
 
+// A key whose successor is gone ended by a rotation. That is no expiry to keep.
+func TestExpiryOfATokenThatIsRotatedAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	s.issue(httpkey.Token{ID: "id", Label: "bot", User: "ada"})
+	const keep = "As the old key"
+	s.says(s.page("ada", "/id/rotate/").Body.String(), keep)
+	_, successor := s.created(s.want(201, s.api("ada", "POST", "/id/rotate/", `{"grace":3600}`)))
+	s.want(204, s.api("ada", "DELETE", "/"+successor.ID+"/", ""))
+	body := s.want(200, s.page("ada", "/id/rotate/")).Body.String()
+	s.says(body, "not: "+keep)
+	if !strings.Contains(body, `value="90" required checked`) {
+		t.Errorf("the default lifetime is not chosen: %s", body)
+	}
+}
+
 // A limit that is only tried refuses nothing, so people are not told that it applies.
 func TestLimitsThatAreOnlyTried(t *testing.T) {
 	t.Parallel()
