@@ -533,6 +533,7 @@ func TestRotatedTokenDoesNotOutliveTheRevocationOfItsSuccessor(t *testing.T) {
 		s.want(204, s.api("ada", "DELETE", "/"+successor.ID+"/", ""))
 		s.want(403, s.api("ada", "POST", "/id/rotate/", `{"grace":0}`))
 		s.want(403, s.page("ada", "/id/rotate/"))
+		s.says(s.page("ada", "/id/").Body.String(), "not: Rotate")
 		s.want(403, s.submit("ada", "/id/rotate/", "grace=0"))
 		s.want(201, s.api("root", "POST", "/id/rotate/", `{"grace":0}`)) // who may create one like it
 	}

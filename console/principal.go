@@ -91,6 +91,15 @@ func (p Principal) mayRotate(t httpkey.Token) error {
 	return nil
 }
 
+// mayRotateAgain refuses to rotate t a second time, which gives it back the life that it had before the
+// first. That is a grant, because somebody may have revoked the successor.
+func (p Principal) mayRotateAgain(t httpkey.Token) error {
+	if t.RotatedTo != "" && p.mayGrant(t) != nil {
+		return errMayNotRotateAgain
+	}
+	return nil
+}
+
 // filters returns the filters that select p's tokens in a store; an empty kind means all.
 // Several may select one token. Only that of an Admin selects everybody's.
 func (p Principal) filters(kind httpkey.Kind) []httpkey.Filter {

@@ -82,7 +82,7 @@ func (c *console) tokenView(p Principal, t httpkey.Token, successor *httpkey.Tok
 		Expires:   moment{t.ExpiredAt, now},
 		Status:    c.statusOf(t, successor, now),
 		HasEnded:  hasEnded(t, now),
-		MayRotate: p.mayRotate(t) == nil,
+		MayRotate: p.mayRotate(t) == nil && p.mayRotateAgain(t) == nil,
 
 		Limits:     c.limitsOf(t),
 		Revocation: revocationOf(p, t, now),
