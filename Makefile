@@ -85,6 +85,9 @@ fuzz:
 	go test -run='^$$' -fuzz=FuzzText -fuzztime=$(FUZZTIME) ./internal/ram
 	go test -run='^$$' -fuzz=FuzzLimiters -fuzztime=$(FUZZTIME) ./memstore
 	go test -run='^$$' -fuzz=FuzzCursor -fuzztime=$(FUZZTIME) ./console
+	go test -run='^$$' -fuzz=FuzzIfMatch -fuzztime=$(FUZZTIME) ./console
+	go test -run='^$$' -fuzz=FuzzIdempotencyKey -fuzztime=$(FUZZTIME) ./console
+	go test -run='^$$' -fuzz=FuzzMerge -fuzztime=$(FUZZTIME) ./console/internal/csp
 	go test -run='^$$' -fuzz=FuzzFold -fuzztime=$(FUZZTIME) ./console/internal/legible
 
 bench:

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/httpkey/httpkey"
@@ -439,10 +440,26 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 	guard := httpkey.New(memstore.New(), httpkey.Unlimited, nil)
 	login := func(*http.Request) (Principal, error) { return Principal{}, nil }
 	for want, build := range map[string]func(){
-		"needs a Guard":           func() { New(nil, &Options{Principal: login}) },
-		"Principal is nil":        func() { New(guard, nil) },
-		"options: Principal":      func() { New(guard, &Options{}) },
-		"MaxLifetime is -1ns":     func() { New(guard, &Options{Principal: login, MaxLifetime: -1}) },
+		"needs a Guard":            func() { New(nil, &Options{Principal: login}) },
+		"Principal is nil":         func() { New(guard, nil) },
+		"options: Principal":       func() { New(guard, &Options{}) },
+		"MaxLifetime is -1ns":      func() { New(guard, &Options{Principal: login, MaxLifetime: -1}) },
+		"TryURL is \"ftp://x\"":    func() { New(guard, &Options{Principal: login, TryURL: "ftp://x"}) },
+		"TryURL is \"http://x'":    func() { New(guard, &Options{Principal: login, TryURL: "http://x'"}) },
+		"DocsURL is \":\"":         func() { New(guard, &Options{Principal: login, DocsURL: ":"}) },
+		"MaxTokens is -1":          func() { New(guard, &Options{Principal: login, MaxTokens: -1}) },
+		"Lifetimes has 1h0m0s":     func() { New(guard, &Options{Principal: login, Lifetimes: []time.Duration{time.Hour}}) },
+		"Graces has 192h0m0s":      func() { New(guard, &Options{Principal: login, Graces: []time.Duration{8 * day}}) },
+		"Scheme is \"sepia\"":      func() { New(guard, &Options{Principal: login, Scheme: "sepia"}) },
+		"TrustedOrigins has \"x\"": func() { New(guard, &Options{Principal: login, TrustedOrigins: []string{"x"}}) },
+		"ReadLimit is of no use":   func() { New(guard, &Options{Principal: login, ReadLimit: httpkey.Limit{Rate: -1}}) },
+		"DefaultLifetime is 48h": func() {
+			New(guard, &Options{Principal: login, MaxLifetime: day, DefaultLifetime: 2 * day})
+		},
+		"DefaultLifetime is negat": func() { New(guard, &Options{Principal: login, MaxLifetime: day, DefaultLifetime: -1}) },
+		"no file openapi.json": func() {
+			New(guard, &Options{Principal: login, Files: fstest.MapFS{"openapi.json": {Data: []byte("{}")}}})
+		},
 		"Limit is of no use: htt": func() { New(guard, &Options{Principal: login, Limit: httpkey.Limit{Rate: -1}}) },
 	} {
 		func() {

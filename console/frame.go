@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/httpkey/httpkey/console/internal/csp"
 )
 
 // Page is a page of the console for [Options.Layout].
@@ -59,8 +61,8 @@ func (c *console) render(w http.ResponseWriter, r *http.Request, p Principal, a 
 	v.Page, v.Root = a.page, rootOf(r)
 	v.From, v.Back = c.waysOf(r, v.List)
 	v.NoScopes, v.TryURL, v.DocsURL, v.Scheme = c.options.NoScopes, c.options.TryURL, c.options.DocsURL, c.options.Scheme
-	policy := parsePolicy(w.Header().Get(cspHeader))
-	v.StyleNonce, v.ScriptNonce = policy.nonce("style-src-elem"), policy.nonce("script-src-elem")
+	policy := csp.Parse(w.Header().Get(cspHeader))
+	v.StyleNonce, v.ScriptNonce = policy.Nonce("style-src-elem"), policy.Nonce("script-src-elem")
 	if c.options.Data != nil {
 		v.Data = c.options.Data(r)
 	}

@@ -5,12 +5,39 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/httpkey/httpkey/console/internal/csp"
 )
 
 const cspHeader = "Content-Security-Policy"
 
+// ownPolicy lets a page load its own files, send its own forms and do nothing else. No other page
+// may frame it.
+var ownPolicy = csp.Parse("default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; " +
+	"font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+
+// policyFor returns the policy of the answer to r. host is that which a middleware has set. It counts
+// where a page has the program's frame in it; any other page needs nothing of the program's.
+func (c *console) policyFor(r *http.Request, host []string) csp.Policy {
+	p := ownPolicy
+	if !prefersHTML(r.Header) {
+		return p
+	}
+	if c.options.Layout != nil {
+		p = p.With(host...)
+	}
+	if c.options.CSP != nil {
+		p = p.With(c.options.CSP(r))
+	}
+	if c.options.SignIn != nil {
+		// A form that is sent without a session may be redirected to the login.
+		p = p.Add("form-action", csp.Origin(c.options.SignIn(r)))
+	}
+	return p
+}
+
 // setSecurityHeaders sets the headers of every answer.
-func setSecurityHeaders(h http.Header, p policy) {
+func setSecurityHeaders(h http.Header, p csp.Policy) {
 	h.Set(cspHeader, p.String())
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")

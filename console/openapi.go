@@ -9,7 +9,7 @@ import (
 // openAPI describes the JSON API. A test compares it with the routes, and with every answer of the
 // other tests.
 //
-//go:embed files/openapi.json
+//go:embed openapi.json
 var openAPI []byte
 
 // describeAPI answers with the same document to browsers and to programs.

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/httpkey/httpkey"
@@ -137,6 +139,13 @@ func (o *Options) Validate() error {
 		return invalid("DefaultLifetime", "is negative, which means for ever, and more than MaxLifetime")
 	case !slices.Contains([]string{"", "light", "dark"}, o.Scheme):
 		return invalid("Scheme", "is %q, it must be light, dark or empty", o.Scheme)
+	}
+	if u, err := url.Parse(o.TryURL); o.TryURL != "" &&
+		(err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Contains(o.TryURL, "'")) {
+		return invalid("TryURL", "is %q, it must be an absolute URL of http or https without a quote", o.TryURL)
+	}
+	if _, err := url.Parse(o.DocsURL); err != nil {
+		return invalid("DocsURL", "is %q, which is no URL", o.DocsURL)
 	}
 	for _, lifetime := range o.Lifetimes {
 		if lifetime < day || lifetime%day != 0 {

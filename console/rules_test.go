@@ -62,7 +62,7 @@ func TestLaterExpiryIsAGrant(t *testing.T) {
 						return s.submit(tt.login, "/id/", "label=x&expiry="+fmt.Sprint(int(time.Until(at)/day)))
 					}
 					w := setExpiry(time.Now().Add(90 * day))
-					got := s.get("id").ExpiredAt.Sub(time.Now())
+					got := time.Until(s.get("id").ExpiredAt)
 					switch {
 					case tt.prolongs && (w.Code >= 400 || got != 90*day):
 						t.Errorf("longer: %d, it ends in %v: %s", w.Code, got, w.Body)
@@ -71,7 +71,7 @@ func TestLaterExpiryIsAGrant(t *testing.T) {
 					case !tt.prolongs:
 						s.wantRefusal(ActionUpdate, "forbidden")
 					}
-					if w := setExpiry(time.Now().Add(7 * day)); w.Code >= 400 || s.get("id").ExpiredAt.Sub(time.Now()) != 7*day {
+					if w := setExpiry(time.Now().Add(7 * day)); w.Code >= 400 || time.Until(s.get("id").ExpiredAt) != 7*day {
 						t.Errorf("shorter: %d %s", w.Code, w.Body)
 					}
 					if w := s.api(tt.login, "PATCH", "/id/", `{"expired_at":null}`); (w.Code == 200) != tt.prolongs {
@@ -91,7 +91,8 @@ func (s *site) wantRefusal(action Action, code string) {
 		s.Errorf("the audit has no refusal")
 		return
 	}
-	if e := told[len(told)-1]; e.Action != action || e.Refusal != code || e.Err != nil || e.Token.Digest != (httpkey.Digest{}) {
+	e := told[len(told)-1]
+	if e.Action != action || e.Refusal != code || e.Err != nil || e.Token.Digest != (httpkey.Digest{}) {
 		s.Errorf("the audit has %+v, want a refused %s: %s", e, action, code)
 	}
 }
@@ -138,7 +139,8 @@ func TestExpiryOfASuccessor(t *testing.T) {
 					if page {
 						w = s.submit("ada", "/id/rotate/", tt.form)
 					} else {
-						w = s.api("ada", "POST", "/id/rotate/", strings.ReplaceAll(tt.body, "%s", time.Now().Add(tt.in).Format(time.RFC3339)))
+						at := time.Now().Add(tt.in).Format(time.RFC3339)
+						w = s.api("ada", "POST", "/id/rotate/", strings.ReplaceAll(tt.body, "%s", at))
 					}
 					if tt.status != 0 {
 						s.want(tt.status, w)
@@ -328,10 +330,13 @@ func TestRefusalsAreAudited(t *testing.T) {
 		{login: "ada", method: "DELETE", path: "/id/", headers: []string{"Sec-Fetch-Site", "cross-site"},
 			action: ActionDelete, code: "cross_site"},
 		{login: "eve", method: "GET", path: "/id/", action: ActionRead, code: "not_found", token: "id"},
-		{login: "eve", method: "PATCH", path: "/id/", body: `{"label":"y"}`, action: ActionUpdate, code: "not_found", token: "id"},
+		{login: "eve", method: "PATCH", path: "/id/", body: `{"label":"y"}`,
+			action: ActionUpdate, code: "not_found", token: "id"},
 		{login: "eve", method: "DELETE", path: "/id/", action: ActionDelete, code: "not_found", token: "id"},
-		{login: "eve", method: "POST", path: "/id/rotate/", body: `{"grace":0}`, action: ActionRotate, code: "not_found", token: "id"},
-		{login: "ada", method: "POST", path: "/", body: `{"label":"x","scopes":["admin"]}`, action: ActionCreate, code: "forbidden"},
+		{login: "eve", method: "POST", path: "/id/rotate/", body: `{"grace":0}`,
+			action: ActionRotate, code: "not_found", token: "id"},
+		{login: "ada", method: "POST", path: "/", body: `{"label":"x","scopes":["admin"]}`,
+			action: ActionCreate, code: "forbidden"},
 		{login: "ada", method: "GET", path: "/no/"},             // nothing of anybody
 		{login: "ada", method: "PUT", path: "/id/"},             // a mistake
 		{login: "ada", method: "POST", path: "/", body: `{"x"`}, // the same

@@ -78,7 +78,7 @@ func (d *description) compare(t *testing.T, operation string, r request, a answe
 	t.Helper()
 	d.met[fmt.Sprintf("%s %d", operation, a.status)] = true
 	if a.status < 300 {
-		if ok, problems := d.ValidateHttpRequest(r.http()); !ok {
+		if ok, problems := d.ValidateHttpRequestSync(r.http()); !ok {
 			t.Errorf("the request %s %s%s", r.method, r.path, text(problems))
 		}
 	}

@@ -1,11 +1,12 @@
-// Command quickstart is a small API behind httpkey to try with curl. It listens on
-// $ADDR, or else 127.0.0.1:8080. It keeps keys in $HTTPKEY_DSN, or else in the SQLite
-// file httpkey.db. Where there are none it issues one of each kind and prints them.
-// It answers only requests for localhost or for the address that the client connects to.
+// Command quickstart is a small API behind httpkey to try with curl, and a site with the page
+// "API tokens" to try in a browser. It listens on $ADDR, or else 127.0.0.1:8080. It keeps keys in
+// $HTTPKEY_DSN, or else in the SQLite file httpkey.db. Where there are none it issues one of each
+// kind and prints them. It also makes tokens in every state, whose keys nobody knows. It answers
+// only requests for localhost or for the address that the client connects to.
 //
 //	quickstart -issue LABEL
 //
-// prints one more, also while the server runs.
+// prints one more key, also while the server runs.
 package main
 
 import (
@@ -103,24 +104,30 @@ func serve(ctx context.Context, listener net.Listener, b *backend, stdout io.Wri
 	if _, err := io.WriteString(stdout, text); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	simulating, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var simulated sync.WaitGroup
-	simulated.Go(func() { owners.run(ctx) })
+	simulated.Go(func() { owners.run(simulating) })
 
 	demo := &site{guard: guard, usage: recorder, url: "http://" + listener.Addr().String()}
-	server := &http.Server{Handler: onlyHere(demo.routes()), ReadHeaderTimeout: 5 * time.Second}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	select {
-	case err = <-served:
-	case <-ctx.Done():
-		err = inTime(server.Shutdown)
-	}
+	err = serveUntil(ctx, listener, onlyHere(demo.routes()))
 	cancel()
 	simulated.Wait()
 	// Close comes last: it writes the uses of the last requests.
 	return errors.Join(err, inTime(owners.guard.Close), inTime(guard.Close), inTime(recorder.Close))
+}
+
+// serveUntil serves until ctx is over, and the requests of that moment are answered.
+func serveUntil(ctx context.Context, listener net.Listener, handler http.Handler) error {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+		return inTime(server.Shutdown)
+	}
 }
 
 // inTime gives a step on the way out ten seconds.

@@ -96,7 +96,8 @@ func TestSessionEndsWhileTyping(t *testing.T) {
 	}
 	b.copied()
 	token := s.tokens(t)[0]
-	if token.Label != `laptop "1" <ü>` || token.Description != "one\ntwo" || strings.Join(token.Scopes, " ") != "issues:read" ||
+	if token.Label != `laptop "1" <ü>` || token.Description != "one\ntwo" ||
+		strings.Join(token.Scopes, " ") != "issues:read" ||
 		token.ExpiredAt.Sub(token.CreatedAt).Round(day) != 30*day {
 		t.Errorf("it is %+v", token)
 	}

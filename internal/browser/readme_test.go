@@ -44,7 +44,7 @@ func TestReadmePictures(t *testing.T) {
 			CaptureBeyondViewport: new(true),
 			Clip:                  &page.Viewport{Width: 1120, Height: height, Scale: 1},
 		})
-		if len(shot.Data) == 0 || len(shot.Data) > 100_000 {
+		if len(shot.Data) == 0 || len(shot.Data) > 150_000 {
 			t.Errorf("the %s picture has %d bytes", scheme, len(shot.Data))
 		}
 		if *update {

@@ -122,7 +122,7 @@ func newSite(t testing.TB, change func(*console.Options)) *site {
 	})))
 	mux.HandleFunc(loginURL, func(w http.ResponseWriter, _ *http.Request) {
 		http.SetCookie(w, &http.Cookie{Name: cookie, Value: "ada", Path: "/", HttpOnly: true})
-		fmt.Fprint(w, "Welcome back, Ada")
+		_, _ = fmt.Fprint(w, "Welcome back, Ada")
 	})
 	mux.HandleFunc(frameCSSURL, serveFrameCSS)
 	s.Start()

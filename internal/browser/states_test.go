@@ -110,10 +110,11 @@ func inEveryScript() []httpkey.Token {
 	} {
 		tokens = append(tokens, httpkey.Token{
 			ID: fmt.Sprint("label-", id), Label: label, Description: label, IsActive: true,
-			User: wideUser, Workspace: "w1", Scopes: manyScopes, CreatedAt: time.Now().Add(-100 * day),
+			User: wideUser, Workspace: "w1", Scopes: manyScopes[:2], CreatedAt: time.Now().Add(-100 * day),
 			LastUsed: time.Now().Add(-99 * day), ExpiredAt: time.Now().Add(day),
 		})
 	}
+	tokens[0].Scopes = manyScopes
 	return tokens
 }
 
@@ -127,8 +128,9 @@ func listStates() []state {
 		{name: "list-empty", show: at(""), reads: "You have no tokens yet."},
 		{name: "list", tokens: inEveryStatus(), show: at(""), reads: "Rotated, ends"},
 		{name: "list-admin", user: "grace", tokens: inEveryStatus(), show: at(""), reads: "Engine tables"},
-		{name: "list-of-user", user: "grace", tokens: inEveryStatus(), show: at("?user=ada"), reads: "Revoke all tokens of this user"},
-		{name: "list-sorted", tokens: inEveryStatus(), show: then(at(""), func(b *tab) { b.follow("Name") }), reads: "Workshop"},
+		{name: "list-of-user", user: "grace", tokens: inEveryStatus(), show: at("?user=ada"),
+			reads: "Revoke all tokens of this user"},
+		{name: "list-sorted", tokens: inEveryStatus(), show: then(at(""), submit("Name")), reads: "Workshop"},
 		{name: "list-hostile", tokens: inEveryScript(), show: at(""), reads: "<script>"},
 		{name: "list-nothing-found", tokens: one(), show: at("?search=nothing"), reads: "No tokens match."},
 		{name: "list-page", tokens: inEveryStatus(), show: then(at("?per_page=2"), submit("Next page")), reads: "First page"},
@@ -263,7 +265,8 @@ func changeStates() []state {
 		{name: "delete-errors", tokens: inEveryStatus(), show: then(
 			at("active/delete/"), submit("Delete", "Type its name", "Labtop"),
 		), status: http.StatusBadRequest, reads: "This is not the name"},
-		{name: "delete-ended", tokens: inEveryStatus(), show: at("expired/delete/"), reads: "The record of the token is lost"},
+		{name: "delete-ended", tokens: inEveryStatus(), show: at("expired/delete/"),
+			reads: "The record of the token is lost"},
 		{name: "delete-hostile", tokens: inEveryScript(), show: at("label-0/delete/"), reads: longLabel},
 		{name: "delete-rtl", tokens: inEveryScript(), show: at("label-2/delete/"), reads: rtlLabel},
 		{name: "deleted", tokens: inEveryStatus(), show: then(at("expired/delete/"), submit("Delete")),
@@ -299,8 +302,8 @@ func frameStates() []state {
 		listStates(), bulkStates(), findStates(), newStates(), secretStates(), tokenStates(), changeStates(),
 	) {
 		switch state.name {
-		case "list", "list-hostile", "bulk-hostile", "find", "new-hostile", "new-errors", "secret-hostile", "token-hostile", "token-conflict",
-			"rotate", "delete-hostile":
+		case "list", "list-hostile", "bulk-hostile", "find", "new-hostile", "new-errors", "secret-hostile",
+			"token-hostile", "token-conflict", "rotate", "delete-hostile":
 			state.name = "frame-" + state.name
 			state.change, state.aside = beside, sidebar
 			states = append(states, state)

@@ -38,7 +38,7 @@ func (counted) LastClient(context.Context, string) (usage.Client, error) {
 
 // quiet is a Reader that has counted nothing, and broken is one that does not answer.
 type (
-	quiet  struct{ counted }
+	quiet  struct{}
 	broken struct{ counted }
 )
 

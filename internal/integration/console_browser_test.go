@@ -143,15 +143,20 @@ func (b *browser) crawl(p *page) {
 			continue
 		}
 		b.mustBeInside(target, "a link of "+p.url.String())
-		target.Fragment = ""
-		if b.seen[target.String()] {
+		if place := placeOf(target); b.seen[place] {
 			continue
-		}
-		if b.seen[target.String()] = true; len(b.seen) > maxLinks {
+		} else if b.seen[place] = true; len(b.seen) > maxLinks {
 			b.t.Fatalf("%s has the link %q, and the console has no end", p.url, link)
 		}
+		target.Fragment = ""
 		b.crawl(b.navigate(p, http.MethodGet, target.String(), nil))
 	}
+}
+
+// placeOf returns what a crawl visits once: a path with parameters of some names. Their values are
+// the orders and filters of the list, which other links combine in all ways.
+func placeOf(u *url.URL) string {
+	return u.EscapedPath() + "?" + strings.Join(slices.Sorted(maps.Keys(u.Query())), "&") + u.Query().Get("order_by")
 }
 
 // links returns the targets of all elements that a browser follows or loads. The app's own links
@@ -159,8 +164,8 @@ func (b *browser) crawl(p *page) {
 func (p *page) links() (links []string) {
 	for n := range p.root.Descendants() {
 		_, isApps := attribute(n, "data-app")
-		for _, name := range []string{"href", "src", "action", "formaction"} {
-			if link, ok := attribute(n, name); ok && !isApps {
+		for _, name := range []string{"href", "src", "action"} {
+			if link, ok := attribute(n, name); ok && !isApps && !isPost(n) {
 				links = append(links, link)
 			}
 		}
@@ -168,11 +173,17 @@ func (p *page) links() (links []string) {
 	return links
 }
 
-// follow opens the first link whose target ends so.
+// isPost reports whether a node is a form that is sent by POST.
+func isPost(n *html.Node) bool {
+	method, _ := attribute(n, "method")
+	return n.Data == "form" && strings.EqualFold(method, http.MethodPost)
+}
+
+// follow opens the first link whose path ends so.
 func (b *browser) follow(p *page, ending string) *page {
 	b.t.Helper()
 	for _, link := range p.links() {
-		if target, err := p.url.Parse(link); err == nil && strings.HasSuffix(link, ending) {
+		if target, err := p.url.Parse(link); err == nil && strings.HasSuffix(target.Path, ending) {
 			return b.want(http.StatusOK, b.navigate(p, http.MethodGet, target.String(), nil))
 		}
 	}
@@ -180,11 +191,13 @@ func (b *browser) follow(p *page, ending string) *page {
 	return nil
 }
 
-// submit fills in the page's only POST form, and sends it.
+// submit fills in the first form of the page that has these fields, and sends it.
 func (b *browser) submit(p *page, values map[string]string) *page {
 	b.t.Helper()
 	for n := range p.root.Descendants() {
-		if method, _ := attribute(n, "method"); n.Data != "form" || !strings.EqualFold(method, "post") {
+		form := fieldsOf(n)
+		lacks := func(name string) bool { return form[name] == nil }
+		if !isPost(n) || slices.ContainsFunc(slices.Collect(maps.Keys(values)), lacks) {
 			continue
 		}
 		action, _ := attribute(n, "action")
@@ -193,16 +206,12 @@ func (b *browser) submit(p *page, values map[string]string) *page {
 			b.t.Fatal(err)
 		}
 		b.mustBeInside(target, "a form of "+p.url.String())
-		form := fieldsOf(n)
 		for name, value := range values {
-			if !slices.Contains(slices.Collect(maps.Keys(form)), name) {
-				b.t.Fatalf("the form of %s has no %s: %v", p.url, name, form)
-			}
 			form.Set(name, value)
 		}
 		return b.navigate(p, http.MethodPost, target.String(), form)
 	}
-	b.t.Fatalf("%s has no form\n%s", p.url, p.text)
+	b.t.Fatalf("%s has no form with %v\n%s", p.url, values, p.text)
 	return nil
 }
 

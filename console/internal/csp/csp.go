@@ -1,40 +1,15 @@
-package console
+// Package csp reads, merges and writes a Content-Security-Policy (W3C CSP Level 3).
+package csp
 
 import (
-	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 )
 
-// ownPolicy lets a page load its own files, send its own forms and do nothing else. No other page
-// may frame it.
-var ownPolicy = parsePolicy("default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; " +
-	"font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
-
-// policyFor returns the policy of the answer to r. host is that which a middleware has set. It counts
-// where a page has the program's frame in it; any other page needs nothing of the program's.
-func (c *console) policyFor(r *http.Request, host []string) policy {
-	p := ownPolicy
-	if !prefersHTML(r.Header) {
-		return p
-	}
-	if c.options.Layout != nil {
-		p = p.with(host...)
-	}
-	if c.options.CSP != nil {
-		p = p.with(c.options.CSP(r))
-	}
-	if c.options.SignIn != nil {
-		// A form that is sent without a session may be redirected to the login.
-		p = p.merge(policy{{"form-action", origin(c.options.SignIn(r))}})
-	}
-	return p
-}
-
-// origin returns the source of a policy that has a URL; none for a relative one.
-func origin(location string) []string {
+// Origin returns the source of a policy that has a URL; none for a relative one.
+func Origin(location string) []string {
 	u, err := url.Parse(location)
 	if err != nil || u.Host == "" {
 		return nil
@@ -49,8 +24,8 @@ func origin(location string) []string {
 	return []string{source}
 }
 
-// policy is a Content-Security-Policy (W3C CSP Level 3): its directives in order.
-type policy []directive
+// Policy is a Content-Security-Policy: its directives in order.
+type Policy []directive
 
 // directive is what a page may do of one kind, and from where.
 type directive struct {
@@ -58,10 +33,10 @@ type directive struct {
 	sources []string
 }
 
-// parsePolicy reads one policy as a browser does: the first of two directives of one name counts.
+// Parse reads one policy as a browser does: the first of two directives of one name counts.
 // It leaves out what a header could not hold.
-func parsePolicy(text string) policy {
-	var p policy
+func Parse(text string) Policy {
+	var p Policy
 	for part := range strings.SplitSeq(text, ";") {
 		fields := strings.Fields(part)
 		if len(fields) == 0 || !isName(fields[0]) {
@@ -89,7 +64,7 @@ func isToken(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == ';' || r == ',' })
 }
 
-func (p policy) find(name string) (directive, bool) {
+func (p Policy) find(name string) (directive, bool) {
 	i := slices.IndexFunc(p, func(d directive) bool { return d.name == name })
 	if i < 0 {
 		return directive{}, false
@@ -118,7 +93,7 @@ var fallbacks = map[string][]string{
 }
 
 // sources returns those that hold for a directive, by itself or by one that stands in for it.
-func (p policy) sources(name string) []string {
+func (p Policy) sources(name string) []string {
 	for _, n := range append([]string{name}, fallbacks[name]...) {
 		if d, ok := p.find(n); ok {
 			return d.sources
@@ -127,17 +102,17 @@ func (p policy) sources(name string) []string {
 	return nil
 }
 
-// with merges further policies into p. A text may have several, with commas between them.
-func (p policy) with(texts ...string) policy {
+// With merges further policies into p. A text may have several, with commas between them.
+func (p Policy) With(texts ...string) Policy {
 	for text := range strings.SplitSeq(strings.Join(texts, ","), ",") {
-		p = p.merge(parsePolicy(text))
+		p = p.Merge(Parse(text))
 	}
 	return p
 }
 
-// merge returns a policy with the sources of both for each directive.
-func (p policy) merge(q policy) policy {
-	var merged policy
+// Merge returns a policy with the sources of both for each directive.
+func (p Policy) Merge(q Policy) Policy {
+	var merged Policy
 	for _, d := range slices.Concat(p, q) {
 		if _, ok := merged.find(d.name); !ok {
 			merged = append(merged, directive{d.name, union(p.sources(d.name), q.sources(d.name))})
@@ -145,6 +120,9 @@ func (p policy) merge(q policy) policy {
 	}
 	return merged
 }
+
+// Add returns p with further sources for a directive.
+func (p Policy) Add(name string, sources []string) Policy { return p.Merge(Policy{{name, sources}}) }
 
 // union returns the sources of a, and those that only b has. 'none' stands alone.
 func union(a, b []string) []string {
@@ -162,7 +140,7 @@ func union(a, b []string) []string {
 }
 
 // String returns the value of the header.
-func (p policy) String() string {
+func (p Policy) String() string {
 	var parts []string
 	for _, d := range p {
 		parts = append(parts, strings.Join(append([]string{d.name}, d.sources...), " "))
@@ -172,8 +150,8 @@ func (p policy) String() string {
 
 var nonceSource = regexp.MustCompile(`^(?i:'nonce-)([A-Za-z0-9+/_-]+={0,2})'$`)
 
-// nonce returns that of a directive, for the elements that it is about; empty if it has none.
-func (p policy) nonce(name string) string {
+// Nonce returns that of a directive, for the elements that it is about; empty if it has none.
+func (p Policy) Nonce(name string) string {
 	for _, source := range p.sources(name) {
 		if found := nonceSource.FindStringSubmatch(source); found != nil {
 			return found[1]
