@@ -453,7 +453,9 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 		"Scheme is \"sepia\"":      func() { New(guard, &Options{Principal: login, Scheme: "sepia"}) },
 		"TrustedOrigins has \"x\"": func() { New(guard, &Options{Principal: login, TrustedOrigins: []string{"x"}}) },
 		"ReadLimit is of no use":   func() { New(guard, &Options{Principal: login, ReadLimit: httpkey.Limit{Rate: -1}}) },
-		"DefaultLifetime is 48h":   func() { New(guard, &Options{Principal: login, MaxLifetime: day, DefaultLifetime: 2 * day}) },
+		"DefaultLifetime is 48h": func() {
+			New(guard, &Options{Principal: login, MaxLifetime: day, DefaultLifetime: 2 * day})
+		},
 		"DefaultLifetime is negat": func() { New(guard, &Options{Principal: login, MaxLifetime: day, DefaultLifetime: -1}) },
 		"no file openapi.json": func() {
 			New(guard, &Options{Principal: login, Files: fstest.MapFS{"openapi.json": {Data: []byte("{}")}}})

@@ -14,9 +14,6 @@ import (
 const plainPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; " +
 	"font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
-// with returns plainPolicy with other texts in the place of some of its own; pairs are old and new.
-func with(pairs ...string) string { return strings.NewReplacer(pairs...).Replace(plainPolicy) }
-
 // programPolicy answers a page of a console behind a middleware that has set a policy.
 func programPolicy(t *testing.T, opts Options, middleware, accept string) *httptest.ResponseRecorder {
 	t.Helper()
