@@ -111,7 +111,7 @@ func conflict(code, detail, inTheWay string) error {
 const codeTooManyTokens = "too_many_tokens"
 
 func tooManyTokens(n int) error {
-	return conflict(codeTooManyTokens, fmt.Sprintf("There are %d tokens already, which is the most. "+
+	return conflict(codeTooManyTokens, fmt.Sprintf("The most tokens that may work at once: %d. "+
 		"Revoke those that nothing uses.", n), "")
 }
 

@@ -247,7 +247,7 @@ func TestMaxTokens(t *testing.T) {
 	s.want(201, add("manager", `{"label":"x","workspace":"acme"}`))
 	s.want(409, add("manager", `{"label":"x"}`))
 	w := s.want(409, s.submit("manager", "/", newForm("label", "typed with care")))
-	for _, text := range []string{"There are 3 tokens already", `value="typed with care"`} {
+	for _, text := range []string{"may work at once: 3. Revoke those that nothing uses", `value="typed with care"`} {
 		if !strings.Contains(w.Body.String(), text) {
 			t.Errorf("the page does not show %q: %s", text, w.Body)
 		}
