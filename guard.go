@@ -189,14 +189,14 @@ type Options struct {
 	//		if t.User != "" {
 	//			c.Bucket = "user:" + t.User
 	//		}
-	//		if r != nil && r.Method == http.MethodPost { // Admit has no request
+	//		if r != nil && r.Method == http.MethodPost { // Admit and Peek have no request
 	//			c.Cost = 5
 	//		}
 	//	}
 	//
 	// A change of t has no effect. Charge must keep neither t nor c. r is nil in
-	// [Guard.Admit]. A Guard answers 503, and tells the Observer, if [Charge.Validate]
-	// refuses the charge. It also does so if Bucket names another token, user or
+	// [Guard.Admit], and in [Guard.LimitsOf] and [Guard.Peek], which package console calls.
+	// A Guard answers 503, and tells the Observer, if [Charge.Validate] refuses the charge. It also does so if Bucket names another token, user or
 	// workspace, or none, such as "user:". Nil: the charge stays as it is.
 	Charge func(r *http.Request, t *Token, c *Charge)
 

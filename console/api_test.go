@@ -521,6 +521,23 @@ func TestNothingIsBroughtBack(t *testing.T) {
 	})
 }
 
+// The owner of a token may rotate it in a workspace where they may not create one. That gives them
+// nothing back that the workspace has revoked.
+func TestRotatedTokenDoesNotOutliveTheRevocationOfItsSuccessor(t *testing.T) {
+	t.Parallel()
+	for _, grace := range []string{"0", "3600"} {
+		s := newSite(t, Options{})
+		s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada", Workspace: "acme"})
+		_, successor := s.created(s.want(201, s.api("ada", "POST", "/id/rotate/", `{"grace":`+grace+`}`)))
+		s.want(200, s.api("manager", "PATCH", "/"+successor.ID+"/", `{"is_active":false}`))
+		s.want(204, s.api("ada", "DELETE", "/"+successor.ID+"/", ""))
+		s.want(403, s.api("ada", "POST", "/id/rotate/", `{"grace":0}`))
+		s.want(403, s.page("ada", "/id/rotate/"))
+		s.want(403, s.submit("ada", "/id/rotate/", "grace=0"))
+		s.want(201, s.api("root", "POST", "/id/rotate/", `{"grace":0}`)) // who may create one like it
+	}
+}
+
 func TestRotate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -168,7 +168,7 @@ type bulkView struct {
 // Rest returns how many tokens the table leaves out.
 func (v bulkView) Rest() int { return v.Count - len(v.Tokens) }
 
-// submitBulk shows what would be revoked. Confirmed, it revokes that.
+// submitBulk shows what would be revoked, which is a read. Confirmed, it revokes that.
 func (c *console) submitBulk(r *http.Request, p Principal) (answer, error) {
 	values, err := readForm(r)
 	if err != nil {
@@ -182,6 +182,9 @@ func (c *console) submitBulk(r *http.Request, p Principal) (answer, error) {
 		return c.confirmBulk(r, p, b, err)
 	}
 	if !values.Has("confirm") {
+		if err := c.charge(r.Context(), p, ActionRead, c.options.ReadLimit); err != nil {
+			return answer{}, err
+		}
 		return c.confirmBulk(r, p, b, nil)
 	}
 	done, err := c.revokeBulk(r.Context(), p, b)

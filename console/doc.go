@@ -48,9 +48,10 @@
 //	order_by   created_at, label, last_used or expired_at; with "-" in front: the reverse; -created_at without it
 //	per_page   1 to 100; 50 without it
 //
-// One request looks at 10,000 tokens at most, from the newest on, or at as many as have 8 MiB of
-// texts. If there are more, total_results is null. Newest first, the cursors lead on beyond that,
-// without a prev_cursor, also from an empty page. Any other order is that of the newest ones.
+// One request looks at 10,000 tokens at most, from the newest on. It looks at fewer if they have more
+// than 8 MiB of texts, or take longer than two seconds. If there are more, total_results is null. Newest
+// first, the cursors lead on beyond that, without a prev_cursor, also from an empty page. Any other
+// order is that of the newest ones.
 //
 // A search refuses a whole key, which must not travel in a URL. {"key": "…"} to find has its token.
 //

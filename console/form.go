@@ -194,7 +194,13 @@ func (f *form) expiry(wrong problems) time.Time {
 		if !f.latest.IsZero() && begin.Before(f.latest) && end.After(f.latest) {
 			end = f.latest
 		}
-		return stored(end)
+		switch end = stored(end); {
+		case end.Year() > 9999: // which no store keeps
+			wrong.add("expired_at", requiredDay)
+		case end.IsZero(): // the year 1, and not never
+			wrong.add("expired_at", past)
+		}
+		return end
 	}
 	for _, choice := range f.Expiries {
 		if choice.Value == f.Expiry {

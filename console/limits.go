@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/httpkey/httpkey"
@@ -34,10 +35,12 @@ type limitsView struct {
 
 // limitsOf returns the limits of a request with t's key. An error is one of Options.Charge.
 func (c *console) limitsOf(t httpkey.Token) limitsView {
-	limits, err := c.guard.LimitsOf(t)
+	limits, err := c.askLimits(t)
 	v := limitsView{Known: err == nil}
 	for _, l := range limits {
-		v.All = append(v.All, limitViewOf(l))
+		if !l.DryRun { // it refuses nothing
+			v.All = append(v.All, limitViewOf(l))
+		}
 	}
 	return v
 }
@@ -46,7 +49,9 @@ func (c *console) limitsOf(t httpkey.Token) limitsView {
 func (c *console) remaining(ctx context.Context, p Principal, t httpkey.Token) []remainingView {
 	var all []remainingView
 	for _, r := range c.peek(ctx, p, t) {
-		all = append(all, remainingView{r.Remaining, limitViewOf(r.Limit)})
+		if !r.Limit.DryRun {
+			all = append(all, remainingView{r.Remaining, limitViewOf(r.Limit)})
+		}
 	}
 	return all
 }
@@ -56,7 +61,7 @@ func (c *console) remaining(ctx context.Context, p Principal, t httpkey.Token) [
 func (c *console) peek(ctx context.Context, p Principal, t httpkey.Token) []httpkey.Result {
 	waiting, cancel := context.WithTimeout(ctx, limiterTimeout)
 	defer cancel()
-	result, err := c.guard.Peek(waiting, t)
+	result, err := c.askRemaining(waiting, t)
 	switch {
 	case err != nil:
 		_ = c.failed(ctx, Event{Action: ActionRead, Principal: p, Token: t, Err: err})
@@ -67,6 +72,25 @@ func (c *console) peek(ctx context.Context, p Principal, t httpkey.Token) []http
 		return []httpkey.Result{} // unlimited
 	}
 	return []httpkey.Result{result}
+}
+
+// askLimits is [httpkey.Guard.LimitsOf]. A Charge that wants a request makes an error, and no panic: a
+// program without [httpkey.Guard.Admit] never calls it without one.
+func (c *console) askLimits(t httpkey.Token) (_ []httpkey.Limit, err error) {
+	defer recoverCharge(&err)
+	return c.guard.LimitsOf(t)
+}
+
+// askRemaining is [httpkey.Guard.Peek] likewise.
+func (c *console) askRemaining(ctx context.Context, t httpkey.Token) (_ httpkey.Result, err error) {
+	defer recoverCharge(&err)
+	return c.guard.Peek(ctx, t)
+}
+
+func recoverCharge(err *error) {
+	if cause := recover(); cause != nil {
+		*err = fmt.Errorf("httpkey: console: Options.Charge of the Guard panics without a request: %v", cause)
+	}
 }
 
 func limitViewOf(l httpkey.Limit) limitView {

@@ -302,6 +302,9 @@ func TestExpiryOnThePage(t *testing.T) {
 			{0, "custom", "1999-01-01", time.Time{}, 400},
 			{0, "custom", "0001-01-01", time.Time{}, 400},
 			{60 * day, "custom", "0001-01-01", time.Time{}, 400},
+			{0, "custom", "0000-12-31", time.Time{}, 400}, // its end would be never
+			{0, "custom", "9999-12-31", time.Time{}, 400}, // its end has a year of five digits
+			{60 * day, "custom", "9999-12-31", time.Time{}, 400},
 			{0, "8", "", time.Time{}, 400},
 			{0, "keep", "", time.Time{}, 400},
 			{0, "", "", time.Time{}, 400},

@@ -262,6 +262,33 @@ func TestScanIsBoundedInBytes(t *testing.T) {
 	}
 }
 
+// A search that takes long answers with what it has found, and its cursor leads on.
+func TestScanIsBoundedInTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := httpkeytest.NewStore(memstore.New())
+		s := newSiteOn(t, store, Options{})
+		const all = 5 * scanPage
+		fill(s, all, "")
+		store.Before(func(context.Context, string) error {
+			time.Sleep(maxTime * 2 / 3) // of the bubble's clock
+			return nil
+		})
+		start := time.Now()
+		page := s.listed("ada", "search=needle")
+		if page.NextCursor == "" || page.TotalResults != nil {
+			t.Errorf("it looked at all: %+v", page)
+		}
+		if took := time.Since(start); took > 2*maxTime {
+			t.Errorf("a search took %v", took)
+		}
+		store.Before(nil)
+		if got := s.listed("ada", "search=x&per_page=100&cursor="+page.NextCursor).ids(); len(got) != 100 {
+			t.Errorf("the cursor leads to %v", got)
+		}
+	})
+}
+
 // Of many lists with long texts, each is read far enough to go on.
 func TestScansOfManyListsGoOn(t *testing.T) {
 	t.Parallel()

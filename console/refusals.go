@@ -59,6 +59,7 @@ var (
 	errMayNotRotateTheirs  = forbidden("You may not rotate another person's token, " +
 		"as you would see a key that acts for them. Revoke it instead.")
 	errMayNotRotateScopes = forbidden("You may not rotate a token with scopes that you do not have.")
+	errMayNotRotateAgain  = forbidden("You may not rotate this token again, as you may not create one like it.")
 	errMayNotRevokeTheirs = forbidden("You may not revoke the tokens of this user.")
 	errMayOnlyShorten     = forbidden("You may only shorten the life of this token, as you may not create one like it.")
 	errMayNotOutliveOld   = forbidden("The new key may not live longer than the old one, " +

@@ -54,7 +54,7 @@ type remaining struct {
 
 // effectiveOf returns the limits of a request with t's key. An error is one of Options.Charge.
 func (c *console) effectiveOf(t httpkey.Token) effective {
-	limits, err := c.guard.LimitsOf(t)
+	limits, err := c.askLimits(t)
 	if err != nil {
 		return effective{}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -123,6 +124,30 @@ func TestRemaining(t *testing.T) {
 			t.Errorf("a look was a use, at %v", got)
 		}
 	})
+}
+
+// The charge of a program may want a request, which the console has none of. The audit hears of it.
+func TestChargeThatWantsARequest(t *testing.T) {
+	t.Parallel()
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{
+		Charge: func(r *http.Request, _ *httpkey.Token, c *httpkey.Charge) { c.Cost = len(r.URL.Path) },
+	})
+	s := newSiteOf(t, guard, Options{})
+	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+	for _, path := range []string{"/", "/new", "/id/", "/id/rotate/"} {
+		s.want(200, s.page("ada", path))
+	}
+	var got limitsIn
+	decode(t, s.want(200, s.api("ada", "GET", "/id/", "")), &got)
+	if got.Effective != nil || got.Remaining != nil {
+		t.Errorf("the limits are %+v", got)
+	}
+	for _, e := range s.told() {
+		if e.Err == nil || !strings.Contains(e.Err.Error(), "Options.Charge") {
+			t.Errorf("told %+v", e)
+		}
+	}
+	s.want(201, s.api("ada", "POST", "/", `{"label":"y"}`))
 }
 
 // A token is shown although the limiter does not answer. The audit hears why.

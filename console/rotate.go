@@ -69,7 +69,8 @@ func (c *console) rotate(
 
 // checkRotatable refuses to rotate a token that p may not rotate, that has ended, or that has
 // a successor. A token whose successor is gone may be rotated again, even if the first
-// rotation has ended it: that rotation may have failed.
+// rotation has ended it: that rotation may have failed. The token then gets back the life that it
+// had before. That is a grant, because somebody may have revoked the successor.
 func (c *console) checkRotatable(ctx context.Context, p Principal, t httpkey.Token) error {
 	if err := p.mayRotate(t); err != nil {
 		return err
@@ -82,6 +83,8 @@ func (c *console) checkRotatable(ctx context.Context, p Principal, t httpkey.Tok
 		return rotatedAlready(successor.ID)
 	case !t.IsActive, t.RotatedTo == "" && t.Expired(time.Now()):
 		return errRotatesEnded
+	case t.RotatedTo != "" && p.mayGrant(t) != nil:
+		return errMayNotRotateAgain
 	}
 	return nil
 }

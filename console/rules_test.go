@@ -315,6 +315,18 @@ func TestReadsAndChangesAreLimitedApart(t *testing.T) {
 	s.want(429, s.api("ada", "POST", "/", `{"label":"x"}`))
 }
 
+// The question before a revocation lists tokens, and so takes from the limit of lists. No limit stops
+// the answer to it.
+func TestQuestionBeforeARevocationIsARead(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{Limit: httpkey.PerHour(1), ReadLimit: httpkey.PerHour(1)})
+	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+	s.want(200, s.submit("ada", "/revoke", "user=ada"))
+	s.want(429, s.submit("ada", "/revoke", "user=ada"))
+	s.want(429, s.submit("ada", "/revoke", "id=id"))
+	s.want(303, s.submit("ada", "/revoke", "id=id&confirm=yes"))
+}
+
 // The audit hears of each refusal, with the person, the act, the token and the reason.
 func TestRefusalsAreAudited(t *testing.T) {
 	t.Parallel()
@@ -445,6 +457,32 @@ func TestStoreThatNeverAnswers(t *testing.T) {
 					t.Errorf("answered after %v", waited)
 				}
 			})
+		})
+	}
+}
+
+// A store that answers too late finds a request of its own, whatever the program does to the other one.
+// The race detector sees it if not.
+func TestStoreThatAnswersTooLate(t *testing.T) {
+	t.Parallel()
+	layout := func(w http.ResponseWriter, r *http.Request, page Page) {
+		r.Header.Set("Accept", "*/*")
+		_ = r.ParseForm()
+		_, _ = io.WriteString(w, string(page.Body))
+	}
+	for _, late := range []time.Duration{timeout + 51*time.Millisecond, 2 * timeout} {
+		synctest.Test(t, func(t *testing.T) {
+			store := httpkeytest.NewStore(memstore.New())
+			s := newSiteOn(t, store, Options{Layout: layout})
+			s.issue(httpkey.Token{ID: "id", Label: "treasure", User: "ada"})
+			store.Before(func(context.Context, string) error {
+				time.Sleep(late) // of the bubble's clock
+				return nil
+			})
+			s.want(503, s.page("ada", "/id/"))
+			s.want(503, s.submit("ada", "/id/", "label=changed&expiry=keep"))
+			s.want(503, s.submit("ada", "/find", "key=no+key+of+anybody"))
+			time.Sleep(10 * timeout) // of the bubble's clock, until the store has answered
 		})
 	}
 }

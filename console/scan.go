@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/httpkey/httpkey"
 )
@@ -10,8 +11,9 @@ import (
 // These bound what one request looks at. A store lists the newest tokens first, so any other
 // order is that of the newest ones.
 const (
-	maxScan = 10_000  // tokens
-	maxText = 8 << 20 // bytes of their texts; to fold so much takes a quarter of a second
+	maxScan = 10_000          // tokens
+	maxText = 8 << 20         // bytes of their texts; to fold so much usually takes a quarter of a second
+	maxTime = 2 * time.Second // some texts take a hundred times as long, as "ﷺ" becomes 18 letters
 	// scanPage is how many tokens of a list it reads at a time.
 	scanPage = 500
 )
@@ -50,6 +52,7 @@ func (c *console) newScan(filters []httpkey.Filter, after httpkey.Cursor, atATim
 // tokens yields the tokens. An error of the store is yielded last.
 func (s *scan) tokens(ctx context.Context) iter.Seq2[*httpkey.Token, error] {
 	return func(yield func(*httpkey.Token, error) bool) {
+		start := time.Now()
 		for {
 			t, err := s.next(ctx)
 			if err == nil { // a store in memory does not heed it
@@ -61,7 +64,7 @@ func (s *scan) tokens(ctx context.Context) iter.Seq2[*httpkey.Token, error] {
 				return
 			case t == nil:
 				return
-			case s.count == maxScan:
+			case s.count == maxScan, s.count > 0 && time.Since(start) > maxTime:
 				s.isCut = true
 				return
 			}

@@ -89,7 +89,8 @@ func readAhead(w http.ResponseWriter, r *http.Request) error {
 }
 
 // inTime runs a handler in a goroutine of its own, and does not wait for it longer than timeout:
-// a store may ignore its context. The goroutine ends when the store returns.
+// a store may ignore its context. The goroutine ends when the store returns. It has a request of its own,
+// because a Layout may change that of the server, by reading its form, say.
 func (c *console) inTime(r *http.Request, p Principal, e endpoint) (answer, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	type outcome struct {
@@ -98,14 +99,15 @@ func (c *console) inTime(r *http.Request, p Principal, e endpoint) (answer, erro
 		panicked any
 	}
 	done := make(chan outcome, 1)
+	own := r.Clone(ctx)
+	r.Body = http.NoBody // it is own's
 	go func() {
 		defer cancel()
 		var o outcome
 		defer func() { done <- o }()
 		defer func() { o.panicked = recover() }()
-		r := r.WithContext(ctx)
-		if o.err = c.chargeRead(r, p); o.err == nil {
-			o.answer, o.err = e.handle(r, p)
+		if o.err = c.chargeRead(own, p); o.err == nil {
+			o.answer, o.err = e.handle(own, p)
 		}
 	}()
 	select {

@@ -211,6 +211,28 @@ func TestLimitsInWords(t *testing.T) {
 	})
 }
 
+// A limit that is only tried refuses nothing, so people are not told that it applies.
+func TestLimitsThatAreOnlyTried(t *testing.T) {
+	t.Parallel()
+	tried := httpkey.PerMinute(7)
+	tried.DryRun = true
+	for _, tt := range []struct {
+		everything  bool
+		limits      []httpkey.Limit
+		words, left string
+	}{
+		{false, []httpkey.Limit{httpkey.PerHour(60), tried}, "Limits 60 an hour", "Left now 60 of 60 an hour"},
+		{false, []httpkey.Limit{tried}, "Limits Unlimited", "not: Left now"},
+		{true, []httpkey.Limit{httpkey.PerHour(60)}, "Limits Unlimited", "not: Left now"},
+	} {
+		s := newSiteOf(t, httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{
+			Limits: map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: tt.limits}, DryRun: tt.everything,
+		}), Options{})
+		s.issue(httpkey.Token{ID: "id", Label: "bot", User: "ada"})
+		s.says(s.page("ada", "/id/").Body.String(), tt.words, tt.left, "not: 7 a minute")
+	}
+}
+
 func TestEveryLimitHasWords(t *testing.T) {
 	t.Parallel()
 	for want, limit := range map[string]httpkey.Limit{
