@@ -57,7 +57,7 @@
 //
 // The answer to revoke is {"revoked": ["id", …], "failed": [{"id": "…", "code": "…"}]}. Of a user,
 // it ends every token that the person manages and that works, also one that is issued meanwhile.
-// What failed with the code unavailable may still work: send it again. No limit stops a revocation.
+// A token that failed with the code unavailable may still work: send its ID again. No limit stops a revocation.
 //
 // # Retries and lost updates
 //

@@ -157,7 +157,7 @@ func invalid(fields problems) error {
 	}
 }
 
-// What is wrong with a field.
+// These problems are the same for every field.
 var (
 	blank             = problem{Code: "blank", Text: "This field may not be blank."}
 	invisible         = problem{Code: "invisible", Text: "This field needs a character that people can see."}

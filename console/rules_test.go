@@ -218,7 +218,7 @@ func TestServiceTokensActForNoPerson(t *testing.T) {
 	s.wantRefusal(ActionRotate, "forbidden")
 }
 
-// What was rotated stays rotated, also when its successor is gone.
+// A rotated token stays rotated, also when its successor is gone.
 func TestRotatedTokensAreNotProlonged(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
@@ -403,7 +403,7 @@ func TestNoChangeIsLost(t *testing.T) {
 	if got := s.get("id"); got.Label != "theirs" || got.Description != "" {
 		t.Errorf("the store has %+v", got)
 	}
-	// Whoever has seen both may replace the other change.
+	// A person who has seen both may replace the other change.
 	second := hidden(t, w.Body.String(), "version")
 	s.want(303, s.submit("ada", "/id/", "label=mine&expiry=keep&version="+second))
 	if got := s.get("id"); got.Label != "mine" {
