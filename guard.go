@@ -196,8 +196,9 @@ type Options struct {
 	//
 	// A change of t has no effect. Charge must keep neither t nor c. r is nil in
 	// [Guard.Admit], and in [Guard.LimitsOf] and [Guard.Peek], which package console calls.
-	// A Guard answers 503, and tells the Observer, if [Charge.Validate] refuses the charge. It also does so if Bucket names another token, user or
-	// workspace, or none, such as "user:". Nil: the charge stays as it is.
+	// A Guard answers 503, and tells the Observer, if [Charge.Validate] refuses the charge. It also
+	// does so if Bucket names another token, user or workspace, or none, such as "user:". Nil: the
+	// charge stays as it is.
 	Charge func(r *http.Request, t *Token, c *Charge)
 
 	// Anonymous decides about requests without a key. If it returns true, the request passes

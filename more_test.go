@@ -133,7 +133,7 @@ func TestSetMoreOfNonsense(t *testing.T) {
 	}
 }
 
-// Whatever a store gives back, reading is stable: the second text is the first.
+// Reading a text of any store is stable: the second text is the first.
 func FuzzMore(f *testing.F) {
 	random := rand.New(rand.NewPCG(3, 4))
 	for range 30 {

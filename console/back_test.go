@@ -10,7 +10,7 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// Whoever opens a token from a list, and goes back or changes it, comes to the same list.
+// A person who opens a token from a list, and goes back or changes it, comes to the same list.
 func TestTheWayBackLeadsToTheSameList(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})

@@ -77,7 +77,7 @@ func (c *console) checkRoom(ctx context.Context, p Principal, t httpkey.Token) e
 			}
 		}
 		if alive >= c.options.MaxTokens {
-			return tooManyTokens(alive)
+			return tooManyTokens(c.options.MaxTokens)
 		}
 		if len(tokens) < owned.PageSize() {
 			return nil

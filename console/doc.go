@@ -57,8 +57,8 @@
 //
 // The answer to revoke is {"revoked": ["id", …], "failed": [{"id": "…", "code": "…"}]}. For a user,
 // it ends every token that the person manages and that works, also one that is issued meanwhile.
-// What failed with the code unavailable may still work: send it again. No limit stops a revocation,
-// but a PATCH that also changes something else counts as a change.
+// A token that failed with the code unavailable may still work: send its ID again. No limit stops a
+// revocation, but a PATCH that also changes something else counts as a change.
 //
 // # Retries and lost updates
 //

@@ -3,6 +3,7 @@ package console
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/httpkey/httpkey"
@@ -67,11 +68,7 @@ func (c *console) tokenPage(r *http.Request, p Principal) (answer, error) {
 }
 
 func (c *console) submitChange(r *http.Request, p Principal) (answer, error) {
-	values, err := readForm(r)
-	if err != nil {
-		return answer{}, err
-	}
-	t, err := c.find(r.Context(), p, tokenID(r))
+	t, values, err := c.submitted(r, p)
 	if err != nil {
 		return answer{}, err
 	}
@@ -130,11 +127,7 @@ func (c *console) rotatePage(r *http.Request, p Principal) (answer, error) {
 // submitRotate answers with the secret, as submitNew does. If the form is sent again, the
 // token has a successor, which is a conflict.
 func (c *console) submitRotate(r *http.Request, p Principal) (answer, error) {
-	values, err := readForm(r)
-	if err != nil {
-		return answer{}, err
-	}
-	t, err := c.find(r.Context(), p, tokenID(r))
+	t, values, err := c.submitted(r, p)
 	if err != nil {
 		return answer{}, err
 	}
@@ -173,11 +166,7 @@ func (c *console) revokePage(r *http.Request, p Principal) (answer, error) {
 }
 
 func (c *console) submitRevoke(r *http.Request, p Principal) (answer, error) {
-	values, err := readForm(r)
-	if err != nil {
-		return answer{}, err
-	}
-	t, err := c.find(r.Context(), p, tokenID(r))
+	t, values, err := c.submitted(r, p)
 	if err != nil {
 		return answer{}, err
 	}
@@ -204,11 +193,7 @@ func (c *console) deletePage(r *http.Request, p Principal) (answer, error) {
 
 // submitDelete deletes a token. Of a token that works, a person must have typed the name.
 func (c *console) submitDelete(r *http.Request, p Principal) (answer, error) {
-	values, err := readForm(r)
-	if err != nil {
-		return answer{}, err
-	}
-	t, err := c.find(r.Context(), p, tokenID(r))
+	t, values, err := c.submitted(r, p)
 	if err != nil {
 		return answer{}, err
 	}
@@ -223,6 +208,16 @@ func (c *console) submitDelete(r *http.Request, p Principal) (answer, error) {
 		return again("delete", view{Token: c.tokenView(p, t, nil, now)}, err)
 	}
 	return c.backToList(r, "done=deleted"), nil
+}
+
+// submitted returns the token that a form is about, and the fields of the form.
+func (c *console) submitted(r *http.Request, p Principal) (httpkey.Token, url.Values, error) {
+	values, err := readForm(r)
+	if err != nil {
+		return httpkey.Token{}, nil, err
+	}
+	t, err := c.find(r.Context(), p, tokenID(r))
+	return t, values, err
 }
 
 // again shows a form once more, with the error of the last try, unless another try cannot help.

@@ -3,6 +3,7 @@ package console
 import (
 	"html"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -490,5 +491,18 @@ func TestNamesAreShown(t *testing.T) {
 	if body := s.page("", "/new").Body.String(); !strings.Contains(body, `<option value="w-1">Acme</option>`) ||
 		!strings.Contains(body, "<bdi>Read issues</bdi>") {
 		t.Errorf("the form: %s", body)
+	}
+}
+
+// A page says from which networks a key works.
+func TestNetworksAreShown(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada", Networks: []netip.Prefix{
+		netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32"),
+	}})
+	const want = `<dt>Networks</dt><dd><code>192.0.2.0/24</code>, <code>2001:db8::/32</code></dd>`
+	if body := s.page("ada", "/id/").Body.String(); !strings.Contains(body, want) {
+		t.Errorf("the page does not show them: %s", body)
 	}
 }

@@ -45,7 +45,7 @@ func (s *site) listed(login, parameters string) (l listed) {
 	return l
 }
 
-// Whoever turns pages, forth and back, sees each token once, and going back the same pages again.
+// A reader who turns pages, forth and back, sees each token once, and going back the same pages again.
 // Every page knows how many tokens there are.
 func TestPagesForthAndBack(t *testing.T) {
 	t.Parallel()

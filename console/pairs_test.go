@@ -73,7 +73,7 @@ func TestRotationsAreOneEntry(t *testing.T) {
 		_, third := s.created(s.api("ada", "POST", "/"+second.ID+"/rotate/", `{"grace":3600}`))
 		shows("/", third.ID+" -second other first", "1–3 of 3")
 
-		// What has ended is a token of the past, with a row of its own.
+		// An ended token has a row of its own.
 		httpkeytest.Elapse(90 * time.Minute)
 		shows("/", third.ID+" second -first other", "1–3 of 3")
 		httpkeytest.Elapse(90 * time.Minute)

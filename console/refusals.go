@@ -112,7 +112,7 @@ func conflict(code, detail, inTheWay string) error {
 const codeTooManyTokens = "too_many_tokens"
 
 func tooManyTokens(n int) error {
-	return conflict(codeTooManyTokens, fmt.Sprintf("There are %d tokens already, which is the most. "+
+	return conflict(codeTooManyTokens, fmt.Sprintf("The most tokens that may work at once: %d. "+
 		"Revoke those that nothing uses.", n), "")
 }
 
@@ -157,7 +157,7 @@ func invalid(fields problems) error {
 	}
 }
 
-// What is wrong with a field.
+// These problems are the same for every field.
 var (
 	blank             = problem{Code: "blank", Text: "This field may not be blank."}
 	invisible         = problem{Code: "invisible", Text: "This field needs a character that people can see."}

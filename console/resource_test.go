@@ -90,7 +90,7 @@ func TestEffectiveLimits(t *testing.T) {
 	}
 }
 
-// What remains is what the headers of a request say, and a look at it costs nothing.
+// The console says what the headers of a request would say, and a look costs nothing.
 func TestRemaining(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -219,7 +219,7 @@ func TestServiceTokensActForNoPerson(t *testing.T) {
 	s.wantRefusal(ActionRotate, "forbidden")
 }
 
-// What was rotated stays rotated, also when its successor is gone.
+// A rotated token stays rotated, also when its successor is gone.
 func TestRotatedTokensAreNotProlonged(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})
@@ -248,7 +248,7 @@ func TestMaxTokens(t *testing.T) {
 	s.want(201, add("manager", `{"label":"x","workspace":"acme"}`))
 	s.want(409, add("manager", `{"label":"x"}`))
 	w := s.want(409, s.submit("manager", "/", newForm("label", "typed with care")))
-	for _, text := range []string{"There are 3 tokens already", `value="typed with care"`} {
+	for _, text := range []string{"may work at once: 3. Revoke those that nothing uses", `value="typed with care"`} {
 		if !strings.Contains(w.Body.String(), text) {
 			t.Errorf("the page does not show %q: %s", text, w.Body)
 		}
@@ -404,7 +404,7 @@ func TestNoChangeIsLost(t *testing.T) {
 	if got := s.get("id"); got.Label != "theirs" || got.Description != "" {
 		t.Errorf("the store has %+v", got)
 	}
-	// Whoever has seen both may replace the other change.
+	// A person who has seen both may replace the other change.
 	second := hidden(t, w.Body.String(), "version")
 	s.want(303, s.submit("ada", "/id/", "label=mine&expiry=keep&version="+second))
 	if got := s.get("id"); got.Label != "mine" {

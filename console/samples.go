@@ -1,6 +1,7 @@
 package console
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/httpkey/httpkey"
@@ -26,6 +27,7 @@ func samples(now time.Time) []view {
 		token := &tokenView{
 			Token: httpkey.Token{
 				ID: "id", Label: "label", Description: "description", Kind: httpkey.APIKey, Scopes: []string{"scope"},
+				Networks: []netip.Prefix{netip.PrefixFrom(netip.IPv6Unspecified(), 0)},
 			},
 			Path:    "id",
 			Name:    "label",

@@ -12,7 +12,7 @@ import (
 	"github.com/httpkey/httpkey/httpkeytest"
 )
 
-// Whatever a list shows of a token finds it.
+// A search for anything that a list shows of a token finds it.
 func TestWhatIsShownIsFound(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})

@@ -30,7 +30,7 @@ type view struct {
 	SignIn string      // failure: the URL of the login
 	Unsent []formField // failure: the form that was sent without a session
 
-	// What the options say.
+	// The options have these, and the policy of the answer has the nonces.
 	NoScopes, TryURL, DocsURL, Scheme string
 	StyleNonce, ScriptNonce           string
 	Data                              any

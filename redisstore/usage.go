@@ -19,8 +19,8 @@ import (
 // Usage is a [usage.Store] in Redis. Make one with [NewUsage]. It is safe for concurrent use. It
 // works on a single server, with Sentinel and on a Cluster, over which the tokens are spread.
 //
-// An Add is one pipeline, with a script for each token, so that a token's counts are added as a
-// whole. Keys expire by themselves. A token that is used in every hour takes some 17 KB for a
+// An Add is a pipeline for each 200 tokens of a server, with a script for each token. So a token's
+// counts are added as a whole. Keys expire by themselves. A token that is used in every hour takes some 17 KB for a
 // month, and one that is used in one hour of each day some 7 KB.
 //
 // A client that retries by itself may count twice: see the package comment.
@@ -150,14 +150,7 @@ func (u *Usage) Add(ctx context.Context, deltas []usage.Delta, keep usage.Keep) 
 		byServer[server] = append(byServer[server], u.addition(id, deltas, keep))
 	}
 	for server, additions := range byServer {
-		var rdb redis.UniversalClient = server
-		if server == nil {
-			rdb = u.rdb
-		}
-		missing, failed := add(ctx, rdb, additions)
-		if redis.HasErrorPrefix(failed, "NOSCRIPT") && addUsage.Load(ctx, rdb).Err() == nil {
-			missing, failed = add(ctx, rdb, missing)
-		}
+		missing, failed := u.addAll(ctx, server, additions)
 		if failed != nil {
 			u.servers.reload(ctx)
 			err = fmt.Errorf("httpkey: add usage in Redis: %w", failed)
@@ -169,7 +162,31 @@ func (u *Usage) Add(ctx context.Context, deltas []usage.Delta, keep usage.Keep) 
 	return rest, err
 }
 
-// add adds in one pipeline. It returns those that it did not add, with the first error.
+// addAtOnce is the maximum number of tokens of a pipeline.
+const addAtOnce = 200
+
+// addAll adds on a server, or nil if that is not known. It returns those that it did not add, with an
+// error. It gives up at the first pipeline that fails as a whole.
+func (u *Usage) addAll(ctx context.Context, server *redis.Client, additions []addition) (rest []addition, err error) {
+	var rdb redis.UniversalClient = server
+	if server == nil {
+		rdb = u.rdb
+	}
+	for i := 0; i < len(additions); i += addAtOnce {
+		batch := additions[i:min(i+addAtOnce, len(additions))]
+		missing, failed := add(ctx, rdb, batch)
+		if redis.HasErrorPrefix(failed, "NOSCRIPT") && addUsage.Load(ctx, rdb).Err() == nil {
+			missing, failed = add(ctx, rdb, missing)
+		}
+		rest, err = append(rest, missing...), cmp.Or(err, failed)
+		if len(missing) == len(batch) {
+			return append(rest, additions[i+len(batch):]...), err
+		}
+	}
+	return rest, err
+}
+
+// add adds in one pipeline.
 func add(ctx context.Context, rdb redis.UniversalClient, additions []addition) (rest []addition, err error) {
 	pipe := rdb.Pipeline()
 	replies := make([]*redis.Cmd, len(additions))

@@ -79,7 +79,7 @@ var keepLong = usage.Keep{Hours: 31 * usage.Day, Days: 400 * usage.Day}
 func addUsage(ctx context.Context, s usage.Store, deltas ...usage.Delta) error {
 	rest, err := s.Add(ctx, deltas, keepLong)
 	if err != nil || len(rest) > 0 {
-		return fmt.Errorf("Add returned %v and error %w", rest, err)
+		return fmt.Errorf("Add returned %d of %d deltas, and the error %w", len(rest), len(deltas), err)
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/httpkey/httpkey/usage"
 )
 
-// What the Recorder itself costs a request, of one token and of many.
+// BenchmarkObserve measures the Recorder alone, with one token and with many.
 func BenchmarkObserve(b *testing.B) {
 	for _, tokens := range []int{1, 1000, 100_000} {
 		b.Run(fmt.Sprint(tokens, " tokens"), func(b *testing.B) {
@@ -38,7 +38,7 @@ func BenchmarkObserve(b *testing.B) {
 	}
 }
 
-// What the Recorder costs a request with its Guard.
+// BenchmarkGuard measures a request of a Guard with and without a Recorder.
 func BenchmarkGuard(b *testing.B) {
 	for name, observer := range map[string]func() httpkey.Observer{
 		"without": func() httpkey.Observer { return nil },

@@ -3,6 +3,7 @@ package usage
 import (
 	"hash/maphash"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -226,15 +227,10 @@ func (b *backlog) add(d Delta) bool {
 	return true
 }
 
-// batch removes some deltas and returns them.
-func (b *backlog) batch() []Delta {
-	deltas := make([]Delta, 0, min(len(b.deltas), batchSize))
-	for at, d := range b.deltas {
-		delete(b.deltas, at)
-		if deltas = append(deltas, d); len(deltas) == batchSize {
-			break
-		}
-	}
+// drain removes all deltas and returns them.
+func (b *backlog) drain() []Delta {
+	deltas := slices.Collect(maps.Values(b.deltas))
+	clear(b.deltas)
 	return deltas
 }
 

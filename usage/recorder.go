@@ -248,14 +248,27 @@ const (
 	batchTimeout = 5 * time.Second
 )
 
-// write writes the counts, batch by batch, until stop returns true. The caller has the turn.
+// write writes the counts, batch by batch, until stop returns true or the store takes nothing of a
+// batch. The caller has the turn.
 func (r *Recorder) write(ctx context.Context, stop func() bool) error {
 	r.unsent.take(&r.pending, r.hour())
-	for len(r.unsent.deltas) > 0 && !stop() {
-		if err := r.writeBatch(ctx); err != nil {
-			return fmt.Errorf("httpkey: %d counts of usage are not written yet, %d requests are lost: %w",
-				len(r.unsent.deltas), r.pending.lost.Swap(0), err)
+	var failed error
+	isDown := false
+	for batch := range slices.Chunk(r.unsent.drain(), batchSize) {
+		rest := batch
+		if !isDown && !stop() {
+			var err error
+			rest, err = r.writeBatch(ctx, batch)
+			failed = cmp.Or(failed, err)
+			isDown = err != nil && len(rest) == len(batch)
 		}
+		for _, delta := range rest {
+			r.unsent.add(delta)
+		}
+	}
+	if failed != nil {
+		return fmt.Errorf("httpkey: %d counts of usage are not written yet, %d requests are lost: %w",
+			len(r.unsent.deltas), r.pending.lost.Swap(0), failed)
 	}
 	if lost := r.pending.lost.Swap(0); lost > 0 {
 		return fmt.Errorf("httpkey: %d requests are lost for usage, of more tokens than a Recorder bears", lost)
@@ -263,14 +276,10 @@ func (r *Recorder) write(ctx context.Context, stop func() bool) error {
 	return nil
 }
 
-func (r *Recorder) writeBatch(ctx context.Context) error {
+func (r *Recorder) writeBatch(ctx context.Context, deltas []Delta) (rest []Delta, err error) {
 	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
 	defer cancel()
-	rest, err := r.store.Add(ctx, r.unsent.batch(), Keep{r.options.KeepHours, r.options.KeepDays})
-	for _, delta := range rest {
-		r.unsent.add(delta)
-	}
-	return err
+	return r.store.Add(ctx, deltas, Keep{r.options.KeepHours, r.options.KeepDays})
 }
 
 // hour returns the hour of the pending counts.

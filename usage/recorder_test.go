@@ -262,7 +262,7 @@ func TestHours(t *testing.T) {
 				t.Errorf("%v has %d, want %d", d.Start, d.Passed, sum[d.Start])
 			}
 		}
-		// Whatever its ends, a total is the sum of its hours.
+		// A total is the sum of its hours, wherever it begins and ends.
 		for _, from := range []time.Duration{0, 3, 23, 24, 25, 48, 71, 200} {
 			for _, length := range []time.Duration{0, 1, 5, 23, 24, 25, 47, 48, 49, 96, 97} {
 				from := start.Add(from * usage.Hour)
@@ -422,7 +422,7 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// Whoever reads while others write sees each request once.
+// A reader who reads while others write sees each request once.
 func TestReadersSeeEachRequestOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

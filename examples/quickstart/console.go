@@ -18,7 +18,7 @@ func (s *site) tokens() http.Handler {
 		SignIn:    func(r *http.Request) string { return signInURL(r.RequestURI) },
 		Audit:     audit,
 		Usage:     s.usage,
-		NoScopes:  "Only to see whose key it is",
+		NoScopes:  "See whose key it is",
 		TryURL:    s.url + "/api/v1/users/me/",
 		DocsURL:   "/",
 		Layout:    s.frame(tokensPath + "/"),

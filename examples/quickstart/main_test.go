@@ -163,7 +163,7 @@ func TestUserThatIsGone(t *testing.T) {
 	t.Parallel()
 	guard, _ := httpkeytest.New(t, nil)
 	key := httpkeytest.Issue(t, guard, httpkey.Token{User: "nobody"}).Secret.Reveal()
-	server := httptest.NewServer((&site{guard: guard}).routes())
+	server := httptest.NewServer((&site{guard: guard, url: "http://127.0.0.1"}).routes())
 	defer server.Close()
 	if status, body, _ := get(t, server.URL+"/api/v1/users/me/", key); status != http.StatusNotFound {
 		t.Errorf("the API answered %d %s", status, body)

@@ -87,7 +87,8 @@ func (b *sqlTables) doAll(t *testing.T, db *sql.DB) error {
 	for what, err := range map[string]error{
 		"Lookup": lookup, "List": list, "Update": replaceToken(ctx, store, token),
 		"Touch":  store.Touch(ctx, map[string]time.Time{token.ID: time.Now()}),
-		"Delete": store.Delete(ctx, token.ID), "Usage.Add": count, "Usage.Of": read, "LastClient": client, "Allow": one, "Allow under several limits": several,
+		"Delete": store.Delete(ctx, token.ID), "Usage.Add": count, "Usage.Of": read, "LastClient": client, "Allow": one,
+		"Allow under several limits": several,
 	} {
 		if err != nil {
 			return fmt.Errorf("%s: %w", what, err)
