@@ -85,6 +85,10 @@ fuzz:
 	go test -run='^$$' -fuzz=FuzzText -fuzztime=$(FUZZTIME) ./internal/ram
 	go test -run='^$$' -fuzz=FuzzLimiters -fuzztime=$(FUZZTIME) ./memstore
 	go test -run='^$$' -fuzz=FuzzCursor -fuzztime=$(FUZZTIME) ./console
+	go test -run='^$$' -fuzz=FuzzIfMatch -fuzztime=$(FUZZTIME) ./console
+	go test -run='^$$' -fuzz=FuzzIdempotencyKey -fuzztime=$(FUZZTIME) ./console
+	go test -run='^$$' -fuzz=FuzzMerge -fuzztime=$(FUZZTIME) ./console/internal/csp
+	go test -run='^$$' -fuzz=FuzzFold -fuzztime=$(FUZZTIME) ./console/internal/legible
 
 bench:
 	@cd internal/bench && go run . -svg uniform.svg

@@ -20,6 +20,7 @@ type admitted struct {
 	token   *view  // fmt would print the digest of a view that is no pointer
 	payer   string // empty: the token's own
 	result  Result
+	again   bool         // it is that of a LimitBy behind a Guard
 	checked *http.Header // of the request that a Guard has charged, a pointer so that nothing prints the key; nil: none
 
 	remaining answer.Own // the header value, if responses do not share it
@@ -47,6 +48,11 @@ func (a *admitted) viewFor(g *Guard) view {
 	}
 	t := a.guard.copyOf(a.token)
 	return viewOf(&t)
+}
+
+// has reports whether a is the admission of this token's key. A session's token has no key.
+func (a *admitted) has(token *view) bool {
+	return a != nil && token.Digest != (Digest{}) && a.token.Digest == token.Digest
 }
 
 // sessionIn returns the token of g's NewContext. A token of a key is none of a request without one.
@@ -80,7 +86,7 @@ func (a *admitted) Format(f fmt.State, _ rune) {
 func (a *admitted) admission() *Admission {
 	result := a.result
 	result.Each = slices.Clone(result.Each)
-	return &Admission{a.guard.copyOf(a.token), result, a.guard, a.payerOf(), result.limits()}
+	return &Admission{a.guard.copyOf(a.token), result, a.guard, a.payerOf(), result.limits(), a.again}
 }
 
 // payerOf returns the payer, or an empty name if there is none.
@@ -149,6 +155,7 @@ type Admission struct {
 	guard  *Guard
 	payer  string
 	limits []Limit // that were charged
+	again  bool    // it is that of a LimitBy behind a Guard
 }
 
 // Format prints the token, with its digest redacted, and the result. Without Format, some
@@ -177,14 +184,17 @@ func AdmissionFrom(ctx context.Context) (*Admission, bool) {
 // [Options.Timeout] at most. It also charges if ctx has ended, for example because the client
 // hung up. The error is the limiter's.
 func (a *Admission) Charge(ctx context.Context, n int) error {
-	if a.guard == nil || len(a.limits) == 0 {
+	if a.guard == nil {
 		return nil
 	}
-	b := budget.New(ctx, a.guard.options.Timeout)
-	defer b.End()
-	c := Charge{Bucket: a.payer, Limits: a.limits, Cost: n, Forced: true}
-	if _, err := a.guard.limiter.Allow(b, &c); err != nil {
-		return fmt.Errorf("httpkey: charge %d: %w", n, err)
+	if len(a.limits) > 0 {
+		b := budget.New(ctx, a.guard.options.Timeout)
+		defer b.End()
+		c := Charge{Bucket: a.payer, Limits: a.limits, Cost: n, Forced: true}
+		if _, err := a.guard.limiter.Allow(b, &c); err != nil {
+			return fmt.Errorf("httpkey: charge %d: %w", n, err)
+		}
 	}
+	a.guard.observe(ctx, &Event{Type: EventCharged, Token: a.Token, Cost: n, Again: a.again})
 	return nil
 }

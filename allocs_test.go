@@ -34,6 +34,7 @@ func TestAllocations(t *testing.T) {
 		{"plain", memstore.New(), httpkey.Options{}, nil, 2, 2, 0, 0},
 		{"observed above its level", memstore.New(), httpkey.Options{Observer: httpkey.SlogObserver(logger)}, nil, 2, 2, 0,
 			0},
+		{"observed by IDs", memstore.New(), httpkey.Options{Observer: &idObserver{}}, nil, 2, 2, 0, 0},
 		{"with two peppers", memstore.New(), httpkey.Options{Pepper: httpkey.Secret(strings.Repeat("p", 32)),
 			PreviousPeppers: []httpkey.Secret{""}}, nil, 2 + forgotten, 2 + forgotten, forgotten, forgotten},
 		{"with Options.Charge", memstore.New(), httpkey.Options{Charge: edit}, nil, 2, 3, 0, 0},

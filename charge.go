@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/httpkey/httpkey/internal/budget"
 	"github.com/httpkey/httpkey/internal/clock"
 	"github.com/httpkey/httpkey/internal/gcra"
 	"github.com/httpkey/httpkey/internal/name"
@@ -46,32 +47,81 @@ func (g *Guard) termsOf(v *view) *terms {
 }
 
 // charge takes the cost of a request from the buckets of its payer, under the token's own
-// limits or those of its kind. It returns the payer.
+// limits or those of its kind. It returns the payer and the cost.
 func (g *Guard) charge(
 	ctx context.Context, r *http.Request, d *decision, own []Limit, cost int,
-) (result Result, payer string, err error) {
-	limits := own
-	if len(own) == 0 {
-		limits = g.termsOf(&d.token).limits
-	}
-	payer = payerOf(&d.token)
+) (result Result, payer string, paid int, err error) {
 	c := charges.Get().(*pooledCharge)
 	defer c.release()
-	c.Charge = Charge{Bucket: payer, Limits: append(c.limits[:0], limits...), Cost: cost}
-	if g.options.Charge != nil {
-		c.lend(g, &d.token)
-		id, user, workspace := c.token.ID, c.token.User, c.token.Workspace // before Charge can change them
-		g.options.Charge(r, &c.token, &c.Charge)
-		if c.Bucket != payer && !name.MayPay(c.Bucket, id, user, workspace) {
-			return Result{}, "", fmt.Errorf("%w: Bucket is %q, which names no payer of this token; "+
-				"names of your own need another beginning", ErrInvalidLimit, c.Bucket)
-		}
-		if cost == 0 { // Admit only looks
-			c.Cost = 0
-		}
+	if err := c.fill(g, r, &d.token, own, cost); err != nil {
+		return Result{}, "", 0, err
 	}
 	result, err = g.ask(ctx, &c.Charge)
-	return result, c.Bucket, err
+	return result, c.Bucket, c.Cost, err
+}
+
+// Peek returns what the limiter would say now to a request of t, with a Cost of 0: Remaining is the
+// cost that would pass. Peek takes from no limit and is no use of t. Without limits, the Result
+// has the zero Limit. t must be as the store returned it, because its payer is in no exported
+// field. Peek does not look whether the token is active.
+//
+// Peek waits for the limiter for [Options.Timeout] at most. While the limiter is down, the
+// [Options.Fallback] answers, as it answers a request. The error wraps [ErrInvalidLimit] if the
+// charge is invalid, or is the limiter's. [Options.Charge] is called with a nil request.
+func (g *Guard) Peek(ctx context.Context, t Token) (Result, error) {
+	b := budget.New(ctx, g.options.Timeout)
+	defer b.End()
+	result, _, _, err := g.charge(b, nil, &decision{token: viewOf(&t)}, t.Limits, 0)
+	if err != nil {
+		return Result{}, fmt.Errorf("httpkey: peek: %w", err)
+	}
+	return result, nil
+}
+
+// LimitsOf returns the limits under which a request of t would be charged, resolved: those of t or
+// of its Kind, as [Options.Charge] changes them for a nil request. It returns none if no limit
+// applies, and so always for the limiter [Unlimited]. A limit that is not enforced has DryRun. The
+// error wraps [ErrInvalidLimit] if the charge is invalid.
+func (g *Guard) LimitsOf(t Token) ([]Limit, error) {
+	if g.limiter == Unlimited {
+		return nil, nil
+	}
+	c := charges.Get().(*pooledCharge)
+	defer c.release()
+	v := viewOf(&t)
+	if err := cmp.Or(c.fill(g, nil, &v, t.Limits, 0), c.Validate()); err != nil {
+		return nil, fmt.Errorf("httpkey: limits: %w", err)
+	}
+	limits := make([]Limit, len(c.Limits))
+	for i, l := range c.Limits {
+		limits[i] = l.Resolve()
+		limits[i].DryRun = g.isDry(l)
+	}
+	return limits, nil
+}
+
+// fill makes c the charge of a request, as [Options.Charge] edits it.
+func (c *pooledCharge) fill(g *Guard, r *http.Request, v *view, own []Limit, cost int) error {
+	limits := own
+	if len(own) == 0 {
+		limits = g.termsOf(v).limits
+	}
+	payer := payerOf(v)
+	c.Charge = Charge{Bucket: payer, Limits: append(c.limits[:0], limits...), Cost: cost}
+	if g.options.Charge == nil {
+		return nil
+	}
+	c.lend(g, v)
+	id, user, workspace := c.token.ID, c.token.User, c.token.Workspace // before Charge can change them
+	g.options.Charge(r, &c.token, &c.Charge)
+	if c.Bucket != payer && !name.MayPay(c.Bucket, id, user, workspace) {
+		return fmt.Errorf("%w: Bucket is %q, which names no payer of this token; "+
+			"names of your own need another beginning", ErrInvalidLimit, c.Bucket)
+	}
+	if cost == 0 { // Admit only looks
+		c.Cost = 0
+	}
+	return nil
 }
 
 // take takes from the bucket beside a token, and notes the use.

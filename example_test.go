@@ -1008,3 +1008,45 @@ func ExampleUnlimited() {
 	// 200 hello ann
 	// X-RateLimit-Limit:
 }
+
+// A page shows what applies to a token, and what is left now.
+func ExampleGuard_Peek() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+	key, token := issued(guard, httpkey.Token{Limits: []httpkey.Limit{httpkey.PerMinute(60), httpkey.PerMonth(10_000)}})
+	must(guard.Admit(context.Background(), key.Reveal(), 5))
+
+	fmt.Println(len(must(guard.LimitsOf(token))), "limits")
+	for _, one := range must(guard.Peek(context.Background(), token)).Each {
+		fmt.Println(one.Remaining, "of", one.Limit.Rate)
+	}
+	// Output:
+	// 2 limits
+	// 55 of 60
+	// 9995 of 10000
+}
+
+// Somebody leaves the company: first their account is closed, then all of their keys end.
+func ExampleGuard_RevokeAll() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+	for _, label := range []string{"laptop", "phone"} {
+		issued(guard, httpkey.Token{User: "ada", Label: label})
+	}
+	fmt.Println(must(guard.RevokeAll(context.Background(), httpkey.Filter{User: "ada"}, "left the company")))
+
+	n, err := guard.RevokeAll(context.Background(), httpkey.Filter{}, "") // nobody may mean every key
+	fmt.Println(n, err != nil)
+	// Output:
+	// 2
+	// 0 true
+}
+
+// A key was found in a public repository. Whose is it, and does it still work?
+func ExampleGuard_Lookup() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+	key, token := issued(guard, httpkey.Token{User: "ada", Label: "laptop"})
+	_ = guard.RevokeBy(context.Background(), token.ID, "grace", "found on GitHub")
+
+	found := must(guard.Lookup(context.Background(), key))
+	fmt.Println(found.User, found.Label, found.IsActive, found.RevokedBy)
+	// Output: ada laptop false grace
+}

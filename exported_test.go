@@ -18,7 +18,7 @@ var writeGolden = flag.Bool("update", false, "write testdata/exported.txt")
 // packages are the public ones of this module, by their directories.
 var packages = []string{
 	".", "memstore", "redisstore", "sqlstore", "cachestore", "storetest", "httpkeytest", "console", "endpoint", "inflight",
-	"streams",
+	"streams", "usage",
 }
 
 // A new exported name is seen in review: all of them are in testdata/exported.txt, which
@@ -35,8 +35,8 @@ func TestExportedNames(t *testing.T) {
 					topLevel++
 				}
 			}
-			if t.Logf("the root exports %d top-level names", topLevel); topLevel > 85 {
-				t.Errorf("the root exports %d top-level names, want at most 85", topLevel)
+			if t.Logf("the root exports %d top-level names", topLevel); topLevel > 86 {
+				t.Errorf("the root exports %d top-level names, want at most 86", topLevel)
 			}
 			dir = "httpkey"
 		}
@@ -156,10 +156,10 @@ func parsePackage(t *testing.T, dir string) *doc.Package {
 	return pkg
 }
 
-// The root is thirteen files of one idea each, and doc.go, and at most 2,200 lines of code.
+// The root is thirteen files of one idea each, and doc.go, and at most 2,250 lines of code.
 func TestRootIsSmall(t *testing.T) {
 	t.Parallel()
-	const most = 2200
+	const most = 2250
 	want := []string{
 		"admission.go", "charge.go", "doc.go", "guard.go", "lifecycle.go", "limiter.go", "middleware.go",
 		"observer.go", "refusal.go", "require.go", "secret.go", "source.go", "store.go", "token.go",

@@ -1,6 +1,7 @@
 package httpkey
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/httpkey/httpkey/internal/address"
 	"github.com/httpkey/httpkey/internal/adoption"
 	"github.com/httpkey/httpkey/internal/answer"
+	"github.com/httpkey/httpkey/internal/bearer"
 	"github.com/httpkey/httpkey/internal/clock"
 	"github.com/httpkey/httpkey/internal/failures"
 	"github.com/httpkey/httpkey/internal/keyformat"
@@ -39,6 +41,7 @@ type Guard struct {
 	clock     clock.Clock
 	quota     answer.Quota
 	observes  func(context.Context, EventType) bool
+	onlyIDs   bool // the Observer wants no more of tokens
 
 	failures    *failures.Meter // nil: failed keys are not metered
 	readsBearer bool
@@ -70,6 +73,7 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 		digesters: []keyformat.Digester{keyformat.NewDigester(o.Pepper.Reveal())},
 		hasPepper: o.Pepper != "",
 		observes:  observedBy(o.Observer),
+		onlyIDs:   wantsOnlyIDs(o.Observer),
 	}
 	buckets, inMemory := ram.BucketsOf(limiter)
 	if !inMemory && limiter != Unlimited {
@@ -87,7 +91,7 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 		g.adoptions = adoption.New()
 	}
 	for _, prefix := range append(g.format.Previous, g.format.Prefix) {
-		g.readsBearer = g.readsBearer || readsBearer(o.Sources, keyformat.Format{Prefix: prefix}.Generate(false))
+		g.readsBearer = g.readsBearer || bearer.IsReadBy(o.Sources, keyformat.Format{Prefix: prefix}.Generate(false))
 	}
 	o.Pepper, o.PreviousPeppers = "", nil
 	g.options = o
@@ -185,15 +189,16 @@ type Options struct {
 	//		if t.User != "" {
 	//			c.Bucket = "user:" + t.User
 	//		}
-	//		if r != nil && r.Method == http.MethodPost { // Admit has no request
+	//		if r != nil && r.Method == http.MethodPost { // Admit and Peek have no request
 	//			c.Cost = 5
 	//		}
 	//	}
 	//
 	// A change of t has no effect. Charge must keep neither t nor c. r is nil in
-	// [Guard.Admit]. A Guard answers 503, and tells the Observer, if [Charge.Validate]
-	// refuses the charge. It also does so if Bucket names another token, user or
-	// workspace, or none, such as "user:". Nil: the charge stays as it is.
+	// [Guard.Admit], and in [Guard.LimitsOf] and [Guard.Peek], which package console calls.
+	// A Guard answers 503, and tells the Observer, if [Charge.Validate] refuses the charge. It also
+	// does so if Bucket names another token, user or workspace, or none, such as "user:". Nil: the
+	// charge stays as it is.
 	Charge func(r *http.Request, t *Token, c *Charge)
 
 	// Anonymous decides about requests without a key. If it returns true, the request passes
@@ -292,8 +297,6 @@ func (o Options) Format(f fmt.State, verb rune) {
 	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), fields(o))
 }
 
-const minPepperLength = 32
-
 // Validate reports the first invalid field of o, in an error that wraps
 // [ErrInvalidOptions] and names it. [New] panics with that error.
 func (o *Options) Validate() error {
@@ -306,15 +309,6 @@ func (o *Options) Validate() error {
 	switch {
 	case slices.ContainsFunc(o.Sources, func(s Source) bool { return s == nil }):
 		return invalid("Sources", "has a nil Source")
-	case o.Prefix != "" && !keyformat.IsPrefix(o.Prefix):
-		return invalid("Prefix", "is %q, it must be a letter and up to %d letters, digits and underscores",
-			o.Prefix, keyformat.MaxPrefix-1)
-	case o.Pepper != "" && len(o.Pepper) < minPepperLength:
-		return invalid("Pepper", "has %d bytes, it needs at least %d", len(o.Pepper), minPepperLength)
-	case o.ImportedMinLength != 0 &&
-		(o.ImportedMinLength < keyformat.MinImported || o.ImportedMinLength > keyformat.MaxImported):
-		return invalid("ImportedMinLength", "is %d, it must be 0, or from %d to %d",
-			o.ImportedMinLength, keyformat.MinImported, keyformat.MaxImported)
 	case o.Adopt != nil && o.ImportedMinLength == 0 && len(o.PreviousPrefixes) == 0:
 		return invalid("Adopt", "is set, but ImportedMinLength is 0, so that keys of other shapes do not reach it")
 	case o.Timeout < 0:
@@ -322,10 +316,9 @@ func (o *Options) Validate() error {
 	case o.LastUsedInterval < 0:
 		return invalid("LastUsedInterval", "is %v, it must not be negative", o.LastUsedInterval)
 	}
-	for _, prefix := range o.PreviousPrefixes {
-		if !keyformat.IsPrefix(prefix) {
-			return invalid("PreviousPrefixes", "has %q, which is no prefix", prefix)
-		}
+	format := keyformat.Format{Prefix: o.Prefix, Previous: o.PreviousPrefixes, MinImported: o.ImportedMinLength}
+	if err := cmp.Or(format.Validate(), keyformat.ValidatePeppers(o.Pepper, o.PreviousPeppers)); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidOptions, err)
 	}
 	if l := o.Failures; l != (Limit{}) {
 		if err := l.Validate(); err != nil {
@@ -333,15 +326,6 @@ func (o *Options) Validate() error {
 		}
 		if l.Rate == 0 || l.Calendar != "" || l.DryRun {
 			return invalid("Failures", "is %v, it must have a Rate and a Period, and no DryRun", l)
-		}
-	}
-	for i, pepper := range o.PreviousPeppers {
-		field := fmt.Sprintf("PreviousPeppers[%d]", i)
-		if pepper != "" && len(pepper) < minPepperLength {
-			return invalid(field, "has %d bytes, it needs at least %d (or none, for SHA-256)", len(pepper), minPepperLength)
-		}
-		if pepper == o.Pepper {
-			return invalid(field, "is the Pepper itself")
 		}
 	}
 	for kind, limits := range o.Limits {
@@ -365,21 +349,15 @@ func (o *Options) withDefaults() Options {
 	if d.Sources = slices.Clone(o.Sources); len(d.Sources) == 0 {
 		d.Sources = []Source{FromHeader("X-Api-Key")}
 	}
-	if d.Prefix == "" {
-		d.Prefix = "hk"
-	}
+	d.Prefix = cmp.Or(o.Prefix, "hk")
+	d.Timeout = cmp.Or(o.Timeout, 100*time.Millisecond)
+	d.LastUsedInterval = cmp.Or(o.LastUsedInterval, time.Second)
 	d.Limits = map[Kind][]Limit{APIKey: {PerMinute(60)}, ServiceToken: {PerMinute(300)}}
 	for kind, limits := range o.Limits {
 		d.Limits[kind] = slices.Clone(limits)
 	}
 	if d.ClientAddr == nil {
 		d.ClientAddr = address.OfConnection
-	}
-	if d.Timeout == 0 {
-		d.Timeout = 100 * time.Millisecond
-	}
-	if d.LastUsedInterval == 0 {
-		d.LastUsedInterval = time.Second
 	}
 	return d
 }

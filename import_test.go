@@ -22,12 +22,12 @@ func TestImport(t *testing.T) {
 	born := time.Date(2020, 1, 2, 3, 4, 5, 6789, time.UTC)
 	token, err := guard.Import(t.Context(), httpkey.Secret(foreign), httpkey.Token{
 		User: "u-1", IsActive: true, CreatedAt: born, LastUsed: born.Add(time.Hour), CreatedBy: "migration",
-		RotatedFrom: "x", RotatedTo: "y", RevokedFor: "z",
+		RotatedFrom: "x", RotatedTo: "y", RevokedFor: "z", RevokedBy: "v",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if token.RotatedFrom+token.RotatedTo+token.RevokedFor != "" {
+	if token.RotatedFrom+token.RotatedTo+token.RevokedFor+token.RevokedBy != "" {
 		t.Errorf("Import took rotation and revocation from its caller: %+v", token)
 	}
 	created := born.Truncate(time.Microsecond)
@@ -65,7 +65,7 @@ func TestImportRevivesNoKey(t *testing.T) {
 	past := time.Now().Add(-time.Hour).UTC().Truncate(time.Microsecond)
 	for name, token := range map[string]httpkey.Token{
 		"inactive":               {},
-		"revoked":                {RevokedAt: past, RevokedFor: "leaked"},
+		"revoked":                {RevokedAt: past, RevokedFor: "leaked", RevokedBy: "ann"},
 		"expired":                {IsActive: true, ExpiredAt: past},
 		"inactive and expired":   {ExpiredAt: past},
 		"revoked for no reason":  {RevokedAt: past},
@@ -87,7 +87,7 @@ func TestImportRevivesNoKey(t *testing.T) {
 			for _, got := range []httpkey.Token{imported, kept} {
 				if got.IsActive != token.IsActive || !got.ExpiredAt.Equal(token.ExpiredAt) || !got.LastUsed.Equal(token.LastUsed) ||
 					!got.CreatedAt.Equal(token.CreatedAt) || !got.RevokedAt.Equal(token.RevokedAt) ||
-					got.RevokedFor != token.RevokedFor {
+					got.RevokedFor != token.RevokedFor || got.RevokedBy != token.RevokedBy {
 					t.Errorf("imported %+v, want %+v", got, token)
 				}
 			}

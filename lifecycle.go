@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/httpkey/httpkey/internal/adoption"
+	"github.com/httpkey/httpkey/internal/bounds"
 	"github.com/httpkey/httpkey/internal/keyformat"
 	"github.com/httpkey/httpkey/internal/name"
+	"github.com/httpkey/httpkey/internal/paging"
 )
 
 // ErrInactive says that a token is revoked or expired. It can neither be rotated nor be
@@ -27,7 +29,7 @@ var ErrInactive = errors.New("httpkey: the token is revoked or expired")
 // [ErrInvalidToken] and names the field, or wraps [ErrConflict] or the store's error.
 func (g *Guard) Issue(ctx context.Context, t Token) (Created, error) {
 	t.IsActive, t.CreatedAt, t.LastUsed, t.RotatedFrom, t.rest = true, time.Time{}, time.Time{}, "", rest{}
-	t.RevokedAt, t.RevokedFor = time.Time{}, ""
+	t.RevokedAt, t.RevokedFor, t.RevokedBy = time.Time{}, "", ""
 	if (Token{ExpiredAt: stored(t.ExpiredAt)}).Expired(time.Now()) {
 		return Created{}, fmt.Errorf("httpkey: issue: %w: ExpiredAt is %v, it must be in the future",
 			ErrInvalidToken, t.ExpiredAt)
@@ -47,10 +49,10 @@ func (g *Guard) newSecret(kind Kind) Secret { return Secret(g.format.Generate(ki
 // holder need not change it. [Options.ImportedMinLength] must allow the secret's shape,
 // unless Issue makes secrets of that shape.
 //
-// Import keeps t's IsActive, LastUsed, CreatedAt and ExpiredAt, and RevokedAt and RevokedFor
-// of an inactive token. Set IsActive for a key that is to work. A key that has ended
-// elsewhere may be imported for audit. It does not work. The error wraps [ErrConflict] if a
-// token has this secret, also under one of [Options.PreviousPeppers].
+// Import keeps t's IsActive, LastUsed, CreatedAt and ExpiredAt, and RevokedAt, RevokedFor
+// and RevokedBy of an inactive token. Set IsActive for a key that is to work. A key that has
+// ended elsewhere may be imported for audit. It does not work. The error wraps [ErrConflict] if
+// a token has this secret, also under one of [Options.PreviousPeppers].
 //
 // A secret of fewer than 32 characters gets no Hint, which would reveal much of it. Without
 // [Options.Pepper], Import also reports [EventWeakKey]: 16 hexadecimal digits have 64 random
@@ -135,7 +137,7 @@ func (g *Guard) importToken(ctx context.Context, secret Secret, t Token) (Token,
 	}
 	t.RotatedFrom, t.rest = "", rest{}
 	if t.IsActive {
-		t.RevokedFor = ""
+		t.RevokedFor, t.RevokedBy = "", ""
 	}
 	_, err := g.find(ctx, g.digesters[1:], secret.Reveal()) // Create checks the current digest
 	switch {
@@ -187,20 +189,35 @@ func (g *Guard) create(ctx context.Context, secret Secret, t Token) (Token, erro
 // Errors wrap [ErrNotFound], [ErrInactive], [ErrConflict] if another rotation of the token
 // came in between, [ErrInvalidToken] if the stored token is invalid, or the store's error.
 func (g *Guard) Rotate(ctx context.Context, id string, grace time.Duration) (Created, error) {
-	created, err := g.rotate(ctx, id, grace)
+	return rotated(g.rotate(ctx, id, grace, false))
+}
+
+// RotateOnce is [Guard.Rotate] for a token without a successor. So of several calls, one at most
+// creates a key, whatever process makes them. The error wraps [ErrConflict] if the token was
+// rotated before, even if its successor was deleted. After another error, another call may find
+// the token rotated although nobody has the new key; Rotate then creates one.
+func (g *Guard) RotateOnce(ctx context.Context, id string, grace time.Duration) (Created, error) {
+	return rotated(g.rotate(ctx, id, grace, true))
+}
+
+func rotated(created Created, err error) (Created, error) {
 	if err != nil {
 		return Created{}, fmt.Errorf("httpkey: rotate: %w", err)
 	}
 	return created, nil
 }
 
-func (g *Guard) rotate(ctx context.Context, id string, grace time.Duration) (Created, error) {
+// rotate rotates a token. If once is true, the token must have no successor.
+func (g *Guard) rotate(ctx context.Context, id string, grace time.Duration, once bool) (Created, error) {
 	if grace < 0 {
 		return Created{}, fmt.Errorf("the grace is %v, it must not be negative", grace)
 	}
 	old, err := g.store.Get(ctx, id)
-	if err != nil {
+	switch {
+	case err != nil:
 		return Created{}, err
+	case once && old.RotatedTo != "":
+		return Created{}, fmt.Errorf("it was rotated before, to %s: %w", old.RotatedTo, ErrConflict)
 	}
 	expiry, err := old.plannedExpiry()
 	if err != nil {
@@ -237,7 +254,7 @@ func (g *Guard) succeed(ctx context.Context, old Token, expiry time.Time, secret
 	next := old.Clone()
 	next.ID = name.NewID(time.Now())
 	next.CreatedAt, next.LastUsed, next.ExpiredAt = time.Time{}, time.Time{}, expiry
-	next.RotatedFrom, next.RevokedAt, next.RevokedFor = old.ID, time.Time{}, ""
+	next.RotatedFrom, next.RevokedAt, next.RevokedFor, next.RevokedBy = old.ID, time.Time{}, "", ""
 	next.rest = rest{payer: cmp.Or(old.rest.payer, old.ID), unknown: old.rest.unknown}
 	stored, err := g.create(ctx, secret, next)
 	if err == nil || errors.Is(err, ErrInvalidToken) {
@@ -313,22 +330,86 @@ func (g *Guard) discard(ctx context.Context, id string) error {
 // people, at most 255 characters; it may be empty. A second Revoke is no error and changes
 // nothing. Errors wrap [ErrNotFound], [ErrInvalidToken] or the store's error.
 func (g *Guard) Revoke(ctx context.Context, id, reason string) error {
-	revoked := false
+	return g.RevokeBy(ctx, id, "", reason)
+}
+
+// RevokeBy is [Guard.Revoke] that also records the user who revokes the token, of at most 255
+// bytes; an empty user is not known.
+func (g *Guard) RevokeBy(ctx context.Context, id, user, reason string) error {
+	_, err := g.revoke(ctx, id, user, reason)
+	return err
+}
+
+// revoke reports whether this call has revoked the token, which may be revoked already.
+func (g *Guard) revoke(ctx context.Context, id, user, reason string) (revoked bool, err error) {
 	t, err := g.store.Update(ctx, id, func(t *Token) error {
-		if revoked = t.IsActive; !revoked {
+		if !t.IsActive {
 			return errNothingToDo
 		}
-		t.IsActive, t.RevokedAt, t.RevokedFor = false, time.Now(), reason
+		t.IsActive, t.RevokedAt, t.RevokedFor, t.RevokedBy = false, time.Now(), reason, user
 		return nil
 	})
 	switch {
 	case errors.Is(err, errNothingToDo):
-		return nil
+		return false, nil
 	case err != nil:
-		return fmt.Errorf("httpkey: revoke: %w", err)
+		return false, fmt.Errorf("httpkey: revoke %q: %w", id, err)
 	}
 	g.observe(ctx, &Event{Type: EventRevoked, Token: t})
-	return nil
+	return true, nil
+}
+
+// RevokeAll revokes every token that f selects, as [Guard.Revoke] does, and returns how many
+// it revoked. It leaves alone the tokens that can never work again, because they are expired.
+//
+// RevokeAll repeats until it finds nothing more to revoke. So it also reaches the successors
+// that rotations create meanwhile. It does not reach a token that is issued after RevokeAll has
+// looked: first stop issuing, by closing the account, say. A ctx with a deadline bounds the time.
+//
+// A failure of one token does not keep the others from being revoked. The error names up to 10
+// failed tokens. It also joins the error of the store's List, which ends RevokeAll. A second
+// call is safe. The error wraps [ErrInvalidToken] if the reason is too long. RevokeAll refuses a
+// Filter of all tokens, and one with After or Limit, because it pages by itself.
+func (g *Guard) RevokeAll(ctx context.Context, f Filter, reason string) (int, error) {
+	switch {
+	case f.Limit != 0 || f.After != (Cursor{}):
+		return 0, errors.New("httpkey: revoke all: the Filter has After or Limit, and RevokeAll reads every page")
+	case f == Filter{}:
+		return 0, errors.New("httpkey: revoke all: the Filter selects every token: set its User, Workspace, Kind or " +
+			"RotatedFrom, or call Revoke for each token of TokenStore.List")
+	}
+	if err := bounds.Label("the reason", reason); err != nil {
+		return 0, fmt.Errorf("httpkey: revoke all: %w: %w", ErrInvalidToken, err)
+	}
+	f.Limit = 1000
+	for total := 0; ; {
+		n, err := g.revokePass(ctx, f, reason)
+		if total += n; n == 0 || ctx.Err() != nil {
+			return total, err
+		}
+	}
+}
+
+// revokePass revokes the tokens that f selects and that may work again, and returns how many. A
+// token that could not be revoked is tried again in the next pass.
+func (g *Guard) revokePass(ctx context.Context, f Filter, reason string) (n int, err error) {
+	var failed []error
+	for t, err := range g.all(ctx, f) {
+		if err != nil {
+			return n, errors.Join(append(failed, fmt.Errorf("httpkey: revoke all: list: %w", err))...)
+		}
+		if _, err := t.plannedExpiry(); err != nil {
+			continue
+		}
+		revoked, err := g.revoke(ctx, t.ID, "", reason)
+		switch {
+		case revoked:
+			n++
+		case err != nil && !errors.Is(err, ErrNotFound) && len(failed) < 10:
+			failed = append(failed, err)
+		}
+	}
+	return n, errors.Join(failed...)
 }
 
 // RevokeKey is [Guard.Revoke] by the key itself, for its owner or a finder, who do not know the ID
@@ -370,6 +451,21 @@ func (g *Guard) RevokeKeyOf(w http.ResponseWriter, r *http.Request, reason strin
 }
 
 var errNothingToDo = errors.New("httpkey: the token is so already")
+
+// Lookup returns the token of a key, whatever its state, to say whose key it is. It takes from no
+// limit, notes no use, and asks [Options.Adopt] for nothing. It also finds a key of a prefix that
+// the Guard no longer accepts. The error wraps [ErrNotFound] if no token has the key, or the
+// store's error. A cache in front of the store may return the token of a few seconds ago.
+func (g *Guard) Lookup(ctx context.Context, secret Secret) (Token, error) {
+	if len(secret) > keyformat.MaxImported { // digests do not tell such keys apart
+		return Token{}, fmt.Errorf("httpkey: lookup: %w", ErrNotFound)
+	}
+	t, err := g.find(ctx, g.digesters, secret.Reveal())
+	if err != nil {
+		return Token{}, fmt.Errorf("httpkey: lookup: %w", err)
+	}
+	return t, nil
+}
 
 // Masked returns the public part of t's secret, by which people recognize it: the
 // beginning that all keys of its kind share, and its Hint, as in hk_k_…a1B2. If
@@ -413,21 +509,23 @@ func (g *Guard) validSince(
 	}
 	return func(yield func(Token, error) bool) {
 		now := time.Now()
-		for f := f; ; {
-			page, err := g.store.List(ctx, f)
+		for t, err := range g.all(ctx, f) {
 			if err != nil {
 				yield(Token{}, fmt.Errorf("httpkey: list: %w", err))
 				return
 			}
-			for _, t := range page {
-				if t.IsActive && !t.Expired(now) && now.Sub(moment(t)) >= age && !yield(t, nil) {
-					return
-				}
-			}
-			if len(page) < f.PageSize() {
+			if t.IsActive && !t.Expired(now) && now.Sub(moment(t)) >= age && !yield(t, nil) {
 				return
 			}
-			f.After = page[len(page)-1].Cursor()
 		}
 	}
+}
+
+// all yields the tokens of every page of f, and an error of the store last.
+func (g *Guard) all(ctx context.Context, f Filter) iter.Seq2[Token, error] {
+	list := func(f Filter) ([]Token, error) { return g.store.List(ctx, f) }
+	return paging.All(f, f.PageSize(), list, func(f Filter, last Token) Filter {
+		f.After = last.Cursor()
+		return f
+	})
 }

@@ -3,7 +3,6 @@ package httpkey
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -103,6 +102,7 @@ func (g *Guard) LimitBy(charge func(*http.Request, *Charge)) func(http.Handler) 
 					return
 				}
 				d.token = in.viewFor(g)
+				d.again = in.has(&d.token)
 				if in.guard == g {
 					d.checked = in.checked
 				}
@@ -196,7 +196,9 @@ type decision struct {
 	at     clock.Instant // when the store or the limiter answered, whichever came last
 	result Result        // the zero Result until the limiter has answered
 	payer  string        // whose buckets the limiter was asked for; empty: the token's own
+	cost   int           // of the request
 	noted  bool          // the token's record has noted the use
+	again  bool          // it is that of a LimitBy, about a request that a Guard has admitted with the token
 	reason Reason        // why the request is refused; empty: it is not
 	cause  error         // the error of the store or the limiter
 	scopes *scopes       // that a Require function demands
@@ -219,11 +221,11 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 		d.reason = ReasonMalformed
 		return d
 	}
-	var a attempt
-	if g.failures != nil && r != nil && !d.token.Exists() && !g.holds(key) {
-		if a = g.attempt(r, key); !a.ticket.Allowed {
+	var a failures.Attempt
+	if g.failures != nil && r != nil && !d.token.Exists() && !ram.Holds(g.memory, g.digesters, key) {
+		if a = g.failures.Begin(g.clientAddr(r), g.digesters[0](key)); !a.Allowed {
 			d.reason = ReasonFailures
-			d.result.RetryAfter = time.Duration(a.ticket.RetryAfter) * time.Microsecond
+			d.result.RetryAfter = time.Duration(a.RetryAfter) * time.Microsecond
 			return d
 		}
 	}
@@ -241,16 +243,20 @@ func (g *Guard) decide(ctx context.Context, r *http.Request, key string, cost in
 		ctx = b
 	}
 	own, reason := g.judge(r, &d)
-	if a.ticket.Allowed {
-		g.settle(&a, reason)
+	switch {
+	case !a.Allowed || reason == ReasonStore:
+	case reason == "":
+		a.Succeeded()
+	default:
+		a.Failed()
 	}
 	if d.reason = reason; reason != "" || cost == noCharge {
 		return d
 	}
 	if t := g.termsOf(&d.token); t.beside != nil && len(own) == 0 && d.token.IsHeld() {
-		d.result, d.noted = t.take(&d.token, cost, d.at), true
+		d.result, d.cost, d.noted = t.take(&d.token, cost, d.at), cost, true
 	} else {
-		d.result, d.payer, d.cause = g.charge(ctx, r, &d, own, cost)
+		d.result, d.payer, d.cost, d.cause = g.charge(ctx, r, &d, own, cost)
 	}
 	if g.waits {
 		d.at = g.clock.Now()
@@ -296,7 +302,7 @@ func (g *Guard) decideWithoutKey(r *http.Request, cost int, admits func(*http.Re
 	} else {
 		d.result, d.cause = g.ask(b, &c.Charge)
 	}
-	d.payer, d.at = c.Bucket, g.clock.Now()
+	d.payer, d.cost, d.at = c.Bucket, c.Cost, g.clock.Now()
 	d.reason = d.verdict()
 	return d
 }
@@ -349,39 +355,6 @@ func (g *Guard) recall(key string, at clock.Instant) (token view, known bool) {
 		known = known && isKnown
 	}
 	return token, known && g.options.Adopt == nil
-}
-
-// attempt is a key that memory does not know, at the expense of its address.
-type attempt struct {
-	addr   netip.Addr
-	digest [sha256.Size]byte
-	ticket failures.Ticket
-}
-
-// holds reports whether memory has the token of a key, even if only a Lookup can tell its state.
-func (g *Guard) holds(key string) bool {
-	return g.memory != nil && slices.ContainsFunc(g.digesters, func(digest keyformat.Digester) bool {
-		return g.memory.Holds(digest(key))
-	})
-}
-
-func (g *Guard) attempt(r *http.Request, key string) attempt {
-	a := attempt{addr: g.clientAddr(r), digest: g.digesters[0](key)}
-	a.ticket = g.failures.Take(a.addr, &a.digest)
-	return a
-}
-
-// settle gives an attempt back if the key is good. A failure of the store is paid for, since the
-// attempts of a flood may have caused it.
-func (g *Guard) settle(a *attempt, reason Reason) {
-	switch reason {
-	case "":
-		g.failures.Return(a.addr, &a.digest, a.ticket)
-		g.failures.Remember(&a.digest)
-	case ReasonStore:
-	default:
-		g.failures.Forget(&a.digest)
-	}
 }
 
 // lookup holds the budget of a Lookup and the token that it finds in one object, to save
@@ -550,16 +523,16 @@ func (d *decision) error() Error {
 
 // tell reports a decision to the Observer, if that wants such events.
 func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
-	event := EventAdmitted
+	event, cost := EventAdmitted, d.cost
 	if d.reason != "" {
-		event = EventRefused
+		event, cost = EventRefused, 0
 	}
 	if g.observes(ctx, event) {
-		e := d.error()
-		g.observe(ctx, &Event{
-			Type: event, Reason: d.reason, MissingScopes: e.MissingScopes(), Token: g.copyOf(&d.token), Result: d.result,
-			Request: r, Err: d.cause,
-		})
+		refusal := d.error()
+		e := g.newEvent(event, r, d)
+		e.Reason, e.MissingScopes, e.Err = d.reason, refusal.MissingScopes(), d.cause
+		e.Cost, e.Again = cost, admittedIn(ctx).has(&d.token)
+		g.deliver(ctx, e)
 	}
 }
 
@@ -567,9 +540,9 @@ func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
 func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) *admitted {
 	g.tell(ctx, r, d)
 	if _, denies := d.result.dryRun(); denies && g.observes(ctx, EventDryRun) {
-		g.observe(ctx, &Event{Type: EventDryRun, Token: g.copyOf(&d.token), Result: d.result, Request: r})
+		g.deliver(ctx, g.newEvent(EventDryRun, r, d))
 	}
 	in := newAdmitted(ctx, &d.token)
-	in.guard, in.payer, in.result = g, d.payer, d.result
+	in.guard, in.payer, in.result, in.again = g, d.payer, d.result, d.again
 	return in
 }

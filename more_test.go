@@ -45,6 +45,7 @@ func randomToken(random *rand.Rand) (t httpkey.Token) {
 	some(func() { t.CreatedBy = text() })
 	some(func() { t.RevokedAt = at() })
 	some(func() { t.RevokedFor = text() })
+	some(func() { t.RevokedBy = text() })
 	some(func() { t.RotatedTo = text() })
 	return t
 }
@@ -132,7 +133,7 @@ func TestSetMoreOfNonsense(t *testing.T) {
 	}
 }
 
-// Whatever a store gives back, reading is stable: the second text is the first.
+// Reading a text of any store is stable: the second text is the first.
 func FuzzMore(f *testing.F) {
 	random := rand.New(rand.NewPCG(3, 4))
 	for range 30 {
@@ -175,7 +176,9 @@ func TestApply(t *testing.T) {
 			change(&token)
 			return token
 		}
-		revoked := with(func(t *httpkey.Token) { t.IsActive, t.RevokedAt, t.RevokedFor = false, hour(-1), "leaked" })
+		revoked := with(func(t *httpkey.Token) {
+			t.IsActive, t.RevokedAt, t.RevokedFor, t.RevokedBy = false, hour(-1), "leaked", "admin"
+		})
 		unnoted := with(func(t *httpkey.Token) { t.IsActive = false }) // by a version that did not note it
 		expiring := with(func(t *httpkey.Token) { t.ExpiredAt = hour(1) })
 		expired := with(func(t *httpkey.Token) { t.ExpiredAt = now })
@@ -202,8 +205,10 @@ func TestApply(t *testing.T) {
 			{"to the microsecond, in UTC", active,
 				set(func(t *httpkey.Token) { t.ExpiredAt = hour(1).Add(1500).In(time.FixedZone("", 3600)) }),
 				func(t *httpkey.Token) { t.ExpiredAt = hour(1).Add(1000) }, nil},
-			{"revoke", active, set(func(t *httpkey.Token) { t.IsActive, t.RevokedFor = false, "leaked" }),
-				func(t *httpkey.Token) { t.IsActive, t.RevokedAt, t.RevokedFor = false, now, "leaked" }, nil},
+			{"revoke", active, set(func(t *httpkey.Token) { t.IsActive, t.RevokedFor, t.RevokedBy = false, "leaked", "ann" }),
+				func(t *httpkey.Token) {
+					t.IsActive, t.RevokedAt, t.RevokedFor, t.RevokedBy = false, now, "leaked", "ann"
+				}, nil},
 			{"revoke as of another time", active, set(func(t *httpkey.Token) { t.IsActive, t.RevokedAt = false, hour(-1) }),
 				nil, nil},
 			{"no time of revocation while active", active, set(func(t *httpkey.Token) { t.RevokedAt = now }), nil,
@@ -211,8 +216,7 @@ func TestApply(t *testing.T) {
 			{"no revival", revoked, set(func(t *httpkey.Token) { t.IsActive = true }), nil, httpkey.ErrInactive},
 			{"no revival of one unnoted", unnoted, set(func(t *httpkey.Token) { t.IsActive = true }), nil, httpkey.ErrInactive},
 			{"no other revocation", revoked, set(func(t *httpkey.Token) {
-				t.RevokedAt, t.RevokedFor, t.Label = time.Time{}, "",
-					"laptop"
+				t.RevokedAt, t.RevokedFor, t.RevokedBy, t.Label = time.Time{}, "", "eve", "laptop"
 			}),
 				func(t *httpkey.Token) { t.Label = "laptop" }, nil},
 			{"no stale write", revoked, set(func(t *httpkey.Token) { *t = active }), nil, httpkey.ErrInactive},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 )
 
 // Observer receives the events of a Guard: the outcome of every request and its
@@ -13,8 +14,12 @@ import (
 // An Observer may also have the method Enabled(context.Context, EventType) bool, like
 // [slog.Handler]. A Guard does not make events for which Enabled returns false.
 //
+// An Observer that has the method OnlyIDs() bool, and returns true from it, gets less: the Token of an
+// event about a request has only its ID, and the Event is the Observer's only until Observe
+// returns. Such events cost a request no allocation.
+//
 // A request that a Guard admits and a Require function then refuses makes two events. So does one
-// that passes a Guard and a [Guard.LimitBy].
+// that passes a Guard and a [Guard.LimitBy]. The field Again of the second one is true.
 type Observer interface {
 	// Observe is told of one event. It runs on the path of the request: it must
 	// be quick, must not panic, and is called from many goroutines at once. No event holds
@@ -28,9 +33,10 @@ type EventType string
 
 // The types of events, with the fields that they have.
 const (
-	EventAdmitted    EventType = "admitted"     // a Guard admitted a request or a key; Token, Result, Request
+	EventAdmitted    EventType = "admitted"     // a Guard admitted a request or a key; Token, Result, Cost, Request
 	EventRefused     EventType = "refused"      // Reason; Token, Result and Request as far as known; Err of a failure
 	EventDryRun      EventType = "dry_run"      // a limit under DryRun has no room; Token, Result, Request
+	EventCharged     EventType = "charged"      // Admission.Charge took Cost more, or gave it back; Token
 	EventIssued      EventType = "issued"       // a token was created or imported; Token
 	EventRotated     EventType = "rotated"      // Token is the successor
 	EventRevoked     EventType = "revoked"      // Token
@@ -48,6 +54,8 @@ type Event struct {
 	Result  Result        // the limiter's decision
 	Request *http.Request // the client's, with the key in its header; nil without HTTP
 	Err     error         // the store's or the limiter's error
+	Cost    int           // what the request costs; also without a limit; 0 in a Verify
+	Again   bool          // a Guard has told of this request before, and admitted it with the same key
 
 	MissingScopes []string // if Reason is ReasonScope
 }
@@ -72,6 +80,48 @@ func observedBy(o Observer) func(context.Context, EventType) bool {
 	return func(context.Context, EventType) bool { return true }
 }
 
+// wantsOnlyIDs reports whether the observer needs no tokens, and keeps no events.
+func wantsOnlyIDs(o Observer) bool {
+	modest, ok := o.(interface{ OnlyIDs() bool })
+	return ok && modest.OnlyIDs()
+}
+
+// lentEvents are those of an Observer that keeps none.
+var lentEvents = sync.Pool{New: func() any { return new(Event) }}
+
+// newEvent returns an event about a request, for deliver.
+func (g *Guard) newEvent(t EventType, r *http.Request, d *decision) *Event {
+	if !g.onlyIDs {
+		return &Event{Type: t, Token: g.copyOf(&d.token), Result: d.result, Request: r}
+	}
+	e := lentEvents.Get().(*Event)
+	e.Type, e.Token.ID, e.Result, e.Request = t, idOf(&d.token), d.result, r
+	return e
+}
+
+// deliver passes an event of newEvent to the Observer.
+func (g *Guard) deliver(ctx context.Context, e *Event) {
+	if !g.onlyIDs {
+		e.Token.Digest = Digest{}
+		g.options.Observer.Observe(ctx, e)
+		return
+	}
+	g.options.Observer.Observe(ctx, e)
+	*e = Event{}
+	lentEvents.Put(e)
+}
+
+// idOf returns the ID of a token, or nothing for the zero view.
+func idOf(v *view) string {
+	switch {
+	case !v.Exists():
+		return ""
+	case v.IsHeld():
+		return v.Text().ID()
+	}
+	return v.Full.ID
+}
+
 func (g *Guard) observe(ctx context.Context, e *Event) {
 	if !g.observes(ctx, e.Type) {
 		return
@@ -92,7 +142,7 @@ type slogObserver struct{ logger *slog.Logger }
 func (o slogObserver) Enabled(ctx context.Context, t EventType) bool {
 	level := slog.LevelError // other events may be failures; Observe checks the level again
 	switch t {
-	case EventAdmitted:
+	case EventAdmitted, EventCharged:
 		level = slog.LevelDebug
 	case EventDryRun, EventIssued, EventRotated, EventRevoked, EventLimiterUp:
 		level = slog.LevelInfo
@@ -107,7 +157,7 @@ func (o slogObserver) Observe(ctx context.Context, e *Event) {
 	switch {
 	case e.Err != nil:
 		level = slog.LevelError
-	case e.Type == EventAdmitted:
+	case e.Type == EventAdmitted, e.Type == EventCharged:
 		level = slog.LevelDebug
 	case e.Type == EventWeakKey:
 		level = slog.LevelWarn
@@ -134,6 +184,9 @@ func (o slogObserver) Observe(ctx context.Context, e *Event) {
 	}
 	if e.Type == EventRevoked && e.Token.RevokedFor != "" {
 		attrs = append(attrs, slog.String("revoked_for", e.Token.RevokedFor))
+	}
+	if e.Type == EventRevoked && e.Token.RevokedBy != "" {
+		attrs = append(attrs, slog.String("revoked_by", e.Token.RevokedBy))
 	}
 	if e.Result.RetryAfter > 0 {
 		attrs = append(attrs, slog.Duration("retry_after", e.Result.RetryAfter))

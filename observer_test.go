@@ -271,6 +271,9 @@ func TestSlogObserver(t *testing.T) {
 		{httpkey.Event{Type: httpkey.EventRevoked, Token: httpkey.Token{ID: "t-1", Kind: httpkey.APIKey,
 			RevokedFor: "leaked"}},
 			`level=INFO msg="httpkey: revoked" token=t-1 kind=api_key user="" workspace="" revoked_for=leaked`},
+		{httpkey.Event{Type: httpkey.EventRevoked, Token: httpkey.Token{ID: "t-1", Kind: httpkey.APIKey,
+			RevokedBy: "ann"}},
+			`level=INFO msg="httpkey: revoked" token=t-1 kind=api_key user="" workspace="" revoked_by=ann`},
 		{httpkey.Event{Type: httpkey.EventWeakKey, Token: httpkey.Token{ID: "t-1", Kind: httpkey.APIKey}},
 			`level=WARN msg="httpkey: weak_key" token=t-1 kind=api_key user="" workspace=""`},
 		{httpkey.Event{Type: httpkey.EventLimiterUp}, `level=INFO msg="httpkey: limiter_up"`},
@@ -331,3 +334,139 @@ func TestErrorsWithAnyCauseCanBeMatched(t *testing.T) {
 type causes []error
 
 func (c causes) Error() string { return errors.Join(c...).Error() }
+
+// An event tells what a request costs, whatever its limits, and whether another event of the same
+// request came before.
+func TestEventsTellTheCost(t *testing.T) {
+	t.Parallel()
+	var seen events
+	cost := 0 // that Options.Charge sets
+	edit := func(_ *http.Request, _ *httpkey.Token, c *httpkey.Charge) { c.Cost = cost }
+	guard := newGuard(&httpkey.Options{Observer: &seen, Charge: edit})
+	unlimited := map[httpkey.Kind][]httpkey.Limit{httpkey.ServiceToken: nil}
+	plain := newGuard(&httpkey.Options{Observer: &seen, Limits: unlimited})
+	byAddress := guard.LimitBy(func(_ *http.Request, c *httpkey.Charge) { c.Limits = limits(httpkey.PerHour(9)) })
+	charging := func(n int) http.Handler {
+		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			admission, _ := httpkey.AdmissionFrom(r.Context())
+			if err := admission.Charge(r.Context(), n); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	type event struct {
+		httpkey.EventType
+		cost  int
+		again bool
+	}
+	admitted, refused, charged := httpkey.EventAdmitted, httpkey.EventRefused, httpkey.EventCharged
+	for _, tt := range []struct {
+		name  string
+		guard *httpkey.Guard
+		kind  httpkey.Kind
+		cost  int // that Options.Charge sets
+		next  func(*httpkey.Guard) http.Handler
+		want  []event
+	}{
+		{"beside the token", plain, httpkey.APIKey, 0, func(g *httpkey.Guard) http.Handler { return g.Handler(ok) },
+			[]event{{admitted, 1, false}}},
+		{"without a limit", plain, httpkey.ServiceToken, 0,
+			func(g *httpkey.Guard) http.Handler { return g.Handler(charging(4)) },
+			[]event{{admitted, 1, false}, {charged, 4, false}}},
+		{"by Options.Charge", guard, httpkey.APIKey, 5,
+			func(g *httpkey.Guard) http.Handler { return g.Handler(charging(-3)) },
+			[]event{{admitted, 5, false}, {charged, -3, false}}},
+		{"over the limit", guard, httpkey.APIKey, 61, func(g *httpkey.Guard) http.Handler { return g.Handler(ok) },
+			[]event{{refused, 0, false}}},
+		{"a scope is missing", guard, httpkey.APIKey, 2,
+			func(g *httpkey.Guard) http.Handler { return g.Handler(httpkey.RequireScope("a")(ok)) },
+			[]event{{admitted, 2, false}, {refused, 0, true}}},
+		{"a LimitBy behind", guard, httpkey.APIKey, 2,
+			func(g *httpkey.Guard) http.Handler { return g.Handler(byAddress(charging(-1))) },
+			[]event{{admitted, 2, false}, {admitted, 1, true}, {charged, -1, true}}},
+		{"a LimitBy in front", guard, httpkey.APIKey, 2,
+			func(g *httpkey.Guard) http.Handler { return byAddress(g.Handler(ok)) },
+			[]event{{admitted, 1, false}, {admitted, 2, false}}},
+		{"two Guards", guard, httpkey.APIKey, 2,
+			func(g *httpkey.Guard) http.Handler {
+				return g.Handler(httpkey.New(g.Store(), memstore.NewLimiter(), &httpkey.Options{Observer: &seen}).Handler(ok))
+			},
+			[]event{{admitted, 2, false}, {admitted, 1, true}}},
+	} {
+		key, _ := issue(t, tt.guard, httpkey.Token{Kind: tt.kind})
+		cost = tt.cost
+		before := len(seen.types())
+		httpkeytest.Get(tt.next(tt.guard), key)
+		var got []event
+		for _, e := range seen.all[before:] {
+			got = append(got, event{e.Type, e.Cost, e.Again})
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s: observed %v, want %v", tt.name, got, tt.want)
+		}
+	}
+	key, _ := issue(t, plain, httpkey.Token{})
+	if _, err := plain.Verify(t.Context(), key); err != nil || seen.last(t).Cost != 0 {
+		t.Errorf("Verify: %v, a cost of %d", err, seen.last(t).Cost)
+	}
+	if _, err := plain.Admit(t.Context(), key, 7); err != nil || seen.last(t).Cost != 7 {
+		t.Errorf("Admit: %v, a cost of %d", err, seen.last(t).Cost)
+	}
+}
+
+// idObserver needs the IDs of tokens alone. It notes what it is told.
+type idObserver struct {
+	told int
+	last struct {
+		httpkey.EventType
+		id  string
+		all bool // the token had more than its ID
+	}
+	kept *httpkey.Event
+}
+
+func (*idObserver) OnlyIDs() bool { return true }
+
+func (o *idObserver) Observe(_ context.Context, e *httpkey.Event) {
+	o.told++
+	o.last.EventType, o.last.id = e.Type, e.Token.ID
+	o.last.all = e.Token.Kind != "" || !e.Token.CreatedAt.IsZero() || e.Token.Digest != (httpkey.Digest{})
+	o.kept = e
+}
+
+// An observer that needs only IDs hears of all requests, and of changes with the whole token. What
+// it keeps of a request shows nothing.
+func TestObserverOfIDs(t *testing.T) {
+	t.Parallel()
+	for name, store := range map[string]httpkey.TokenStore{"held": memstore.New(), "not held": wrapped{memstore.New()}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			seen := &idObserver{}
+			guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: seen})
+			key, token := issue(t, guard, httpkey.Token{Limits: []httpkey.Limit{httpkey.PerHour(1),
+				{Name: "dry", Rate: 0, Period: time.Hour, DryRun: true}}})
+			if seen.last.EventType != httpkey.EventIssued || !seen.last.all {
+				t.Errorf("told of %+v", seen.last)
+			}
+			for _, step := range []struct {
+				key  string
+				told int
+				want httpkey.EventType
+				id   string
+			}{
+				{key, 3, httpkey.EventDryRun, token.ID}, // the second event of the request
+				{key, 4, httpkey.EventRefused, token.ID},
+				{"nonsense", 5, httpkey.EventRefused, ""},
+			} {
+				httpkeytest.Get(guard.Handler(ok), step.key)
+				last := seen.last
+				if seen.told != step.told || last.EventType != step.want || last.id != step.id || last.all {
+					t.Errorf("%d events, the last is %+v, want %d and %s of %q", seen.told, seen.last, step.told, step.want, step.id)
+				}
+				if seen.kept.Request != nil || seen.kept.Token.ID != "" {
+					t.Errorf("the event is still about a request: %v", seen.kept)
+				}
+			}
+		})
+	}
+}

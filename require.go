@@ -123,6 +123,13 @@ func Throttle(w http.ResponseWriter, r *http.Request, retryAfter time.Duration) 
 	WriteError(w, r, refusal.error())
 }
 
+// Unavailable answers a request as g does while the store fails: 503, through
+// [Options.ErrorHandler]. The Observer is told of err, which the response does not show. It
+// serves handlers that change tokens, as RotateSelf of the package endpoint does.
+func (g *Guard) Unavailable(w http.ResponseWriter, r *http.Request, err error) {
+	g.refuse(w, r, &decision{reason: ReasonStore, cause: err})
+}
+
 // Passes runs a middleware of net/http in a framework with its own handler types, such as
 // gin and echo. If it returns true, continue with the returned request. If it returns
 // false, the middleware has answered: stop. Passes drops a ResponseWriter that the

@@ -3,11 +3,9 @@ package httpkey
 import (
 	"net/http"
 	"net/netip"
-	"net/url"
-	"slices"
-	"strings"
 
 	"github.com/httpkey/httpkey/internal/address"
+	"github.com/httpkey/httpkey/internal/bearer"
 	"github.com/httpkey/httpkey/internal/name"
 )
 
@@ -41,31 +39,7 @@ func FromHeader(header string) Source {
 // FromBearer returns the Source of keys in an Authorization header of the scheme Bearer (RFC
 // 6750, section 2.1). It ignores other schemes. A Guard with such a Source names the scheme in
 // the WWW-Authenticate header of a 401, and the scopes in that of a 403.
-func FromBearer() Source {
-	return func(r *http.Request) []string {
-		var keys []string
-		lines := r.Header["Authorization"]
-		for _, line := range lines {
-			scheme, key, _ := strings.Cut(strings.TrimLeft(line, " \t"), " ")
-			if strings.EqualFold(scheme, "Bearer") {
-				keys = append(keys, strings.Trim(key, " \t"))
-			}
-		}
-		if len(keys) > 0 && len(lines) > 1 { // two credentials, of which one is a key
-			return lines
-		}
-		return keys
-	}
-}
-
-// readsBearer reports whether a request with a key in the scheme Bearer has it in a source.
-func readsBearer(sources []Source, key string) bool {
-	r := &http.Request{
-		Method: http.MethodGet, URL: &url.URL{Path: "/"}, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: http.Header{"Authorization": {"Bearer " + key}}, Body: http.NoBody,
-	}
-	return slices.ContainsFunc(sources, func(source Source) bool { return slices.Contains(source(r), key) })
-}
+func FromBearer() Source { return bearer.Keys }
 
 // TrustedProxies returns an [Options.ClientAddr] for a program behind proxies. It reads
 // X-Forwarded-For from the right: the client is the first address that is in none of the

@@ -81,6 +81,8 @@ type Token struct {
 	RevokedAt time.Time `json:"revoked_at"`
 	// Why it was revoked, for people; at most 255 characters.
 	RevokedFor string `json:"revoked_for"`
+	// The user who revoked it, at most 255 bytes; empty: not known.
+	RevokedBy string `json:"revoked_by"`
 	// The ID of its successor; empty: none.
 	RotatedTo string `json:"rotated_to"`
 
@@ -113,18 +115,16 @@ func (t Token) Validate() error {
 	if t.IsActive && !t.RevokedAt.IsZero() {
 		return fmt.Errorf("%w: RevokedAt is set, so IsActive must be false", ErrInvalidToken)
 	}
-	for _, err := range []error{
+	if err := cmp.Or(
 		bounds.Name("ID", t.ID), bounds.Name("User", t.User), bounds.Name("Workspace", t.Workspace),
 		bounds.Name("RotatedFrom", t.RotatedFrom), bounds.Name("RotatedTo", t.RotatedTo),
-		bounds.Name("CreatedBy", t.CreatedBy), bounds.Label("Label", t.Label), bounds.Label("RevokedFor", t.RevokedFor),
-		bounds.Description("Description", t.Description),
+		bounds.Name("CreatedBy", t.CreatedBy), bounds.Name("RevokedBy", t.RevokedBy), bounds.Label("Label", t.Label),
+		bounds.Label("RevokedFor", t.RevokedFor), bounds.Description("Description", t.Description),
 		bounds.Moment("ExpiredAt", t.ExpiredAt), bounds.Moment("LastUsed", t.LastUsed),
 		bounds.Moment("CreatedAt", t.CreatedAt), bounds.Moment("RevokedAt", t.RevokedAt),
 		bounds.Scopes("Scopes", t.Scopes), bounds.Networks("Networks", t.Networks), bounds.Metadata("Metadata", t.Metadata),
-	} {
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrInvalidToken, err)
-		}
+	); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidToken, err)
 	}
 	if err := validateLimits(t.Limits); err != nil {
 		return fmt.Errorf("%w: Limits: %w", ErrInvalidToken, err)
@@ -168,7 +168,7 @@ func (t Token) Apply(change func(*Token) error) (Token, error) {
 	next.ID, next.Digest, next.LastUsed, next.rest = t.ID, t.Digest, t.LastUsed, next.rest.after(t.rest)
 	switch {
 	case !t.IsActive:
-		next.RevokedAt, next.RevokedFor = t.RevokedAt, t.RevokedFor
+		next.RevokedAt, next.RevokedFor, next.RevokedBy = t.RevokedAt, t.RevokedFor, t.RevokedBy
 	case !next.IsActive && next.RevokedAt.IsZero():
 		next.RevokedAt = now
 	}
@@ -257,11 +257,13 @@ func (t Token) marshal(secret string) ([]byte, error) {
 		CreatedBy   *string    `json:"created_by"`
 		RevokedAt   *time.Time `json:"revoked_at"`
 		RevokedFor  *string    `json:"revoked_for"`
+		RevokedBy   *string    `json:"revoked_by"`
 		RotatedTo   *string    `json:"rotated_to"`
 	}{
 		secret, fields(t), properties.OrNull(t.Workspace), properties.OrNull(t.ExpiredAt.UTC()),
 		properties.OrNull(t.LastUsed.UTC()), properties.OrNull(t.RotatedFrom), properties.OrNull(t.CreatedBy),
-		properties.OrNull(t.RevokedAt.UTC()), properties.OrNull(t.RevokedFor), properties.OrNull(t.RotatedTo),
+		properties.OrNull(t.RevokedAt.UTC()), properties.OrNull(t.RevokedFor), properties.OrNull(t.RevokedBy),
+		properties.OrNull(t.RotatedTo),
 	})
 }
 
@@ -281,13 +283,13 @@ func (r rest) after(before rest) rest {
 func (t *Token) more() properties.Fields {
 	return properties.Fields{
 		"limits": (*limit.Exact[Limit, Calendar])(&t.Limits), "networks": &t.Networks, "metadata": &t.Metadata,
-		"created_by": &t.CreatedBy, "revoked_at": &t.RevokedAt, "revoked_for": &t.RevokedFor, "rotated_to": &t.RotatedTo,
-		"payer": &t.rest.payer, "planned_expiry": &t.rest.planned,
+		"created_by": &t.CreatedBy, "revoked_at": &t.RevokedAt, "revoked_for": &t.RevokedFor, "revoked_by": &t.RevokedBy,
+		"rotated_to": &t.RotatedTo, "payer": &t.rest.payer, "planned_expiry": &t.rest.planned,
 	}
 }
 
 // More returns a JSON object of Limits, Networks, Metadata, CreatedBy, RevokedAt,
-// RevokedFor and RotatedTo, and of the properties that later versions add. A store keeps
+// RevokedFor, RevokedBy and RotatedTo, and of the properties that later versions add. A store keeps
 // it byte by byte and passes it to [Token.SetMore], so a new field needs no new column.
 // More is empty if none of the fields is set.
 func (t Token) More() string {
@@ -308,7 +310,7 @@ func (t *Token) SetMore(text string) error {
 		return fmt.Errorf("httpkey: read the further fields of a token: %w", err)
 	}
 	t.Limits, t.Networks, t.Metadata, t.CreatedBy = read.Limits, read.Networks, read.Metadata, read.CreatedBy
-	t.RevokedAt, t.RevokedFor, t.RotatedTo = read.RevokedAt, read.RevokedFor, read.RotatedTo
+	t.RevokedAt, t.RevokedFor, t.RevokedBy, t.RotatedTo = read.RevokedAt, read.RevokedFor, read.RevokedBy, read.RotatedTo
 	t.rest = rest{read.rest.payer, read.rest.planned, unknown}
 	return nil
 }

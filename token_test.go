@@ -29,7 +29,7 @@ func TestTokenJSON(t *testing.T) {
 			`{"id":"t-1","label":"","description":"","user":"","workspace":null,"is_active":false,` +
 				`"expired_at":null,"last_used":null,"created_at":"2026-01-02T03:04:05.678901Z","kind":"api_key",` +
 				`"scopes":[],"rate_limits":[],"networks":[],"hint":"","created_by":null,"revoked_at":null,"revoked_for":null,` +
-				`"rotated_from":null,"rotated_to":null}`},
+				`"revoked_by":null,"rotated_from":null,"rotated_to":null}`},
 		{"full", httpkey.Token{
 			ID: "t-1", Digest: httpkey.Digest{7}, Hint: "a1B2", Kind: httpkey.ServiceToken, Label: "<ci>", Description: "d",
 			User:      "u-1",
@@ -37,14 +37,14 @@ func TestTokenJSON(t *testing.T) {
 				Period: 90 * time.Second}), IsActive: true,
 			ExpiredAt: at.Add(time.Hour), LastUsed: at, CreatedAt: at, RotatedFrom: "t-0", RotatedTo: "t-2",
 			Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Metadata: map[string]string{"stripe": "cus_1"},
-			CreatedBy: "u-0", RevokedAt: at, RevokedFor: "leaked"},
+			CreatedBy: "u-0", RevokedAt: at, RevokedFor: "leaked", RevokedBy: "u-9"},
 			`{"id":"t-1","label":"\u003cci\u003e","description":"d","user":"u-1","workspace":"w-1","is_active":true,` +
 				`"expired_at":"2026-01-02T04:04:05.678901Z","last_used":"2026-01-02T03:04:05.678901Z",` +
 				`"created_at":"2026-01-02T03:04:05.678901Z",` +
 				`"kind":"service_token","scopes":["a","b"],"rate_limits":[{"rate":5,"burst":5,"period":90}],` +
 				`"networks":["10.0.0.0/8"],` +
 				`"hint":"a1B2","created_by":"u-0","revoked_at":"2026-01-02T03:04:05.678901Z","revoked_for":"leaked",` +
-				`"rotated_from":"t-0","rotated_to":"t-2"}`},
+				`"revoked_by":"u-9","rotated_from":"t-0","rotated_to":"t-2"}`},
 	} {
 		got, err := json.Marshal(tt.token)
 		if err != nil || !reflect.DeepEqual(parsed(t, string(got)), parsed(t, tt.want)) {
@@ -71,7 +71,7 @@ func TestTokenJSONRoundTrip(t *testing.T) {
 			Period: 1500 * time.Microsecond}), IsActive: true,
 		ExpiredAt: at.Add(time.Hour), LastUsed: at, CreatedAt: at, RotatedFrom: "t-0", RotatedTo: "t-2",
 		Networks:  []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")},
-		CreatedBy: "u-0", RevokedAt: at, RevokedFor: "leaked"}}
+		CreatedBy: "u-0", RevokedAt: at, RevokedFor: "leaked", RevokedBy: "u-9"}}
 	text, err := json.Marshal(want)
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +126,7 @@ func TestTokenJSONHasTheDocumentedProperties(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := strings.Fields("id token label description user workspace is_active expired_at last_used created_at " +
-		"kind scopes rate_limits networks hint created_by revoked_at revoked_for rotated_from rotated_to")
+		"kind scopes rate_limits networks hint created_by revoked_at revoked_by revoked_for rotated_from rotated_to")
 	for _, property := range want {
 		if _, ok := object[property]; !ok {
 			t.Errorf("%s is missing", property)

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/httpkey/httpkey"
@@ -32,7 +33,15 @@ var requests = []request{
 	{"/{id}/{$}", "PATCH", false, `{"label":"changed"}`, 200},
 	{"/{id}/{$}", "DELETE", false, "", 204},
 	{"/{id}/rotate/{$}", "POST", false, `{"grace":60}`, 201},
+	{"/{id}/usage/{$}", "GET", false, "", 200},
+	{"/openapi.json", "GET", false, "", 200},
+	{"/find", "POST", false, `{"key":"no key"}`, 404},
+	{"/revoke", "POST", false, `{"ids":["{id}"]}`, 200},
+	{"/find", "GET", true, "", 200},
+	{"/find", "POST", true, "key=no+key", 404},
+	{"/revoke", "POST", true, "id={id}", 200},
 	{"/{$}", "GET", true, "", 200},
+	{"/openapi.json", "GET", true, "", 200},
 	{"/new", "GET", true, "", 200},
 	{"/{$}", "POST", true, newForm(), 201},
 	{"/{id}/{$}", "GET", true, "", 200},
@@ -47,6 +56,7 @@ var requests = []request{
 	{"/{id}", "PATCH", false, `{"label":"changed"}`, 307},
 	{"/{id}", "DELETE", false, "", 307},
 	{"/{id}/rotate", "POST", false, `{"grace":60}`, 307},
+	{"/{id}/usage", "GET", false, "", 307},
 	{"/{id}", "GET", true, "", 307},
 	{"/{id}", "POST", true, "label=changed&expiry=keep", 307},
 	{"/{id}/rotate", "GET", true, "", 307},
@@ -65,7 +75,9 @@ func (q request) String() string {
 }
 
 // aboutToken reports whether q reads or changes one token.
-func (q request) aboutToken() bool { return strings.HasPrefix(q.pattern, "/{id}/") && q.ok != 307 }
+func (q request) aboutToken() bool {
+	return (strings.HasPrefix(q.pattern, "/{id}/") || q.pattern == "/revoke" && q.page) && q.ok != 307
+}
 
 func (q request) send(s *site, login, id string, headers ...string) *httptest.ResponseRecorder {
 	path := strings.NewReplacer("{$}", "", "{id}", url.PathEscape(id)).Replace(q.pattern)
@@ -74,7 +86,7 @@ func (q request) send(s *site, login, id string, headers ...string) *httptest.Re
 	} else {
 		headers = append(headers, "Content-Type", "application/json")
 	}
-	return s.send(login, q.method, path, q.body, headers...)
+	return s.send(login, q.method, path, strings.ReplaceAll(q.body, "{id}", id), headers...)
 }
 
 // The table of the other tests has every route.
@@ -102,7 +114,9 @@ func TestWhoMayDoWhat(t *testing.T) {
 	t.Parallel()
 	apiKey := httpkey.Token{ID: "id", Label: "treasure", User: "ada", Workspace: "acme", Scopes: []string{"read"}}
 	service := apiKey
-	service.Kind = httpkey.ServiceToken
+	service.Kind, service.User = httpkey.ServiceToken, ""
+	old := service // from before service tokens acted for no person
+	old.User = "ada"
 	for _, tt := range []struct {
 		who, login string
 		token      httpkey.Token
@@ -112,9 +126,10 @@ func TestWhoMayDoWhat(t *testing.T) {
 		{"manager of the workspace", "manager", apiKey, true},
 		{"another user", "eve", apiKey, false},
 		{"manager of another workspace", "rival", apiKey, false},
-		{"owner of a service token", "root", service, true},
+		{"owner of an old service token", "root", old, true},
+		{"manager of the workspace of an old service token", "manager", old, true},
 		{"manager of the workspace of a service token", "manager", service, true},
-		{"owner of a service token who may not manage any", "ada", service, false},
+		{"owner of a service token who may not manage any", "ada", old, false},
 		{"without a user", "nobody", apiKey, false},
 		{"without a login", "", apiKey, false},
 		{"nobody, of a token without user and workspace", "rival", httpkey.Token{ID: "id", Label: "treasure"}, false},
@@ -134,7 +149,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 					want = http.StatusUnauthorized
 				case !tt.manages && q.aboutToken():
 					want = http.StatusNotFound
-				case strings.Contains(q.pattern, "rotate") && q.ok != 307 && tt.token.Kind != httpkey.ServiceToken &&
+				case strings.Contains(q.pattern, "rotate") && q.ok != 307 && tt.token.User != "" &&
 					people[tt.login].User != tt.token.User:
 					want = http.StatusForbidden // it would show them a key that acts for its owner
 				}
@@ -144,7 +159,8 @@ func TestWhoMayDoWhat(t *testing.T) {
 				if tt.manages {
 					return
 				}
-				if strings.Contains(w.Body.String(), "treasure") || strings.Contains(w.Body.String(), before.Hint) {
+				body := strings.ReplaceAll(w.Body.String(), `name="name" value="treasure"`, "") // which its sender typed
+				if strings.Contains(body, "treasure") || strings.Contains(body, before.Hint) {
 					t.Errorf("the answer tells of the token: %s", w.Body)
 				}
 				after, err := s.store.Get(t.Context(), "id")
@@ -230,7 +246,8 @@ func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 	for name, w := range answers {
 		for header, want := range map[string]string{
 			"Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; " +
-				"form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+				"font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+			"Cross-Origin-Opener-Policy":   "same-origin",
 			"X-Content-Type-Options":       "nosniff",
 			"Cross-Origin-Resource-Policy": "same-origin",
 			"Referrer-Policy":              "same-origin",
@@ -257,19 +274,23 @@ func TestRefusals(t *testing.T) {
 		status              int
 		body, header, value string
 	}{
-		{"", "GET", "/", 401, `{"detail":"Authentication credentials were not provided."}`,
+		{"", "GET", "/", 401, `{"detail":"Authentication credentials were not provided.","code":"not_authenticated"}`,
 			"Www-Authenticate", `Session realm="api"`},
-		{"ada", "GET", "/no/", 404, `{"detail":"Not found."}`, "Content-Type", "application/json"},
-		{"ada", "GET", "/a/b/c/", 404, `{"detail":"Not found."}`, "", ""},
-		{"ada", "GET", "/id/revoke/", 404, `{"detail":"Not found."}`, "", ""},
-		{"ada", "PUT", "/id/", 405, `{"detail":"Method \"PUT\" not allowed."}`, "Allow", "DELETE, GET, HEAD, PATCH"},
+		{"ada", "GET", "/no/", 404, `{"detail":"Not found.","code":"not_found"}`, "Content-Type", "application/json"},
+		{"ada", "GET", "/a/b/c/", 404, `{"detail":"Not found.","code":"not_found"}`, "", ""},
+		{"ada", "GET", "/id/revoke/", 404, `{"detail":"Not found.","code":"not_found"}`, "", ""},
+		{"ada", "PUT", "/id/", 405,
+			`{"detail":"Method \"PUT\" not allowed.","code":"method_not_allowed"}`, "Allow", "DELETE, GET, HEAD, PATCH"},
 		{"ada", "PATCH", "/id", 307, "", "Location", "./id/"},
 		{"ada", "POST", "/id/rotate", 307, "", "Location", "./rotate/"},
-		{"ada", "PUT", "/id", 405, `{"detail":"Method \"PUT\" not allowed."}`, "Allow", "DELETE, GET, HEAD, PATCH"},
-		{"ada", "GET", "/id/rotate", 405, `{"detail":"Method \"GET\" not allowed."}`, "Allow", "POST"},
-		{"ada", "GET", "/id/revoke", 404, `{"detail":"Not found."}`, "", ""},
-		{"ada", "GET", "/id/nothing", 404, `{"detail":"Not found."}`, "", ""},
-		{"ada", "DELETE", "/", 405, `{"detail":"Method \"DELETE\" not allowed."}`, "Allow", "GET, HEAD, POST"},
+		{"ada", "PUT", "/id", 405,
+			`{"detail":"Method \"PUT\" not allowed.","code":"method_not_allowed"}`, "Allow", "DELETE, GET, HEAD, PATCH"},
+		{"ada", "GET", "/id/rotate", 405,
+			`{"detail":"Method \"GET\" not allowed.","code":"method_not_allowed"}`, "Allow", "POST"},
+		{"ada", "GET", "/id/revoke", 404, `{"detail":"Not found.","code":"not_found"}`, "", ""},
+		{"ada", "GET", "/id/nothing", 404, `{"detail":"Not found.","code":"not_found"}`, "", ""},
+		{"ada", "DELETE", "/", 405,
+			`{"detail":"Method \"DELETE\" not allowed.","code":"method_not_allowed"}`, "Allow", "GET, HEAD, POST"},
 	} {
 		w := s.api(tt.login, tt.method, tt.path, "")
 		if w.Code != tt.status || w.Body.String() != tt.body || tt.header != "" && w.Header().Get(tt.header) != tt.value {
@@ -419,10 +440,26 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 	guard := httpkey.New(memstore.New(), httpkey.Unlimited, nil)
 	login := func(*http.Request) (Principal, error) { return Principal{}, nil }
 	for want, build := range map[string]func(){
-		"needs a Guard":           func() { New(nil, &Options{Principal: login}) },
-		"Principal is nil":        func() { New(guard, nil) },
-		"options: Principal":      func() { New(guard, &Options{}) },
-		"MaxLifetime is -1ns":     func() { New(guard, &Options{Principal: login, MaxLifetime: -1}) },
+		"needs a Guard":            func() { New(nil, &Options{Principal: login}) },
+		"Principal is nil":         func() { New(guard, nil) },
+		"options: Principal":       func() { New(guard, &Options{}) },
+		"MaxLifetime is -1ns":      func() { New(guard, &Options{Principal: login, MaxLifetime: -1}) },
+		"TryURL is \"ftp://x\"":    func() { New(guard, &Options{Principal: login, TryURL: "ftp://x"}) },
+		"TryURL is \"http://x'":    func() { New(guard, &Options{Principal: login, TryURL: "http://x'"}) },
+		"DocsURL is \":\"":         func() { New(guard, &Options{Principal: login, DocsURL: ":"}) },
+		"MaxTokens is -1":          func() { New(guard, &Options{Principal: login, MaxTokens: -1}) },
+		"Lifetimes has 1h0m0s":     func() { New(guard, &Options{Principal: login, Lifetimes: []time.Duration{time.Hour}}) },
+		"Graces has 192h0m0s":      func() { New(guard, &Options{Principal: login, Graces: []time.Duration{8 * day}}) },
+		"Scheme is \"sepia\"":      func() { New(guard, &Options{Principal: login, Scheme: "sepia"}) },
+		"TrustedOrigins has \"x\"": func() { New(guard, &Options{Principal: login, TrustedOrigins: []string{"x"}}) },
+		"ReadLimit is of no use":   func() { New(guard, &Options{Principal: login, ReadLimit: httpkey.Limit{Rate: -1}}) },
+		"DefaultLifetime is 48h": func() {
+			New(guard, &Options{Principal: login, MaxLifetime: day, DefaultLifetime: 2 * day})
+		},
+		"DefaultLifetime is negat": func() { New(guard, &Options{Principal: login, MaxLifetime: day, DefaultLifetime: -1}) },
+		"no file openapi.json": func() {
+			New(guard, &Options{Principal: login, Files: fstest.MapFS{"openapi.json": {Data: []byte("{}")}}})
+		},
 		"Limit is of no use: htt": func() { New(guard, &Options{Principal: login, Limit: httpkey.Limit{Rate: -1}}) },
 	} {
 		func() {

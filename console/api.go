@@ -1,76 +1,68 @@
 package console
 
 import (
-	"encoding/json"
 	"net/http"
-	"net/url"
-	"strconv"
+	"time"
 
 	"github.com/httpkey/httpkey"
 )
 
-// tokenList is a page of tokens on the wire, with the names of the Plane documentation.
-// It is an object because an array has no place for the cursor.
-type tokenList struct {
-	Results         []httpkey.Token `json:"results"`
-	NextCursor      string          `json:"next_cursor"`
-	NextPageResults bool            `json:"next_page_results"`
-}
-
-func (c *console) apiList(w http.ResponseWriter, r *http.Request, p Principal) error {
-	q, err := parseQuery(r.URL.Query())
+func (c *console) apiCreate(r *http.Request, p Principal) (answer, error) {
+	key, err := readIdempotencyKey(r.Header)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	page, err := c.list(r.Context(), p, q)
+	body, err := readObject(r)
 	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, tokenList{
-		Results:         append([]httpkey.Token{}, page.tokens...), // [] where nil would be null
-		NextCursor:      page.next,
-		NextPageResults: page.next != "",
-	})
-	return nil
-}
-
-func (c *console) apiCreate(w http.ResponseWriter, r *http.Request, p Principal) error {
-	body, err := readObject(w, r)
-	if err != nil {
-		return err
+		return answer{}, err
 	}
 	t := httpkey.Token{
+		ID:          idOfRequest(p.User, key),
 		Label:       body.text("label"),
 		Description: body.text("description"),
 		Kind:        body.kind("kind"),
 		Workspace:   body.nullableText("workspace"),
 		Scopes:      body.texts("scopes"),
-		ExpiredAt:   body.expiry("expired_at"),
+		ExpiredAt:   c.defaultExpiry(),
+	}
+	if body.has("expired_at") {
+		t.ExpiredAt = body.expiry("expired_at")
 	}
 	body.refuseRest()
-	created, err := c.create(r.Context(), p, t, body.wrong)
+	token, err := c.create(r.Context(), p, t, body.wrong)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	writeCreated(w, "./", created)
-	return nil
+	return c.created("./", token), nil
 }
 
-func (c *console) apiGet(w http.ResponseWriter, r *http.Request, p Principal) error {
-	t, err := c.find(r.Context(), p, r.PathValue("id"))
-	if err != nil {
-		return err
+// defaultExpiry returns that of a token that is created without one, as the form chooses it.
+func (c *console) defaultExpiry() time.Time {
+	if c.options.DefaultLifetime < 0 {
+		return time.Time{}
 	}
-	writeJSON(w, http.StatusOK, t)
-	return nil
+	return stored(time.Now().Add(c.options.DefaultLifetime))
 }
 
-func (c *console) apiUpdate(w http.ResponseWriter, r *http.Request, p Principal) error {
-	body, err := readObject(w, r)
+func (c *console) apiGet(r *http.Request, p Principal) (answer, error) {
+	t, err := c.find(r.Context(), p, tokenID(r))
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	var ch change
+	value := resource{Token: t, further: c.watch(r.Context(), p, t)}
+	return answer{status: http.StatusOK, value: value, version: versionOf(t)}, nil
+}
+
+func (c *console) apiUpdate(r *http.Request, p Principal) (answer, error) {
+	condition, err := readIfMatch(r.Header)
+	if err != nil {
+		return answer{}, err
+	}
+	body, err := readObject(r)
+	if err != nil {
+		return answer{}, err
+	}
+	ch := change{condition: condition}
 	if body.has("label") {
 		ch.label = pointer(body.text("label"))
 	}
@@ -83,70 +75,69 @@ func (c *console) apiUpdate(w http.ResponseWriter, r *http.Request, p Principal)
 	if body.has("expired_at") {
 		ch.expiredAt = pointer(body.expiry("expired_at"))
 	}
+	ch.reason = body.reason("revoked_for", ch.isActive != nil && !*ch.isActive)
 	body.refuseRest()
-	t, err := c.find(r.Context(), p, r.PathValue("id"))
+	t, err := c.find(r.Context(), p, tokenID(r))
 	if err != nil {
-		return err
+		return answer{}, err
 	}
 	updated, err := c.update(r.Context(), p, t, ch, body.wrong)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	writeJSON(w, http.StatusOK, updated)
-	return nil
+	value := resource{Token: updated, further: c.effectiveOf(updated)}
+	return answer{status: http.StatusOK, value: value, version: versionOf(updated)}, nil
 }
 
-func (c *console) apiDelete(w http.ResponseWriter, r *http.Request, p Principal) error {
-	t, err := c.find(r.Context(), p, r.PathValue("id"))
+func (c *console) apiDelete(r *http.Request, p Principal) (answer, error) {
+	condition, err := readIfMatch(r.Header)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	if err := c.remove(r.Context(), p, t); err != nil {
-		return err
+	t, err := c.find(r.Context(), p, tokenID(r))
+	if err != nil {
+		return answer{}, err
 	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	if err := c.remove(r.Context(), p, t, condition); err != nil {
+		return answer{}, err
+	}
+	return answer{status: http.StatusNoContent}, nil
 }
 
-func (c *console) apiRotate(w http.ResponseWriter, r *http.Request, p Principal) error {
-	body, err := readObject(w, r)
+func (c *console) apiRotate(r *http.Request, p Principal) (answer, error) {
+	condition, err := readIfMatch(r.Header)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	grace := body.grace("grace")
+	body, err := readObject(r)
+	if err != nil {
+		return answer{}, err
+	}
+	ro := rotation{grace: body.grace("grace"), condition: condition}
+	if body.has("expired_at") {
+		ro.expiredAt = pointer(body.expiry("expired_at"))
+	}
 	body.refuseRest()
-	if err := body.wrong.asError(); err != nil {
-		return err
-	}
-	created, err := c.rotate(r.Context(), p, r.PathValue("id"), grace)
+	token, err := c.rotate(r.Context(), p, tokenID(r), ro, body.wrong)
 	if err != nil {
-		return err
+		return answer{}, err
 	}
-	writeCreated(w, "../../", created)
-	return nil
+	return c.created("../../", token), nil
 }
 
-// writeCreated writes the only answer that has the secret.
-func writeCreated(w http.ResponseWriter, root string, created httpkey.Created) {
-	w.Header().Set("Location", root+url.PathEscape(created.Token.ID)+"/")
-	writeJSON(w, http.StatusCreated, created)
-}
-
-// writeFailure answers a program with a failure.
-func writeFailure(w http.ResponseWriter, _ *http.Request, _ Principal, f *failure) {
-	f.setHeaders(w.Header())
-	writeJSON(w, f.status, f)
-}
-
-func writeJSON(w http.ResponseWriter, status int, value any) {
-	text, err := json.Marshal(value)
-	if err != nil {
-		panic(err) // a year of five digits, which Validate refuses
+// created is the only answer that has the secret. root is the path to the console's own.
+func (c *console) created(root string, made httpkey.Created) answer {
+	return answer{
+		status:   http.StatusCreated,
+		value:    resource{made.Token, made.Secret, c.effectiveOf(made.Token)},
+		location: root + pathOf(made.Token.ID) + "/",
+		version:  versionOf(made.Token),
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
-	w.WriteHeader(status)
-	_, _ = w.Write(text) // an error means that the client has gone
+}
+
+// writeAnswer answers a program.
+func (c *console) writeAnswer(w http.ResponseWriter, _ *http.Request, _ Principal, a answer) {
+	a.write(w)
 }
 
 func pointer[T any](value T) *T { return &value }

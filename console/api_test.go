@@ -26,8 +26,8 @@ var (
 		"created_at", "description", "expired_at", "id", "is_active", "label", "last_used", "user", "workspace",
 	}
 	ours = []string{
-		"created_by", "hint", "kind", "networks", "rate_limits", "revoked_at", "revoked_for", "rotated_from",
-		"rotated_to", "scopes",
+		"created_by", "effective_limits", "hint", "kind", "networks", "rate_limits", "revoked_at", "revoked_by",
+		"revoked_for", "rotated_from", "rotated_to", "scopes",
 	}
 )
 
@@ -53,17 +53,17 @@ func TestJSONHasTheDocumentedProperties(t *testing.T) {
 
 	var list map[string]any
 	decode(t, s.api("ada", "GET", "/", ""), &list)
-	assertKeys("the list", list, []string{"next_cursor", "next_page_results", "results"})
+	assertKeys("the list", list, []string{
+		"next_cursor", "next_page_results", "prev_cursor", "prev_page_results", "results", "total_results",
+	})
 	assertKeys("a token in the list", list["results"].([]any)[0].(map[string]any), properties)
 
-	for what, w := range map[string]*httptest.ResponseRecorder{
-		"a token":           s.api("ada", "GET", "/"+id+"/", ""),
-		"the changed token": s.api("ada", "PATCH", "/"+id+"/", `{"label":"x"}`),
-	} {
-		object = nil
-		decode(t, w, &object)
-		assertKeys(what, object, properties)
-	}
+	object = nil
+	decode(t, s.api("ada", "PATCH", "/"+id+"/", `{"label":"x"}`), &object)
+	assertKeys("the changed token", object, properties)
+	object = nil
+	decode(t, s.api("ada", "GET", "/"+id+"/", ""), &object)
+	assertKeys("a token", object, slices.Sorted(slices.Values(append(slices.Clone(properties), "remaining"))))
 	object = nil
 	decode(t, s.api("ada", "POST", "/"+id+"/rotate/", `{"grace":0}`), &object)
 	assertKeys("the answer to rotate", object, withToken)
@@ -82,7 +82,7 @@ func TestCreate(t *testing.T) {
 		"workspace":"acme","scopes":["write"],"expired_at":"2099-01-02T03:04:05.123456789+01:00"}`))
 	want := httpkey.Token{
 		ID: token.ID, Hint: secret[len(secret)-4:], Kind: httpkey.ServiceToken, Label: "bot", Description: "d",
-		User: "mary", Workspace: "acme", Scopes: []string{"write"}, IsActive: true,
+		CreatedBy: "mary", Workspace: "acme", Scopes: []string{"write"}, IsActive: true,
 		ExpiredAt: time.Date(2099, 1, 2, 2, 4, 5, 123456000, time.UTC), CreatedAt: token.CreatedAt,
 		Limits: []httpkey.Limit{}, Networks: []netip.Prefix{}, // as the wire has them
 	}
@@ -98,6 +98,75 @@ func TestCreate(t *testing.T) {
 	}
 }
 
+// A create without an expiry gets the default of the page. Null is never, where that is allowed.
+func TestDefaultExpiry(t *testing.T) {
+	t.Parallel()
+	const never = -1
+	for _, tt := range []struct {
+		name, body string
+		opts       Options
+		want       time.Duration // 0: it is refused
+	}{
+		{"left out", `{"label":"x"}`, Options{}, 90 * day},
+		{"left out, with a policy", `{"label":"x"}`, Options{MaxLifetime: 30 * day}, 30 * day},
+		{"left out, with a default", `{"label":"x"}`, Options{DefaultLifetime: 7 * day, MaxLifetime: 30 * day}, 7 * day},
+		{"left out, with the default never", `{"label":"x"}`, Options{DefaultLifetime: never}, never},
+		{"null", `{"label":"x","expired_at":null}`, Options{}, never},
+		{"null, with a policy", `{"label":"x","expired_at":null}`, Options{MaxLifetime: 30 * day}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t, tt.opts)
+				w := s.api("ada", "POST", "/", tt.body)
+				if tt.want == 0 {
+					if got := refusalIn(t, s.want(400, w)); !strings.HasPrefix(got, "expired_at required: ") {
+						t.Errorf("answered %s", got)
+					}
+					return
+				}
+				want := time.Time{}
+				if tt.want != never {
+					want = time.Now().Add(tt.want).UTC()
+				}
+				if _, token := s.created(w); !token.ExpiredAt.Equal(want) || !s.get(token.ID).ExpiredAt.Equal(want) {
+					t.Errorf("it expires at %v, want %v", token.ExpiredAt, want)
+				}
+			})
+		})
+	}
+}
+
+// A revocation records who revoked the token and why. What has been revoked keeps its reason.
+func TestRevocationByTheAPI(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ body, reason, label string }{
+		{`{"is_active":false}`, "", "x"},
+		{`{"is_active":false,"revoked_for":" leaked "}`, "leaked", "x"},
+		{`{"is_active":false,"revoked_for":""}`, "", "x"},
+		{`{"revoked_for":"leaked","label":"y","is_active":false}`, "leaked", "y"},
+	} {
+		t.Run(tt.body, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, Options{})
+			s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
+			var answered httpkey.Token
+			decode(t, s.want(200, s.api("ada", "PATCH", "/id/", tt.body)), &answered)
+			got := s.get("id")
+			if got.IsActive || got.RevokedFor != tt.reason || got.RevokedBy != "ada" || got.Label != tt.label {
+				t.Errorf("the store has %+v", got)
+			}
+			if answered.IsActive || answered.RevokedFor != tt.reason || answered.RevokedBy != "ada" {
+				t.Errorf("answered %+v", answered)
+			}
+			s.want(200, s.api("ada", "PATCH", "/id/", `{"is_active":false,"revoked_for":"another reason"}`))
+			if again := s.get("id"); !reflect.DeepEqual(again, got) {
+				t.Errorf("a second revocation made it %+v", again)
+			}
+		})
+	}
+}
+
 func TestRequestsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{MaxLifetime: 90 * day})
@@ -110,100 +179,120 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		status             int
 		want               string // in the body
 	}{
-		{"POST", "/", `{` + tomorrow + `}`, 400, `{"label":["This field may not be blank."]}`},
-		{"POST", "/", `{"label":" ",` + tomorrow + `}`, 400, `{"label":["This field may not be blank."]}`},
-		{"POST", "/", `{"label":null,` + tomorrow + `}`, 400, `{"label":["This field may not be null."]}`},
-		{"POST", "/", `{"label":7,` + tomorrow + `}`, 400, `{"label":["Not a valid string."]}`},
+		{"POST", "/", `{` + tomorrow + `}`, 400, `label blank: This field may not be blank.`},
+		{"POST", "/", `{"label":" ",` + tomorrow + `}`, 400, `label blank: This field may not be blank.`},
+		{"POST", "/", `{"label":null,` + tomorrow + `}`, 400, `label null: This field may not be null.`},
+		{"POST", "/", `{"label":7,` + tomorrow + `}`, 400, `label wrong_type: Not a valid string.`},
 		{"POST", "/", `{"label":"` + strings.Repeat("é", 256) + `",` + tomorrow + `}`, 400,
-			`{"label":["Ensure this field has no more than 255 characters."]}`},
-		{"POST", "/", `{"label":"a\u0000",` + tomorrow + `}`, 400, `{"label":["Null characters are not allowed."]}`},
+			`label too_long: Ensure this field has no more than 255 characters.`},
+		{"POST", "/", `{"label":"a\u0000",` + tomorrow + `}`, 400,
+			`label control_character: Control characters are not allowed.`},
 		{"POST", "/", `{"label":"x","description":"` + strings.Repeat("x", 4097) + `",` + tomorrow + `}`, 400,
-			`{"description":["Ensure this field has no more than 4096 characters."]}`},
-		{"POST", "/", `{"label":"x","colour":"red",` + tomorrow + `}`, 400, `{"colour":["Unknown field."]}`},
-		{"POST", "/", `{"label":"x","Label":"y",` + tomorrow + `}`, 400, `{"Label":["Unknown field."]}`},
+			`description too_long: Ensure this field has no more than 4096 characters.`},
+		{"POST", "/", `{"label":"x","colour":"red",` + tomorrow + `}`, 400, `colour unknown: Unknown field.`},
+		{"POST", "/", `{"label":"x","Label":"y",` + tomorrow + `}`, 400, `Label unknown: Unknown field.`},
 		{"POST", "/", `{"label":"x","user":"eve","rate_limits":null,` + tomorrow + `}`, 400,
-			`{"rate_limits":["This field cannot be set."],"user":["This field cannot be set."]}`},
+			`rate_limits read_only: This field cannot be set.; user read_only: This field cannot be set.`},
 		{"POST", "/", `{"label":"x","id":"1","is_active":true,"token":"t",` + tomorrow + `}`, 400,
-			`"token":["This field cannot be set."]`},
+			`token read_only: This field cannot be set.`},
 		{"POST", "/", `{"label":"x","kind":"master",` + tomorrow + `}`, 400,
-			`{"kind":["\"master\" is not a valid choice."]}`},
+			`kind no_choice: "master" is not a valid choice.`},
 		{"POST", "/", `{"label":"x","scopes":["` + strings.Join(manyScopes(101), `","`) + `"],` + tomorrow + `}`, 400,
-			`{"scopes":["Ensure this field has no more than 100 elements."]}`},
-		{"POST", "/", `{"label":"x","scopes":"read",` + tomorrow + `}`, 400, `{"scopes":["Not a list of strings."]}`},
+			`scopes too_many: Ensure this field has no more than 100 elements.`},
+		{"POST", "/", `{"label":"x","scopes":"read",` + tomorrow + `}`, 400, `scopes wrong_type: Not a list of strings.`},
 		{"POST", "/", `{"label":"x","kind":"service_token",` + tomorrow + `}`, 403,
-			`{"detail":"You may not create service tokens."}`},
+			`forbidden: You may not create service tokens.`},
 		{"POST", "/", `{"label":"x","workspace":"acme",` + tomorrow + `}`, 403,
-			`{"detail":"You may not create tokens in this workspace."}`},
+			`forbidden: You may not create tokens in this workspace.`},
 		{"POST", "/", `{"label":"x","scopes":["read","admin"],` + tomorrow + `}`, 403,
-			`{"detail":"You may not create tokens with scopes that you do not have."}`},
-		{"POST", "/", `{"label":"x"}`, 400, `{"expired_at":["A token may not live for ever. Give a time no later than `},
-		{"POST", "/", `{"label":"x","expired_at":null}`, 400, `{"expired_at":["A token may not live for ever.`},
+			`forbidden: You may not create tokens with scopes that you do not have.`},
+		{"POST", "/", `{"label":"x","expired_at":null}`, 400,
+			`expired_at required: A token may not live for ever. Give a time no later than `},
 		{"POST", "/", `{"label":"x","expired_at":"2001-01-01T00:00:00Z"}`, 400,
-			`{"expired_at":["The expiry must be in the future."]}`},
+			`expired_at past: The expiry must be in the future.`},
 		{"POST", "/", `{"label":"x","expired_at":"0001-01-01T00:00:00Z"}`, 400,
-			`{"expired_at":["The expiry must be in the future."]}`},
+			`expired_at past: The expiry must be in the future.`},
 		{"POST", "/", `{"label":"x","expired_at":"0001-01-01T00:00:00+01:00"}`, 400,
-			`{"expired_at":["The expiry must be in the future."]}`},
+			`expired_at past: The expiry must be in the future.`},
 		{"POST", "/", `{"label":"x","expired_at":"0001-01-01T00:00:00.000000999Z"}`, 400,
-			`{"expired_at":["The expiry must be in the future."]}`},
+			`expired_at past: The expiry must be in the future.`},
 		{"POST", "/", `{"label":"x","expired_at":"2099-01-01T00:00:00Z"}`, 400,
-			`{"expired_at":["The expiry must be no later than `},
-		{"POST", "/", `{"label":"x","expired_at":"tomorrow"}`, 400, `{"expired_at":["Datetime has wrong format.`},
+			`expired_at too_late: The expiry must be no later than `},
+		{"POST", "/", `{"label":"x","expired_at":"tomorrow"}`, 400, `expired_at wrong_type: Datetime has wrong format.`},
 		{"POST", "/", `{"label":"x","expired_at":"9999-12-31T23:59:59-10:00"}`, 400,
-			`{"expired_at":["Datetime has wrong format.`},
-		{"POST", "/", `{"label":"x","expired_at":1893456000}`, 400, `{"expired_at":["Datetime has wrong format.`},
-		{"POST", "/", `[]`, 400, `{"detail":"The request body is not a JSON object."}`},
-		{"POST", "/", `null`, 400, `{"detail":"The request body is not a JSON object."}`},
-		{"POST", "/", ``, 400, `{"detail":"The request body is not a JSON object."}`},
-		{"POST", "/", `{"label":"x"} {}`, 400, `{"detail":"The request body is not a JSON object."}`},
+			`expired_at wrong_type: Datetime has wrong format.`},
+		{"POST", "/", `{"label":"x","expired_at":1893456000}`, 400, `expired_at wrong_type: Datetime has wrong format.`},
+		{"POST", "/", `[]`, 400, `malformed: The request body is not a JSON object.`},
+		{"POST", "/", `null`, 400, `malformed: The request body is not a JSON object.`},
+		{"POST", "/", ``, 400, `malformed: The request body is not a JSON object.`},
+		{"POST", "/", `{"label":"x"} {}`, 400, `malformed: The request body is not a JSON object.`},
 		{"POST", "/", `{"label":"` + strings.Repeat("x", 64<<10) + `"}`, 413,
-			`{"detail":"The request body is larger than 65536 bytes."}`},
+			`too_large: The request body is larger than 65536 bytes.`},
 		{"PATCH", "/mine/", `{"label":"` + strings.Repeat("x", 64<<10) + `"}`, 413, `larger than 65536 bytes`},
-		{"PATCH", "/mine/", `{"kind":"service_token"}`, 400, `{"kind":["This field cannot be set."]}`},
+		{"PATCH", "/mine/", `{"kind":"service_token"}`, 400, `kind read_only: This field cannot be set.`},
 		{"PATCH", "/mine/", `{"rate_limits":[{"rate":9000,"burst":9000,"period":1}]}`, 400,
-			`{"rate_limits":["This field cannot be set."]}`},
-		{"PATCH", "/mine/", `{"networks":["0.0.0.0/0"]}`, 400, `{"networks":["This field cannot be set."]}`},
+			`rate_limits read_only: This field cannot be set.`},
+		{"PATCH", "/mine/", `{"networks":["0.0.0.0/0"]}`, 400, `networks read_only: This field cannot be set.`},
 		{"PATCH", "/mine/", `{"created_by":"eve","revoked_at":null}`, 400,
-			`{"created_by":["This field cannot be set."],"revoked_at":["This field cannot be set."]}`},
-		{"PATCH", "/mine/", `{"revoked_for":"x","rotated_to":"beyond"}`, 400,
-			`{"revoked_for":["This field cannot be set."],"rotated_to":["This field cannot be set."]}`},
-		{"PATCH", "/mine/", `{"metadata":{"plan":"gold"}}`, 400, `{"metadata":["Unknown field."]}`},
-		{"PATCH", "/mine/", `{"scopes":["read","admin"]}`, 400, `{"scopes":["This field cannot be set."]}`},
+			`created_by read_only: This field cannot be set.; revoked_at read_only: This field cannot be set.`},
+		{"PATCH", "/mine/", `{"rotated_to":"beyond"}`, 400, `rotated_to read_only: This field cannot be set.`},
+		{"PATCH", "/mine/", `{"revoked_for":"x"}`, 400, `revoked_for without_revocation: This field needs is_active false.`},
+		{"PATCH", "/mine/", `{"revoked_for":"x","is_active":true}`, 400, `revoked_for without_revocation: `},
+		{"PATCH", "/mine/", `{"revoked_for":null,"label":"y"}`, 400, `revoked_for without_revocation: `},
+		{"PATCH", "/mine/", `{"revoked_for":null,"is_active":false}`, 400, `revoked_for null: This field may not be null.`},
+		{"PATCH", "/mine/", `{"revoked_for":"` + strings.Repeat("é", 256) + `","is_active":false}`, 400,
+			`revoked_for too_long: Ensure this field has no more than 255 characters.`},
+		{"POST", "/", `{"label":"x","revoked_for":"x"}`, 400, `revoked_for read_only: This field cannot be set.`},
+		{"PATCH", "/mine/", `{"revoked_by":"eve"}`, 400, `revoked_by read_only: This field cannot be set.`},
+		{"PATCH", "/mine/", `{"metadata":{"plan":"gold"}}`, 400, `metadata unknown: Unknown field.`},
+		{"PATCH", "/mine/", `{"scopes":["read","admin"]}`, 400, `scopes read_only: This field cannot be set.`},
 		{"PATCH", "/mine/", `{"user":"eve","workspace":"acme"}`, 400,
-			`{"user":["This field cannot be set."],"workspace":["This field cannot be set."]}`},
+			`user read_only: This field cannot be set.; workspace read_only: This field cannot be set.`},
 		{"PATCH", "/mine/", `{"last_used":null,"created_at":null,"hint":"x","rotated_from":"x"}`, 400,
-			`"last_used":["This field cannot be set."]`},
-		{"PATCH", "/mine/", `{"colour":"red"}`, 400, `{"colour":["Unknown field."]}`},
-		{"PATCH", "/mine/", `{"is_active":"no"}`, 400, `{"is_active":["Must be a valid boolean."]}`},
-		{"PATCH", "/mine/", `{"is_active":null}`, 400, `{"is_active":["This field may not be null."]}`},
-		{"PATCH", "/mine/", `{"label":""}`, 400, `{"label":["This field may not be blank."]}`},
+			`last_used read_only: This field cannot be set.`},
+		{"PATCH", "/mine/", `{"colour":"red"}`, 400, `colour unknown: Unknown field.`},
+		{"PATCH", "/mine/", `{"is_active":"no"}`, 400, `is_active wrong_type: Must be a valid boolean.`},
+		{"PATCH", "/mine/", `{"is_active":null}`, 400, `is_active null: This field may not be null.`},
+		{"PATCH", "/mine/", `{"label":""}`, 400, `label blank: This field may not be blank.`},
 		{"PATCH", "/mine/", `{"expired_at":"2001-01-01T00:00:00Z"}`, 400,
-			`{"expired_at":["The expiry must be in the future."]}`},
+			`expired_at past: The expiry must be in the future.`},
 		{"PATCH", "/mine/", `{"expired_at":"0001-01-01T00:00:00Z"}`, 400,
-			`{"expired_at":["The expiry must be in the future."]}`},
+			`expired_at past: The expiry must be in the future.`},
 		{"PATCH", "/mine/", `{"expired_at":"0000-12-31T00:00:00Z"}`, 400,
-			`{"expired_at":["The expiry must be in the future."]}`},
+			`expired_at past: The expiry must be in the future.`},
 		{"PATCH", "/mine/", `{"expired_at":"2099-01-01T00:00:00Z"}`, 400,
-			`{"expired_at":["The expiry must be no later than `},
-		{"POST", "/mine/rotate/", `{}`, 400, `{"grace":["This field is required."]}`},
-		{"POST", "/mine/rotate/", `{"grace":-1}`, 400, `{"grace":["Ensure this value is from 0 to 604800 seconds."]}`},
-		{"POST", "/mine/rotate/", `{"grace":604801}`, 400, `{"grace":["Ensure this value is from 0 to 604800 seconds."]}`},
-		{"POST", "/mine/rotate/", `{"grace":1.5}`, 400, `{"grace":["A valid integer is required."]}`},
-		{"POST", "/mine/rotate/", `{"grace":9223372036854775807}`, 400, `{"grace":["Ensure`},
-		{"POST", "/mine/rotate/", `{"grace":1e300}`, 400, `{"grace":["A valid integer`},
-		{"POST", "/mine/rotate/", `{"grace":1,"label":"x"}`, 400, `{"label":["Unknown field."]}`},
+			`expired_at too_late: The expiry must be no later than `},
+		{"POST", "/mine/rotate/", `{}`, 400, `grace required: This field is required.`},
+		{"POST", "/mine/rotate/", `{"grace":-1}`, 400, `grace out_of_range: Ensure this value is from 0 to 604800 seconds.`},
+		{"POST", "/mine/rotate/", `{"grace":604801}`, 400,
+			`grace out_of_range: Ensure this value is from 0 to 604800 seconds.`},
+		{"POST", "/mine/rotate/", `{"grace":1.5}`, 400, `grace wrong_type: A valid integer is required.`},
+		{"POST", "/mine/rotate/", `{"grace":9223372036854775807}`, 400, `grace out_of_range: Ensure`},
+		{"POST", "/mine/rotate/", `{"grace":1e300}`, 400, `grace wrong_type: A valid integer`},
+		{"POST", "/mine/rotate/", `{"grace":1,"label":"x"}`, 400, `label unknown: Unknown field.`},
 		{"POST", "/beyond/rotate/", `{"grace":1}`, 403,
-			`{"detail":"You may not rotate a token with scopes that you do not have."}`},
-		{"GET", "/?order_by=hint", ``, 400, `{"order_by":["\"hint\" is not a valid choice."]}`},
+			`forbidden: You may not rotate a token with scopes that you do not have.`},
+		{"GET", "/?order_by=hint", ``, 400, `order_by no_choice: "hint" is not a valid choice.`},
 		{"GET", "/?status=x&kind=y", ``, 400,
-			`{"kind":["\"y\" is not a valid choice."],"status":["\"x\" is not a valid choice."]}`},
-		{"GET", "/?per_page=0", ``, 400, `{"per_page":["A whole number from 1 to 100 is required."]}`},
-		{"GET", "/?cursor=!", ``, 400, `{"cursor":["Invalid cursor."]}`},
-		{"GET", "/?cursor=e30", ``, 400, `{"cursor":["Invalid cursor."]}`},
+			`kind no_choice: "y" is not a valid choice.; status no_choice: "x" is not a valid choice.`},
+		{"GET", "/?statuss=works&status=ended&status=works", ``, 400,
+			`status repeated: This parameter may not be repeated.; statuss unknown: Unknown parameter.`},
+		{"GET", "/?search=%zz", ``, 400, `malformed: The query cannot be read.`},
+		{"GET", "/?search=x;status=works", ``, 400, `malformed: The query cannot be read.`},
+		{"GET", "/mine/?search=x", ``, 400, `search unknown: Unknown parameter.`},
+		{"GET", "/openapi.json?search=x", ``, 400, `search unknown: Unknown parameter.`},
+		{"POST", "/?label=x", `{"label":"x"}`, 400, `label unknown: Unknown parameter.`},
+		{"POST", "/?status=works", `{"label":"x"}`, 400, `status unknown: Unknown parameter.`},
+		{"PATCH", "/mine/?expired_at=null", `{"label":"y"}`, 400, `expired_at unknown: Unknown parameter.`},
+		{"DELETE", "/mine/?force=1", ``, 400, `force unknown: Unknown parameter.`},
+		{"POST", "/mine/rotate/?grace=0", `{"grace":60}`, 400, `grace unknown: Unknown parameter.`},
+		{"GET", "/?per_page=0", ``, 400, `per_page out_of_range: A whole number from 1 to 100 is required.`},
+		{"GET", "/?cursor=!", ``, 400, `cursor invalid_cursor: Invalid cursor.`},
+		{"GET", "/?cursor=e30", ``, 400, `cursor invalid_cursor: Invalid cursor.`},
 	} {
 		before, _ := s.store.List(t.Context(), httpkey.Filter{})
 		w := s.api("ada", tt.method, tt.path, tt.body)
-		if w.Code != tt.status || !strings.Contains(w.Body.String(), tt.want) ||
+		if w.Code != tt.status || !strings.Contains(refusalIn(t, w), tt.want) ||
 			w.Header().Get("Content-Type") != "application/json" {
 			t.Errorf("%s %s %.90s: %d %s, want %d and %s", tt.method, tt.path, tt.body, w.Code, w.Body, tt.status, tt.want)
 		}
@@ -211,10 +300,12 @@ func TestRequestsThatAreRefused(t *testing.T) {
 			t.Errorf("%s %s %.90s changed a token", tt.method, tt.path, tt.body)
 		}
 	}
-	if told := s.told(); len(told) != 0 {
-		t.Errorf("the audit has %v", told)
+	for _, e := range s.told() {
+		if e.Refusal != "forbidden" || e.Err != nil {
+			t.Errorf("the audit has %+v", e)
+		}
 	}
-	cursor := query{Order: "label"}.cursor(httpkey.Token{ID: "x"})
+	cursor := placeAfter(&httpkey.Token{ID: "x"}, "label").String()
 	if w := s.api("ada", "GET", "/?cursor="+cursor, ""); w.Code != 400 {
 		t.Errorf("the cursor of another order: %d", w.Code)
 	}
@@ -308,8 +399,8 @@ func TestUpdate(t *testing.T) {
 
 		// MaxLifetime counts from the creation, not from now.
 		last := before.CreatedAt.Add(90 * day)
-		s.want(400, s.api("ada", "PATCH", "/id/", `{"expired_at":"`+last.Add(time.Second).Format(time.RFC3339)+`"}`))
-		w := s.want(200, s.api("ada", "PATCH", "/id/",
+		s.want(400, s.api("root", "PATCH", "/id/", `{"expired_at":"`+last.Add(time.Second).Format(time.RFC3339)+`"}`))
+		w := s.want(200, s.api("root", "PATCH", "/id/",
 			`{"label":" b ","description":"c","is_active":true,"expired_at":"`+last.Format(time.RFC3339Nano)+`"}`))
 
 		want := before
@@ -324,13 +415,13 @@ func TestUpdate(t *testing.T) {
 			t.Errorf("answered %+v, want %+v", answered, want)
 		}
 
-		s.want(200, s.api("ada", "PATCH", "/id/", `{}`))
-		s.want(200, s.api("ada", "PATCH", "/id/", `{"label":"b"}`))
+		s.want(200, s.api("root", "PATCH", "/id/", `{}`))
+		s.want(200, s.api("root", "PATCH", "/id/", `{"label":"b"}`))
 		if told := s.told(); len(told) != 1 || told[0].Action != ActionUpdate {
 			t.Errorf("told %v, want one update", told)
 		}
 		var revoked httpkey.Token
-		decode(t, s.want(200, s.api("ada", "PATCH", "/id/", `{"is_active":false,"label":"c"}`)), &revoked)
+		decode(t, s.want(200, s.api("root", "PATCH", "/id/", `{"is_active":false,"label":"c"}`)), &revoked)
 		got := s.get("id")
 		if got.IsActive || got.Label != "c" || !got.RevokedAt.Equal(time.Now()) {
 			t.Errorf("the store has %+v", got)
@@ -428,6 +519,24 @@ func TestNothingIsBroughtBack(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The owner of a token may rotate it in a workspace where they may not create one. That gives them
+// nothing back that the workspace has revoked.
+func TestRotatedTokenDoesNotOutliveTheRevocationOfItsSuccessor(t *testing.T) {
+	t.Parallel()
+	for _, grace := range []string{"0", "3600"} {
+		s := newSite(t, Options{})
+		s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada", Workspace: "acme"})
+		_, successor := s.created(s.want(201, s.api("ada", "POST", "/id/rotate/", `{"grace":`+grace+`}`)))
+		s.want(200, s.api("manager", "PATCH", "/"+successor.ID+"/", `{"is_active":false}`))
+		s.want(204, s.api("ada", "DELETE", "/"+successor.ID+"/", ""))
+		s.want(403, s.api("ada", "POST", "/id/rotate/", `{"grace":0}`))
+		s.want(403, s.page("ada", "/id/rotate/"))
+		s.says(s.page("ada", "/id/").Body.String(), "not: Rotate")
+		s.want(403, s.submit("ada", "/id/rotate/", "grace=0"))
+		s.want(201, s.api("root", "POST", "/id/rotate/", `{"grace":0}`)) // who may create one like it
+	}
 }
 
 func TestRotate(t *testing.T) {
@@ -605,7 +714,8 @@ func TestStoreIsDown(t *testing.T) {
 			t.Errorf("answer %d: told %v", i, told)
 		}
 	}
-	if w := s.api("ada", "GET", "/", ""); w.Body.String() != `{"detail":"API tokens are temporarily unavailable."}` {
+	const refusal = `{"detail":"API tokens are temporarily unavailable. Try again.","code":"unavailable"}`
+	if w := s.api("ada", "GET", "/", ""); w.Body.String() != refusal {
 		t.Errorf("answered %s", w.Body)
 	}
 }
@@ -622,23 +732,22 @@ func TestChangesAreLimited(t *testing.T) {
 			s.want(201, s.api("ada", "POST", "/", `{"label":"x"}`))
 			s.want(201, s.api("ada", "POST", "/a/rotate/", `{"grace":60}`))
 			s.want(200, s.api("ada", "PATCH", "/a/", `{"label":"y"}`))
-			s.want(303, s.submit("ada", "/a/revoke/", "name=y"))
+			s.want(200, s.api("ada", "PATCH", "/a/", `{"label":"z"}`))
 			s.want(204, s.api("ada", "DELETE", "/a/", ""))
 			for _, w := range []*httptest.ResponseRecorder{
 				s.api("ada", "POST", "/", `{"label":"x"}`),
 				s.api("ada", "POST", "/b/rotate/", `{"grace":60}`),
-				s.api("ada", "PATCH", "/b/", `{"is_active":false}`),
+				s.api("ada", "PATCH", "/b/", `{"label":"y","is_active":false}`),
 				s.api("ada", "DELETE", "/b/", ""),
 				s.submit("ada", "/", newForm()),
 				s.submit("ada", "/b/rotate/", "grace=0"),
-				s.submit("ada", "/b/revoke/", "name=treasure"),
 				s.submit("ada", "/b/delete/", "name=treasure"),
 			} {
 				if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") != "12" {
 					t.Errorf("limiter %s: %d, Retry-After %q", name, w.Code, w.Header().Get("Retry-After"))
 				}
 			}
-			const refusal = `{"detail":"Request was throttled. Expected available in 12 seconds."}`
+			const refusal = `{"detail":"Request was throttled. Expected available in 12 seconds.","code":"throttled"}`
 			if w := s.api("ada", "POST", "/", `{"label":"x"}`); w.Body.String() != refusal {
 				t.Errorf("limiter %s: %s", name, w.Body)
 			}
@@ -706,4 +815,21 @@ func TestAudit(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
+}
+
+// refusalIn returns a refusal as text: its code and its sentence, or those of each field.
+func refusalIn(t testing.TB, w *httptest.ResponseRecorder) string {
+	t.Helper()
+	var refused refusal
+	decode(t, w, &refused)
+	if refused.Code != "invalid" {
+		return refused.Code + ": " + refused.Detail
+	}
+	var texts []string
+	for _, field := range slices.Sorted(maps.Keys(refused.Errors)) {
+		for _, problem := range refused.Errors[field] {
+			texts = append(texts, field+" "+problem.Code+": "+problem.Text)
+		}
+	}
+	return strings.Join(texts, "; ")
 }

@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"net/http"
 
 	"github.com/httpkey/httpkey"
 )
@@ -16,7 +17,7 @@ const (
 	ActionRotate Action = "rotate" // a successor was issued
 	ActionRevoke Action = "revoke" // it was made inactive
 	ActionDelete Action = "delete" // it was removed
-	ActionRead   Action = "read"   // it was looked at; told only if that failed
+	ActionRead   Action = "read"   // it was looked at; told only if that failed or was refused
 )
 
 // Event tells [Options.Audit] of an act: who did what to which token. It holds neither a
@@ -30,8 +31,13 @@ type Event struct {
 	// known.
 	Token httpkey.Token
 
+	// Refusal is why the act was refused, as the code of the JSON API: not_authenticated,
+	// cross_site, forbidden, not_found (the token of another person), or throttled. Empty: it
+	// was not refused.
+	Refusal string
+
 	// Err is why the act failed: an error of the login, the store, the limiter or a
-	// template. Nil: it was done.
+	// template. If Refusal is empty too, the act was done.
 	//
 	// A rotation that has both an Err and a successor was done, but the successor
 	// outlives [Options.MaxLifetime]. An Err of the limiter comes with the action that
@@ -43,4 +49,14 @@ type Event struct {
 func (c *console) audit(ctx context.Context, e Event) {
 	e.Token.Digest = httpkey.Digest{}
 	c.options.Audit(ctx, e)
+}
+
+// auditRefusal tells Options.Audit of a refusal that shows what a person, or an attacker, tried.
+func (c *console) auditRefusal(ctx context.Context, action Action, p Principal, f *failure) {
+	switch {
+	case f.status == http.StatusNotFound && f.token.ID == "":
+	case f.status == http.StatusUnauthorized, f.status == http.StatusForbidden, f.status == http.StatusNotFound,
+		f.status == http.StatusTooManyRequests:
+		c.audit(ctx, Event{Action: action, Principal: p, Token: f.token, Refusal: f.code})
+	}
 }

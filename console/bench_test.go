@@ -11,38 +11,63 @@ import (
 	"github.com/httpkey/httpkey/memstore"
 )
 
-// The first page of 10,000 tokens of one user, in a store of 20,000.
-func BenchmarkFirstPage(b *testing.B) {
+// A list of 10,000 tokens of one user, in a store of 20,000, in every order, and from the middle.
+func BenchmarkList(b *testing.B) {
 	store := memstore.New()
 	s := newSiteOn(b, store, Options{})
-	for i := range 20_000 {
-		t := httpkey.Token{Label: fmt.Sprint("token ", i), User: "ada", ExpiredAt: time.Now().Add(90 * day)}
+	for i := range 2 * maxScan {
+		t := httpkey.Token{
+			Label: fmt.Sprint("Token ", i*7919%maxScan), Description: "Deploys the website from the pipeline.", User: "ada",
+			Scopes: []string{"read", "write"}, ExpiredAt: time.Now().Add(90 * day),
+		}
 		if i%2 == 1 {
 			t.User = "eve"
 		}
 		if i%10 == 0 {
-			t.ExpiredAt = time.Now().Add(day)
+			t.ExpiredAt = time.Now().Add(time.Duration(i+1) * time.Hour)
 		}
 		s.issue(t)
 	}
-	for _, bb := range []struct{ name, path, accept string }{
-		{"page", "/", browserAccept},
-		{"json", "/", ""},
-		{"page sorted", "/?order_by=label", browserAccept},
-		{"json sorted", "/?order_by=label", ""},
-		{"page searched", "/?search=token+2&status=works", browserAccept},
-	} {
-		b.Run(bb.name, func(b *testing.B) {
-			r := httptest.NewRequest(http.MethodGet, bb.path, nil)
+	list := func(name, path, accept string) {
+		b.Run(name, func(b *testing.B) {
+			r := httptest.NewRequest(http.MethodGet, path, nil)
 			r.Header.Set("Login", "ada")
-			r.Header.Set("Accept", bb.accept)
+			r.Header.Set("Accept", accept)
+			b.ReportAllocs()
 			for b.Loop() {
 				w := httptest.NewRecorder()
 				s.handler.ServeHTTP(w, r)
 				if w.Code != http.StatusOK {
-					b.Fatal(w.Code)
+					b.Fatal(w.Code, w.Body)
 				}
 			}
 		})
 	}
+	for _, order := range orders {
+		list("page by "+order, "/?per_page=100&order_by="+order, browserAccept)
+		list("json by "+order, "/?per_page=100&order_by="+order, "")
+	}
+	var middle string
+	for i, t := range s.tokensOf("ada") {
+		if i == maxScan/2 {
+			middle = placeAfter(&t, newestFirst).String()
+		}
+	}
+	list("page in the middle", "/?per_page=100&cursor="+middle, browserAccept)
+	list("page searched", "/?search=token+2&status=works", browserAccept)
+	list("page searched for nothing", "/?search=nothing", browserAccept)
+	list("page searched for a key", "/?search=hk_k_...zz", browserAccept)
+}
+
+// tokensOf returns the tokens of a user, newest first.
+func (s *site) tokensOf(user string) []httpkey.Token {
+	s.Helper()
+	var tokens []httpkey.Token
+	for t, err := range s.handler.(*console).each(s.Context(), httpkey.Filter{User: user}) {
+		if err != nil {
+			s.Fatal(err)
+		}
+		tokens = append(tokens, t)
+	}
+	return tokens
 }

@@ -2,11 +2,11 @@ package console
 
 import (
 	"encoding/json"
-	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,31 +16,46 @@ import (
 // maxBody bounds a request's body, in bytes.
 const maxBody = 64 << 10
 
-// readBody returns the body of a request of this media type.
-func readBody(w http.ResponseWriter, r *http.Request, mediaType string) ([]byte, error) {
-	if is, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || is != mediaType {
-		return nil, unsupported("The Content-Type must be " + mediaType + ".")
+// readBody returns the body of a request of one of these media types.
+func readBody(r *http.Request, mediaTypes ...string) ([]byte, error) {
+	is, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || !slices.Contains(mediaTypes, is) {
+		return nil, unsupported(mediaTypes)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return nil, errTooLarge
-	case err != nil:
-		return nil, malformed("The request body could not be read.")
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, errUnreadableBody
 	}
 	return body, nil
 }
 
+// checkQuery refuses query parameters of other names, and two of one name.
+func checkQuery(query string, names []string) error {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return errUnreadableQuery
+	}
+	wrong := problems{}
+	for name, all := range values {
+		switch {
+		case !slices.Contains(names, name):
+			wrong.add(name, unknownParameter)
+		case len(all) > 1:
+			wrong.add(name, repeated)
+		}
+	}
+	return wrong.asError()
+}
+
 // readForm returns the fields of a form.
-func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
-	body, err := readBody(w, r, "application/x-www-form-urlencoded")
+func readForm(r *http.Request) (url.Values, error) {
+	body, err := readBody(r, "application/x-www-form-urlencoded")
 	if err != nil {
 		return nil, err
 	}
 	values, err := url.ParseQuery(string(body))
 	if err != nil {
-		return nil, malformed("The form could not be read.")
+		return nil, errUnreadableForm
 	}
 	return values, nil
 }
@@ -52,14 +67,19 @@ type object struct {
 	wrong  problems
 }
 
-func readObject(w http.ResponseWriter, r *http.Request) (*object, error) {
-	body, err := readBody(w, r, "application/json")
+// readObject returns the body of a request in JSON. A PATCH is a merge patch (RFC 7396).
+func readObject(r *http.Request) (*object, error) {
+	mediaTypes := []string{"application/json"}
+	if r.Method == http.MethodPatch {
+		mediaTypes = append(mediaTypes, "application/merge-patch+json")
+	}
+	body, err := readBody(r, mediaTypes...)
 	if err != nil {
 		return nil, err
 	}
 	o := &object{wrong: problems{}}
 	if err := json.Unmarshal(body, &o.fields); err != nil || o.fields == nil {
-		return nil, malformed("The request body is not a JSON object.")
+		return nil, errNoObject
 	}
 	return o, nil
 }
@@ -67,18 +87,18 @@ func readObject(w http.ResponseWriter, r *http.Request) (*object, error) {
 func (o *object) has(field string) bool { return o.fields[field] != nil }
 
 // take puts a field into a place, and reports whether it was there and fit.
-func (o *object) take(field string, place any, mismatch string) bool {
+func (o *object) take(field string, place any, mismatch problem) bool {
 	text, ok := o.fields[field]
 	if !ok {
 		return false
 	}
 	delete(o.fields, field)
 	if string(text) == "null" {
-		o.wrong.add(field, "This field may not be null.")
+		o.wrong.add(field, null)
 		return false
 	}
 	if err := json.Unmarshal(text, place); err != nil {
-		o.wrong.add(field, "%s", mismatch)
+		o.wrong.add(field, mismatch)
 		return false
 	}
 	return true
@@ -94,7 +114,7 @@ func (o *object) isNull(field string) bool {
 }
 
 func (o *object) text(field string) (value string) {
-	o.take(field, &value, "Not a valid string.")
+	o.take(field, &value, notText)
 	return strings.TrimSpace(value)
 }
 
@@ -106,19 +126,31 @@ func (o *object) nullableText(field string) string {
 }
 
 func (o *object) texts(field string) (values []string) {
-	o.take(field, &values, "Not a list of strings.")
+	o.take(field, &values, notTexts)
 	return values
 }
 
 func (o *object) boolean(field string) (value bool) {
-	o.take(field, &value, "Must be a valid boolean.")
+	o.take(field, &value, notBoolean)
 	return value
 }
 
 func (o *object) kind(field string) httpkey.Kind {
 	kind := httpkey.APIKey
-	o.take(field, &kind, "Not a valid string.")
+	o.take(field, &kind, notText)
 	return kind
+}
+
+// reason reads why a token is revoked, which goes with its revocation alone.
+func (o *object) reason(field string, isRevocation bool) string {
+	if o.has(field) && !isRevocation {
+		delete(o.fields, field)
+		o.wrong.add(field, withoutRevocation)
+		return ""
+	}
+	reason := o.text(field)
+	checkText(field, reason, maxReason, false, o.wrong)
+	return reason
 }
 
 // expiry reads a time of RFC 3339, or null: zero, which is never.
@@ -126,17 +158,16 @@ func (o *object) expiry(field string) (at time.Time) {
 	if o.isNull(field) {
 		return at
 	}
-	const mismatch = "Datetime has wrong format. Use RFC 3339, as in 2027-01-31T12:00:00Z, or null."
 	var text string
-	if !o.take(field, &text, mismatch) {
+	if !o.take(field, &text, notTime) {
 		return at
 	}
 	at, err := time.Parse(time.RFC3339, text)
 	switch at = stored(at); {
 	case err != nil || at.Year() > 9999:
-		o.wrong.add(field, mismatch)
+		o.wrong.add(field, notTime)
 	case at.IsZero(): // the year 1, and not never
-		o.wrong.add(field, notInFuture)
+		o.wrong.add(field, past)
 	}
 	return at
 }
@@ -144,31 +175,29 @@ func (o *object) expiry(field string) (at time.Time) {
 // grace reads whole seconds. It is required, so that a request without it ends no key.
 func (o *object) grace(field string) time.Duration {
 	if !o.has(field) {
-		o.wrong.add(field, "This field is required.")
+		o.wrong.add(field, required)
 		return 0
 	}
 	var seconds int64
-	if o.take(field, &seconds, "A valid integer is required.") && (seconds < 0 || seconds > int64(maxGrace/time.Second)) {
-		o.wrong.add(field, "Ensure this value is from 0 to %d seconds.", int64(maxGrace/time.Second))
+	if o.take(field, &seconds, notInteger) && (seconds < 0 || seconds > int64(maxGrace/time.Second)) {
+		o.wrong.add(field, notUpTo(int(maxGrace/time.Second)))
 	}
 	return time.Duration(seconds) * time.Second
 }
 
-// readOnly are the fields of a token that no request sets, and those that only some do.
-var readOnly = []string{
+// readOnlyFields are the fields of a token that no request sets, and those that only some do.
+var readOnlyFields = []string{
 	"id", "token", "user", "last_used", "created_at", "rate_limits", "networks", "hint", "created_by",
-	"revoked_at", "revoked_for", "rotated_from", "rotated_to", "kind", "workspace", "scopes", "is_active",
+	"revoked_at", "revoked_by", "revoked_for", "rotated_from", "rotated_to", "kind", "workspace", "scopes", "is_active",
 }
 
 // refuseRest notes every field that no method has taken.
 func (o *object) refuseRest() {
 	for field := range o.fields {
-		sentence := "Unknown field."
-		for _, known := range readOnly {
-			if field == known {
-				sentence = "This field cannot be set."
-			}
+		if slices.Contains(readOnlyFields, field) {
+			o.wrong.add(field, readOnly)
+		} else {
+			o.wrong.add(field, unknownField)
 		}
-		o.wrong.add(field, "%s", sentence)
 	}
 }

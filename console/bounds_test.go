@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/httpkeytest"
@@ -19,7 +18,7 @@ func TestSearchesReadManyAtATime(t *testing.T) {
 	t.Parallel()
 	store := httpkeytest.NewStore(memstore.New())
 	s := newSiteOn(t, store, Options{})
-	for range 500 {
+	for range scanPage - 1 {
 		s.issue(httpkey.Token{Label: "x", User: "ada"})
 	}
 	for _, parameters := range []string{"search=needle", "status=ended", "kind=service_token"} {
@@ -43,7 +42,7 @@ func TestListsAskForNoMoreThanIsLookedAt(t *testing.T) {
 	c := New(httpkey.New(store, httpkey.Unlimited, nil), &Options{
 		Principal: func(*http.Request) (Principal, error) { return p, nil },
 	}).(*console)
-	if _, err := c.sorted(t.Context(), p, query{Order: "label", Kind: httpkey.ServiceToken, perPage: 10}); err != nil {
+	if _, err := c.list(t.Context(), p, query{Order: "label", Kind: httpkey.ServiceToken, PerPage: 10}); err != nil {
 		t.Fatal(err)
 	}
 	sum := 0
@@ -73,10 +72,13 @@ func TestNamesAreFound(t *testing.T) {
 	t.Parallel()
 	p := Principal{User: "u-1", Names: map[string]string{"u-2": "Grace Hopper", "w-1": "Harvard", "s-1": "Read issues"}}
 	token := httpkey.Token{User: "u-2", Workspace: "w-1", Scopes: []string{"s-1", "s-2"}, IsActive: true}
+	c := New(httpkey.New(memstore.New(), httpkey.Unlimited, nil), &Options{
+		Principal: func(*http.Request) (Principal, error) { return p, nil },
+	}).(*console)
 	for search, want := range map[string]bool{
 		"grace": true, "harvard": true, "w-1": true, "read issues": true, "s-1": true, "s-2": true, "ada": false,
 	} {
-		if got := (query{search: search}).matches(p, token, time.Now()); got != want {
+		if got := c.selection(p, query{Search: search}).has(&token); got != want {
 			t.Errorf("%s is found: %v", search, got)
 		}
 	}
@@ -163,7 +165,8 @@ func TestRotationIsOfferedIfAllowed(t *testing.T) {
 		"one's own":           {httpkey.Token{Label: "x", User: "mary"}, true},
 		"beyond one's rights": {httpkey.Token{Label: "x", User: "mary", Scopes: []string{"admin"}}, false},
 		"a colleague's":       {httpkey.Token{Label: "x", User: "ada", Workspace: "acme"}, false},
-		"a service's":         {httpkey.Token{Label: "x", User: "ada", Workspace: "acme", Kind: httpkey.ServiceToken}, true},
+		"a service's":         {httpkey.Token{Label: "x", Workspace: "acme", Kind: httpkey.ServiceToken}, true},
+		"an old service's":    {httpkey.Token{Label: "x", User: "ada", Workspace: "acme", Kind: httpkey.ServiceToken}, false},
 	} {
 		_, token := s.issue(tt.token)
 		body := s.want(200, s.page("manager", "/"+token.ID+"/")).Body.String()

@@ -1,7 +1,6 @@
 package console
 
 import (
-	"errors"
 	"maps"
 	"net/http"
 	"path"
@@ -47,6 +46,9 @@ func New(guard *httpkey.Guard, opts *Options) http.Handler {
 		standIn: memstore.NewLimiter(),
 	}
 	c.look, _ = lookOf(opts.Files) // Validate has returned the error
+	for _, origin := range opts.TrustedOrigins {
+		_ = c.origins.AddTrustedOrigin(origin) // Validate has returned the error
+	}
 	for pattern, route := range c.routes() {
 		c.mux.Handle(pattern, c.serve(route))
 	}
@@ -55,7 +57,8 @@ func New(guard *httpkey.Guard, opts *Options) http.Handler {
 
 // ServeHTTP implements [http.Handler].
 func (c *console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	setSecurityHeaders(w.Header())
+	h := w.Header()
+	setSecurityHeaders(h, c.policyFor(r, h.Values(cspHeader)))
 	if asset, ok := c.look.assets[r.URL.Path]; ok {
 		asset.serve(w, r)
 		return
@@ -75,14 +78,23 @@ func isClean(p string) bool {
 }
 
 // route is one path, with its answers to browsers and to programs.
-type route struct{ page, api methods }
+type route struct {
+	page, api methods
+	query     []string // the parameters that a GET of the API may have
+}
 
 // methods are a route's handlers.
-type methods map[string]handler
+type methods map[string]endpoint
 
-// handler answers a request of a person who is logged in. Its error is a *failure, which
-// its caller answers.
-type handler func(w http.ResponseWriter, r *http.Request, p Principal) error
+// endpoint answers the requests of one method. Its action is the act that they ask for.
+type endpoint struct {
+	action Action
+	handle handler
+}
+
+// handler answers a request of a person who is logged in. Its error is a *failure. An answer
+// beside the error is a form, which shows the failure.
+type handler func(r *http.Request, p Principal) (answer, error)
 
 // routes returns every path. The paths of a token redirect without their final slash to
 // the same with it: [http.ServeMux] cannot, because it does not know the prefix that
@@ -91,35 +103,49 @@ type handler func(w http.ResponseWriter, r *http.Request, p Principal) error
 func (c *console) routes() map[string]route {
 	routes := map[string]route{
 		"/{$}": {
-			page: methods{http.MethodGet: c.listPage, http.MethodPost: c.submitNew},
-			api:  methods{http.MethodGet: c.apiList, http.MethodPost: c.apiCreate},
+			page: methods{"GET": {ActionRead, c.listPage}, "POST": {ActionCreate, c.submitNew}},
+			api:  methods{"GET": {ActionRead, c.apiList}, "POST": {ActionCreate, c.apiCreate}},
+
+			query: queryNames,
 		},
 		"/new": {
-			page: methods{http.MethodGet: c.newPage},
+			page: methods{"GET": {ActionRead, c.newPage}},
+		},
+		"/find": {
+			page: methods{"GET": {ActionRead, c.findPage}, "POST": {ActionRead, c.submitFind}},
+			api:  methods{"POST": {ActionRead, c.apiFind}},
+		},
+		"/revoke": {
+			page: methods{"POST": {ActionRevoke, c.submitBulk}},
+			api:  methods{"POST": {ActionRevoke, c.apiRevoke}},
 		},
 		"/{id}/{$}": {
-			page: methods{http.MethodGet: c.tokenPage, http.MethodPost: c.submitChange},
-			api:  methods{http.MethodGet: c.apiGet, http.MethodPatch: c.apiUpdate, http.MethodDelete: c.apiDelete},
+			page: methods{"GET": {ActionRead, c.tokenPage}, "POST": {ActionUpdate, c.submitChange}},
+			api: methods{
+				"GET": {ActionRead, c.apiGet}, "PATCH": {ActionUpdate, c.apiUpdate}, "DELETE": {ActionDelete, c.apiDelete},
+			},
 		},
 		"/{id}/rotate/{$}": {
-			page: methods{http.MethodGet: c.rotatePage, http.MethodPost: c.submitRotate},
-			api:  methods{http.MethodPost: c.apiRotate},
+			page: methods{"GET": {ActionRead, c.rotatePage}, "POST": {ActionRotate, c.submitRotate}},
+			api:  methods{"POST": {ActionRotate, c.apiRotate}},
+		},
+		"/{id}/usage/{$}": {
+			api: methods{"GET": {ActionRead, c.apiUsage}},
 		},
 		"/{id}/revoke/{$}": {
-			page: methods{
-				http.MethodGet:  c.confirmPage("revoke"),
-				http.MethodPost: c.submitConfirmed("revoke", c.revoke, "../?done=revoked"),
-			},
+			page: methods{"GET": {ActionRead, c.revokePage}, "POST": {ActionRevoke, c.submitRevoke}},
 		},
 		"/{id}/delete/{$}": {
-			page: methods{
-				http.MethodGet:  c.confirmPage("delete"),
-				http.MethodPost: c.submitConfirmed("delete", c.remove, "../../?done=deleted"),
-			},
+			page: methods{"GET": {ActionRead, c.deletePage}, "POST": {ActionDelete, c.submitDelete}},
+		},
+		"/openapi.json": {
+			page: methods{"GET": {ActionRead, describeAPI}},
+			api:  methods{"GET": {ActionRead, describeAPI}},
 		},
 		"/": {},
 	}
 	for pattern, rt := range maps.Clone(routes) {
+		rt.api.restrict(rt.query)
 		if path, ok := strings.CutSuffix(pattern, "/{$}"); ok && path != "" {
 			routes[path] = route{page: rt.page.withoutSlash(), api: rt.api.withoutSlash()}
 		}
@@ -131,62 +157,60 @@ func (c *console) routes() map[string]route {
 func (m methods) withoutSlash() methods {
 	redirects := make(methods)
 	for method := range m {
-		redirects[method] = addSlash
+		redirects[method] = endpoint{ActionRead, addSlash}
 	}
 	return redirects
 }
 
-// serve returns the handler of a route. It answers with a page or with JSON, as the
-// request prefers.
-func (c *console) serve(rt route) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		methods, fail := rt.api, writeFailure
-		if prefersHTML(r.Header) {
-			methods, fail = rt.page, c.failurePage
+// restrict makes the handlers of the API refuse other query parameters than those of these names,
+// which only a GET has. So a filter that is misspelt does not list all tokens.
+func (m methods) restrict(names []string) {
+	for method, e := range m {
+		var allowed []string
+		if method == http.MethodGet {
+			allowed = names
 		}
-		p, err := c.admit(r)
-		if err == nil {
-			err = methods.serve(w, r, p)
-		}
-		if err != nil {
-			fail(w, r, p, asFailure(err))
-		}
-	})
+		m[method] = endpoint{e.action, e.handle.restricted(allowed)}
+	}
 }
 
-// admit returns the sender of r.
-func (c *console) admit(r *http.Request) (Principal, error) {
-	if err := c.origins.Check(r); err != nil {
-		return Principal{}, errCrossOrigin
+func (h handler) restricted(names []string) handler {
+	return func(r *http.Request, p Principal) (answer, error) {
+		if err := checkQuery(r.URL.RawQuery, names); err != nil {
+			return answer{}, err
+		}
+		return h(r, p)
 	}
-	p, err := c.options.Principal(r)
-	if errors.Is(err, httpkey.ErrUnavailable) {
-		return Principal{}, c.failed(r.Context(), Event{Action: ActionRead, Err: err})
-	}
-	if err != nil || p.User == "" {
-		return Principal{}, errNoLogin
-	}
-	return p, nil
 }
 
-func (m methods) serve(w http.ResponseWriter, r *http.Request, p Principal) error {
-	method := r.Method
+// addSlash redirects to the same path with a slash at its end, relative to it.
+func addSlash(r *http.Request, _ Principal) (answer, error) {
+	target := "./" + path.Base(r.URL.EscapedPath()) + "/"
+	if r.URL.RawQuery != "" {
+		target += "?" + r.URL.RawQuery
+	}
+	return redirect(http.StatusTemporaryRedirect, target), nil
+}
+
+// find returns the endpoint of a method.
+func (m methods) find(method string) (endpoint, error) {
+	e := m[method]
 	if method == http.MethodHead {
-		method = http.MethodGet
+		e = m[http.MethodGet]
 	}
-	switch handle := m[method]; {
-	case handle != nil:
-		return handle(w, r, p)
+	switch {
 	case len(m) == 0:
-		return errNotFound
+		return endpoint{ActionRead, nil}, errNotFound
+	case e.handle == nil:
+		return endpoint{ActionRead, nil}, notAllowed(method, m.names())
 	}
-	return notAllowed(r.Method, m.names())
+	return e, nil
 }
 
 // names returns the methods that m answers, as an Allow header lists them.
 func (m methods) names() []string {
 	names := slices.Collect(maps.Keys(m))
-	if m[http.MethodGet] != nil {
+	if m[http.MethodGet].handle != nil {
 		names = append(names, http.MethodHead)
 	}
 	slices.Sort(names)

@@ -3,20 +3,44 @@ package console
 import (
 	"mime"
 	"net/http"
-	"path"
 	"strconv"
 	"strings"
+
+	"github.com/httpkey/httpkey/console/internal/csp"
 )
 
-// contentSecurityPolicy lets a page load its own files, send its own forms and do nothing
-// else. No other page may frame it.
-const contentSecurityPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; " +
-	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+const cspHeader = "Content-Security-Policy"
+
+// ownPolicy lets a page load its own files, send its own forms and do nothing else. No other page
+// may frame it.
+var ownPolicy = csp.Parse("default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; " +
+	"font-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+
+// policyFor returns the policy of the answer to r. host is that which a middleware has set. It counts
+// where a page has the program's frame in it; any other page needs nothing of the program's.
+func (c *console) policyFor(r *http.Request, host []string) csp.Policy {
+	p := ownPolicy
+	if !prefersHTML(r.Header) {
+		return p
+	}
+	if c.options.Layout != nil {
+		p = p.With(host...)
+	}
+	if c.options.CSP != nil {
+		p = p.With(c.options.CSP(r))
+	}
+	if c.options.SignIn != nil {
+		// A form that is sent without a session may be redirected to the login.
+		p = p.Add("form-action", csp.Origin(c.options.SignIn(r)))
+	}
+	return p
+}
 
 // setSecurityHeaders sets the headers of every answer.
-func setSecurityHeaders(h http.Header) {
-	h.Set("Content-Security-Policy", contentSecurityPolicy)
+func setSecurityHeaders(h http.Header, p csp.Policy) {
+	h.Set(cspHeader, p.String())
 	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	// With no-referrer, the Origin of our own forms would be null. On plain HTTP, where
 	// there is no Sec-Fetch-Site, they would be refused.
@@ -29,13 +53,17 @@ func setSecurityHeaders(h http.Header) {
 // some 150.
 const maxAccept = 4096
 
-// prefersHTML reports whether a request prefers a page to JSON (RFC 9110, section 12.5.1).
-func prefersHTML(h http.Header) bool {
+// prefersHTML reports whether a request prefers a page to JSON.
+func prefersHTML(h http.Header) bool { return prefers(h, "text", "html") }
+
+// prefers reports whether a request prefers a media type to application/json (RFC 9110, section
+// 12.5.1).
+func prefers(h http.Header, major, minor string) bool {
 	accept := strings.Join(h.Values("Accept"), ",")
 	if len(accept) > maxAccept {
 		return false
 	}
-	return quality(accept, "text", "html") > quality(accept, "application", "json")
+	return quality(accept, major, minor) > quality(accept, "application", "json")
 }
 
 // quality returns the weight of a media type in an Accept header: the weight of the most
@@ -65,17 +93,4 @@ func quality(accept, major, minor string) (weight float64) {
 		}
 	}
 	return weight
-}
-
-// addSlash redirects to the same path with a slash at its end, relative to it.
-func addSlash(w http.ResponseWriter, r *http.Request, _ Principal) error {
-	redirect(w, http.StatusTemporaryRedirect, "./"+path.Base(r.URL.EscapedPath())+"/")
-	return nil
-}
-
-// redirect sends a relative reference. [http.Redirect] would make it absolute, and lose
-// the prefix that [http.StripPrefix] has cut off.
-func redirect(w http.ResponseWriter, status int, location string) {
-	w.Header().Set("Location", location)
-	w.WriteHeader(status)
 }

@@ -1,8 +1,12 @@
 package console
 
 import (
+	"cmp"
 	"fmt"
+	"html"
 	"math/rand/v2"
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -16,7 +20,7 @@ import (
 
 // pages walks through a list by its cursors and returns the IDs; between is called
 // after each page.
-func (s *site) pages(login, parameters string, between func(page []httpkey.Token)) (ids []string) {
+func (s *site) pages(login, parameters string, between func(page []resource)) (ids []string) {
 	s.Helper()
 	cursor := ""
 	for range 1000 {
@@ -78,7 +82,7 @@ func TestListsAreMergedAndPaged(t *testing.T) {
 			t.Fatal(len(all), err)
 		}
 		for _, login := range []string{"ada", "manager", "root", "rival"} {
-			for _, order := range orderNames {
+			for _, order := range orders {
 				for _, size := range []int{1, 7, 100} {
 					got := s.pages(login, fmt.Sprintf("per_page=%d&order_by=%s", size, order), nil)
 					var want []httpkey.Token
@@ -87,7 +91,11 @@ func TestListsAreMergedAndPaged(t *testing.T) {
 							want = append(want, token)
 						}
 					}
-					slices.SortStableFunc(want, query{Order: order}.compare)
+					compare := comparison(order)
+					slices.SortStableFunc(want, func(a, b httpkey.Token) int {
+						x, y := orderedBy(order, &a), orderedBy(order, &b)
+						return compare(&x, &y)
+					})
 					var ids []string
 					for _, token := range want {
 						ids = append(ids, token.ID)
@@ -105,11 +113,11 @@ func TestListsAreMergedAndPaged(t *testing.T) {
 func TestPagingIsStable(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		for _, order := range orderNames {
+		for _, order := range orders {
 			s := newSite(t, Options{})
 			populate(s, 120)
 			want := s.pages("root", "order_by="+order+"&per_page=100", nil)
-			got := s.pages("root", "order_by="+order+"&per_page=10", func(page []httpkey.Token) {
+			got := s.pages("root", "order_by="+order+"&per_page=10", func(page []resource) {
 				if len(page) > 0 {
 					if err := s.store.Delete(t.Context(), page[len(page)-1].ID); err != nil {
 						t.Fatal(err)
@@ -154,6 +162,8 @@ func TestOrders(t *testing.T) {
 			"-last_used":  "231",
 			"last_used":   "132",
 			"expired_at":  "312",
+			"-label":      "312",
+			"-expired_at": "213",
 		} {
 			if got := strings.Join(s.pages("ada", "order_by="+order, nil), ""); got != want {
 				t.Errorf("order_by=%s is %s, want %s", order, got, want)
@@ -190,7 +200,7 @@ func TestFilters(t *testing.T) {
 		"search=ada&status=works":        "dba",
 		"kind=api_key&order_by=label":    "acd",
 		"status=works&order_by=label":    "abd",
-		"unknown=parameter&order_by=":    "dcba",
+		"order_by=":                      "dcba",
 		"per_page=1&status=works":        "dba",
 		"per_page=2&order_by=created_at": "abcd",
 	} {
@@ -202,12 +212,12 @@ func TestFilters(t *testing.T) {
 		}
 		body := s.page("root", "/?"+parameters).Body.String()
 		for _, id := range []string{"a", "b", "c", "d"} {
-			if strings.Contains(body, `href="./`+id+`/"`) != strings.Contains(want, id) {
+			if regexp.MustCompile(`href="./`+id+`/["?]`).MatchString(body) != strings.Contains(want, id) {
 				t.Errorf("the page with %s is wrong about %s", parameters, id)
 			}
 		}
 	}
-	if body := s.page("root", "/?search=nothing").Body.String(); !strings.Contains(body, "No token is like that.") {
+	if body := s.page("root", "/?search=nothing").Body.String(); !strings.Contains(body, "No tokens match.") {
 		t.Errorf("nothing found: %s", body)
 	}
 	if body := s.page("manager", "/").Body.String(); !strings.Contains(body, "You have no tokens yet.") {
@@ -253,7 +263,7 @@ func TestScanIsBounded(t *testing.T) {
 	if page.Results[0].ID != "00010" {
 		t.Errorf("the oldest of the newest is %s", page.Results[0].ID)
 	}
-	if body := s.page("ada", "/?order_by=label").Body.String(); !strings.Contains(body, "only the newest 10,000") {
+	if body := s.page("ada", "/?order_by=label").Body.String(); !strings.Contains(body, "Only the newest 10,000") {
 		t.Error("the page does not say that it left some out")
 	}
 }
@@ -292,17 +302,46 @@ func TestListNeverAsksForAll(t *testing.T) {
 	}
 }
 
+// The heads of the columns order the list, and say how it is ordered.
+func TestHeadsOrderTheList(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	s.issue(httpkey.Token{Label: "x", User: "ada"})
+	head := regexp.MustCompile(`<th role="columnheader" scope="col"(?: aria-sort="([a-z]+)")?>` +
+		`<a href="\./(\?[^"]*)">([^<]*)</a>`)
+	for path, want := range map[string]string{
+		"/":                         "Name label, Created descending created_at, Last used -last_used, Expires expired_at",
+		"/?order_by=created_at":     "Name label, Created ascending -created_at, Last used -last_used, Expires expired_at",
+		"/?order_by=label&search=x": "Name ascending -label, Created -created_at, Last used -last_used, Expires expired_at",
+		"/?order_by=-label":         "Name descending label, Created -created_at, Last used -last_used, Expires expired_at",
+		"/?order_by=-last_used":     "Name label, Created -created_at, Last used descending last_used, Expires expired_at",
+		"/?order_by=expired_at":     "Name label, Created -created_at, Last used -last_used, Expires ascending -expired_at",
+	} {
+		var got []string
+		for _, found := range head.FindAllStringSubmatch(s.page("ada", path).Body.String(), -1) {
+			link, err := url.ParseQuery(html.UnescapeString(found[2][1:]))
+			if err != nil || strings.Contains(path, "search=x") != (link.Get("search") == "x") {
+				t.Errorf("%s links to %s: %v", path, found[2], err)
+			}
+			by := cmp.Or(link.Get("order_by"), newestFirst)
+			got = append(got, strings.Join(strings.Fields(found[3]+" "+found[1]+" "+by), " "))
+		}
+		if strings.Join(got, ", ") != want {
+			t.Errorf("%s: %s, want %s", path, strings.Join(got, ", "), want)
+		}
+	}
+}
+
 func FuzzCursor(f *testing.F) {
 	f.Add("", "label")
-	f.Add(query{Order: "label"}.cursor(httpkey.Token{ID: "id", Label: "l", CreatedAt: time.Now()}), "label")
+	f.Add(placeAfter(&httpkey.Token{ID: "id", Label: "l", CreatedAt: time.Now()}, "label").String(), "label")
 	f.Fuzz(func(t *testing.T, text, order string) {
-		token, err := parseCursor(text, order)
+		after, err := parsePlace(text, order)
 		if err != nil {
 			return
 		}
-		q := query{Order: order}
-		if again, err := parseCursor(q.cursor(token), order); err != nil || again.ID != token.ID ||
-			!again.CreatedAt.Equal(token.CreatedAt) {
+		again, err := parsePlace(after.String(), order)
+		if err != nil && !after.isStart() || again != after {
 			t.Errorf("%q becomes %+v, %v", text, again, err)
 		}
 	})

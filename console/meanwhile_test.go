@@ -86,9 +86,6 @@ func TestChangesDoNotProlongWhatOthersEnd(t *testing.T) {
 						})
 
 						want := change.ended
-						if how == "rotate" && what == "rotate" && i == 2 {
-							want = 201 // the other rotation is over before the Guard begins with this one
-						}
 						if w := change.send(s); w.Code != want || !ended {
 							t.Errorf("%d %s, want %d", w.Code, w.Body, want)
 						}
@@ -149,9 +146,9 @@ func TestStoreMayRepeatAChange(t *testing.T) {
 	s := newSiteOn(t, twiceStore{memstore.New()}, Options{})
 	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
 	w := s.want(400, s.api("ada", "PATCH", "/id/", `{"description":"`+strings.Repeat("z", 4097)+`"}`))
-	want := `{"description":["Ensure this field has no more than 4096 characters."]}`
-	if w.Body.String() != want {
-		t.Errorf("answered %s, want %s", w.Body, want)
+	const want = "description too_long: Ensure this field has no more than 4096 characters."
+	if got := refusalIn(t, w); got != want {
+		t.Errorf("answered %s, want %s", got, want)
 	}
 	s.want(200, s.api("ada", "PATCH", "/id/", `{"label":"y","description":"z"}`))
 	s.want(200, s.api("ada", "PATCH", "/id/", `{"label":"y"}`))
@@ -308,8 +305,8 @@ func TestNoChangeHangsForEver(t *testing.T) {
 				})
 				start := time.Now()
 				s.want(503, tt.change(s))
-				if waited := time.Since(start); waited != changeTimeout {
-					t.Errorf("it was answered after %v, want %v", waited, changeTimeout)
+				if waited := time.Since(start); waited != timeout {
+					t.Errorf("it was answered after %v, want %v", waited, timeout)
 				}
 				if all, _ := inner.List(t.Context(), httpkey.Filter{}); len(all) != 1 {
 					t.Errorf("there are %d tokens, want 1", len(all))
@@ -356,14 +353,14 @@ func TestTokenThatAnOlderVersionRotated(t *testing.T) {
 	if _, err := s.store.Create(t.Context(), successor); err != nil {
 		t.Fatal(err)
 	}
-	if body := s.page("ada", "/id/").Body.String(); !strings.Contains(body, "Rotated into") ||
+	if body := s.page("ada", "/id/").Body.String(); !strings.Contains(body, "Replaced by") ||
 		strings.Contains(body, `name="expiry"`) {
 		t.Errorf("the page does not tell of the rotation: %s", body)
 	}
 	s.want(409, s.page("ada", "/id/rotate/"))
 	s.want(409, s.api("ada", "POST", "/id/rotate/", `{"grace":60}`))
 	s.want(200, s.api("ada", "PATCH", "/id/", `{"expired_at":"`+time.Now().Add(time.Hour).Format(time.RFC3339)+`"}`))
-	if body := s.page("ada", "/id/").Body.String(); !strings.Contains(body, "Rotating until") {
+	if body := s.page("ada", "/id/").Body.String(); !strings.Contains(body, "Rotated, ends") {
 		t.Errorf("the page does not tell until when: %s", body)
 	}
 	s.want(409, s.api("ada", "PATCH", "/id/", `{"expired_at":null}`))
@@ -381,7 +378,6 @@ func TestLimiterThatFailsIsToldOfOnce(t *testing.T) {
 		ActionCreate: func(s *site) *httptest.ResponseRecorder { return s.api("ada", "POST", "/", `{"label":"y"}`) },
 		ActionUpdate: changes["label"].send,
 		ActionRotate: changes["rotate"].send,
-		ActionRevoke: func(s *site) *httptest.ResponseRecorder { return s.submit("ada", "/id/revoke/", "name=x") },
 		ActionDelete: func(s *site) *httptest.ResponseRecorder { return s.api("ada", "DELETE", "/id/", "") },
 	} {
 		for _, standIn := range []error{nil, standInDown} {

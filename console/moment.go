@@ -14,14 +14,11 @@ func (m moment) Past() bool { return !m.At.After(m.Now) }
 // Machine returns it for the datetime attribute.
 func (m moment) Machine() string { return m.At.UTC().Format(time.RFC3339) }
 
-// Exact returns it for people, to the second.
-func (m moment) Exact() string { return m.At.UTC().Format("2 January 2006, 15:04:05 UTC") }
+// Format returns it for people, by a layout of package time.
+func (m moment) Format(layout string) string { return m.At.UTC().Format(layout) }
 
-// Minute returns it for people, to the minute.
-func (m moment) Minute() string { return m.At.UTC().Format("2 Jan 2006, 15:04 UTC") }
-
-// Date returns its day for people.
-func (m moment) Date() string { return m.At.UTC().Format("2 Jan 2006") }
+// Month returns the number of its month.
+func (m moment) Month() int { return int(m.At.UTC().Month()) }
 
 // Away returns how far away it is. A time to come counts each minute that has begun: an
 // expiry in 90 days is not one in 89 a moment later.
@@ -32,13 +29,14 @@ func (m moment) Away() span {
 	return spanOf((m.At.Sub(m.Now) + time.Minute - 1).Truncate(time.Minute))
 }
 
-// span is a duration in its largest unit, rounded down. Unit is one of second,
-// minute, hour, day and year.
+// span is a duration in one unit. Unit is one of millisecond, second, minute, hour, day, month
+// and year.
 type span struct {
 	N    int
 	Unit string
 }
 
+// spanOf returns d in its largest unit, rounded down.
 func spanOf(d time.Duration) span {
 	for _, unit := range []struct {
 		name       string

@@ -3,6 +3,8 @@ package console
 import (
 	"html"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"regexp"
 	"strings"
 	"sync"
@@ -39,7 +41,7 @@ func TestFormCreatesOneTokenHoweverOftenItIsSent(t *testing.T) {
 	}
 	again := s.want(409, s.submit("ada", "/", newForm()))
 	if body := again.Body.String(); strings.Contains(body, secret) || shownSecret.MatchString(body) ||
-		!strings.Contains(body, "created already") || !strings.Contains(body, token.ID) {
+		!strings.Contains(body, "exists already") || !strings.Contains(body, token.ID) {
 		t.Errorf("the second answer: %s", body)
 	}
 	// The same nonce of another user is another token, and says nothing of the first.
@@ -105,7 +107,7 @@ func TestRotatingOnThePage(t *testing.T) {
 
 		shows := func(path, text string) {
 			t.Helper()
-			if body := s.page("ada", path).Body.String(); !strings.Contains(body, text) {
+			if body := s.page("ada", path).Body.String(); !strings.Contains(textOf(body), text) {
 				t.Errorf("%s does not show %q: %s", path, text, body)
 			}
 		}
@@ -113,26 +115,39 @@ func TestRotatingOnThePage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, path := range []string{"/", "/id/", "/" + successor.ID + "/"} {
-			shows(path, "Rotating until")
-			shows(path, "The old key is not used any more")
+		everywhere := func(texts ...string) {
+			t.Helper()
+			for _, path := range []string{"/", "/id/", "/" + successor.ID + "/"} {
+				for _, text := range texts {
+					shows(path, text)
+				}
+			}
 		}
-		httpkeytest.Elapse(time.Minute)
+		everywhere("Rotated, ends in 1 hour", "Rotated just now, not used since")
+		httpkeytest.Elapse(3 * time.Minute)
+		everywhere("Rotated, ends in 57 minutes", "Not used since the rotation 3 minutes ago")
 		if _, err := s.guard.Verify(t.Context(), old); err != nil {
 			t.Errorf("the old key in its grace: %v", err)
 		}
-		for _, path := range []string{"/", "/id/", "/" + successor.ID + "/"} {
-			shows(path, "The old key is still in use")
+		httpkeytest.Elapse(2 * time.Minute)
+		everywhere("Last used 2 minutes ago, 3 minutes after the rotation")
+		end := "../id/revoke/"
+		body := s.page("ada", "/"+successor.ID+"/").Body.String()
+		if !strings.Contains(body, `href="`+end+`">End the old key now<`) {
+			t.Errorf("the new token does not offer to end the old key: %s", body)
 		}
 		httpkeytest.Elapse(time.Hour)
 		if _, err := s.guard.Verify(t.Context(), old); err == nil {
 			t.Error("the old key works after its grace")
 		}
 		shows("/id/", "Expired")
+		if body := s.page("ada", "/"+successor.ID+"/").Body.String(); strings.Contains(body, end) {
+			t.Errorf("the new token offers to end a key that has ended: %s", body)
+		}
 	})
 }
 
-func TestRevokingAndDeletingWantTheName(t *testing.T) {
+func TestDeletingWantsTheName(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		label, typed string
@@ -142,16 +157,20 @@ func TestRevokingAndDeletingWantTheName(t *testing.T) {
 		{"bot", " bot ", true},
 		{"two\n words ", "two words", true},
 		{"bot", "", false},
-		{"bot", "Bot", false},
-		{"مفتاح 🔑", "مفتاح+🔑", true},
+		{"bot", "Bot", true}, // a phone writes it so
+		{"bot", "bots", false},
+		{"Ada’s “bot” – old", `ada's "bot" - old`, true},
+		{"caf\u00e9", "cafe\u0301", true},
+		{"a\u200bb", "ab", true},
+		{"مفتاح 🔑", "مفتاح 🔑", true},
 		{"", "hint", true},
 		{"", "", false},
 	} {
-		for _, action := range []string{"revoke", "delete"} {
+		for _, action := range []string{"delete"} {
 			s := newSite(t, Options{})
 			_, token := s.issue(httpkey.Token{ID: "id", Label: tt.label, User: "ada"})
 			typed := strings.ReplaceAll(tt.typed, "hint", token.Hint)
-			w := s.submit("ada", "/id/"+action+"/", "name="+typed)
+			w := s.submit("ada", "/id/"+action+"/", "name="+url.QueryEscape(typed))
 			after, err := s.store.Get(t.Context(), "id")
 			done := err != nil || !after.IsActive
 			if done != tt.confirmed || (w.Code == http.StatusSeeOther) != tt.confirmed {
@@ -167,7 +186,7 @@ func TestRevokingAndDeletingWantTheName(t *testing.T) {
 // A short imported key has no hint: without a label, people confirm with the ID.
 func TestTokensWithoutLabelAndHintHaveAName(t *testing.T) {
 	t.Parallel()
-	for _, action := range []string{"revoke", "delete"} {
+	for _, action := range []string{"delete"} {
 		for typed, want := range map[string]int{"": 400, "no": 400, "the++id": 303} {
 			s := newSite(t, Options{})
 			if _, err := s.store.Create(t.Context(), httpkey.Token{
@@ -201,10 +220,13 @@ func TestConfirmationShowsTheLastUse(t *testing.T) {
 		}
 		httpkeytest.Elapse(3 * time.Hour)
 		for _, action := range []string{"revoke", "delete", "rotate"} {
-			const used = `<time datetime="2000-01-01T00:00:00Z">1 January 2000, 00:00:00 UTC</time> ` +
-				`<span class="quiet">(3 hours ago)`
-			if body := s.page("ada", "/id/"+action+"/").Body.String(); !strings.Contains(body, used) {
+			const used = `<time datetime="2000-01-01T00:00:00Z" data-format="exact">1 January 2000, 00:00:00 UTC</time>`
+			body := s.page("ada", "/id/"+action+"/").Body.String()
+			if !strings.Contains(body, used) || !strings.Contains(textOf(body), "1 January 2000, 00:00:00 UTC (3 hours ago)") {
 				t.Errorf("%s: %s", action, body)
+			}
+			if action != "rotate" && !strings.Contains(textOf(body), "stops working at once") {
+				t.Errorf("%s does not say what breaks: %s", action, body)
 			}
 		}
 	})
@@ -222,7 +244,7 @@ func TestLabelsAreText(t *testing.T) {
 		strings.Repeat("🔑", 255),
 		strings.Repeat("w", 255),
 		"مفتاح الخادم",
-		"\u202egnp.exe",
+		"👩\u200d💻 می\u200cخواهم",
 		"a & b &lt;",
 	} {
 		s := newSite(t, Options{})
@@ -270,13 +292,19 @@ func TestExpiryOnThePage(t *testing.T) {
 			{0, "90", "", now.Add(90 * day), 201},
 			{0, "365", "", now.Add(365 * day), 201},
 			{0, "never", "", time.Time{}, 201},
-			{0, "custom", "2000-02-29", time.Date(2000, 2, 29, 0, 0, 0, 0, time.UTC), 201},
+			{0, "custom", "2000-02-29", time.Date(2000, 3, 1, 0, 0, 0, 0, time.UTC), 201},
+			{0, "custom", "2000-01-01", now.Add(day), 201}, // today, which is not over
 			{0, "custom", "", time.Time{}, 400},
 			{0, "custom", "2000-02-30", time.Time{}, 400},
-			{0, "custom", "2000-01-01", time.Time{}, 400},
+			{0, "custom", "1999-12-31", time.Time{}, 400},
+			{0, "never", "2000-02-29", time.Time{}, 400}, // which of both?
+			{0, "7", "2000-02-29", time.Time{}, 400},
 			{0, "custom", "1999-01-01", time.Time{}, 400},
 			{0, "custom", "0001-01-01", time.Time{}, 400},
 			{60 * day, "custom", "0001-01-01", time.Time{}, 400},
+			{0, "custom", "0000-12-31", time.Time{}, 400}, // its end would be never
+			{0, "custom", "9999-12-31", time.Time{}, 400}, // its end has a year of five digits
+			{60 * day, "custom", "9999-12-31", time.Time{}, 400},
 			{0, "8", "", time.Time{}, 400},
 			{0, "keep", "", time.Time{}, 400},
 			{0, "", "", time.Time{}, 400},
@@ -285,8 +313,9 @@ func TestExpiryOnThePage(t *testing.T) {
 			{60 * day, "90", "", time.Time{}, 400},
 			{60 * day, "never", "", time.Time{}, 400},
 			{60 * day, "longest", "", now.Add(60 * day), 201},
-			{60 * day, "custom", "2000-03-01", now.Add(60 * day), 201},
-			{60 * day, "custom", "2000-03-02", time.Time{}, 400},
+			{60 * day, "custom", "2000-02-29", now.Add(60 * day), 201},
+			{60*day + time.Hour, "custom", "2000-03-01", now.Add(60*day + time.Hour), 201},
+			{60 * day, "custom", "2000-03-01", time.Time{}, 400},
 			{time.Hour, "longest", "", now.Add(time.Hour), 201},
 		} {
 			s := newSite(t, Options{MaxLifetime: tt.policy})
@@ -300,7 +329,7 @@ func TestExpiryOnThePage(t *testing.T) {
 					!strings.Contains(w.Body.String(), `href="#expired_at"`) {
 					t.Errorf("%+v: the page does not say what is wrong: %s", tt, w.Body)
 				}
-				if tt.date == "0001-01-01" && !strings.Contains(w.Body.String(), "must be in the future") {
+				if tt.date == "0001-01-01" && !strings.Contains(w.Body.String(), "in the future") {
 					t.Errorf("%+v: the page does not say that it is past: %s", tt, w.Body)
 				}
 				continue
@@ -324,10 +353,10 @@ func TestExpiryChoicesShowTheirDates(t *testing.T) {
 			shows, not []string
 		}{
 			{0, "90",
-				[]string{"8 Jan 2000", "31 Jan 2000", "31 Mar 2000", "31 Dec 2000", `value="never"`, `min="2000-01-02"`},
+				[]string{"8 Jan 2000", "31 Jan 2000", "31 Mar 2000", "31 Dec 2000", `value="never"`, `min="2000-01-01"`},
 				[]string{"longest", "max="}},
 			{60 * day, "longest",
-				[]string{"8 Jan 2000", "31 Jan 2000", "In 60 days, the longest allowed", "1 Mar 2000", `max="2000-03-01"`},
+				[]string{"8 Jan 2000", "31 Jan 2000", "In 60 days, the longest allowed", "1 Mar 2000", `max="2000-02-29"`},
 				[]string{"31 Mar 2000", `value="never"`}},
 			{90 * day, "90", []string{"31 Mar 2000"}, []string{"longest", `value="365"`, `value="never"`}},
 			{time.Hour, "longest", []string{"In 1 hour, the longest allowed"}, []string{`value="7"`, `value="custom"`}},
@@ -440,7 +469,7 @@ func TestNamesAreShown(t *testing.T) {
 	s.issue(httpkey.Token{ID: "own", Label: "x", User: "u-1"})
 	for _, path := range []string{"/", "/own/", "/own/revoke/"} {
 		if body := s.page("", path).Body.String(); strings.Count(body, "<bdi>Ada</bdi>") != 1 ||
-			strings.Contains(body, "Acme") {
+			strings.Contains(body, "<bdi>Acme") {
 			t.Errorf("%s of an own token: %s", path, body)
 		}
 	}
@@ -462,5 +491,18 @@ func TestNamesAreShown(t *testing.T) {
 	if body := s.page("", "/new").Body.String(); !strings.Contains(body, `<option value="w-1">Acme</option>`) ||
 		!strings.Contains(body, "<bdi>Read issues</bdi>") {
 		t.Errorf("the form: %s", body)
+	}
+}
+
+// A page says from which networks a key works.
+func TestNetworksAreShown(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{})
+	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada", Networks: []netip.Prefix{
+		netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32"),
+	}})
+	const want = `<dt>Networks</dt><dd><code>192.0.2.0/24</code>, <code>2001:db8::/32</code></dd>`
+	if body := s.page("ada", "/id/").Body.String(); !strings.Contains(body, want) {
+		t.Errorf("the page does not show them: %s", body)
 	}
 }

@@ -11,8 +11,23 @@ import (
 // maxGrace bounds how long a rotated key goes on working.
 const maxGrace = 7 * day
 
-// rotate issues a successor of p's token of this ID.
-func (c *console) rotate(ctx context.Context, p Principal, id string, grace time.Duration) (httpkey.Created, error) {
+// rotation is what p chooses for a rotation.
+type rotation struct {
+	grace     time.Duration
+	expiredAt *time.Time // of the successor; nil: as the old token, zero: never
+	condition precondition
+}
+
+// rotate issues a successor of p's token of this ID. wrong has the problems of reading ro.
+func (c *console) rotate(
+	ctx context.Context, p Principal, id string, ro rotation, wrong problems,
+) (httpkey.Created, error) {
+	if ro.expiredAt != nil {
+		c.checkExpiry(*ro.expiredAt, time.Now(), wrong)
+	}
+	if err := wrong.asError(); err != nil {
+		return httpkey.Created{}, err
+	}
 	ctx, done, err := c.begin(ctx, p, ActionRotate)
 	if err != nil {
 		return httpkey.Created{}, err
@@ -25,26 +40,31 @@ func (c *console) rotate(ctx context.Context, p Principal, id string, grace time
 	if err := c.checkRotatable(ctx, p, t); err != nil {
 		return httpkey.Created{}, err
 	}
-	created, err := c.guard.Rotate(ctx, id, grace)
+	if err := ro.condition.check(t); err != nil {
+		return httpkey.Created{}, err
+	}
+	if ro.expiredAt != nil && isLater(*ro.expiredAt, t.ExpiredAt) && p.mayGrant(t) != nil {
+		return httpkey.Created{}, errMayNotOutliveOld
+	}
+	rotate := c.guard.RotateOnce
+	if t.RotatedTo != "" { // its successor is gone
+		rotate = c.guard.Rotate
+	}
+	created, err := rotate(ctx, id, ro.grace)
 	switch {
 	case errors.Is(err, httpkey.ErrNotFound):
 		return httpkey.Created{}, errNotFound
 	case errors.Is(err, httpkey.ErrInactive):
-		return httpkey.Created{}, errEnded
+		return httpkey.Created{}, errRotatesEnded
 	case errors.Is(err, httpkey.ErrConflict):
-		return httpkey.Created{}, rotatedAlready("")
+		rotated, _ := c.find(ctx, p, id) // after an error the refusal names no successor
+		return httpkey.Created{}, rotatedAlready(rotated.RotatedTo)
 	case err != nil:
 		return httpkey.Created{}, c.failed(ctx, Event{Action: ActionRotate, Principal: p, Token: t, Err: err})
 	}
-	created.Token, err = c.bringIntoPolicy(ctx, created.Token)
+	created.Token, err = c.settle(ctx, created.Token, ro.expiredAt)
 	c.audit(ctx, Event{Action: ActionRotate, Principal: p, Token: created.Token, Err: err})
 	return created, nil
-}
-
-var errEnded = conflict("A token that is revoked or expired cannot be rotated. Create a new one.", "")
-
-func rotatedAlready(successor string) error {
-	return conflict("This token was rotated already. Rotate its successor.", successor)
 }
 
 // checkRotatable refuses to rotate a token that p may not rotate, that has ended, or that has
@@ -61,29 +81,36 @@ func (c *console) checkRotatable(ctx context.Context, p Principal, t httpkey.Tok
 	case successor != nil:
 		return rotatedAlready(successor.ID)
 	case !t.IsActive, t.RotatedTo == "" && t.Expired(time.Now()):
-		return errEnded
+		return errRotatesEnded
 	}
-	return nil
+	return p.mayRotateAgain(t)
 }
 
-// bringIntoPolicy shortens the life of a successor of a token that is older than the policy.
-// After an error the successor lives as long as the old key would have. That is better than
-// to lose its secret, because the old key may have ended.
-func (c *console) bringIntoPolicy(ctx context.Context, successor httpkey.Token) (httpkey.Token, error) {
+// settle gives a successor the expiry that was chosen, or one within the policy: the token may be
+// older than that. After an error the successor lives as long as the old key would have. That is
+// better than to lose its secret, because the old key may have ended.
+func (c *console) settle(ctx context.Context, successor httpkey.Token, chosen *time.Time) (httpkey.Token, error) {
+	expiry := successor.ExpiredAt
+	if chosen != nil {
+		expiry = *chosen
+	}
 	latest := successor.CreatedAt.Add(c.options.MaxLifetime)
-	if c.options.MaxLifetime == 0 || !isLater(successor.ExpiredAt, latest) {
+	if c.options.MaxLifetime > 0 && isLater(expiry, latest) {
+		expiry = latest
+	}
+	if expiry.Equal(successor.ExpiredAt) {
 		return successor, nil
 	}
-	shortened, err := c.store.Update(ctx, successor.ID, func(t *httpkey.Token) error {
-		if isLater(t.ExpiredAt, latest) {
-			t.ExpiredAt = latest
+	settled, err := c.store.Update(ctx, successor.ID, func(t *httpkey.Token) error {
+		if t.RotatedTo == "" && t.ExpiredAt.Equal(successor.ExpiredAt) { // or somebody has changed it already
+			t.ExpiredAt = expiry
 		}
 		return nil
 	})
 	if err != nil {
 		return successor, err
 	}
-	return shortened, nil
+	return settled, nil
 }
 
 // successor returns the token that t was rotated into, or nil if there is none, or none any

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/httpkeytest"
 	"github.com/httpkey/httpkey/memstore"
+	"github.com/httpkey/httpkey/usage"
 )
 
 // people can log in to a site by these names.
@@ -46,7 +49,11 @@ func newSite(t testing.TB, opts Options) *site {
 }
 
 func newSiteOn(t testing.TB, store httpkey.TokenStore, opts Options) *site {
-	s := &site{TB: t, store: store, guard: httpkey.New(store, httpkey.Unlimited, nil)}
+	return newSiteOf(t, httpkey.New(store, httpkey.Unlimited, nil), opts)
+}
+
+func newSiteOf(t testing.TB, guard *httpkey.Guard, opts Options) *site {
+	s := &site{TB: t, store: guard.Store(), guard: guard}
 	opts.Principal = func(r *http.Request) (Principal, error) {
 		if r.Header.Get("Login") == "down" {
 			return people["ada"], fmt.Errorf("sessions: %w", httpkey.ErrUnavailable)
@@ -64,6 +71,15 @@ func newSiteOn(t testing.TB, store httpkey.TokenStore, opts Options) *site {
 	}
 	if opts.Limit == (httpkey.Limit{}) {
 		opts.Limit = httpkey.PerSecond(100_000)
+	}
+	if opts.ReadLimit == (httpkey.Limit{}) {
+		opts.ReadLimit = httpkey.PerSecond(100_000)
+	}
+	if opts.MaxTokens == 0 {
+		opts.MaxTokens = 1_000_000
+	}
+	if opts.Usage == nil {
+		opts.Usage = usage.NewMemory()
 	}
 	s.handler = New(s.guard, &opts)
 	return s
@@ -91,7 +107,9 @@ func (s *site) send(login, method, path, body string, headers ...string) *httpte
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
-	return s.serve(r)
+	w := s.serve(r)
+	s.checkDescription(r, body, w)
+	return w
 }
 
 func (s *site) serve(r *http.Request) *httptest.ResponseRecorder {
@@ -139,6 +157,18 @@ func (s *site) told() []Event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]Event(nil), s.events...)
+}
+
+var (
+	tag    = regexp.MustCompile(`<[^>]*>`)
+	inline = regexp.MustCompile(`</?(?:a|bdi|code|span|strong|time)\b[^>]*>`)
+	blanks = regexp.MustCompile(`\s+`)
+)
+
+// textOf returns what a person reads on a page, in one line.
+func textOf(body string) string {
+	apart := tag.ReplaceAllString(inline.ReplaceAllString(body, ""), " ")
+	return strings.TrimSpace(blanks.ReplaceAllString(html.UnescapeString(apart), " "))
 }
 
 func decode(t testing.TB, w *httptest.ResponseRecorder, into any) {

@@ -10,21 +10,36 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"strconv"
+	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/text/language"
 )
 
 //go:embed files
 var embedded embed.FS
 
 // pageNames are the pages; each is a file that defines "title" and "main".
-var pageNames = []string{"list", "new", "secret", "token", "rotate", "revoke", "delete", "failure"}
+var pageNames = []string{"list", "new", "secret", "token", "rotate", "revoke", "delete", "bulk", "find", "failure"}
 
-// look is how a console looks: its pages by name, and its assets by path.
+// look is how a console looks: its pages in each language of its texts, and its assets by path.
 type look struct {
-	pages  map[string]*template.Template
+	pages  map[string]pages // by language; that of texts.html is ""
 	assets map[string]asset
+}
+
+// pages are those of one language, by name.
+type pages map[string]*template.Template
+
+// page returns a page in the language that is nearest to that of a person.
+func (l look) page(name, language string) *template.Template {
+	for _, near := range nearest(language) {
+		if found := l.pages[near]; found != nil {
+			return found[name]
+		}
+	}
+	return nil // never: the last is texts.html
 }
 
 // asset is a file that pages load. Its path changes with its content, so that a browser may
@@ -47,6 +62,9 @@ func lookOf(over fs.FS) (look, error) {
 	if err := checkNames(over, own); err != nil {
 		return look{}, err
 	}
+	if err := checkDefinitions(over, own); err != nil {
+		return look{}, err
+	}
 	return newLook(own, over)
 }
 
@@ -61,7 +79,7 @@ var ownLook = sync.OnceValues(func() (look, error) {
 })
 
 func newLook(layers ...fs.FS) (look, error) {
-	l := look{pages: make(map[string]*template.Template), assets: make(map[string]asset)}
+	l := look{pages: make(map[string]pages), assets: make(map[string]asset)}
 	urls := make(map[string]string)
 	for name, contentType := range map[string]string{
 		"style.css": "text/css; charset=utf-8",
@@ -76,26 +94,88 @@ func newLook(layers ...fs.FS) (look, error) {
 		urls[name] = fmt.Sprintf("%x-%s", sum[:6], name)
 		l.assets["/"+urls[name]] = asset{contentType, content}
 	}
-	for _, name := range pageNames {
-		page := template.New(name).Funcs(template.FuncMap{"asset": func(name string) string { return urls[name] }})
-		for _, layer := range layers {
-			if err := parse(page, layer, "layout.html", "texts.html", "parts.html", name+".html"); err != nil {
-				return look{}, err
-			}
-		}
-		if err := try(page); err != nil {
+	languages, err := languagesOf(layers)
+	if err != nil {
+		return look{}, err
+	}
+	for _, spoken := range languages {
+		if l.pages[spoken], err = newPages(layers, spoken, urls); err != nil {
 			return look{}, err
 		}
-		l.pages[name] = page
 	}
 	return l, nil
 }
 
-// checkNames refuses a file that none of ours has the name of.
+// languagesOf returns the languages that have a file of texts, and "" for texts.html.
+func languagesOf(layers []fs.FS) ([]string, error) {
+	languages := []string{""}
+	for _, layer := range layers {
+		files, err := fs.Glob(layer, "texts.*.html")
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			tag, _ := languageOf(file)
+			languages = append(languages, tag.String())
+		}
+	}
+	return languages, nil
+}
+
+// newPages returns the pages with the texts of a language. urls are the paths of the assets.
+func newPages(layers []fs.FS, spoken string, urls map[string]string) (pages, error) {
+	all := make(pages)
+	for _, name := range pageNames {
+		page, err := newPage(layers, name, spoken, urls)
+		if err != nil {
+			return nil, err
+		}
+		all[name] = page
+	}
+	return all, nil
+}
+
+// newPage returns a page with the texts of a language, and has tried it.
+func newPage(layers []fs.FS, name, spoken string, urls map[string]string) (*template.Template, error) {
+	t := &tongue{}
+	page := template.New("").Funcs(t.funcs()).
+		Funcs(template.FuncMap{"asset": func(name string) string { return urls[name] }})
+	for _, layer := range layers {
+		if err := parseLayer(page, layer, "layout.html", "texts.html", "parts.html", "usage.html", name+".html"); err != nil {
+			return nil, err
+		}
+	}
+	if spoken != "" {
+		if _, err := page.New("language").Parse(`{{define "language"}}` + spoken + `{{end}}`); err != nil {
+			return nil, err
+		}
+		for _, layer := range layers {
+			if err := parseLayer(page, layer, "texts."+spoken+".html"); err != nil {
+				return nil, err
+			}
+		}
+	}
+	var defined strings.Builder
+	if err := page.ExecuteTemplate(&defined, "language", nil); err != nil {
+		return nil, err
+	}
+	tag, err := language.Parse(strings.TrimSpace(defined.String()))
+	if err != nil {
+		return nil, fmt.Errorf("the definition language is %q: %w", &defined, err)
+	}
+	t.in(tag)
+	return page, try(name, page)
+}
+
+// checkNames refuses a file that none of ours has the name of, and that is no file of texts in
+// another language.
 func checkNames(over, own fs.FS) error {
 	return fs.WalkDir(over, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
+		}
+		if _, ok := languageOf(name); ok {
+			return nil
 		}
 		if _, err := fs.Stat(own, name); err != nil {
 			return fmt.Errorf("the console has no file %s that it could be laid over", name)
@@ -123,9 +203,9 @@ func readAsset(layers []fs.FS, name string) ([]byte, error) {
 	return all, nil
 }
 
-// parse adds the definitions of a layer's files to a page, in place of those of the same
+// parseLayer adds the definitions of a layer's files to a page, in place of those of the same
 // names.
-func parse(page *template.Template, layer fs.FS, names ...string) error {
+func parseLayer(page *template.Template, layer fs.FS, names ...string) error {
 	for _, name := range names {
 		content, err := fs.ReadFile(layer, name)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -142,28 +222,16 @@ func parse(page *template.Template, layer fs.FS, names ...string) error {
 }
 
 // try executes a page on samples, so that a template that does not fit fails in New.
-func try(page *template.Template) error {
-	for _, sample := range samples(time.Now()) {
-		if err := page.ExecuteTemplate(io.Discard, "layout", sample); err != nil {
+func try(name string, page *template.Template) error {
+	all := samples(time.Now())
+	for i := range all {
+		all[i].Page = name
+		if err := page.ExecuteTemplate(io.Discard, "layout", all[i]); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// render answers with a page.
-func (c *console) render(w http.ResponseWriter, r *http.Request, p Principal, status int, name string, v view) error {
-	v.Principal = p
-	v.Page, v.Root = name, rootOf(r)
-	var text bytes.Buffer
-	if err := c.look.pages[name].ExecuteTemplate(&text, "layout", v); err != nil {
-		return c.failed(r.Context(), Event{Action: ActionRead, Principal: p, Err: err})
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Length", strconv.Itoa(text.Len()))
-	w.WriteHeader(status)
-	_, _ = text.WriteTo(w) // an error means that the client has gone
-	return nil
+	_, err := frame(page, all[0])
+	return err
 }
 
 func (a asset) serve(w http.ResponseWriter, r *http.Request) {

@@ -20,7 +20,7 @@ func TestFilesAreLaidOver(t *testing.T) {
 		"layout.html": {Data: []byte(`{{define "header"}}<header><a href="/">Acme & Co.</a>
 			{{- " "}}{{.Principal.User}}</header>{{end}}`)},
 		"list.html": {Data: []byte(`{{define "title"}}Alle {{len .List.Tokens}}{{end}}`)},
-		"style.css": {Data: []byte(`:root { --accent: hotpink }`)},
+		"style.css": {Data: []byte(`.httpkey { --accent: hotpink }`)},
 		"icon.svg":  {Data: []byte(`<svg/>`)},
 	}})
 	s.issue(httpkey.Token{ID: "id", Label: "x", User: "ada"})
@@ -37,7 +37,8 @@ func TestFilesAreLaidOver(t *testing.T) {
 		t.Error("the replaced header is there too")
 	}
 	css := s.page("ada", "/"+regexp.MustCompile(`[0-9a-f]{12}-style.css`).FindString(body)).Body.String()
-	if ours, theirs := strings.Index(css, "--accent: #"), strings.Index(css, "hotpink"); ours < 0 || theirs < ours {
+	ours, theirs := strings.Index(css, "--accent: light-dark"), strings.Index(css, "hotpink")
+	if ours < 0 || theirs < ours {
 		t.Error("their rules do not follow ours")
 	}
 	iconPath := "/" + regexp.MustCompile(`[0-9a-f]{12}-icon.svg`).FindString(body)
@@ -116,10 +117,10 @@ func TestEveryCodeHasAText(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page := own.pages["list"]
+	page := own.page("list", "")
 	for name, codes := range map[string][]any{
-		"order":         {"-created_at", "created_at", "label", "-last_used", "last_used", "expired_at"},
-		"status-filter": {"", "works", "care", "ended"},
+		"column":        {"label", "key", "scopes", "created_at", "last_used", "expired_at", "status"},
+		"status-filter": {"", "works", "care", "expiring", "unused", "ended"},
 		"done":          {"updated", "revoked", "deleted"},
 		"field":         {"label", "description", "kind", "workspace", "scopes", "expired_at", "grace", "name"},
 		"status": {

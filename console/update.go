@@ -12,8 +12,11 @@ import (
 // change is the new values of a token's fields; a nil field stays as it is.
 type change struct {
 	label, description *string
-	isActive           *bool
 	expiredAt          *time.Time // zero: never
+	isActive           *bool      // false: revoke the token
+	reason             string     // of the revocation
+
+	condition precondition
 }
 
 // update changes t, a token of p as it was seen. wrong has the problems of reading ch.
@@ -24,6 +27,12 @@ type change struct {
 func (c *console) update(
 	ctx context.Context, p Principal, t httpkey.Token, ch change, wrong problems,
 ) (httpkey.Token, error) {
+	if ch.isRevocation() && len(wrong) == 0 {
+		if err := ch.condition.check(t); err != nil {
+			return httpkey.Token{}, err
+		}
+		return c.revoke(ctx, p, t, ch.reason)
+	}
 	ctx, done, err := c.begin(ctx, p, ActionUpdate)
 	if err != nil {
 		return httpkey.Token{}, err
@@ -35,7 +44,7 @@ func (c *console) update(
 	var current httpkey.Token
 	updated, err := c.store.Update(ctx, t.ID, func(now *httpkey.Token) error {
 		current = *now
-		return c.apply(ch, t, now, maps.Clone(wrong))
+		return c.apply(p, ch, t, now, maps.Clone(wrong))
 	})
 	var refused *failure
 	switch {
@@ -44,7 +53,7 @@ func (c *console) update(
 	case errors.As(err, &refused):
 		return httpkey.Token{}, refused
 	case errors.Is(err, httpkey.ErrInactive): // it ended just now
-		return httpkey.Token{}, errProlongsEnded
+		return httpkey.Token{}, errEnded
 	case errors.Is(err, httpkey.ErrNotFound):
 		return httpkey.Token{}, errNotFound
 	case err != nil:
@@ -53,9 +62,14 @@ func (c *console) update(
 		c.audit(ctx, Event{Action: ActionUpdate, Principal: p, Token: updated})
 	}
 	if ch.isActive != nil && !*ch.isActive {
-		return c.end(ctx, p, updated)
+		return c.revoke(ctx, p, updated, ch.reason)
 	}
 	return updated, nil
+}
+
+// isRevocation reports whether ch revokes the token and does nothing else.
+func (ch change) isRevocation() bool {
+	return ch.isActive != nil && !*ch.isActive && ch.label == nil && ch.description == nil && ch.expiredAt == nil
 }
 
 // errUnchanged says that a change has no effect on a token.
@@ -63,8 +77,11 @@ var errUnchanged = errors.New("httpkey: console: the token is so already")
 
 // apply changes t, or refuses to. seen is the token as it was before ch was checked. An
 // expiry that ch repeats from there changes nothing.
-func (c *console) apply(ch change, seen httpkey.Token, t *httpkey.Token, wrong problems) error {
+func (c *console) apply(p Principal, ch change, seen httpkey.Token, t *httpkey.Token, wrong problems) error {
 	before := *t
+	if err := ch.condition.check(before); err != nil {
+		return err
+	}
 	if ch.label != nil && *ch.label != t.Label {
 		t.Label = *ch.label
 		checkLabel(t.Label, wrong)
@@ -81,10 +98,10 @@ func (c *console) apply(ch change, seen httpkey.Token, t *httpkey.Token, wrong p
 		return err
 	}
 	if ch.isActive != nil && *ch.isActive && !before.IsActive {
-		return conflict("A revoked token cannot be made active again. Create a new one.", "")
+		return errStaysRevoked
 	}
 	if !t.ExpiredAt.Equal(before.ExpiredAt) {
-		return checkNewExpiry(seen, before, *t)
+		return checkNewExpiry(p, seen, before, *t)
 	}
 	if t.Label == before.Label && t.Description == before.Description {
 		return errUnchanged
@@ -93,15 +110,18 @@ func (c *console) apply(ch change, seen httpkey.Token, t *httpkey.Token, wrong p
 }
 
 // checkNewExpiry refuses a new expiry for a token that has ended, that was rotated, or that
-// got another expiry after it was seen.
-func checkNewExpiry(seen, before, after httpkey.Token) error {
+// got another expiry after it was seen. A later expiry is a grant.
+func checkNewExpiry(p Principal, seen, before, after httpkey.Token) error {
+	isLonger := isLater(after.ExpiredAt, before.ExpiredAt)
 	switch {
 	case hasEnded(before, time.Now()):
-		return errProlongsEnded
-	case before.RotatedTo != "" && isLater(after.ExpiredAt, before.ExpiredAt):
+		return errEnded
+	case before.RotatedTo != "" && isLonger:
 		return prolongsRotated(before.RotatedTo)
+	case isLonger && p.mayGrant(after) != nil:
+		return errMayOnlyShorten
 	case !before.ExpiredAt.Equal(seen.ExpiredAt):
-		return conflict("The expiry of this token was changed by somebody else. Look at it again.", "")
+		return errChanged
 	}
 	return nil
 }
@@ -116,12 +136,4 @@ func (c *console) checkUnlinked(ctx context.Context, p Principal, t httpkey.Toke
 		err = prolongsRotated(successor.ID)
 	}
 	return err
-}
-
-var errProlongsEnded = conflict(
-	"The expiry of a token that is revoked or expired cannot be changed. Create a new one.", "",
-)
-
-func prolongsRotated(successor string) error {
-	return conflict("This token was rotated: it cannot be made to live longer.", successor)
 }

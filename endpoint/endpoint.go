@@ -1,14 +1,16 @@
-// Package endpoint has ready handlers about a key: [WhoAmI] and [RevokeSelf] serve the holder
-// of a key, and [Introspect] serves other services of the same program or company.
+// Package endpoint has ready handlers about a key: [WhoAmI], [RevokeSelf] and [RotateSelf] serve
+// the holder of a key, and [Introspect] serves other services of the same program or company.
 //
 //	mux := http.NewServeMux()
 //	mux.Handle("/api/v1/", guard.Handler(api))
 //	mux.Handle("/whoami", endpoint.WhoAmI(guard))
 //	mux.Handle("/revoke", endpoint.RevokeSelf(guard))
+//	mux.Handle("/rotate", guard.Handler(endpoint.RotateSelf(guard)))
 //	mux.Handle("/introspect", behindYourLogin(endpoint.Introspect(guard)))
 //
 // Mount WhoAmI and RevokeSelf beside [httpkey.Guard.Handler] and not behind it. Behind it, each
-// request costs quota, and a key over its limit or past its end gets no further.
+// request costs quota, and a key over its limit or past its end gets no further. RotateSelf stands
+// behind it, and so lets only a valid key replace itself.
 //
 // All responses have Cache-Control: no-store. The handlers are safe for concurrent use, start no
 // goroutine, and panic at the start if the Guard is nil.

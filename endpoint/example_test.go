@@ -83,6 +83,29 @@ func ExampleIntrospect() {
 	// 403 {"detail":"You do not have permission to perform this action."}
 }
 
+// A program replaces its key once a month, say, and lets the old one work for an hour more.
+func ExampleRotateSelf() {
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
+	key := issued(guard, httpkey.Token{Kind: httpkey.ServiceToken, Label: "backup"})
+	rotate := guard.Handler(endpoint.RotateSelf(guard))
+
+	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(`{"grace": 3600}`))
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-Api-Key", key.Reveal())
+	answer := httptest.NewRecorder()
+	rotate.ServeHTTP(answer, r)
+
+	var created httpkey.Created
+	if err := json.Unmarshal(answer.Body.Bytes(), &created); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(answer.Code, created.Token.Label)
+	fmt.Println(request(endpoint.WhoAmI(guard), http.MethodGet, created.Secret, nil).Code)
+	// Output:
+	// 201 backup
+	// 200
+}
+
 func ExampleRevokeSelf() {
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), nil)
 	key := issued(guard, httpkey.Token{User: "ada"})

@@ -9,8 +9,8 @@ import (
 	"github.com/httpkey/httpkey"
 )
 
-// maxForm bounds the body of a request in bytes. A key has at most 255, and each may be escaped.
-const maxForm = 4 << 10
+// maxBody bounds the body of a request in bytes. A key has at most 255, and each may be escaped.
+const maxBody = 4 << 10
 
 // Introspect returns a handler by which other services ask about a key that they received, as
 // RFC 7662 describes it. A service sends POST with the form token=…, and receives:
@@ -42,7 +42,7 @@ const maxForm = 4 << 10
 func Introspect(guard *httpkey.Guard) http.Handler {
 	mustHave(guard, "Introspect")
 	return only(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		r.Form = url.Values{} // so that ParseForm reads no query
 		err := r.ParseForm()
 		tokens := r.PostForm["token"]

@@ -2,6 +2,7 @@ package endpoint_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -25,32 +26,46 @@ func TestEveryStateOfAKey(t *testing.T) {
 		body   string // begins with it
 	}
 	ended := answer{http.StatusNoContent, ""}
+	rotated, refused := answer{http.StatusCreated, `{"token":"hk_`}, answer{http.StatusUnauthorized, contract.Invalid}
 	for _, tt := range []struct {
 		state      string   // of the key
 		keys       []string // the states of several keys; nil: state alone
 		isDown     bool
 		whoAmI     answer
 		introspect answer
+		rotateSelf answer
 		revokeSelf answer
 	}{
-		{state: "good", whoAmI: answer{200, `{"id":"`}, introspect: answer{200, `{"active":true,`}, revokeSelf: ended},
-		{state: "local", whoAmI: answer{200, `{"id":"`}, introspect: answer{200, inactive}, revokeSelf: ended},
-		{state: "service", whoAmI: answer{200, `{"id":"`}, introspect: answer{200, `{"active":true,`}, revokeSelf: ended},
-		{state: "exhausted", whoAmI: answer{200, `{"id":"`}, introspect: answer{200, `{"active":true,`},
+		{state: "good", whoAmI: answer{200, `{"id":"`}, introspect: answer{200, `{"active":true,`}, rotateSelf: rotated,
 			revokeSelf: ended},
-		{state: "several", whoAmI: answer{200, `{"id":"`}, introspect: answer{200, `{"active":true,`}, revokeSelf: ended},
-		{state: "nothing", whoAmI: answer{403, contract.Forbidden}, introspect: answer{200, inactive}, revokeSelf: ended},
-		{state: "elsewhere", whoAmI: answer{401, contract.Invalid}, introspect: answer{200, inactive}, revokeSelf: ended},
-		{state: "unknown", whoAmI: answer{401, contract.Invalid}, introspect: answer{200, inactive}, revokeSelf: ended},
-		{state: "malformed", whoAmI: answer{401, contract.Invalid}, introspect: answer{200, inactive}, revokeSelf: ended},
-		{state: "revoked", whoAmI: answer{401, contract.Invalid}, introspect: answer{200, inactive}, revokeSelf: ended},
-		{state: "expired", whoAmI: answer{401, contract.Invalid}, introspect: answer{200, inactive}, revokeSelf: ended},
+		{state: "local", whoAmI: answer{200, `{"id":"`}, introspect: answer{200, inactive}, rotateSelf: rotated,
+			revokeSelf: ended},
+		{state: "service", whoAmI: answer{200, `{"id":"`}, introspect: answer{200, `{"active":true,`}, rotateSelf: rotated,
+			revokeSelf: ended},
+		{state: "exhausted", whoAmI: answer{200, `{"id":"`}, introspect: answer{200, `{"active":true,`},
+			rotateSelf: answer{429, `{"detail":"Request was throttled. Expected available in `},
+			revokeSelf: ended},
+		{state: "several", whoAmI: answer{200, `{"id":"`}, introspect: answer{200, `{"active":true,`}, rotateSelf: rotated,
+			revokeSelf: ended},
+		{state: "nothing", whoAmI: answer{403, contract.Forbidden}, introspect: answer{200, inactive},
+			rotateSelf: answer{403, contract.Forbidden}, revokeSelf: ended},
+		{state: "elsewhere", whoAmI: answer{401, contract.Invalid}, introspect: answer{200, inactive}, rotateSelf: refused,
+			revokeSelf: ended},
+		{state: "unknown", whoAmI: answer{401, contract.Invalid}, introspect: answer{200, inactive}, rotateSelf: refused,
+			revokeSelf: ended},
+		{state: "malformed", whoAmI: answer{401, contract.Invalid}, introspect: answer{200, inactive}, rotateSelf: refused,
+			revokeSelf: ended},
+		{state: "revoked", whoAmI: answer{401, contract.Invalid}, introspect: answer{200, inactive}, rotateSelf: refused,
+			revokeSelf: ended},
+		{state: "expired", whoAmI: answer{401, contract.Invalid}, introspect: answer{200, inactive}, rotateSelf: refused,
+			revokeSelf: ended},
 		{state: "missing", whoAmI: answer{401, contract.Missing}, introspect: answer{400, noToken},
-			revokeSelf: answer{401, contract.Missing}},
+			rotateSelf: answer{401, contract.Missing}, revokeSelf: answer{401, contract.Missing}},
 		{state: "two keys", keys: []string{"good", "service"}, whoAmI: answer{401, contract.Invalid},
-			introspect: answer{400, noToken}, revokeSelf: answer{401, contract.Invalid}},
+			introspect: answer{400, noToken}, rotateSelf: refused, revokeSelf: answer{401, contract.Invalid}},
 		{state: "good", isDown: true, whoAmI: answer{503, contract.Unavailable},
-			introspect: answer{503, contract.Unavailable}, revokeSelf: answer{503, contract.Unavailable}},
+			introspect: answer{503, contract.Unavailable}, rotateSelf: answer{503, contract.Unavailable},
+			revokeSelf: answer{503, contract.Unavailable}},
 	} {
 		for source, how := range sources {
 			name := tt.state + " by " + source
@@ -78,11 +93,14 @@ func TestEveryStateOfAKey(t *testing.T) {
 					for _, one := range []struct {
 						name string
 						want answer
-					}{{"WhoAmI", tt.whoAmI}, {"Introspect", tt.introspect}, {"RevokeSelf", tt.revokeSelf}} {
+					}{
+						{"WhoAmI", tt.whoAmI}, {"Introspect", tt.introspect}, {"RotateSelf", tt.rotateSelf},
+						{"RevokeSelf", tt.revokeSelf},
+					} {
 						got := all[one.name](source, keys...)
 						body := got.Body.String()
 						if got.Code != one.want.status || !strings.HasPrefix(body, one.want.body) ||
-							got.Code != http.StatusOK && body != one.want.body {
+							!slices.Contains([]int{200, 201, 429}, got.Code) && body != one.want.body {
 							t.Errorf("%s answers %d %s, want %d %s", one.name, got.Code, body, one.want.status, one.want.body)
 						}
 						if cache := got.Header().Values("Cache-Control"); len(cache) != 1 || cache[0] != "no-store" {
@@ -117,6 +135,7 @@ func TestResponsesTellNoReason(t *testing.T) {
 	for name, states := range map[string][]string{
 		"WhoAmI":     bad,
 		"Introspect": append([]string{"nothing"}, bad...),
+		"RotateSelf": bad,
 		"RevokeSelf": append([]string{"good", "exhausted", "nothing"}, bad...),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -150,6 +169,7 @@ func TestOtherMethodsAreNotAllowed(t *testing.T) {
 		"WhoAmI":     {endpoint.WhoAmI(guard), "GET, HEAD"},
 		"Introspect": {endpoint.Introspect(guard), "POST"},
 		"RevokeSelf": {endpoint.RevokeSelf(guard), "POST"},
+		"RotateSelf": {endpoint.RotateSelf(guard), "POST"},
 	} {
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "get", "X"} {
 			if strings.Contains(tt.allow, method) {
@@ -172,6 +192,7 @@ func TestHandlersNeedAGuard(t *testing.T) {
 	t.Parallel()
 	for name, make := range map[string]func(*httpkey.Guard) http.Handler{
 		"WhoAmI": endpoint.WhoAmI, "Introspect": endpoint.Introspect, "RevokeSelf": endpoint.RevokeSelf,
+		"RotateSelf": endpoint.RotateSelf,
 	} {
 		func() {
 			defer func() {

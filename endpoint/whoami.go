@@ -61,8 +61,8 @@ func WhoAmI(guard *httpkey.Guard) http.Handler {
 // refuseMissing answers requests without a token, as the Guard in their context does.
 var refuseMissing = httpkey.RequireKind(httpkey.APIKey)(nil)
 
-// identity is what the holder of a key may know of it.
-type identity struct {
+// holder is what the holder of a key may know of its token.
+type holder struct {
 	ID        string       `json:"id"`
 	Hint      string       `json:"hint"`
 	Kind      httpkey.Kind `json:"kind"`
@@ -71,7 +71,26 @@ type identity struct {
 	Workspace *string      `json:"workspace"`
 	Scopes    []string     `json:"scopes"`
 	ExpiredAt *time.Time   `json:"expired_at"`
-	Limits    []limit      `json:"rate_limits"`
+}
+
+func holderOf(t *httpkey.Token) holder {
+	h := holder{
+		ID: t.ID, Hint: t.Hint, Kind: t.Kind, Label: t.Label, User: t.User, Scopes: append([]string{}, t.Scopes...),
+	}
+	if t.Workspace != "" {
+		h.Workspace = &t.Workspace
+	}
+	if !t.ExpiredAt.IsZero() {
+		expiry := t.ExpiredAt.UTC()
+		h.ExpiredAt = &expiry
+	}
+	return h
+}
+
+// identity is what the holder of a key may know of it.
+type identity struct {
+	holder
+	Limits []limit `json:"rate_limits"`
 }
 
 // limit is a [httpkey.Limit], whose JSON has no place for the state of its bucket.
@@ -87,18 +106,7 @@ type limit struct {
 }
 
 func identityOf(admission *httpkey.Admission) identity {
-	t := &admission.Token
-	who := identity{
-		ID: t.ID, Hint: t.Hint, Kind: t.Kind, Label: t.Label, User: t.User,
-		Scopes: append([]string{}, t.Scopes...), Limits: []limit{},
-	}
-	if t.Workspace != "" {
-		who.Workspace = &t.Workspace
-	}
-	if !t.ExpiredAt.IsZero() {
-		expiry := t.ExpiredAt.UTC()
-		who.ExpiredAt = &expiry
-	}
+	who := identity{holderOf(&admission.Token), []limit{}}
 	each := admission.Result.Each
 	if len(each) == 0 && admission.Result.Limit != (httpkey.Limit{}) {
 		each = []httpkey.Result{admission.Result}

@@ -111,6 +111,18 @@ func post(handler http.Handler, form string) *httptest.ResponseRecorder {
 	return w
 }
 
+// rotate asks for a rotation, behind the Guard.
+func rotate(guard *httpkey.Guard, body, source string, keys ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	for _, key := range keys {
+		sources[source].put(r, key)
+	}
+	w := httptest.NewRecorder()
+	guard.Handler(endpoint.RotateSelf(guard)).ServeHTTP(w, r)
+	return w
+}
+
 // dump returns a response as text.
 func dump(t *testing.T, w *httptest.ResponseRecorder) string {
 	t.Helper()
@@ -147,6 +159,9 @@ func (w *world) handlers() map[string]func(source string, keys ...string) *httpt
 		},
 		"Introspect": func(_ string, keys ...string) *httptest.ResponseRecorder {
 			return post(introspect, url.Values{"token": keys}.Encode())
+		},
+		"RotateSelf": func(source string, keys ...string) *httptest.ResponseRecorder {
+			return rotate(w.guard, `{"grace":3600}`, source, keys...)
 		},
 		"RevokeSelf": func(source string, keys ...string) *httptest.ResponseRecorder {
 			return send(revoke, http.MethodPost, source, keys...)

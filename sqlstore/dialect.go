@@ -18,7 +18,7 @@ type Dialect struct {
 }
 
 // The dialects. Their tables are httpkey_tokens, httpkey_changes, httpkey_revision,
-// httpkey_buckets and httpkey_migrations.
+// httpkey_buckets, httpkey_usage, httpkey_usage_clients and httpkey_migrations.
 var (
 	PostgreSQL = Dialect{&postgreSQL, defaultPrefix} // 12 or later, and databases that speak its SQL
 	MySQL      = Dialect{&mySQL, defaultPrefix}      // MySQL 8.0 or later, MariaDB 10.6 or later, TiDB
@@ -56,6 +56,8 @@ type engine struct {
 
 	check     func(ctx context.Context, db database) error // see pool
 	touch     func(uses []use) (query string, args []any)  // see Store.Touch
+	addUsage  func([]number) (query string, args []any)    // see Usage.Add
+	sawClient func([]client) (query string, args []any)    // see Usage.Add
 	now       string                                       // the present in Unix microseconds
 	divide    string                                       // the operator of integer division
 	mistyped  string                                       // finds a value of another type in a row, see engine.owed
@@ -71,6 +73,7 @@ type engine struct {
 var (
 	postgreSQL = engine{
 		name: "PostgreSQL", numbered: true, check: checkPostgreSQL, touch: touchPostgreSQL,
+		addUsage: addUsagePostgreSQL, sawClient: sawClientPostgreSQL,
 		isolation: sql.LevelReadCommitted, again: againPostgreSQL,
 		now: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", divide: "/", least: "least", greatest: "greatest",
 		conflict: "ON CONFLICT (id) DO UPDATE SET", newSingle: newSinglePostgreSQL,
@@ -78,6 +81,7 @@ var (
 	}
 	mySQL = engine{
 		name: "MySQL", prepares: true, inlines: true, check: checkMySQL, touch: touchMySQL, again: againMySQL,
+		addUsage: addUsageMySQL, sawClient: sawClientMySQL,
 		now:    "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
 		divide: "DIV", least: "LEAST", greatest: "GREATEST", current: " FOR UPDATE",
 		conflict: "ON DUPLICATE KEY UPDATE", newSingle: newSingleMySQL,
@@ -85,6 +89,7 @@ var (
 	}
 	sqLite = engine{
 		name: "SQLite", prepares: true, inProcess: true, check: checkSQLite, touch: touchSQLite, again: againSQLite,
+		addUsage: addUsageSQLite, sawClient: sawClientSQLite,
 		now: "{now}", divide: "/", least: "min", greatest: "max", // SQLite's own clock has milliseconds
 		conflict: "ON CONFLICT (id) DO UPDATE SET", newSingle: newSingleSQLite,
 		mistyped: " WHEN typeof(@debt) || typeof(@as_of) || typeof(@rate) <> 'integerintegerinteger' THEN -1",

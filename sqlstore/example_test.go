@@ -35,5 +35,5 @@ func ExampleMigrations() {
 		log.Fatal(err)
 	}
 	fmt.Println(names)
-	// Output: [0001_tokens.up.sql 0002_buckets.up.sql 0003_more.up.sql]
+	// Output: [0001_tokens.up.sql 0002_buckets.up.sql 0003_more.up.sql 0004_usage.up.sql]
 }

@@ -13,6 +13,14 @@ type pool struct {
 	checked atomic.Bool // whether the settings of a connection suit this package
 }
 
+// exec runs a statement that writes, and repeats it if it conflicts with others.
+func (p *pool) exec(ctx context.Context, query string, args ...any) error {
+	return p.repeat(ctx, func() error {
+		_, err := p.db.ExecContext(ctx, p.dialect.query(query), args...)
+		return err
+	})
+}
+
 // repeat runs ask as [Dialect.repeat] does. It first checks the settings, which a constructor
 // cannot do, because it does no I/O.
 func (p *pool) repeat(ctx context.Context, ask func() error) error {

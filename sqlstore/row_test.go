@@ -27,7 +27,7 @@ func TestRowIsTheToken(t *testing.T) {
 			ID: text(), Hint: text(), Kind: httpkey.Kind(text()), Label: text(), Description: text(),
 			User: text(), Workspace: text(),
 			IsActive: random.IntN(2) == 0, ExpiredAt: at(), LastUsed: at(), CreatedAt: at(), RotatedFrom: text(),
-			CreatedBy: text(), RevokedAt: at(), RevokedFor: text(), RotatedTo: text(),
+			CreatedBy: text(), RevokedAt: at(), RevokedFor: text(), RevokedBy: text(), RotatedTo: text(),
 		}
 		for range random.IntN(3) {
 			limit := httpkey.Limit{Name: text(), Rate: random.IntN(2), Period: time.Duration(random.IntN(2))}

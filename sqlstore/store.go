@@ -311,11 +311,7 @@ func (s *Store) Touch(ctx context.Context, used map[string]time.Time) error {
 	slices.SortFunc(uses, func(a, b use) int { return strings.Compare(a.id, b.id) })
 	for batch := range slices.Chunk(uses, touchBatch) {
 		query, args := s.dialect.engine.touch(batch)
-		err := s.repeat(ctx, func() error {
-			_, err := s.db.ExecContext(ctx, s.dialect.query(query), args...)
-			return err
-		})
-		if err != nil {
+		if err := s.exec(ctx, query, args...); err != nil {
 			return fmt.Errorf("httpkey: write last_used of %d tokens: %w", len(uses), err)
 		}
 	}

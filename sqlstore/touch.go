@@ -18,16 +18,16 @@ type use struct {
 // MarshalJSON makes an array, as the statements read it.
 func (u use) MarshalJSON() ([]byte, error) { return json.Marshal([]any{u.id, u.unixMicros}) }
 
-// listed returns a statement whose only parameter is the list of uses in JSON.
-func listed(query string) func([]use) (string, []any) {
-	return func(uses []use) (string, []any) {
-		list, _ := json.Marshal(uses) // strings and integers always have JSON
+// listed returns a statement whose only parameter is the list of rows in JSON.
+func listed[R any](query string) func([]R) (string, []any) {
+	return func(rows []R) (string, []any) {
+		list, _ := json.Marshal(rows) // strings and integers always have JSON
 		return query, []any{string(list)}
 	}
 }
 
 var (
-	touchPostgreSQL = listed(`
+	touchPostgreSQL = listed[use](`
 WITH used AS (
 	SELECT value->>0 AS id, (value->>1)::bigint AS at FROM jsonb_array_elements(?::jsonb)
 ), locked AS (
@@ -38,7 +38,7 @@ WITH used AS (
 UPDATE httpkey_tokens AS t SET last_used = locked.at FROM locked WHERE t.id = locked.id`)
 
 	// SQLite has one writer at a time.
-	touchSQLite = listed(`
+	touchSQLite = listed[use](`
 UPDATE httpkey_tokens SET last_used = used.at
 FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS at FROM json_each(?)) AS used
 WHERE httpkey_tokens.id = used.id AND (last_used IS NULL OR last_used < used.at)`)

@@ -134,7 +134,8 @@ func token(n int) httpkey.Token {
 // revoked returns token(n) as a revoked token.
 func revoked(n int) httpkey.Token {
 	t := token(n)
-	t.IsActive, t.RevokedAt, t.RevokedFor = false, epoch.Add(time.Duration(n)*time.Hour), fmt.Sprint("reason ", n)
+	t.IsActive, t.RevokedAt = false, epoch.Add(time.Duration(n)*time.Hour)
+	t.RevokedFor, t.RevokedBy = fmt.Sprint("reason ", n), fmt.Sprintf("admin-%d", n)
 	return t
 }
 
@@ -318,6 +319,7 @@ func fullToken() httpkey.Token {
 	}
 	t.Metadata = map[string]string{"key": strings.Repeat("\x01", 4093)} // each takes six bytes as JSON
 	t.CreatedBy, t.RotatedTo = strings.Repeat("\x02", 255), strings.Repeat("\x03", 255)
+	t.IsActive, t.RevokedBy = false, strings.Repeat("\x04", 255)
 	return t
 }
 

@@ -164,7 +164,7 @@ func checkEndingStays(ctx context.Context, b storeBench) error {
 		set   func(*httpkey.Token)
 	}{
 		{"makes a revoked token active", &gone, func(t *httpkey.Token) {
-			t.IsActive, t.RevokedAt, t.RevokedFor = true, time.Time{}, ""
+			t.IsActive, t.RevokedAt, t.RevokedFor, t.RevokedBy = true, time.Time{}, "", ""
 		}},
 		{"lets a revoked token live for ever", &gone, func(t *httpkey.Token) { t.ExpiredAt = time.Time{} }},
 		{"lets an expired token live longer", &over, func(t *httpkey.Token) { t.ExpiredAt = now.Add(time.Hour) }},
@@ -186,7 +186,7 @@ func checkEndingStays(ctx context.Context, b storeBench) error {
 	return errors.Join(
 		b.update(ctx, s, other, over, set(over)),
 		b.update(ctx, s, other, gone, func(t *httpkey.Token) error {
-			t.Label, t.RevokedAt, t.RevokedFor = gone.Label, time.Time{}, "no reason"
+			t.Label, t.RevokedAt, t.RevokedFor, t.RevokedBy = gone.Label, time.Time{}, "no reason", "nobody"
 			return nil
 		}))
 }
@@ -238,7 +238,7 @@ func (b storeBench) raceRevocation(ctx context.Context, stale httpkey.Token) err
 	s := b.open()
 	begun.Wait()
 	revoked, err := s.Update(ctx, stale.ID, func(t *httpkey.Token) error {
-		t.IsActive, t.RevokedAt, t.RevokedFor = false, epoch, "leaked"
+		t.IsActive, t.RevokedAt, t.RevokedFor, t.RevokedBy = false, epoch, "leaked", "admin"
 		return nil
 	})
 	isRevoked.Store(true)
@@ -246,7 +246,8 @@ func (b storeBench) raceRevocation(ctx context.Context, stale httpkey.Token) err
 	if err := errors.Join(append(errs[:], err)...); err != nil {
 		return err
 	}
-	if revoked.IsActive || !revoked.RevokedAt.Equal(epoch) || revoked.RevokedFor != "leaked" {
+	if revoked.IsActive || !revoked.RevokedAt.Equal(epoch) || revoked.RevokedFor != "leaked" ||
+		revoked.RevokedBy != "admin" {
 		return fmt.Errorf("the Update that revoked returned %+v", revoked)
 	}
 	return b.holds(ctx, s, revoked)

@@ -605,6 +605,14 @@ var wrongStores = []struct {
 			return nil
 		})
 	}},
+	{"forgets who revoked a token", "EndingStays", func(s *wrongStore) {
+		mapUpdate(s, func(old httpkey.Token, next *httpkey.Token) error {
+			if !old.IsActive {
+				next.RevokedBy = "changed"
+			}
+			return nil
+		})
+	}},
 	{"revives silently: it keeps the token as it was", "EndingStays", func(s *wrongStore) {
 		s.update = func(id string, change func(*httpkey.Token) error) (httpkey.Token, error) {
 			t, err := s.TokenStore.Update(ctx, id, change)

@@ -2,6 +2,7 @@ package docs
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -45,6 +46,26 @@ func TestEndpoints(t *testing.T) {
 		}
 		if status, _ := isActive(without); status != 403 {
 			t.Errorf("introspect without the scope: %d", status)
+		}
+		rotate := func() *httptest.ResponseRecorder {
+			r := httpkeytest.Request(http.MethodPost, "/rotate", key)
+			r.Body = io.NopCloser(strings.NewReader(`{"grace": 3600}`))
+			r.Header.Set("Content-Type", "application/json")
+			w := httptest.NewRecorder()
+			api.ServeHTTP(w, r)
+			return w
+		}
+		var created httpkey.Created
+		if w := rotate(); w.Code != 201 || json.Unmarshal(w.Body.Bytes(), &created) != nil {
+			t.Errorf("rotate: %d %s", w.Code, w.Body)
+		}
+		if w := rotate(); w.Code != 409 {
+			t.Errorf("rotate again: %d %s", w.Code, w.Body)
+		}
+		for _, one := range []string{key, created.Secret.Reveal()} {
+			if w := send(api, http.MethodGet, "/api/", one); w.Code != 200 {
+				t.Errorf("after the rotation: %d", w.Code)
+			}
 		}
 		for range 2 {
 			if w := send(api, http.MethodPost, "/revoke", key); w.Code != 204 {

@@ -31,24 +31,25 @@ import (
 // printed is the announcement of a server that starts.
 type printed struct{ apiKey, serviceToken, url string }
 
-var announcement = regexp.MustCompile(`^HTTPKEY_API_KEY=(hk_k_\w{33})
+var announced = regexp.MustCompile(`^HTTPKEY_API_KEY=(hk_k_\w{33})
 HTTPKEY_SERVICE_TOKEN=(hk_s_\w{33})
 curl -i -H 'X-Api-Key: (hk_k_\w{33})' (http://127\.0\.0\.1:[1-9]\d*)/api/v1/users/me/
+Open (http://127\.0\.0\.1:[1-9]\d*)/settings/api-tokens/
 $`)
 
-// readAnnouncement reads three lines and no more.
+// readAnnouncement reads four lines and no more.
 func readAnnouncement(t *testing.T, stdout io.Reader) printed {
 	t.Helper()
 	var text strings.Builder
-	for lines := bufio.NewReader(stdout); strings.Count(text.String(), "\n") < 3; {
+	for lines := bufio.NewReader(stdout); strings.Count(text.String(), "\n") < 4; {
 		line, err := lines.ReadString('\n')
 		text.WriteString(line)
 		if err != nil {
 			break
 		}
 	}
-	match := announcement.FindStringSubmatch(text.String())
-	if match == nil || match[1] != match[3] {
+	match := announced.FindStringSubmatch(text.String())
+	if match == nil || match[1] != match[3] || match[4] != match[5] {
 		t.Fatalf("the server printed:\n%s", text.String())
 	}
 	return printed{apiKey: match[1], serviceToken: match[2], url: match[4]}
@@ -162,7 +163,7 @@ func TestUserThatIsGone(t *testing.T) {
 	t.Parallel()
 	guard, _ := httpkeytest.New(t, nil)
 	key := httpkeytest.Issue(t, guard, httpkey.Token{User: "nobody"}).Secret.Reveal()
-	server := httptest.NewServer(routes(guard))
+	server := httptest.NewServer((&site{guard: guard, url: "http://127.0.0.1"}).routes())
 	defer server.Close()
 	if status, body, _ := get(t, server.URL+"/api/v1/users/me/", key); status != http.StatusNotFound {
 		t.Errorf("the API answered %d %s", status, body)
@@ -204,9 +205,13 @@ func TestStopWritesLastUsed(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
-	tokens, err := store.List(t.Context(), httpkey.Filter{Kind: httpkey.APIKey})
-	if err != nil || len(tokens) != 1 || tokens[0].LastUsed.IsZero() {
-		t.Errorf("the store has %v, %v, want one API key with its last use", tokens, err)
+	tokens, err := store.List(t.Context(), httpkey.Filter{User: ada.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(tokens, func(t httpkey.Token) bool { return t.Label == "quickstart" })
+	if i < 0 || tokens[i].LastUsed.IsZero() {
+		t.Errorf("the store has %v, want the printed API key with its last use", tokens)
 	}
 }
 

@@ -4,6 +4,5 @@
 //
 //	make browser   (which installs axe-core by npm first)
 //
-// It leaves a picture of every state of the page in $SCREENSHOTS, or else in the directory
-// screenshots.
+// If SCREENSHOTS names a directory, TestStates leaves pictures of every state of the pages there.
 package browser

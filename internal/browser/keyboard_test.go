@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -12,7 +13,7 @@ import (
 func TestKeyboard(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
-	b := open(t, start(t), s, "ada")
+	b := open(t, s, "ada")
 	enter := func() { b.arrive(chromedp.KeyEvent(kb.Enter)) }
 
 	b.visit("")
@@ -28,16 +29,14 @@ func TestKeyboard(t *testing.T) {
 	b.tabTo("Generate token")
 	enter()
 
-	b.mustRead("may not be blank")
-	b.tabTo("Name: This field may not be blank.")
+	b.mustRead("Enter a name.")
+	b.tabTo("Name: Enter a name.")
 	b.keys(kb.Enter) // which leads to the field
 	b.keys(kb.Delete + kb.Delete + "laptop")
 	enter()
 
 	b.tabTo("Copy")
-	b.keys(kb.Enter)
-	run(b, chromedp.Poll[chromedp.Void](`document.body.innerText.includes("Copied")`))
-	key := evaluate[string](b, `navigator.clipboard.readText()`)
+	key := b.copiedBy(func() { b.keys(kb.Enter) })
 	if status := s.call(t, key); status != 200 {
 		t.Errorf("the API answers the copied key %q with %d", key, status)
 	}
@@ -61,27 +60,20 @@ func (b *tab) keys(keys string) {
 // if the focus cannot be seen on its way.
 func (b *tab) tabTo(names ...string) {
 	b.t.Helper()
-	type focus struct {
-		Name            string
-		Visible, InView bool
-	}
 	var way []string
-	for range 40 { // more than there are on any page
+	for range 80 { // more than there are on any page
 		b.keys(kb.Tab)
-		at := evaluate[focus](b, `(() => {
-			const e = document.activeElement, style = getComputedStyle(e), box = e.getBoundingClientRect();
-			return {
-				Name: e === document.body ? "" : (e.labels?.[0] ?? e).innerText || e.ariaLabel,
-				// The button of a date has a ring of the browser's own, which no script sees.
-				Visible: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2 || e.type === "date",
-				InView: box.top >= 0 && box.bottom <= innerHeight && box.left >= 0 && box.right <= innerWidth,
-			};
-		})()`)
+		at := b.focus()
+		eventually(b.t, func() error {
+			if at.Name != "" && (!at.Visible || !at.InView) {
+				was := at
+				at = b.focus() // a page may still be scrolling
+				return fmt.Errorf("the focus is not to be seen: %+v, after %q", was, way)
+			}
+			return nil
+		})
 		if at.Name == "" {
 			break // behind the end of the page
-		}
-		if !at.Visible || !at.InView {
-			b.t.Errorf("the focus is not to be seen: %+v, after %q", at, way)
 		}
 		for _, name := range names {
 			if strings.HasPrefix(at.Name, name) {
@@ -91,4 +83,26 @@ func (b *tab) tabTo(names ...string) {
 		way = append(way, at.Name)
 	}
 	b.t.Fatalf("Tab leads to %q, not to %q", way, names)
+}
+
+// focus is the element that has the focus; its Name is empty behind the end of the page.
+type focus struct {
+	Name, Box       string
+	Visible, InView bool
+}
+
+func (b *tab) focus() focus {
+	b.t.Helper()
+	return evaluate[focus](b, `(() => {
+		const e = document.activeElement, style = getComputedStyle(e), box = e.getBoundingClientRect();
+		return {
+			Name: e === document.body ? "" : (e.labels?.[0] ?? e).innerText || e.ariaLabel,
+			// The button of a date has a ring of the browser's own, which no script sees.
+			Visible: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2 || e.type === "date",
+			Box: [box.left, box.top, box.right, box.bottom, "of", innerWidth, innerHeight].join(" "),
+			// The browser is content with the line of a textarea that is written on.
+			InView: box.top >= 0 && (e.matches("textarea") ? box.top + 24 : box.bottom) <= innerHeight &&
+				box.left >= 0 && box.right <= innerWidth,
+		};
+	})()`)
 }

@@ -18,10 +18,11 @@ import (
 )
 
 const (
-	mount  = "/settings/api-tokens/"
-	apiURL = "/api/v1/users/me/"
-	cookie = "login"
-	day    = 24 * time.Hour
+	mount    = "/settings/api-tokens/"
+	apiURL   = "/api/v1/users/me/"
+	loginURL = "/login"
+	cookie   = "login"
+	day      = 24 * time.Hour
 )
 
 // people are those of a made-up login, whose cookie names one of them. ada may do
@@ -35,7 +36,39 @@ var people = map[string]console.Principal{
 		Names:         map[string]string{"ada": "Ada Lovelace", "bob": "Bob", "w1": "Acme", "w2": "Analytical Engines"},
 	},
 	"bob": {User: "bob", Names: map[string]string{"bob": "Bob"}},
+	"grace": {
+		User:  "grace",
+		Admin: true,
+		Names: map[string]string{"ada": "Ada Lovelace", "bob": "Bob", "grace": "Grace Hopper", "w1": "Acme"},
+	},
+	"lena": {
+		User:          "lena",
+		Workspaces:    []string{"w1"},
+		ServiceTokens: true,
+		Scopes:        []string{"issues:read", "issues:write"},
+		Names:         map[string]string{"lena": "Lena", "w1": "Acme"},
+		Language:      "de",
+	},
+	"amal": {User: "amal", Scopes: []string{"issues:read", "issues:write"}, Language: "ar"},
+	"wide": {
+		User:          wideUser,
+		Workspaces:    []string{"w1", strings.Repeat("workspace", 20)},
+		ServiceTokens: true,
+		Scopes:        manyScopes,
+	},
 }
+
+// wideUser and manyScopes break pages.
+var (
+	wideUser   = strings.Repeat("u", 80)
+	manyScopes = func() []string {
+		scopes := []string{strings.Repeat("s", 80)}
+		for i := range 99 {
+			scopes = append(scopes, fmt.Sprintf("resource-%d:write", i))
+		}
+		return scopes
+	}()
+)
 
 // site is a program that embeds the console, with an API behind keys.
 type site struct {
@@ -66,25 +99,45 @@ func newSite(t testing.TB, change func(*console.Options)) *site {
 			t.Error(err)
 		}
 	})
-	options := &console.Options{Principal: func(r *http.Request) (console.Principal, error) {
-		login, err := r.Cookie(cookie)
-		if err != nil {
-			return console.Principal{}, err
-		}
-		return people[login.Value], nil
-	}}
+	mux := http.NewServeMux()
+	s.Server = httptest.NewUnstartedServer(withNonce(mux))
+	options := &console.Options{
+		Principal: func(r *http.Request) (console.Principal, error) {
+			login, err := r.Cookie(cookie)
+			if err != nil {
+				return console.Principal{}, err
+			}
+			return people[login.Value], nil
+		},
+		SignIn: func(*http.Request) string { return loginURL },
+		TryURL: "http://" + s.Listener.Addr().String() + apiURL,
+	}
 	if change != nil {
 		change(options)
 	}
-	mux := http.NewServeMux()
 	mux.Handle(mount, http.StripPrefix(strings.TrimSuffix(mount, "/"), console.New(s.guard, options)))
 	mux.Handle(apiURL, s.guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token, _ := httpkey.FromContext(r.Context())
 		fmt.Fprintf(w, "%s", token.User)
 	})))
-	s.Server = httptest.NewServer(mux)
+	mux.HandleFunc(loginURL, func(w http.ResponseWriter, _ *http.Request) {
+		http.SetCookie(w, &http.Cookie{Name: cookie, Value: "ada", Path: "/", HttpOnly: true})
+		_, _ = fmt.Fprint(w, "Welcome back, Ada")
+	})
+	mux.HandleFunc(frameCSSURL, serveFrameCSS)
+	s.Start()
 	t.Cleanup(s.Close)
 	return s
+}
+
+// issue issues a token of Ada's, and returns its key.
+func (s *site) issue(t testing.TB, label string) string {
+	t.Helper()
+	created, err := s.guard.Issue(t.Context(), httpkey.Token{Label: label, User: "ada", Kind: httpkey.APIKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return created.Secret.Reveal()
 }
 
 // call calls the API with a key and returns the status.
@@ -126,8 +179,8 @@ func (s *site) tokens(t testing.TB) []httpkey.Token {
 	return tokens
 }
 
-// add stores tokens as they are. A token without CreatedAt is a minute older than the one
-// before it.
+// add stores tokens as they are, Ada's unless they are another's or a service's. A token without
+// CreatedAt is a minute older than the one before it.
 func (s *site) add(t testing.TB, tokens ...httpkey.Token) {
 	t.Helper()
 	for i, token := range tokens {
@@ -143,7 +196,7 @@ func (s *site) add(t testing.TB, tokens ...httpkey.Token) {
 		if token.Hint == "" {
 			token.Hint = fmt.Sprintf("%04d", i)
 		}
-		if token.User == "" {
+		if token.User == "" && token.Kind != httpkey.ServiceToken {
 			token.User = "ada"
 		}
 		copy(token.Digest[:], token.ID)

@@ -2,9 +2,12 @@ package browser
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
-	"os"
+	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +21,7 @@ import (
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
@@ -34,59 +38,69 @@ type tab struct {
 	mu         sync.Mutex
 	complaints []string // of the browser about the page
 	hosts      []string // that it sent requests to
+	questions  int      // that the browser asked before it left a page
+	stays      bool     // the answer to them
 }
 
-// start starts a browser with an empty profile. It ends with the test.
-func start(t testing.TB) context.Context {
-	t.Helper()
-	flags := []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(chromium(t)),
-		chromedp.Headless,
-		chromedp.DisableGPU,
-		chromedp.NoFirstRun,
-		chromedp.NoDefaultBrowserCheck,
-		chromedp.Flag("disable-background-networking", true),
-		chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("disable-dev-shm-usage", true), // it is small in containers
-		chromedp.Flag("disable-quic", true),
-		chromedp.Flag("disable-sync", true),
-		chromedp.Flag("force-color-profile", "srgb"),
-		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
-		chromedp.Flag("lang", "en-US"),
-	}
-	if os.Geteuid() == 0 {
-		flags = append(flags, chromedp.NoSandbox) // Chromium has none for root
-	}
-	ctx, stop := chromedp.NewExecAllocator(context.Background(), flags...)
-	t.Cleanup(stop)
-	ctx, stop = chromedp.NewContext(ctx)
-	t.Cleanup(stop)
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatal(err)
-	}
-	return ctx
-}
-
-// open opens a tab in a browser, with cookies and a history of its own, signed in as
-// a user of the site. Tabs of one browser share its clipboard.
-func open(t testing.TB, in context.Context, s *site, user string) *tab {
+// open opens a tab in the browser, with cookies and a history of its own, signed in as a user
+// of the site. Only the clipboard is that of all tabs.
+func open(t testing.TB, s *site, user string) *tab {
 	t.Helper()
 	b := &tab{t: t, site: s}
-	ctx, stop := chromedp.NewContext(in, chromedp.WithNewBrowserContext(), chromedp.WithListener(b.hear))
+	ctx, stop := chromedp.NewContext(start(t), chromedp.WithNewBrowserContext(), chromedp.WithListener(b.hear))
 	t.Cleanup(stop)
+	b.ctx = ctx
 	if err := chromedp.Do(ctx); err != nil { // it opens here, and closes with ctx
 		t.Fatal(err)
 	}
-	b.ctx = ctx
 	command(b, audits.Enable, cdp.Empty{})
 	command(b, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
-	command(b, network.SetCookie, network.SetCookieParams{Name: cookie, Value: user, URL: s.URL, HTTPOnly: new(true)})
+	b.signIn(user)
 	b.permit("clipboard-read", browser.PermissionSettingGranted)
 	b.permit("clipboard-write", browser.PermissionSettingGranted)
 	return b
 }
 
-// hear collects complaints.
+// signIn makes the tab that of a user.
+func (b *tab) signIn(user string) {
+	b.t.Helper()
+	command(b, network.SetCookie,
+		network.SetCookieParams{Name: cookie, Value: user, URL: b.site.URL, HTTPOnly: new(true)})
+}
+
+// signOut ends the session of the tab.
+func (b *tab) signOut() {
+	b.t.Helper()
+	command(b, network.DeleteCookies, network.DeleteCookiesParams{Name: cookie, URL: b.site.URL})
+}
+
+// hasSession returns an error unless somebody is signed in.
+func (b *tab) hasSession() error {
+	cookies, err := attempt(b, func(ctx context.Context, t *chromedp.Target) (network.GetCookiesResult, error) {
+		return cdp.Call(ctx, t, network.GetCookies, network.GetCookiesParams{URLs: []string{b.site.URL}})
+	})
+	if err == nil && len(cookies.Cookies) == 0 {
+		err = errors.New("nobody is signed in")
+	}
+	return err
+}
+
+// inZone moves the tab to a time zone.
+func (b *tab) inZone(name string) {
+	b.t.Helper()
+	command(b, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: name})
+}
+
+// withoutScripts turns JavaScript off. The tests can still evaluate it.
+func (b *tab) withoutScripts() {
+	b.t.Helper()
+	command(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+}
+
+// wholeKey matches a key, and not the part of it that pages show.
+var wholeKey = regexp.MustCompile(`hk_[a-z]_[0-9A-Za-z]{20,}`)
+
+// hear collects complaints, and answers the question whether to leave a page.
 func (b *tab) hear(event any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -99,10 +113,26 @@ func (b *tab) hear(event any) {
 	case *runtime.EventExceptionThrown:
 		complain("exception: %s", event.ExceptionDetails.Text)
 	case *log.EventEntryAdded:
-		complain("log, %s, %s: %s %s", event.Entry.Level, event.Entry.Source, event.Entry.Text, event.Entry.URL)
+		if !isPageWithFailure(event.Entry) {
+			complain("log, %s, %s: %s %s", event.Entry.Level, event.Entry.Source, event.Entry.Text, event.Entry.URL)
+		}
 	case *audits.EventIssueAdded:
-		complain("issue: %s", event.Issue.Code)
+		complain("issue: %s %s", event.Issue.Code, detailsOf(event.Issue))
+	case *page.EventJavascriptDialogOpening:
+		if event.Type != page.DialogTypeBeforeunload {
+			complain("a dialog: %s", event.Message)
+		}
+		b.questions++
+		answer := page.HandleJavaScriptDialogParams{Accept: !b.stays}
+		go func() { // the browser waits for the answer, and a listener may not
+			_, _ = attempt(b, func(ctx context.Context, t *chromedp.Target) (cdp.Empty, error) {
+				return cdp.Call(ctx, t, page.HandleJavaScriptDialog, answer)
+			})
+		}()
 	case *network.EventRequestWillBeSent:
+		if wholeKey.MatchString(event.Request.URL) {
+			complain("a key is in the URL %s", event.Request.URL)
+		}
 		u, err := url.Parse(event.Request.URL)
 		if err != nil {
 			complain("a request for %s", event.Request.URL)
@@ -112,6 +142,22 @@ func (b *tab) hear(event any) {
 			b.hosts = append(b.hosts, u.Host)
 		}
 	}
+}
+
+// isPageWithFailure reports whether the browser logs that a page has a status from 400 on. The tests look
+// at the statuses of pages themselves.
+func isPageWithFailure(entry *log.Entry) bool {
+	return entry.Source == log.EntrySourceNetwork && path.Ext(entry.URL) == "" &&
+		strings.HasPrefix(entry.Text, "Failed to load resource: the server responded with a status of")
+}
+
+// detailsOf returns the details of an issue, as JSON.
+func detailsOf(issue *audits.InspectorIssue) string {
+	text, err := json.Marshal(issue.Details)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
 
 // mustBeCalm fails the test if the browser complained, or asked another host.
@@ -125,6 +171,18 @@ func (b *tab) mustBeCalm() {
 	if own := strings.TrimPrefix(b.site.URL, "http://"); !slices.Equal(b.hosts, []string{own}) {
 		b.t.Errorf("it sent requests to %v, and should to %s alone", b.hosts, own)
 	}
+}
+
+// complained returns an error unless the browser has complained in these words. It forgets the complaint.
+func (b *tab) complained(words string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	isIt := func(complaint string) bool { return strings.Contains(complaint, words) }
+	if !slices.ContainsFunc(b.complaints, isIt) {
+		return fmt.Errorf("the browser has not complained of %s: %q", words, b.complaints)
+	}
+	b.complaints = slices.DeleteFunc(b.complaints, isIt)
+	return nil
 }
 
 // attempt returns the result of an action, in time.
@@ -233,10 +291,23 @@ func (b *tab) fill(label, text string) {
 	command(b, input.InsertText, input.InsertTextParams{Text: text})
 }
 
+// value returns what a field holds.
+func (b *tab) value(label string) string {
+	b.t.Helper()
+	run(b, chromedp.Focus(field(label)))
+	return evaluate[string](b, `document.activeElement.value`)
+}
+
 // choose clicks a radio button or checkbox.
 func (b *tab) choose(label string) {
 	b.t.Helper()
 	run(b, chromedp.Click(field(label)))
+}
+
+// check clicks the checkbox of a list whose name begins so.
+func (b *tab) check(name string) {
+	b.t.Helper()
+	run(b, chromedp.Click(fmt.Sprintf(`//input[@type="checkbox"][starts-with(@aria-label, %q)]`, name)))
 }
 
 // text returns all that a person can read on the page.

@@ -9,6 +9,7 @@ import (
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/redisstore"
 	"github.com/httpkey/httpkey/storetest"
+	"github.com/httpkey/httpkey/usage"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -59,6 +60,12 @@ func conforms(t *testing.T, connect func(*testing.T) redis.UniversalClient) {
 			})
 		})
 	}
+	t.Run("Usage", func(t *testing.T) {
+		storetest.RunUsage(t, func(t *testing.T) func() usage.Store {
+			opts := emptied()
+			return func() usage.Store { return redisstore.NewUsage(connect(t), opts) }
+		})
+	})
 	t.Run("AutoPipeline", func(t *testing.T) {
 		limiterConforms(t, false, func(t *testing.T, opts *redisstore.Options) httpkey.Limiter {
 			return redisstore.NewLimiter(pipelined(t, connect(t)), opts)

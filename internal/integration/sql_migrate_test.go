@@ -23,7 +23,7 @@ func migrateChild(t *testing.T, db *sql.DB, d sqlstore.Dialect) {
 	}
 }
 
-const latestVersion = 3
+const latestVersion = 4
 
 // Eight processes that start together: one applies each migration, all succeed.
 func testMigrateTogether(t *testing.T, b *sqlBackend) {
@@ -36,7 +36,7 @@ func testMigrateTogether(t *testing.T, b *sqlBackend) {
 		child.wait(t, "")
 	}
 	tables.works(t)
-	if n := tables.count(t, "httpkey_migrations"); n != 3 {
+	if n := tables.count(t, "httpkey_migrations"); n != latestVersion {
 		t.Errorf("%d migrations are recorded, want %d", n, latestVersion)
 	}
 	if n := tables.count(t, "httpkey_revision"); n != 1 {
@@ -54,7 +54,7 @@ func testUpgradeTogether(t *testing.T, b *sqlBackend) {
 		tables.migrateTo(t, 2)
 		atOnce(t, 8, func(int) error { return sqlstore.Migrate(t.Context(), tables.open(t, isolation), tables.dialect) })
 		tables.works(t)
-		if n := tables.count(t, "httpkey_migrations"); n != 3 {
+		if n := tables.count(t, "httpkey_migrations"); n != latestVersion {
 			t.Errorf("%d migrations are recorded, want %d", n, latestVersion)
 		}
 	}

@@ -165,7 +165,8 @@ func TestSQLReadmeOnPostgreSQL(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	must("DROP TABLE httpkey_tokens, httpkey_changes, httpkey_revision, httpkey_buckets")
+	must("DROP TABLE httpkey_tokens, httpkey_changes, httpkey_revision, httpkey_buckets, " +
+		"httpkey_usage, httpkey_usage_clients")
 	t.Setenv("DATABASE_URL", dsn)
 	opened, err := readmeOpen(t.Context())
 	if err != nil {

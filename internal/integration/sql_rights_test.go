@@ -10,13 +10,14 @@ import (
 
 	"github.com/httpkey/httpkey"
 	"github.com/httpkey/httpkey/sqlstore"
+	"github.com/httpkey/httpkey/usage"
 )
 
 // grants are the statements of sqlstore/README.md that give the program its rights.
 func (b *sqlTables) grants(t testing.TB, to string) []string {
 	t.Helper()
 	grants := regexp.MustCompile(`(?m)^GRANT .* TO app;$`).FindAllString(sqlReadme(t), -1)
-	if len(grants) != 5 {
+	if len(grants) != 7 {
 		t.Fatalf("README.md has %d grants, want one for each table", len(grants))
 	}
 	for i, grant := range grants {
@@ -74,11 +75,20 @@ func (b *sqlTables) doAll(t *testing.T, db *sql.DB) error {
 	_, lookup := store.Lookup(ctx, token.Digest)
 	_, list := store.List(ctx, httpkey.Filter{})
 	_, one := takeFrom(ctx, limiter, "key", 1, httpkey.PerHour(1_000_000))
+	now := time.Now().UTC()
+	old := usage.Delta{ID: token.ID, Hour: now.Add(-5 * usage.Day).Truncate(usage.Hour), Counts: usage.Counts{Passed: 1}}
+	counted := usage.Delta{ID: token.ID, Hour: now.Truncate(usage.Hour), Counts: usage.Counts{Passed: 1},
+		Client: usage.Client{UserAgent: "curl", At: now}}
+	counts := sqlstore.NewUsage(db, b.dialect)
+	_, count := counts.Add(ctx, []usage.Delta{counted, old}, usage.Keep{Hours: usage.Day, Days: usage.Day})
+	_, read := counts.Of(ctx, token.ID, now, now.Add(1), usage.Hour)
+	_, client := counts.LastClient(ctx, token.ID)
 	_, several := takeFrom(ctx, limiter, "key", 1, httpkey.PerHour(1_000_000), httpkey.PerDay(1_000_000))
 	for what, err := range map[string]error{
 		"Lookup": lookup, "List": list, "Update": replaceToken(ctx, store, token),
 		"Touch":  store.Touch(ctx, map[string]time.Time{token.ID: time.Now()}),
-		"Delete": store.Delete(ctx, token.ID), "Allow": one, "Allow under several limits": several,
+		"Delete": store.Delete(ctx, token.ID), "Usage.Add": count, "Usage.Of": read, "LastClient": client, "Allow": one,
+		"Allow under several limits": several,
 	} {
 		if err != nil {
 			return fmt.Errorf("%s: %w", what, err)

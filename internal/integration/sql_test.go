@@ -85,6 +85,7 @@ type sqlTest struct {
 var sqlTests = []sqlTest{
 	{"Store", testSQLStore},
 	{"Limiter", testSQLLimiter},
+	{"Usage", testSQLUsage},
 	{"LimiterProcesses", testLimiterProcesses},
 	{"LimiterFrozen", testLimiterFrozen},
 	{"LimiterAgrees", testLimiterAgrees},

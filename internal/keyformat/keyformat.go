@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"hash"
 	"hash/crc32"
 	"slices"
@@ -38,6 +39,28 @@ type Format struct {
 	Prefix      string   // begins each key
 	Previous    []string // the prefixes of earlier keys, which are still accepted
 	MinImported int      // the minimum length of keys of other shapes; 0: they are refused
+}
+
+// Validate returns an error that names the option of httpkey with an invalid value, or nil. An
+// empty prefix is the default.
+func (f Format) Validate() error {
+	if f.Prefix != "" && !IsPrefix(f.Prefix) {
+		return invalid("Prefix", "is %q, it must be a letter and up to %d letters, digits and underscores",
+			f.Prefix, MaxPrefix-1)
+	}
+	for _, previous := range f.Previous {
+		if !IsPrefix(previous) {
+			return invalid("PreviousPrefixes", "has %q, which is no prefix", previous)
+		}
+	}
+	if f.MinImported != 0 && (f.MinImported < MinImported || f.MinImported > MaxImported) {
+		return invalid("ImportedMinLength", "is %d, it must be 0, or from %d to %d", f.MinImported, MinImported, MaxImported)
+	}
+	return nil
+}
+
+func invalid(option, format string, args ...any) error {
+	return fmt.Errorf("%s %s", option, fmt.Sprintf(format, args...))
 }
 
 // Generate returns a new key for a person or for a service.
@@ -233,6 +256,26 @@ func TrimBlanks(s string) string {
 }
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
+
+const minPepper = 32 // bytes
+
+// ValidatePeppers returns an error that names the option of httpkey with an invalid pepper, or
+// nil. An empty pepper means none.
+func ValidatePeppers[S ~string](pepper S, previous []S) error {
+	if pepper != "" && len(pepper) < minPepper {
+		return invalid("Pepper", "has %d bytes, it needs at least %d", len(pepper), minPepper)
+	}
+	for i, p := range previous {
+		option := fmt.Sprintf("PreviousPeppers[%d]", i)
+		if p != "" && len(p) < minPepper {
+			return invalid(option, "has %d bytes, it needs at least %d (or none, for SHA-256)", len(p), minPepper)
+		}
+		if p == pepper {
+			return invalid(option, "is the Pepper itself")
+		}
+	}
+	return nil
+}
 
 // Digester returns the digest of a key. It is a function, because fmt would print a pepper in
 // a struct.

@@ -28,7 +28,7 @@ func full() httpkey.Token {
 	t.Limits = []httpkey.Limit{{Name: "a", Rate: 1, Burst: 2, Period: time.Second}, httpkey.PerDay(5)}
 	t.Networks = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	t.Metadata, t.CreatedBy = map[string]string{"plan": "pro"}, "admin"
-	t.RevokedAt, t.RevokedFor, t.RotatedTo = at.Add(2*time.Hour), "leaked", "next"
+	t.RevokedAt, t.RevokedFor, t.RevokedBy, t.RotatedTo = at.Add(2*time.Hour), "leaked", "admin", "next"
 	return t
 }
 

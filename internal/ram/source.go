@@ -1,6 +1,10 @@
 package ram
 
-import "github.com/httpkey/httpkey/internal/gcra"
+import (
+	"slices"
+
+	"github.com/httpkey/httpkey/internal/gcra"
+)
 
 // Source is a store that has tokens in memory.
 type Source[T any] interface {
@@ -37,6 +41,12 @@ func SourceOf[T any](store any) Source[T] {
 		return h.held().source
 	}
 	return nil
+}
+
+// Holds reports whether the source, which may be nil, holds a key under one of the digesters, even if
+// only a Lookup can tell the state of its token.
+func Holds[T any, D ~func(string) [32]byte](s Source[T], digesters []D, key string) bool {
+	return s != nil && slices.ContainsFunc(digesters, func(digest D) bool { return s.Holds(digest(key)) })
 }
 
 // HeldFirst returns the digesters, first those whose digest of the key the source holds. The
