@@ -161,11 +161,9 @@ func (g *Guard) create(ctx context.Context, secret Secret, t Token) (Token, erro
 	if t.CreatedAt.IsZero() {
 		t.CreatedAt = now
 	}
-	t.RotatedTo = ""
-	t.CreatedAt, t.ExpiredAt = stored(t.CreatedAt), stored(t.ExpiredAt)
+	t.RotatedTo, t.CreatedAt, t.ExpiredAt = "", stored(t.CreatedAt), stored(t.ExpiredAt)
 	t.LastUsed, t.RevokedAt = stored(t.LastUsed), stored(t.RevokedAt)
-	t.Digest = g.digesters[0](secret.Reveal())
-	t.Hint = keyformat.Hint(secret.Reveal())
+	t.Digest, t.Hint = g.digesters[0](secret.Reveal()), keyformat.Hint(secret.Reveal())
 	t = t.Clone()
 	if err := t.Validate(); err != nil {
 		return Token{}, err
@@ -478,9 +476,6 @@ func (g *Guard) Masked(t Token) string {
 	return g.format.Beginning(t.Kind == ServiceToken) + "…" + t.Hint
 }
 
-// ninetyDays is the customary age at which a key is replaced, or given up if unused.
-const ninetyDays = 90 * 24 * time.Hour
-
 // Due yields the tokens that are due for rotation: those that f selects, that are valid
 // and at least this old, newest first. An age of 0 or less means 90 days. It reads a page
 // of f.Limit tokens at a time; it yields an error of the store last.
@@ -505,7 +500,7 @@ func (g *Guard) validSince(
 	ctx context.Context, f Filter, age time.Duration, moment func(Token) time.Time,
 ) iter.Seq2[Token, error] {
 	if age <= 0 {
-		age = ninetyDays
+		age = 90 * 24 * time.Hour // at which a key is customarily replaced, or given up if unused
 	}
 	return func(yield func(Token, error) bool) {
 		now := time.Now()

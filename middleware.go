@@ -330,6 +330,17 @@ func (g *Guard) extract(r *http.Request) (key string, reason Reason) {
 	return key, g.shape(key)
 }
 
+// KeyOf returns the key of a request, which the Guard finds as [Guard.Check] does, for handlers in
+// front of it. It returns false if there is no key, or if it is malformed, or not the only one. A
+// key may be unknown all the same.
+func (g *Guard) KeyOf(r *http.Request) (key Secret, ok bool) {
+	found, why := g.extract(r)
+	if why != "" {
+		return "", false
+	}
+	return Secret(found), true
+}
+
 func (g *Guard) shape(key string) Reason {
 	switch {
 	case key == "":
@@ -435,11 +446,8 @@ func (g *Guard) judge(r *http.Request, d *decision) (own []Limit, why Reason) {
 var noToken Token
 
 func (g *Guard) isInNetworks(r *http.Request, networks []netip.Prefix) bool {
-	if len(networks) == 0 {
-		return true
-	}
-	if r == nil {
-		return false
+	if len(networks) == 0 || r == nil { // without a request, the address is not known
+		return len(networks) == 0
 	}
 	addr := g.clientAddr(r)
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
