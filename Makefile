@@ -7,6 +7,7 @@
 # make pictures  those of the README, from the same page
 # make vulnerabilities  known vulnerabilities of the required versions of all modules, Go and npm; needs the network
 # make newest  the tests of every module but internal/browser on the newest versions of its dependencies; changes no go.mod; needs the network
+# make apidiff  changes of the exported API since the last tag; after v1.0.0, incompatible ones fail
 # make fuzz    each fuzz target for $(FUZZTIME)
 # make bench   the middleware beside its peers; some five minutes on a quiet machine
 # make bench-http  whole processes under wrk, which must be installed
@@ -29,7 +30,7 @@ GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v
 GOVULNCHECK   := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 ACTIONLINT    := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
-.PHONY: demo test models integration browser pictures lint vulnerabilities newest fuzz bench bench-http bench-redis bench-sql bench-flood
+.PHONY: demo test models integration browser pictures lint vulnerabilities newest apidiff fuzz bench bench-http bench-redis bench-sql bench-flood
 
 demo:
 	@mkdir -p bin
@@ -82,6 +83,9 @@ vulnerabilities:
 
 newest:
 	@.ci/newest $(MODULES) internal/integration
+
+apidiff:
+	@.ci/apidiff
 
 fuzz:
 	go test -run='^$$' -fuzz=FuzzAccepts -fuzztime=$(FUZZTIME) ./internal/keyformat
