@@ -161,9 +161,11 @@ func (g *Guard) create(ctx context.Context, secret Secret, t Token) (Token, erro
 	if t.CreatedAt.IsZero() {
 		t.CreatedAt = now
 	}
-	t.RotatedTo, t.CreatedAt, t.ExpiredAt = "", stored(t.CreatedAt), stored(t.ExpiredAt)
+	t.RotatedTo = ""
+	t.CreatedAt, t.ExpiredAt = stored(t.CreatedAt), stored(t.ExpiredAt)
 	t.LastUsed, t.RevokedAt = stored(t.LastUsed), stored(t.RevokedAt)
-	t.Digest, t.Hint = g.digesters[0](secret.Reveal()), keyformat.Hint(secret.Reveal())
+	t.Digest = g.digesters[0](secret.Reveal())
+	t.Hint = keyformat.Hint(secret.Reveal())
 	t = t.Clone()
 	if err := t.Validate(); err != nil {
 		return Token{}, err

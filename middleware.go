@@ -446,8 +446,11 @@ func (g *Guard) judge(r *http.Request, d *decision) (own []Limit, why Reason) {
 var noToken Token
 
 func (g *Guard) isInNetworks(r *http.Request, networks []netip.Prefix) bool {
-	if len(networks) == 0 || r == nil { // without a request, the address is not known
-		return len(networks) == 0
+	if len(networks) == 0 {
+		return true
+	}
+	if r == nil {
+		return false
 	}
 	addr := g.clientAddr(r)
 	return slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(addr) })
