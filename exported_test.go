@@ -156,10 +156,12 @@ func parsePackage(t *testing.T, dir string) *doc.Package {
 	return pkg
 }
 
-// The root is thirteen files of one idea each, and doc.go, and at most 2,250 lines of code.
+// The root is thirteen files of one idea each, and doc.go, and at most 2,255 lines of code. The last
+// five are for Expiring, which stands beside Due and Unused and shares their loop: in a package of its
+// own it would need a second copy of that loop.
 func TestRootIsSmall(t *testing.T) {
 	t.Parallel()
-	const most = 2250
+	const most = 2255
 	want := []string{
 		"admission.go", "charge.go", "doc.go", "guard.go", "lifecycle.go", "limiter.go", "middleware.go",
 		"observer.go", "refusal.go", "require.go", "secret.go", "source.go", "store.go", "token.go",
