@@ -18,7 +18,7 @@ var writeGolden = flag.Bool("update", false, "write testdata/exported.txt")
 // packages are the public ones of this module, by their directories.
 var packages = []string{
 	".", "memstore", "redisstore", "sqlstore", "cachestore", "storetest", "httpkeytest", "console", "endpoint", "inflight",
-	"streams", "usage",
+	"notices", "streams", "usage",
 }
 
 // A new exported name is seen in review: all of them are in testdata/exported.txt, which
