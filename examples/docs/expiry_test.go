@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,7 +52,8 @@ func TestDigestsOnSQLite(t *testing.T) {
 		text := ""
 		for key := range 3 {
 			label := fmt.Sprintf("key %d-%d", user, key)
-			_, err := guard.Import(t.Context(), httpkey.Secret(fmt.Sprintf("a-key-from-elsewhere-%d-%d", user, key)), httpkey.Token{
+			secret := httpkey.Secret(fmt.Sprintf("a-key-from-elsewhere-%d-%d", user, key))
+			_, err := guard.Import(t.Context(), secret, httpkey.Token{
 				User: fmt.Sprint("user ", user), Label: label, IsActive: true,
 				CreatedAt: ends.Add(-90*day + time.Duration(key)*time.Second), ExpiredAt: ends,
 			})
@@ -63,13 +65,25 @@ func TestDigestsOnSQLite(t *testing.T) {
 		want[fmt.Sprint("user ", user)] = []string{text}
 	}
 	var all sync.WaitGroup
+	var mailing atomic.Bool
+	var finished atomic.Int32
+	others := make(chan struct{}) // closed when three have finished
+	mail := func(ctx context.Context, to, text string) error {
+		if mailing.CompareAndSwap(false, true) {
+			<-others // so that they meet a claim
+		}
+		return out.mail(ctx, to, text)
+	}
 	for range 4 {
-		notifier := digests(newGuard(), out.mail)
+		notifier := digests(newGuard(), mail)
 		all.Go(func() {
 			for range 2 {
 				if _, err := notifier.Send(t.Context()); err != nil {
 					t.Error(err)
 				}
+			}
+			if finished.Add(1) == 3 {
+				close(others)
 			}
 		})
 	}
