@@ -86,6 +86,7 @@ var sqlTests = []sqlTest{
 	{"Store", testSQLStore},
 	{"Limiter", testSQLLimiter},
 	{"Usage", testSQLUsage},
+	{"UsageProcesses", testSQLUsageProcesses},
 	{"LimiterProcesses", testLimiterProcesses},
 	{"LimiterFrozen", testLimiterFrozen},
 	{"LimiterAgrees", testLimiterAgrees},
