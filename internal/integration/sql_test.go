@@ -87,6 +87,7 @@ var sqlTests = []sqlTest{
 	{"Limiter", testSQLLimiter},
 	{"Usage", testSQLUsage},
 	{"UsageProcesses", testSQLUsageProcesses},
+	{"NoticeProcesses", testNoticeProcesses},
 	{"LimiterProcesses", testLimiterProcesses},
 	{"LimiterFrozen", testLimiterFrozen},
 	{"LimiterAgrees", testLimiterAgrees},

@@ -150,7 +150,8 @@ func (m *usageMember) open(t *testing.T) usage.Store {
 	}
 	db.SetMaxOpenConns(2)
 	dialect := map[string]sqlstore.Dialect{
-		"pgx": sqlstore.PostgreSQL, "mysql": sqlstore.MySQL, "sqlite": sqlstore.SQLite,
+		"pgx": sqlstore.PostgreSQL, "postgres": sqlstore.PostgreSQL, "mysql": sqlstore.MySQL, "sqlite": sqlstore.SQLite,
+		"sqlite3": sqlstore.SQLite,
 	}[m.Driver]
 	return sqlstore.NewUsage(db, dialect.WithPrefix(m.Prefix))
 }
