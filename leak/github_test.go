@@ -243,6 +243,11 @@ func TestForgedReportsAreRefused(t *testing.T) {
 			r.ContentLength = -1
 			return r
 		}, 413, tooLarge},
+		{"a huge length", func(w *world, body string) *http.Request {
+			r := w.github.report("one", body)
+			r.Body, r.ContentLength = brokenOff{r.Body}, maxReport+1 // the body is not read
+			return r
+		}, 413, tooLarge},
 		{"too many matches", func(w *world, body string) *http.Request {
 			return w.github.report("one", body[:len(body)-1]+strings.Repeat(",{}", maxMatches)+"]")
 		}, 413, tooLarge},
@@ -266,6 +271,9 @@ func TestForgedReportsAreRefused(t *testing.T) {
 			wantStatus(t, tt.name, response, tt.status)
 			if response.Body.String() != tt.body {
 				t.Errorf("the body is %s", response.Body)
+			}
+			if fetches, _ := w.github.counts(); fetches != 0 && tt.name == "a huge identifier" {
+				t.Error("GitHub was asked for it")
 			}
 			if got := response.Header().Get("WWW-Authenticate"); (got != "") != (tt.status == 401) {
 				t.Errorf("WWW-Authenticate is %q", got)
@@ -588,6 +596,75 @@ func TestReportsLeaveNoTraces(t *testing.T) {
 	if !strings.Contains(text, "the store is down") || !strings.Contains(text, "revoked") {
 		t.Errorf("the Observer was not told: %s", text)
 	}
+}
+
+// A report is done also if GitHub hangs up.
+func TestGitHubHangsUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	created := httpkeytest.Issue(t, w.guard, httpkey.Token{})
+	var atOnLeak error
+	w.handler = GitHub(w.guard, &GitHubOptions{
+		Client: &http.Client{Transport: w.github},
+		OnLeak: func(ctx context.Context, r Report) {
+			atOnLeak = ctx.Err()
+			w.onLeak(ctx, r)
+		},
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := w.github.report("one", reportOf(found(created.Secret.Reveal(), "commit", file)))
+	wantStatus(t, "the report", w.post(r.WithContext(ctx)), http.StatusOK)
+	if w.token(t, created.Token.ID).IsActive || len(w.told()) != 1 || atOnLeak != nil {
+		t.Errorf("the key has not ended, or OnLeak got %v", atOnLeak)
+	}
+}
+
+// A token that is deleted meanwhile has ended too.
+func TestTokenIsDeletedMeanwhile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	key := httpkeytest.Issue(t, w.guard, httpkey.Token{}).Secret.Reveal()
+	w.store.Before(httpkeytest.Fail(httpkey.ErrNotFound, "Update"))
+	response := w.send(reportOf(found(key, "commit", file)))
+	wantStatus(t, "the report", response, http.StatusOK)
+	if !strings.Contains(response.Body.String(), "true_positive") || len(w.told()) != 1 {
+		t.Errorf("the answer is %s", response.Body)
+	}
+}
+
+// A key that had no turn has no label.
+func TestKeyWithoutTurn(t *testing.T) {
+	t.Parallel()
+	matches := []match{{Token: "a"}, {Token: "b"}}
+	ends := map[httpkey.Secret]*ending{"a": {isAsked: true}, "b": {}}
+	if labels, err := labelsOf(matches, ends); !errors.Is(err, errTimeout) || labels != nil {
+		t.Errorf("%v %v", labels, err)
+	}
+}
+
+// A body must come within a time, which does not bound what comes after it.
+func TestBodyHasADeadline(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		response := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		w.handler.ServeHTTP(response, w.github.report("one", "[]"))
+		wantStatus(t, "the report", response.ResponseRecorder, http.StatusOK)
+		if got := response.read; len(got) != 2 || !got[0].Equal(time.Now().Add(readTimeout)) || !got[1].IsZero() {
+			t.Errorf("the deadlines are %v", got)
+		}
+	})
+}
+
+type deadlines struct {
+	*httptest.ResponseRecorder
+	read []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(at time.Time) error {
+	d.read = append(d.read, at)
+	return nil
 }
 
 // A panic in a store reaches the server of the report, and does not end the program.

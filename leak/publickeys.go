@@ -56,7 +56,7 @@ type publicKeyList struct {
 	fetched time.Time // when GitHub was asked
 }
 
-// isAt reports whether the list is younger than an age.
+// isWithin reports whether the list is younger than an age.
 func (l *publicKeyList) isWithin(age time.Duration) bool {
 	return l.keys != nil && time.Since(l.fetched) < age
 }

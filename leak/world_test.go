@@ -2,6 +2,7 @@ package leak
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -134,7 +135,7 @@ func hash(body []byte) []byte {
 // RoundTrip is a network without sockets, which would stop the clock of a bubble.
 func (f *fakeGitHub) RoundTrip(r *http.Request) (*http.Response, error) {
 	f.mu.Lock()
-	err := f.err
+	err := cmp.Or(f.err, r.Context().Err())
 	if err != nil {
 		f.fetches++
 	}
