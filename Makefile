@@ -1,11 +1,13 @@
 # make demo    a server to try, on 127.0.0.1:8080 (or $ADDR), with its keys in httpkey.db (or $HTTPKEY_DSN)
 # make test    every test of every module; needs Go alone
-# make lint    gofmt, go mod tidy, go vet, golangci-lint (with staticcheck)
+# make lint    gofmt, go mod tidy, go vet, golangci-lint (with staticcheck), actionlint
 # make models  the limiters and the tokens in memory beside their models, in full: under the race detector, make test takes a tenth of the steps
 # make integration  the stores and limiters on real servers, which it starts: Redis, PostgreSQL, MariaDB; the middleware behind Varnish and nginx
 # make browser  the console in a headless Chromium, which must be installed, as npm
 # make pictures  those of the README, from the same page
 # make vulnerabilities  known vulnerabilities of the required versions of all modules, Go and npm; needs the network
+# make newest  the tests of every module but internal/browser on the newest versions of its dependencies; changes no go.mod; needs the network
+# make apidiff  changes of the exported API since the last tag; after v1.0.0, incompatible ones fail
 # make fuzz    each fuzz target for $(FUZZTIME)
 # make bench   the middleware beside its peers; some five minutes on a quiet machine
 # make bench-http  whole processes under wrk, which must be installed
@@ -14,6 +16,7 @@
 # make bench-flood  a flood of made-up keys on a pool of connections, PostgreSQL and Redis; some three minutes
 
 MODULES  := . examples internal/bench
+EQUIPPED := internal/integration internal/browser
 FUZZTIME ?= 30s
 
 # The race detector needs a C compiler (on Linux and Windows). RACE=auto uses it
@@ -25,8 +28,9 @@ export REQUIRE_TOOLS
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK   := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
+ACTIONLINT    := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
-.PHONY: demo test models integration browser pictures lint vulnerabilities fuzz bench bench-http bench-redis bench-sql bench-flood
+.PHONY: demo test models integration browser pictures lint vulnerabilities newest apidiff fuzz bench bench-http bench-redis bench-sql bench-flood
 
 demo:
 	@mkdir -p bin
@@ -65,16 +69,23 @@ pictures:
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w:" $$unformatted >&2; exit 1; }
 	@GOARCH=386 go vet ./... # int has 32 bits there
-	@for module in $(MODULES) internal/integration internal/browser; do \
+	@for module in $(MODULES) $(EQUIPPED); do \
 		echo "== $$module" && (cd $$module && go mod tidy -diff && go vet ./... && $(GOLANGCI_LINT) run ./...) || exit 1; \
 	done
+	@$(ACTIONLINT) -shellcheck= -pyflakes= # not what this machine happens to have
 
 # The scan of modules also finds a vulnerability that no code reaches.
 vulnerabilities:
-	@for module in $(MODULES) internal/integration internal/browser; do \
+	@for module in $(MODULES) $(EQUIPPED); do \
 		echo "== $$module" && (cd $$module && $(GOVULNCHECK) -scan=module) || exit 1; \
 	done
 	npm audit --prefix internal/browser
+
+newest:
+	@.ci/newest $(MODULES) internal/integration
+
+apidiff:
+	@.ci/apidiff
 
 fuzz:
 	go test -run='^$$' -fuzz=FuzzAccepts -fuzztime=$(FUZZTIME) ./internal/keyformat

@@ -18,7 +18,7 @@ var writeGolden = flag.Bool("update", false, "write testdata/exported.txt")
 // packages are the public ones of this module, by their directories.
 var packages = []string{
 	".", "memstore", "redisstore", "sqlstore", "cachestore", "storetest", "httpkeytest", "console", "endpoint", "inflight",
-	"streams", "usage",
+	"leak", "notices", "streams", "usage",
 }
 
 // A new exported name is seen in review: all of them are in testdata/exported.txt, which
@@ -156,10 +156,11 @@ func parsePackage(t *testing.T, dir string) *doc.Package {
 	return pkg
 }
 
-// The root is thirteen files of one idea each, and doc.go, and at most 2,250 lines of code.
+// The root is thirteen files of one idea each, and doc.go, and at most 2,260 lines of code. Expiring is
+// among them, because it shares the loop of Due and Unused.
 func TestRootIsSmall(t *testing.T) {
 	t.Parallel()
-	const most = 2250
+	const most = 2260
 	want := []string{
 		"admission.go", "charge.go", "doc.go", "guard.go", "lifecycle.go", "limiter.go", "middleware.go",
 		"observer.go", "refusal.go", "require.go", "secret.go", "source.go", "store.go", "token.go",

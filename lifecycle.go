@@ -478,34 +478,39 @@ func (g *Guard) Masked(t Token) string {
 	return g.format.Beginning(t.Kind == ServiceToken) + "…" + t.Hint
 }
 
-// ninetyDays is the customary age at which a key is replaced, or given up if unused.
-const ninetyDays = 90 * 24 * time.Hour
-
 // Due yields the tokens that are due for rotation: those that f selects, that are valid
 // and at least this old, newest first. An age of 0 or less means 90 days. It reads a page
 // of f.Limit tokens at a time; it yields an error of the store last.
 func (g *Guard) Due(ctx context.Context, f Filter, age time.Duration) iter.Seq2[Token, error] {
-	return g.validSince(ctx, f, age, func(t Token) time.Time { return t.CreatedAt })
+	return g.valid(ctx, f, age, func(t Token, now time.Time, age time.Duration) bool {
+		return now.Sub(t.CreatedAt) >= age
+	})
 }
 
 // Unused yields the tokens that f selects, that are valid and were not used for at least
 // this long. A token that was never used counts from its creation. Otherwise Unused
 // behaves as [Guard.Due].
 func (g *Guard) Unused(ctx context.Context, f Filter, idle time.Duration) iter.Seq2[Token, error] {
-	return g.validSince(ctx, f, idle, func(t Token) time.Time {
-		if t.LastUsed.After(t.CreatedAt) {
-			return t.LastUsed
-		}
-		return t.CreatedAt
+	return g.valid(ctx, f, idle, func(t Token, now time.Time, idle time.Duration) bool {
+		return min(now.Sub(t.CreatedAt), now.Sub(t.LastUsed)) >= idle
 	})
 }
 
-// validSince yields the valid tokens whose moment is at least age ago.
-func (g *Guard) validSince(
-	ctx context.Context, f Filter, age time.Duration, moment func(Token) time.Time,
+// Expiring yields the tokens that f selects, that are valid and expire within this time. It leaves
+// out tokens that were rotated: their holders have a successor. Otherwise Expiring behaves as
+// [Guard.Due].
+func (g *Guard) Expiring(ctx context.Context, f Filter, within time.Duration) iter.Seq2[Token, error] {
+	return g.valid(ctx, f, within, func(t Token, now time.Time, within time.Duration) bool {
+		return !t.ExpiredAt.IsZero() && t.RotatedTo == "" && t.ExpiredAt.Sub(now) <= within
+	})
+}
+
+// valid yields the valid tokens that a function selects by a duration, which is 90 days by default.
+func (g *Guard) valid(
+	ctx context.Context, f Filter, d time.Duration, selects func(Token, time.Time, time.Duration) bool,
 ) iter.Seq2[Token, error] {
-	if age <= 0 {
-		age = ninetyDays
+	if d <= 0 {
+		d = 90 * 24 * time.Hour // at which a key is customarily replaced, or given up if unused
 	}
 	return func(yield func(Token, error) bool) {
 		now := time.Now()
@@ -514,7 +519,7 @@ func (g *Guard) validSince(
 				yield(Token{}, fmt.Errorf("httpkey: list: %w", err))
 				return
 			}
-			if t.IsActive && !t.Expired(now) && now.Sub(moment(t)) >= age && !yield(t, nil) {
+			if t.IsActive && !t.Expired(now) && selects(t, now, d) && !yield(t, nil) {
 				return
 			}
 		}

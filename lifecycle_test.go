@@ -3,6 +3,7 @@ package httpkey_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -233,6 +234,72 @@ func TestDueReadsNoPageTooMany(t *testing.T) {
 	if n := store.Calls("List"); n != 3 {
 		t.Errorf("%d pages of 2 were read for 5 tokens, want 3", n)
 	}
+}
+
+func TestExpiring(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const day = 24 * time.Hour
+		store := httpkeytest.NewStore(memstore.New())
+		guard := httpkey.New(store, memstore.NewLimiter(), nil)
+		in := func(d time.Duration) time.Time { return time.Now().Add(d) }
+		for id, token := range map[string]httpkey.Token{
+			"of another":    {User: "bob", ExpiredAt: in(day)},
+			"never":         {User: "ann"},
+			"in 7 days":     {User: "ann", ExpiredAt: in(7 * day)},
+			"later":         {User: "ann", ExpiredAt: in(7*day + time.Microsecond)},
+			"in 90 days":    {User: "ann", ExpiredAt: in(90 * day)},
+			"after 90 days": {User: "ann", ExpiredAt: in(90*day + time.Microsecond)},
+			"revoked":       {User: "ann", ExpiredAt: in(day)},
+			"rotated":       {User: "ann", ExpiredAt: in(365 * day)},
+			"expired":       {User: "ann", ExpiredAt: in(time.Microsecond)},
+		} {
+			token.ID = id
+			issue(t, guard, token)
+		}
+		if err := guard.Revoke(t.Context(), "revoked", ""); err != nil {
+			t.Fatal(err)
+		}
+		rotated, err := guard.Rotate(t.Context(), "rotated", day) // its own end is a grace
+		if err != nil {
+			t.Fatal(err)
+		}
+		ann := httpkey.Filter{User: "ann", Limit: 2} // in pages
+		expiring := func(f httpkey.Filter, within time.Duration) (ids []string) {
+			for token, err := range guard.Expiring(t.Context(), f, within) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				ids = append(ids, token.ID)
+			}
+			slices.Sort(ids)
+			return ids
+		}
+		httpkeytest.Elapse(time.Microsecond) // "expired" is, and the others are as much nearer
+		for _, tt := range []struct {
+			f      httpkey.Filter
+			within time.Duration
+			want   []string
+		}{
+			{ann, 7*day - 2*time.Microsecond, nil},
+			{ann, 7*day - time.Microsecond, []string{"in 7 days"}},
+			{ann, 7 * day, []string{"in 7 days", "later"}},
+			{httpkey.Filter{}, 7 * day, []string{"in 7 days", "later", "of another"}},
+			{ann, 0, []string{"after 90 days", "in 7 days", "in 90 days", "later"}},
+			{ann, math.MaxInt64, []string{rotated.Token.ID, "after 90 days", "in 7 days", "in 90 days", "later"}},
+		} {
+			if got := expiring(tt.f, tt.within); !slices.Equal(got, tt.want) {
+				t.Errorf("of %q within %v, %q expire, want %q", tt.f.User, tt.within, got, tt.want)
+			}
+		}
+		down := errors.New("down")
+		store.Before(httpkeytest.Fail(down))
+		for token, err := range guard.Expiring(t.Context(), ann, day) {
+			if !errors.Is(err, down) {
+				t.Errorf("with the store down, Expiring yields %q, %v", token.ID, err)
+			}
+		}
+	})
 }
 
 func TestDueAndUnused(t *testing.T) {

@@ -330,6 +330,17 @@ func (g *Guard) extract(r *http.Request) (key string, reason Reason) {
 	return key, g.shape(key)
 }
 
+// KeyOf returns the key of a request, which the Guard finds as [Guard.Check] does, for handlers in
+// front of it. It returns false if there is no key, or if it is malformed, or not the only one. A
+// key may be unknown all the same.
+func (g *Guard) KeyOf(r *http.Request) (key Secret, ok bool) {
+	found, why := g.extract(r)
+	if why != "" {
+		return "", false
+	}
+	return Secret(found), true
+}
+
 func (g *Guard) shape(key string) Reason {
 	switch {
 	case key == "":

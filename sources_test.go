@@ -210,6 +210,37 @@ func TestSourcesAreCopied(t *testing.T) {
 	}
 }
 
+// KeyOf finds the key that Check would look up, whatever the store knows of it.
+func TestKeyOf(t *testing.T) {
+	t.Parallel()
+	guard, key := httpkeytest.New(t, &httpkey.Options{
+		Sources: []httpkey.Source{httpkey.FromHeader("X-Api-Key"), httpkey.FromBearer()},
+	})
+	other, _ := httpkeytest.New(t, nil)
+	unknown := httpkeytest.Issue(t, other, httpkey.Token{}).Secret.Reveal()
+	for _, tt := range []struct {
+		name   string
+		header http.Header
+		want   string
+	}{
+		{"a key", http.Header{"X-Api-Key": {" " + key}}, key},
+		{"a bearer key", http.Header{"Authorization": {"Bearer " + key}}, key},
+		{"twice the same", http.Header{"X-Api-Key": {key}, "Authorization": {"Bearer " + key}}, key},
+		{"an unknown key", http.Header{"X-Api-Key": {unknown}}, unknown},
+		{"no key", nil, ""},
+		{"two keys", http.Header{"X-Api-Key": {key}, "Authorization": {"Bearer " + unknown}}, ""},
+		{"two lines", http.Header{"X-Api-Key": {key, key}}, ""},
+		{"a malformed key", http.Header{"X-Api-Key": {"nonsense"}}, ""},
+		{"a key elsewhere", http.Header{"Api-Key": {key}}, ""},
+	} {
+		r := httpkeytest.Request(http.MethodGet, "/", "")
+		r.Header = tt.header
+		if got, ok := guard.KeyOf(r); ok != (tt.want != "") || got.Reveal() != tt.want {
+			t.Errorf("%s: %q %v", tt.name, got.Reveal(), ok)
+		}
+	}
+}
+
 func TestFromHeaderNeedsAName(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"", "X Api", "X-Api-Key:", "é", "X\n"} {

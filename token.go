@@ -279,7 +279,8 @@ func (r rest) after(before rest) rest {
 	return rest{cmp.Or(r.payer, before.payer), cmp.Or(r.planned, before.planned), cmp.Or(r.unknown, before.unknown)}
 }
 
-// more returns the fields that [Token.More] writes.
+// more returns the fields that [Token.More] writes. No field may have the name notices: the package
+// notices keeps a property of that name.
 func (t *Token) more() properties.Fields {
 	return properties.Fields{
 		"limits": (*limit.Exact[Limit, Calendar])(&t.Limits), "networks": &t.Networks, "metadata": &t.Metadata,

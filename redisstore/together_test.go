@@ -378,8 +378,12 @@ type refused string
 func (r refused) Error() string { return string(r) }
 func (refused) RedisError()     {}
 
-// hasSeveralSlots reports whether a script has keys of several hash tags.
+// hasSeveralSlots reports whether a script has keys of several hash tags. Newer clients show
+// hooks also the commands of a new connection, which are no scripts.
 func hasSeveralSlots(script redis.Cmder) bool {
+	if !strings.HasPrefix(script.Name(), "eval") {
+		return false
+	}
 	args, tags := script.Args(), make(map[string]bool)
 	for _, key := range args[3 : 3+args[2].(int)] {
 		_, tag, _ := strings.Cut(key.(string), "{")

@@ -20,6 +20,8 @@ var sqlChildren = map[string]func(*testing.T, *sql.DB, sqlstore.Dialect){
 	"limit":   limitChild,
 	"create":  createChild,
 	"use":     useChild,
+	"notice":  noticeChild,
+	"stick":   stickChild,
 }
 
 const (

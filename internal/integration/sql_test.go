@@ -86,6 +86,8 @@ var sqlTests = []sqlTest{
 	{"Store", testSQLStore},
 	{"Limiter", testSQLLimiter},
 	{"Usage", testSQLUsage},
+	{"UsageProcesses", testSQLUsageProcesses},
+	{"NoticeProcesses", testNoticeProcesses},
 	{"LimiterProcesses", testLimiterProcesses},
 	{"LimiterFrozen", testLimiterFrozen},
 	{"LimiterAgrees", testLimiterAgrees},
