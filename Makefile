@@ -13,7 +13,7 @@
 # make bench-sql  keys and limits in PostgreSQL and MariaDB, which must be installed, and SQLite; some four minutes
 # make bench-flood  a flood of made-up keys on a pool of connections, PostgreSQL and Redis; some three minutes
 
-MODULES  := . examples internal/bench
+MODULES  := . otel prom examples internal/bench
 FUZZTIME ?= 30s
 
 # The race detector needs a C compiler (on Linux and Windows). RACE=auto uses it

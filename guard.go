@@ -285,7 +285,8 @@ type Options struct {
 	//	}
 	ErrorHandler func(http.ResponseWriter, *http.Request, Error)
 
-	// Observers receive every event, in their order, each as an Event of its own; see [SlogObserver]. Nil: none.
+	// Observers receive every event, in their order, each as an Event of its own; see [SlogObserver].
+	// Packages otelkey and promkey, in the modules otel and prom, make metrics of them. Nil: none.
 	Observers []Observer
 }
 
