@@ -15,7 +15,7 @@
 # make bench-sql  keys and limits in PostgreSQL and MariaDB, which must be installed, and SQLite; some four minutes
 # make bench-flood  a flood of made-up keys on a pool of connections, PostgreSQL and Redis; some three minutes
 
-MODULES  := . examples internal/bench
+MODULES  := . otel prom cmd/httpkey examples internal/bench
 EQUIPPED := internal/integration internal/browser
 FUZZTIME ?= 30s
 

@@ -70,9 +70,9 @@ func TestAdmitDecidesAsTheHandler(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var seen, seenHandler events
 				_, store, limiter := in()
-				guard, keys := keysInEveryState(t, store, limiter, httpkey.Options{Observer: &seen})
+				guard, keys := keysInEveryState(t, store, limiter, httpkey.Options{Observers: observers(&seen)})
 				_, store, limiter = in()
-				other, otherKeys := keysInEveryState(t, store, limiter, httpkey.Options{Observer: &seenHandler})
+				other, otherKeys := keysInEveryState(t, store, limiter, httpkey.Options{Observers: observers(&seenHandler)})
 				outcomes := make(map[int]int)
 				for state, key := range keys {
 					for n := range 3 {
@@ -391,7 +391,7 @@ func TestNetworks(t *testing.T) {
 		for place, in := range places {
 			var seen events
 			_, store, limiter := in()
-			guard := httpkey.New(store, limiter, &httpkey.Options{ClientAddr: tt.client, Observer: &seen})
+			guard := httpkey.New(store, limiter, &httpkey.Options{ClientAddr: tt.client, Observers: observers(&seen)})
 			key, token := issue(t, guard, httpkey.Token{Networks: tt.networks, Limits: limits(httpkey.PerHour(60))})
 			r := httpkeytest.Request(http.MethodGet, "/", key)
 			r.RemoteAddr = tt.from

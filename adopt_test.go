@@ -177,7 +177,7 @@ func TestAdoptOfATakenID(t *testing.T) {
 	opts := adopting(&oldTable{keys: map[string]httpkey.Token{
 		oldKey: {ID: "7", IsActive: true}, oldKey + "2": {ID: "7", IsActive: true},
 	}})
-	opts.Observer = &seen
+	opts.Observers = observers(&seen)
 	guard := newGuard(opts)
 	if w := httpkeytest.Get(guard.Handler(ok), oldKey); w.Code != 200 {
 		t.Errorf("the first key of the ID: %d", w.Code)

@@ -32,9 +32,11 @@ func TestAllocations(t *testing.T) {
 		admitted, own, denied, refused float64
 	}{
 		{"plain", memstore.New(), httpkey.Options{}, nil, 2, 2, 0, 0},
-		{"observed above its level", memstore.New(), httpkey.Options{Observer: httpkey.SlogObserver(logger)}, nil, 2, 2, 0,
-			0},
-		{"observed by IDs", memstore.New(), httpkey.Options{Observer: &idObserver{}}, nil, 2, 2, 0, 0},
+		{"observed above its level", memstore.New(), httpkey.Options{Observers: observers(httpkey.SlogObserver(logger))}, nil,
+			2, 2, 0, 0},
+		{"observed by IDs", memstore.New(), httpkey.Options{Observers: observers(&idObserver{})}, nil, 2, 2, 0, 0},
+		{"observed by two", memstore.New(), httpkey.Options{Observers: observers(&idObserver{},
+			httpkey.SlogObserver(logger), &idObserver{})}, nil, 2, 2, 0, 0},
 		{"with two peppers", memstore.New(), httpkey.Options{Pepper: httpkey.Secret(strings.Repeat("p", 32)),
 			PreviousPeppers: []httpkey.Secret{""}}, nil, 2 + forgotten, 2 + forgotten, forgotten, forgotten},
 		{"with Options.Charge", memstore.New(), httpkey.Options{Charge: edit}, nil, 2, 3, 0, 0},

@@ -44,7 +44,7 @@ func TestAnonymous(t *testing.T) {
 		var seen events
 		_, store, limiter := in()
 		guard := httpkey.New(store, limiter, &httpkey.Options{
-			Observer: &seen, Anonymous: onPublicPaths(httpkey.PerMinute(3)),
+			Observers: observers(&seen), Anonymous: onPublicPaths(httpkey.PerMinute(3)),
 			Sources: []httpkey.Source{httpkey.FromHeader("X-Api-Key"), httpkey.FromBearer()},
 		})
 		good, token := issue(t, guard, httpkey.Token{})
@@ -144,7 +144,7 @@ func TestPayersOfAnonymousRequests(t *testing.T) {
 			}
 			return true
 		}
-		guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Anonymous: set, Observer: &seen})
+		guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Anonymous: set, Observers: observers(&seen)})
 		by := guard.LimitBy(func(r *http.Request, c *httpkey.Charge) { set(r, c) })
 		for name, handler := range map[string]http.Handler{"Anonymous": guard.Handler(ok), "LimitBy": by(ok)} {
 			got = ""
@@ -278,7 +278,7 @@ func TestLimitBy(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var seen events
 				_, store, limiter := in()
-				guard := httpkey.New(store, limiter, &httpkey.Options{Observer: &seen, IETFHeaders: true})
+				guard := httpkey.New(store, limiter, &httpkey.Options{Observers: observers(&seen), IETFHeaders: true})
 				handler := guard.LimitBy(func(_ *http.Request, c *httpkey.Charge) {
 					c.Limits = append(c.Limits, httpkey.PerMinute(2))
 				})(ok)
@@ -520,7 +520,7 @@ func TestDryRunOfAnonymousRequests(t *testing.T) {
 	t.Parallel()
 	var seen events
 	guard := newGuard(&httpkey.Options{
-		DryRun: true, Anonymous: onPublicPaths(httpkey.PerHour(1)), Observer: &seen,
+		DryRun: true, Anonymous: onPublicPaths(httpkey.PerHour(1)), Observers: observers(&seen),
 	})
 	by := guard.LimitBy(func(_ *http.Request, c *httpkey.Charge) {
 		c.Bucket, c.Limits = "login:ada", append(c.Limits, httpkey.PerHour(1))
@@ -547,7 +547,7 @@ func TestSlogOfAnonymousRequests(t *testing.T) {
 	var log bytes.Buffer
 	handler := slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})
 	guard := newGuard(&httpkey.Options{
-		Observer: httpkey.SlogObserver(slog.New(handler)), Anonymous: onPublicPaths(httpkey.PerHour(1)),
+		Observers: observers(httpkey.SlogObserver(slog.New(handler))), Anonymous: onPublicPaths(httpkey.PerHour(1)),
 	})
 	for _, path := range []string{"/public", "/public", "/private"} {
 		ask(guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

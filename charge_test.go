@@ -181,8 +181,8 @@ func TestInvalidChargesNeverAllow(t *testing.T) {
 				t.Parallel()
 				var seen events
 				guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{
-					Observer: &seen,
-					Charge:   func(_ *http.Request, _ *httpkey.Token, c *httpkey.Charge) { edit(c) },
+					Observers: observers(&seen),
+					Charge:    func(_ *http.Request, _ *httpkey.Token, c *httpkey.Charge) { edit(c) },
 				})
 				key, _ := issue(t, guard, httpkey.Token{})
 				for range 5 {
@@ -248,8 +248,8 @@ func TestLimitOfNothing(t *testing.T) {
 			t.Run(name+", "+where, func(t *testing.T) {
 				t.Parallel()
 				var seen events
-				guard := httpkey.New(memstore.New(), limiter(), &httpkey.Options{Observer: &seen, Charge: tt.edit})
-				plain := httpkey.New(guard.Store(), limiter(), &httpkey.Options{Observer: &seen})
+				guard := httpkey.New(memstore.New(), limiter(), &httpkey.Options{Observers: observers(&seen), Charge: tt.edit})
+				plain := httpkey.New(guard.Store(), limiter(), &httpkey.Options{Observers: observers(&seen)})
 				key, token := issue(t, guard, httpkey.Token{Limits: tt.limits})
 				for range 5 {
 					w := httpkeytest.Get(guard.Handler(ok), key)
@@ -298,7 +298,7 @@ func TestOddPeriods(t *testing.T) {
 			t.Run(how+", "+where, func(t *testing.T) {
 				t.Parallel()
 				var seen events
-				tt.opts.Observer = &seen
+				tt.opts.Observers = observers(&seen)
 				if err := tt.opts.Validate(); err != nil {
 					t.Fatal(err)
 				}

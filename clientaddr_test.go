@@ -73,7 +73,7 @@ func TestNetworksBehindProxies(t *testing.T) {
 		for place, in := range places {
 			var seen events
 			_, store, limiter := in()
-			guard := httpkey.New(store, limiter, &httpkey.Options{ClientAddr: tt.client, Observer: &seen})
+			guard := httpkey.New(store, limiter, &httpkey.Options{ClientAddr: tt.client, Observers: observers(&seen)})
 			key, token := issue(t, guard, httpkey.Token{Networks: networks})
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			if tt.header != nil {

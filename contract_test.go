@@ -157,7 +157,7 @@ func TestWrappedNotFoundIsNotFound(t *testing.T) {
 	pepper := httpkey.Secret(strings.Repeat("p", 32))
 	key, _ := issue(t, httpkey.New(store, httpkey.Unlimited, nil), httpkey.Token{})
 	guard := httpkey.New(store, httpkey.Unlimited, &httpkey.Options{Pepper: pepper,
-		PreviousPeppers: []httpkey.Secret{""}, Observer: &seen})
+		PreviousPeppers: []httpkey.Secret{""}, Observers: observers(&seen)})
 	store.Before(func(_ context.Context, method string) error {
 		if store.Calls(method) == 1 { // under the current pepper
 			return fmt.Errorf("select: %w", httpkey.ErrNotFound)
@@ -207,7 +207,7 @@ func TestLimiterFailureIsUnavailable(t *testing.T) {
 		return httpkey.Result{Allowed: true, Remaining: 7}, errors.New("limiter down")
 	})
 	var seen events
-	guard := httpkey.New(memstore.New(), broken, &httpkey.Options{Observer: &seen})
+	guard := httpkey.New(memstore.New(), broken, &httpkey.Options{Observers: observers(&seen)})
 	key, _ := issue(t, guard, httpkey.Token{})
 	w := httpkeytest.Get(guard.Handler(ok), key)
 	if w.Code != http.StatusServiceUnavailable || w.Body.String() != unavailable ||

@@ -51,7 +51,7 @@ func TestDryRun(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				var seen events
-				guard := newGuard(&httpkey.Options{DryRun: tt.all, IETFHeaders: true, Observer: &seen})
+				guard := newGuard(&httpkey.Options{DryRun: tt.all, IETFHeaders: true, Observers: observers(&seen)})
 				key, _ := issue(t, guard, httpkey.Token{Limits: tt.limits})
 				seen.all = nil
 				var statuses, marks, remainings string

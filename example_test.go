@@ -993,7 +993,9 @@ func ExampleSlogObserver() {
 			return a
 		},
 	}))
-	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{Observer: httpkey.SlogObserver(logger)})
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{
+		Observers: []httpkey.Observer{httpkey.SlogObserver(logger)},
+	})
 	show(guard.Handler(hello), "hk_k_made_up") // the client is not told why, the log is
 	// Output:
 	// level=INFO msg="httpkey: refused" reason=malformed

@@ -15,10 +15,10 @@ import (
 
 var writeGolden = flag.Bool("update", false, "write testdata/exported.txt")
 
-// packages are the public ones of this module, by their directories.
+// packages are the public ones, by their directories. The last two are modules of their own.
 var packages = []string{
 	".", "memstore", "redisstore", "sqlstore", "cachestore", "storetest", "httpkeytest", "console", "endpoint", "inflight",
-	"leak", "notices", "streams", "usage",
+	"leak", "notices", "streams", "usage", "otel", "prom",
 }
 
 // A new exported name is seen in review: all of them are in testdata/exported.txt, which

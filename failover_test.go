@@ -49,7 +49,7 @@ func inOutage(t *testing.T, opts httpkey.Options, test func(o outage)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		o := outage{T: t, limiter: newRemoteLimiter(), seen: new(events)}
-		opts.Observer = o.seen
+		opts.Observers = observers(o.seen)
 		guard := httpkey.New(memstore.New(), o.limiter, &opts)
 		o.key, _ = issue(t, guard, httpkey.Token{})
 		o.handler = guard.Handler(ok)
@@ -200,7 +200,7 @@ func TestFallbackPolicies(t *testing.T) {
 			return httpkey.Result{},
 				errDown
 		})
-		guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Observer: &seen})
+		guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Observers: observers(&seen)})
 		key, _ := issue(t, guard, httpkey.Token{})
 		for n := range 5 {
 			if w := httpkeytest.Get(guard.Handler(ok), key); w.Code != http.StatusServiceUnavailable {
@@ -253,7 +253,7 @@ func TestTimeoutIsShared(t *testing.T) {
 		var seen events
 		store := httpkeytest.NewStore(memstore.New())
 		limiter := newRemoteLimiter()
-		guard := httpkey.New(store, limiter, &httpkey.Options{Observer: &seen, Timeout: 30 * time.Millisecond})
+		guard := httpkey.New(store, limiter, &httpkey.Options{Observers: observers(&seen), Timeout: 30 * time.Millisecond})
 		key, _ := issue(t, guard, httpkey.Token{})
 		limiter.Before(httpkeytest.Lag(5 * time.Millisecond))
 		for pause, want := range map[time.Duration]int{
@@ -405,9 +405,9 @@ func TestLimiterThatCannotBeWritten(t *testing.T) {
 				var seen events
 				limiter := unwritable{httpkeytest.NewLimiter(memstore.NewLimiter())}
 				guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{
-					Observer: &seen,
-					Fallback: httpkey.Unlimited,
-					Charge:   func(_ *http.Request, token *httpkey.Token, c *httpkey.Charge) { c.Cost = len(token.Label) },
+					Observers: observers(&seen),
+					Fallback:  httpkey.Unlimited,
+					Charge:    func(_ *http.Request, token *httpkey.Token, c *httpkey.Charge) { c.Cost = len(token.Label) },
 				})
 				handler := guard.Handler(ok)
 				free, _ := issue(t, guard, httpkey.Token{})
@@ -461,8 +461,8 @@ func TestChangesAreToldInTheirOrder(t *testing.T) {
 			key     string
 			limiter = newRemoteLimiter()
 		)
-		guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Observer: observerFunc(func(ctx context.Context,
-			e *httpkey.Event) {
+		guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Observers: observers(observerFunc(func(
+			ctx context.Context, e *httpkey.Event) {
 			if e.Type == httpkey.EventLimiterUp {
 				limiter.Before(refused)
 				for range 3 {
@@ -470,7 +470,7 @@ func TestChangesAreToldInTheirOrder(t *testing.T) {
 				}
 			}
 			seen.Observe(ctx, e)
-		})})
+		}))})
 		handler = guard.Handler(ok)
 		key, _ = issue(t, guard, httpkey.Token{})
 		limiter.Before(refused)

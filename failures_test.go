@@ -379,7 +379,7 @@ func TestAnswerToTooManyFailures(t *testing.T) {
 	var seen events
 	store := httpkeytest.NewStore(memstore.New())
 	guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{
-		Failures: httpkey.PerMinute(5), Observer: &seen, IETFHeaders: true, DryRun: true,
+		Failures: httpkey.PerMinute(5), Observers: observers(&seen), IETFHeaders: true, DryRun: true,
 	})
 	clientsOf(guard).flood(attacker, 5)
 	calls := store.Calls("Lookup")

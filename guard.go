@@ -40,8 +40,7 @@ type Guard struct {
 	lastUsed  *lastused.Writer
 	clock     clock.Clock
 	quota     answer.Quota
-	observes  func(context.Context, EventType) bool
-	onlyIDs   bool // the Observer wants no more of tokens
+	observers []observer
 
 	failures    *failures.Meter // nil: failed keys are not metered
 	readsBearer bool
@@ -72,8 +71,7 @@ func New(store TokenStore, limiter Limiter, opts *Options) *Guard {
 		},
 		digesters: []keyformat.Digester{keyformat.NewDigester(o.Pepper.Reveal())},
 		hasPepper: o.Pepper != "",
-		observes:  observedBy(o.Observer),
-		onlyIDs:   wantsOnlyIDs(o.Observer),
+		observers: observersOf(o.Observers),
 	}
 	buckets, inMemory := ram.BucketsOf(limiter)
 	if !inMemory && limiter != Unlimited {
@@ -287,8 +285,9 @@ type Options struct {
 	//	}
 	ErrorHandler func(http.ResponseWriter, *http.Request, Error)
 
-	// Observer receives every event; see [SlogObserver]. Nil: none.
-	Observer Observer
+	// Observers receive every event, in their order, each as an Event of its own; see [SlogObserver].
+	// Packages otelkey and promkey, in the modules otel and prom, make metrics of them. Nil: none.
+	Observers []Observer
 }
 
 // Format prints o's fields with the peppers redacted.
@@ -309,6 +308,8 @@ func (o *Options) Validate() error {
 	switch {
 	case slices.ContainsFunc(o.Sources, func(s Source) bool { return s == nil }):
 		return invalid("Sources", "has a nil Source")
+	case slices.Contains(o.Observers, nil):
+		return invalid("Observers", "has a nil Observer")
 	case o.Adopt != nil && o.ImportedMinLength == 0 && len(o.PreviousPrefixes) == 0:
 		return invalid("Adopt", "is set, but ImportedMinLength is 0, so that keys of other shapes do not reach it")
 	case o.Timeout < 0:
@@ -340,7 +341,7 @@ func (o *Options) Validate() error {
 }
 
 // withDefaults returns a copy of o with the defaults filled in. ErrorHandler, Charge,
-// Fallback and Observer may stay nil.
+// Fallback and Observers may stay nil.
 func (o *Options) withDefaults() Options {
 	if o == nil {
 		o = &Options{}

@@ -62,7 +62,7 @@ func TestHangUpsEndNoCall(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					store, limiter := httpkeytest.NewStore(memstore.New()), newRemoteLimiter()
 					var seen events
-					guard := httpkey.New(store, limiter, &httpkey.Options{Observer: &seen})
+					guard := httpkey.New(store, limiter, &httpkey.Options{Observers: observers(&seen)})
 					key, _ := issue(t, guard, httpkey.Token{})
 					store.Before(httpkeytest.Lag(20*time.Millisecond, "Lookup"))
 					limiter.Before(httpkeytest.Lag(20 * time.Millisecond))
@@ -104,7 +104,7 @@ func TestHangUpsHideNoOutage(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					store, limiter := httpkeytest.NewStore(memstore.New()), newRemoteLimiter()
 					var seen events
-					guard := httpkey.New(store, limiter, &httpkey.Options{Observer: &seen, Timeout: 80 * time.Millisecond})
+					guard := httpkey.New(store, limiter, &httpkey.Options{Observers: observers(&seen), Timeout: 80 * time.Millisecond})
 					key, _ := issue(t, guard, httpkey.Token{})
 					timed := func() error {
 						t.Helper()

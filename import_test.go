@@ -194,7 +194,7 @@ func TestImportOfShortKeys(t *testing.T) {
 		{255, pepper, true, []httpkey.EventType{httpkey.EventIssued}},
 	} {
 		var seen events
-		guard := newGuard(&httpkey.Options{ImportedMinLength: 16, Pepper: tt.pepper, Observer: &seen})
+		guard := newGuard(&httpkey.Options{ImportedMinLength: 16, Pepper: tt.pepper, Observers: observers(&seen)})
 		key := strings.Repeat("x", tt.length-4) + "4f4e"
 		token, err := guard.Import(t.Context(), httpkey.Secret(key), httpkey.Token{IsActive: true})
 		if err != nil {

@@ -163,7 +163,7 @@ func TestFailedWritesAreRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := httpkeytest.NewStore(memstore.New())
 		var seen events
-		guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: &seen})
+		guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observers: observers(&seen)})
 		key, token := issue(t, guard, httpkey.Token{})
 		other, otherToken := issue(t, guard, httpkey.Token{})
 		store.Before(httpkeytest.Fail(errors.New("down"), "Touch"))

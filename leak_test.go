@@ -253,8 +253,8 @@ func TestRequestsLeaveNoTraces(t *testing.T) {
 	handler := slog.NewTextHandler(&output, &slog.HandlerOptions{Level: slog.LevelDebug})
 	store := httpkeytest.NewStore(memstore.New())
 	var seen events
-	both := observers{httpkey.SlogObserver(slog.New(handler)), &seen}
-	guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: both})
+	guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{
+		Observers: observers(httpkey.SlogObserver(slog.New(handler)), &seen)})
 	key, token := issue(t, guard, httpkey.Token{User: "u-1", Limits: limits(httpkey.PerMinute(4))})
 	var dump []byte
 	server := httptest.NewUnstartedServer(guard.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -395,15 +395,6 @@ func TestPanicDoesNotPrintSecrets(t *testing.T) {
 		if s, ok := value.(fmt.Stringer); !ok || s.String() != "[REDACTED]" {
 			t.Errorf("a panic prints the %T", value)
 		}
-	}
-}
-
-// observers tells several.
-type observers []httpkey.Observer
-
-func (all observers) Observe(ctx context.Context, e *httpkey.Event) {
-	for _, o := range all {
-		o.Observe(ctx, e)
 	}
 }
 

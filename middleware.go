@@ -173,18 +173,18 @@ func (g *Guard) Verify(ctx context.Context, secret string) (Token, error) {
 		return Token{}, err
 	}
 	g.use(&d)
-	g.tell(ctx, nil, &d)
+	g.tell(ctx, EventAdmitted, nil, &d)
 	return g.copyOf(&d.token), nil
 }
 
-// check decides without a request, and reports a refusal to the Observer.
+// check decides without a request, and reports a refusal to the Observers.
 func (g *Guard) check(ctx context.Context, secret string, cost int) (decision, error) {
 	d := decision{reason: g.shape(secret)}
 	if d.reason == "" {
 		d = g.decide(ctx, nil, secret, cost)
 	}
 	if d.reason != "" {
-		g.tell(ctx, nil, &d)
+		g.tell(ctx, EventRefused, nil, &d)
 		return d, d.error()
 	}
 	return d, nil
@@ -507,7 +507,7 @@ func (g *Guard) setHeaders(h http.Header, d *decision, own *answer.Own) {
 
 // refuse reports a refusal and answers it.
 func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, d *decision) {
-	g.tell(r.Context(), r, d)
+	g.tell(r.Context(), EventRefused, r, d)
 	g.writeError(w, r, d.error())
 }
 
@@ -532,26 +532,11 @@ func (d *decision) error() Error {
 	return Error{reason: d.reason, result: d.result, cause: d.cause, scopes: d.scopes}
 }
 
-// tell reports a decision to the Observer, if that wants such events.
-func (g *Guard) tell(ctx context.Context, r *http.Request, d *decision) {
-	event, cost := EventAdmitted, d.cost
-	if d.reason != "" {
-		event, cost = EventRefused, 0
-	}
-	if g.observes(ctx, event) {
-		refusal := d.error()
-		e := g.newEvent(event, r, d)
-		e.Reason, e.MissingScopes, e.Err = d.reason, refusal.MissingScopes(), d.cause
-		e.Cost, e.Again = cost, admittedIn(ctx).has(&d.token)
-		g.deliver(ctx, e)
-	}
-}
-
 // admit reports the admission and returns the context of the admitted request.
 func (g *Guard) admit(ctx context.Context, r *http.Request, d *decision) *admitted {
-	g.tell(ctx, r, d)
-	if _, denies := d.result.dryRun(); denies && g.observes(ctx, EventDryRun) {
-		g.deliver(ctx, g.newEvent(EventDryRun, r, d))
+	g.tell(ctx, EventAdmitted, r, d)
+	if _, denies := d.result.dryRun(); denies {
+		g.tell(ctx, EventDryRun, r, d)
 	}
 	in := newAdmitted(ctx, &d.token)
 	in.guard, in.payer, in.result, in.again = g, d.payer, d.result, d.again

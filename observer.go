@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+
+	"github.com/httpkey/httpkey/internal/ram"
 )
 
 // Observer receives the events of a Guard: the outcome of every request and its
@@ -15,8 +17,8 @@ import (
 // [slog.Handler]. A Guard does not make events for which Enabled returns false.
 //
 // An Observer that has the method OnlyIDs() bool, and returns true from it, gets less: the Token of an
-// event about a request has only its ID, and the Event is the Observer's only until Observe
-// returns. Such events cost a request no allocation.
+// event about a request has only its ID and its Kind, and the Event is the Observer's only until
+// Observe returns. Such events cost a request no allocation. New calls OnlyIDs once.
 //
 // A request that a Guard admits and a Require function then refuses makes two events. So does one
 // that passes a Guard and a [Guard.LimitBy]. The field Again of the second one is true.
@@ -67,68 +69,78 @@ func (e Event) Format(f fmt.State, verb rune) {
 	_, _ = fmt.Fprintf(f, fmt.FormatString(f, verb), fields(e))
 }
 
-// observedBy returns a function that reports whether the observer wants an event.
-func observedBy(o Observer) func(context.Context, EventType) bool {
-	if o == nil {
-		return func(context.Context, EventType) bool { return false }
-	}
-	if choosy, ok := o.(interface {
-		Enabled(context.Context, EventType) bool
-	}); ok {
-		return choosy.Enabled
-	}
-	return func(context.Context, EventType) bool { return true }
+// observer is one of Options.Observers, with what its optional methods say.
+type observer struct {
+	Observer
+	wants   func(context.Context, EventType) bool
+	onlyIDs bool // it needs no more of tokens, and keeps no events
 }
 
-// wantsOnlyIDs reports whether the observer needs no tokens, and keeps no events.
-func wantsOnlyIDs(o Observer) bool {
-	modest, ok := o.(interface{ OnlyIDs() bool })
-	return ok && modest.OnlyIDs()
+func observersOf(all []Observer) (observers []observer) {
+	for _, o := range all {
+		wants := func(context.Context, EventType) bool { return true }
+		if choosy, ok := o.(interface {
+			Enabled(context.Context, EventType) bool
+		}); ok {
+			wants = choosy.Enabled
+		}
+		modest, ok := o.(interface{ OnlyIDs() bool })
+		observers = append(observers, observer{o, wants, ok && modest.OnlyIDs()})
+	}
+	return observers
 }
 
-// lentEvents are those of an Observer that keeps none.
+// lentEvents are those of observers that keep none.
 var lentEvents = sync.Pool{New: func() any { return new(Event) }}
 
-// newEvent returns an event about a request, for deliver.
-func (g *Guard) newEvent(t EventType, r *http.Request, d *decision) *Event {
-	if !g.onlyIDs {
-		return &Event{Type: t, Token: g.copyOf(&d.token), Result: d.result, Request: r}
+// tell reports a decision to each observer that wants such events, in an Event of its own.
+func (g *Guard) tell(ctx context.Context, t EventType, r *http.Request, d *decision) {
+	for _, o := range g.observers {
+		if o.wants(ctx, t) {
+			e, refusal := g.newEvent(o.onlyIDs, &d.token), d.error()
+			e.Type, e.Reason, e.Result, e.Request, e.Err = t, d.reason, d.result, r, d.cause
+			e.MissingScopes, e.Again = refusal.MissingScopes(), t != EventDryRun && admittedIn(ctx).has(&d.token)
+			if t == EventAdmitted {
+				e.Cost = d.cost
+			}
+			o.Observe(ctx, e)
+			if o.onlyIDs {
+				*e = Event{}
+				lentEvents.Put(e)
+			}
+		}
+	}
+}
+
+// newEvent returns an event about a token. One of onlyIDs is lent.
+func (g *Guard) newEvent(onlyIDs bool, v *view) *Event {
+	if !onlyIDs {
+		e := &Event{Token: g.copyOf(v)}
+		e.Token.Digest = Digest{}
+		return e
 	}
 	e := lentEvents.Get().(*Event)
-	e.Type, e.Token.ID, e.Result, e.Request = t, idOf(&d.token), d.result, r
+	switch {
+	case v.IsHeld():
+		e.Token.ID, e.Token.Kind = v.Text().ID(), APIKey
+		if v.State&ram.Service != 0 {
+			e.Token.Kind = ServiceToken
+		}
+	case v.Exists():
+		e.Token.ID, e.Token.Kind = v.Full.ID, v.Full.Kind
+	}
 	return e
 }
 
-// deliver passes an event of newEvent to the Observer.
-func (g *Guard) deliver(ctx context.Context, e *Event) {
-	if !g.onlyIDs {
-		e.Token.Digest = Digest{}
-		g.options.Observer.Observe(ctx, e)
-		return
-	}
-	g.options.Observer.Observe(ctx, e)
-	*e = Event{}
-	lentEvents.Put(e)
-}
-
-// idOf returns the ID of a token, or nothing for the zero view.
-func idOf(v *view) string {
-	switch {
-	case !v.Exists():
-		return ""
-	case v.IsHeld():
-		return v.Text().ID()
-	}
-	return v.Full.ID
-}
-
 func (g *Guard) observe(ctx context.Context, e *Event) {
-	if !g.observes(ctx, e.Type) {
-		return
+	for _, o := range g.observers {
+		if o.wants(ctx, e.Type) {
+			own := *e
+			own.Token = e.Token.Clone()
+			own.Token.Digest = Digest{}
+			o.Observe(ctx, &own)
+		}
 	}
-	e.Token = e.Token.Clone()
-	e.Token.Digest = Digest{}
-	g.options.Observer.Observe(ctx, e)
 }
 
 // SlogObserver returns an Observer that writes to logger: failures at level Error, weak

@@ -26,7 +26,7 @@ func TestEveryOutcomeIsObserved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := httpkeytest.NewStore(memstore.New())
 		var seen events
-		guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: &seen})
+		guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observers: observers(&seen)})
 		handler := guard.Handler(ok)
 		want := func(what string, event httpkey.EventType, reason httpkey.Reason, id string) {
 			t.Helper()
@@ -105,7 +105,7 @@ func TestRevokedComesBeforeExpired(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var seen events
-		guard := newGuard(&httpkey.Options{Observer: &seen})
+		guard := newGuard(&httpkey.Options{Observers: observers(&seen)})
 		key, token := issue(t, guard, httpkey.Token{ExpiredAt: time.Now().Add(time.Minute)})
 		if err := guard.Revoke(t.Context(), token.ID, ""); err != nil {
 			t.Fatal(err)
@@ -122,7 +122,7 @@ func TestRevokedComesBeforeExpired(t *testing.T) {
 func TestEventsAreCopies(t *testing.T) {
 	t.Parallel()
 	var seen events
-	guard := newGuard(&httpkey.Options{Observer: &seen})
+	guard := newGuard(&httpkey.Options{Observers: observers(&seen)})
 	key, _ := issue(t, guard, httpkey.Token{Scopes: []string{"read"}})
 	httpkeytest.Get(guard.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		seen.last(t).Token.Scopes[0] = "write"
@@ -152,7 +152,7 @@ func TestObserverIsToldOfWhatItWants(t *testing.T) {
 	} {
 		seen := &choosy{wants: wants}
 		store, limiter := httpkeytest.NewStore(memstore.New()), newRemoteLimiter()
-		guard := httpkey.New(store, limiter, &httpkey.Options{Observer: seen})
+		guard := httpkey.New(store, limiter, &httpkey.Options{Observers: observers(seen)})
 		key, token := issue(t, guard, httpkey.Token{})
 		rotated, err := guard.Rotate(t.Context(), token.ID, time.Hour)
 		if err != nil {
@@ -188,7 +188,7 @@ func TestObserverIsToldOfWhatItWants(t *testing.T) {
 func TestEventsHaveTheRequest(t *testing.T) {
 	t.Parallel()
 	var seen events
-	guard := newGuard(&httpkey.Options{Observer: &seen})
+	guard := newGuard(&httpkey.Options{Observers: observers(&seen)})
 	key, _ := issue(t, guard, httpkey.Token{Limits: limits(httpkey.PerHour(2))})
 	for path, key := range map[string]string{"/admitted": key, "/missing": "", "/malformed": "nonsense"} {
 		r := httpkeytest.Request(http.MethodGet, path, key)
@@ -242,7 +242,8 @@ func TestSlogObserverAboveItsLevel(t *testing.T) {
 	t.Parallel()
 	var buf bytes.Buffer
 	guard := newGuard(&httpkey.Options{
-		Observer: httpkey.SlogObserver(slog.New(slog.NewTextHandler(&buf, &slog.HandlerOptions{Level: slog.LevelError}))),
+		Observers: observers(httpkey.SlogObserver(slog.New(
+			slog.NewTextHandler(&buf, &slog.HandlerOptions{Level: slog.LevelError})))),
 	})
 	httpkeytest.Get(guard.Handler(ok), "nonsense")
 	if buf.Len() > 0 {
@@ -342,9 +343,9 @@ func TestEventsTellTheCost(t *testing.T) {
 	var seen events
 	cost := 0 // that Options.Charge sets
 	edit := func(_ *http.Request, _ *httpkey.Token, c *httpkey.Charge) { c.Cost = cost }
-	guard := newGuard(&httpkey.Options{Observer: &seen, Charge: edit})
+	guard := newGuard(&httpkey.Options{Observers: observers(&seen), Charge: edit})
 	unlimited := map[httpkey.Kind][]httpkey.Limit{httpkey.ServiceToken: nil}
-	plain := newGuard(&httpkey.Options{Observer: &seen, Limits: unlimited})
+	plain := newGuard(&httpkey.Options{Observers: observers(&seen), Limits: unlimited})
 	byAddress := guard.LimitBy(func(_ *http.Request, c *httpkey.Charge) { c.Limits = limits(httpkey.PerHour(9)) })
 	charging := func(n int) http.Handler {
 		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -389,7 +390,8 @@ func TestEventsTellTheCost(t *testing.T) {
 			[]event{{admitted, 1, false}, {admitted, 2, false}}},
 		{"two Guards", guard, httpkey.APIKey, 2,
 			func(g *httpkey.Guard) http.Handler {
-				return g.Handler(httpkey.New(g.Store(), memstore.NewLimiter(), &httpkey.Options{Observer: &seen}).Handler(ok))
+				second := httpkey.New(g.Store(), memstore.NewLimiter(), &httpkey.Options{Observers: observers(&seen)})
+				return g.Handler(second.Handler(ok))
 			},
 			[]event{{admitted, 2, false}, {admitted, 1, true}}},
 	} {
@@ -414,13 +416,14 @@ func TestEventsTellTheCost(t *testing.T) {
 	}
 }
 
-// idObserver needs the IDs of tokens alone. It notes what it is told.
+// idObserver needs the IDs and Kinds of tokens alone. It notes what it is told.
 type idObserver struct {
 	told int
 	last struct {
 		httpkey.EventType
-		id  string
-		all bool // the token had more than its ID
+		id   string
+		kind httpkey.Kind
+		all  bool // the token had more than its ID and Kind
 	}
 	kept *httpkey.Event
 }
@@ -429,8 +432,8 @@ func (*idObserver) OnlyIDs() bool { return true }
 
 func (o *idObserver) Observe(_ context.Context, e *httpkey.Event) {
 	o.told++
-	o.last.EventType, o.last.id = e.Type, e.Token.ID
-	o.last.all = e.Token.Kind != "" || !e.Token.CreatedAt.IsZero() || e.Token.Digest != (httpkey.Digest{})
+	o.last.EventType, o.last.id, o.last.kind = e.Type, e.Token.ID, e.Token.Kind
+	o.last.all = !e.Token.CreatedAt.IsZero() || e.Token.Digest != (httpkey.Digest{})
 	o.kept = e
 }
 
@@ -438,35 +441,94 @@ func (o *idObserver) Observe(_ context.Context, e *httpkey.Event) {
 // it keeps of a request shows nothing.
 func TestObserverOfIDs(t *testing.T) {
 	t.Parallel()
-	for name, store := range map[string]httpkey.TokenStore{"held": memstore.New(), "not held": wrapped{memstore.New()}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			seen := &idObserver{}
-			guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: seen})
-			key, token := issue(t, guard, httpkey.Token{Limits: []httpkey.Limit{httpkey.PerHour(1),
-				{Name: "dry", Rate: 0, Period: time.Hour, DryRun: true}}})
-			if seen.last.EventType != httpkey.EventIssued || !seen.last.all {
-				t.Errorf("told of %+v", seen.last)
-			}
-			for _, step := range []struct {
-				key  string
-				told int
-				want httpkey.EventType
-				id   string
-			}{
-				{key, 3, httpkey.EventDryRun, token.ID}, // the second event of the request
-				{key, 4, httpkey.EventRefused, token.ID},
-				{"nonsense", 5, httpkey.EventRefused, ""},
-			} {
-				httpkeytest.Get(guard.Handler(ok), step.key)
-				last := seen.last
-				if seen.told != step.told || last.EventType != step.want || last.id != step.id || last.all {
-					t.Errorf("%d events, the last is %+v, want %d and %s of %q", seen.told, seen.last, step.told, step.want, step.id)
+	for name, store := range map[string]func() httpkey.TokenStore{
+		"held":     func() httpkey.TokenStore { return memstore.New() },
+		"not held": func() httpkey.TokenStore { return wrapped{memstore.New()} },
+	} {
+		for _, kind := range []httpkey.Kind{httpkey.APIKey, httpkey.ServiceToken} {
+			t.Run(name+", "+string(kind), func(t *testing.T) {
+				t.Parallel()
+				seen := &idObserver{}
+				guard := httpkey.New(store(), memstore.NewLimiter(), &httpkey.Options{Observers: observers(seen)})
+				key, token := issue(t, guard, httpkey.Token{Kind: kind, Limits: []httpkey.Limit{httpkey.PerHour(1),
+					{Name: "dry", Rate: 0, Period: time.Hour, DryRun: true}}})
+				if seen.last.EventType != httpkey.EventIssued || !seen.last.all {
+					t.Errorf("told of %+v", seen.last)
 				}
-				if seen.kept.Request != nil || seen.kept.Token.ID != "" {
-					t.Errorf("the event is still about a request: %v", seen.kept)
+				for _, step := range []struct {
+					key  string
+					told int
+					want httpkey.EventType
+					id   string
+					kind httpkey.Kind
+				}{
+					{key, 3, httpkey.EventDryRun, token.ID, kind}, // the second event of the request
+					{key, 4, httpkey.EventRefused, token.ID, kind},
+					{"nonsense", 5, httpkey.EventRefused, "", ""},
+				} {
+					httpkeytest.Get(guard.Handler(ok), step.key)
+					last := seen.last
+					if seen.told != step.told || last.EventType != step.want || last.id != step.id || last.kind != step.kind ||
+						last.all {
+						t.Errorf("%d events, the last is %+v, want %d and %s of %q", seen.told, last, step.told, step.want, step.id)
+					}
+					if seen.kept.Request != nil || seen.kept.Token.ID != "" {
+						t.Errorf("the event is still about a request: %v", seen.kept)
+					}
 				}
-			}
-		})
+			})
+		}
+	}
+}
+
+// The Kind of a token without limits of its own, which a Guard reads in the store's memory.
+func TestObserverOfIDsIsToldTheKind(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []httpkey.Kind{httpkey.APIKey, httpkey.ServiceToken} {
+		seen := &idObserver{}
+		guard := newGuard(&httpkey.Options{Observers: observers(seen)})
+		key, token := issue(t, guard, httpkey.Token{Kind: kind})
+		httpkeytest.Get(guard.Handler(ok), key)
+		if seen.last.id != token.ID || seen.last.kind != kind || seen.last.all {
+			t.Errorf("told of %+v, want %s of %s", seen.last, token.ID, kind)
+		}
+	}
+}
+
+// spoiler changes every event that it gets.
+type spoiler struct{ events }
+
+func (s *spoiler) Observe(ctx context.Context, e *httpkey.Event) {
+	s.events.Observe(ctx, e)
+	*e = httpkey.Event{Token: httpkey.Token{Scopes: append(e.Token.Scopes[:0], "spoilt")}}
+}
+
+// Of several observers, each gets what it wants, and as much of it as it wants, in an Event of its own.
+func TestSeveralObservers(t *testing.T) {
+	t.Parallel()
+	var first spoiler
+	var last events
+	refusals, ids := &choosy{wants: []httpkey.EventType{httpkey.EventRefused}}, &idObserver{}
+	guard := newGuard(&httpkey.Options{Observers: observers(&first, refusals, ids, &last)})
+	key, token := issue(t, guard, httpkey.Token{Scopes: []string{"read"}, Limits: limits(httpkey.PerHour(1))})
+	for range 2 {
+		httpkeytest.Get(guard.Handler(ok), key)
+	}
+	want := []httpkey.EventType{httpkey.EventIssued, httpkey.EventAdmitted, httpkey.EventRefused}
+	for name, got := range map[string][]httpkey.EventType{"first": first.types(), "last": last.types()} {
+		if !slices.Equal(got, want) {
+			t.Errorf("the %s observer is told of %v, want %v", name, got, want)
+		}
+	}
+	if got := refusals.types(); !slices.Equal(got, want[2:]) {
+		t.Errorf("one that wants refusals is told of %v", got)
+	}
+	if ids.told != 3 || ids.last.id != token.ID || ids.last.all {
+		t.Errorf("one that needs IDs is told of %d events, at last of %+v", ids.told, ids.last)
+	}
+	for _, e := range last.all {
+		if e.Token.ID != token.ID || !slices.Equal(e.Token.Scopes, []string{"read"}) {
+			t.Errorf("after another observer has changed its event, the last one gets %v", e)
+		}
 	}
 }

@@ -22,6 +22,7 @@ func TestOptionsAreValidated(t *testing.T) {
 		opts  httpkey.Options
 	}{
 		{"Sources", httpkey.Options{Sources: []httpkey.Source{httpkey.FromBearer(), nil}}},
+		{"Observers", httpkey.Options{Observers: observers(&events{}, nil)}},
 		{"PreviousPrefixes", httpkey.Options{PreviousPrefixes: []string{"acme", "a-b"}}},
 		{"Adopt", httpkey.Options{Adopt: new(oldTable).adopt}},
 		{"Failures", httpkey.Options{Failures: httpkey.Limit{Rate: 5}}},

@@ -98,7 +98,7 @@ func TestTimeOfAnAnswerInAnOutageOfTheStore(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var seen events
 					store := httpkeytest.NewStore(memstore.New())
-					guard := httpkey.New(store, limiter, &httpkey.Options{Timeout: 80 * time.Millisecond, Observer: &seen})
+					guard := httpkey.New(store, limiter, &httpkey.Options{Timeout: 80 * time.Millisecond, Observers: observers(&seen)})
 					key, _ := issue(t, guard, httpkey.Token{})
 					store.Before(tt.fault)
 					for range 10 {

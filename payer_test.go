@@ -51,7 +51,7 @@ func TestPayersNeverCollide(t *testing.T) {
 	for kind, edit := range edits {
 		for _, name := range hostile {
 			var seen events
-			guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Charge: edit, Observer: &seen})
+			guard := httpkey.New(memstore.New(), limiter, &httpkey.Options{Charge: edit, Observers: observers(&seen)})
 			key, token := issue(t, guard, httpkey.Token{ID: "t-" + name, User: name, Workspace: name})
 			if kind == "token" {
 				key, token = issue(t, guard, httpkey.Token{ID: name})
@@ -160,7 +160,7 @@ func TestNobodyIsNoPayer(t *testing.T) {
 		},
 	} {
 		var seen events
-		guard := newGuard(&httpkey.Options{Charge: edit, Observer: &seen})
+		guard := newGuard(&httpkey.Options{Charge: edit, Observers: observers(&seen)})
 		for range 2 {
 			key, _ := issue(t, guard, httpkey.Token{Limits: limits(httpkey.PerHour(1))})
 			w := httpkeytest.Get(guard.Handler(ok), key)

@@ -43,7 +43,7 @@ func TestRequire(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var seen events
-			guard := newGuard(&httpkey.Options{Observer: &seen})
+			guard := newGuard(&httpkey.Options{Observers: observers(&seen)})
 			key, token := issue(t, guard, tt.token)
 			w := httpkeytest.Get(guard.Handler(tt.require(ok)), key)
 			if tt.reason == "" {
@@ -158,7 +158,7 @@ func TestMissingScopes(t *testing.T) {
 				seen    events
 				handled []string
 			)
-			guard := newGuard(&httpkey.Options{Sources: tt.sources, Observer: &seen,
+			guard := newGuard(&httpkey.Options{Sources: tt.sources, Observers: observers(&seen),
 				ErrorHandler: func(w http.ResponseWriter, r *http.Request, e httpkey.Error) {
 					handled = e.MissingScopes()
 					httpkey.WriteError(w, r, e)
@@ -228,7 +228,7 @@ func TestThrottle(t *testing.T) {
 		httpkey.Throttle(w, r, 1500*time.Millisecond)
 	})
 	var seen events
-	guard := newGuard(&httpkey.Options{Observer: &seen})
+	guard := newGuard(&httpkey.Options{Observers: observers(&seen)})
 	key, token := issue(t, guard, httpkey.Token{})
 	for name, w := range map[string]*httptest.ResponseRecorder{
 		"behind a Guard": httpkeytest.Get(guard.Handler(busy), key), "alone": httpkeytest.Get(busy, key),
@@ -312,7 +312,7 @@ func TestSessionsBehindAKeyKeepItsPayer(t *testing.T) {
 func TestSessionsBesideKeys(t *testing.T) {
 	t.Parallel()
 	var seen events
-	guard := newGuard(&httpkey.Options{Observer: &seen,
+	guard := newGuard(&httpkey.Options{Observers: observers(&seen),
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, e httpkey.Error) {
 			w.WriteHeader(e.Status())
 			_, _ = w.Write([]byte("own: " + string(e.Reason())))

@@ -20,7 +20,7 @@ func TestRevokeBy(t *testing.T) {
 	t.Parallel()
 	store := memstore.New()
 	var seen events
-	guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: &seen})
+	guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observers: observers(&seen)})
 	_, token := issue(t, guard, httpkey.Token{User: "ann", RevokedBy: "eve"})
 	if token.RevokedBy != "" {
 		t.Errorf("Issue took RevokedBy from its caller: %+v", token)
@@ -56,7 +56,7 @@ func TestRevokeAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := memstore.New()
 		var seen events
-		guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: &seen})
+		guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observers: observers(&seen)})
 		rotated := func(grace time.Duration, token httpkey.Token) string {
 			t.Helper()
 			_, old := issue(t, guard, token)

@@ -21,7 +21,7 @@ func TestRevoke(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := httpkeytest.NewStore(memstore.New())
 		var seen events
-		guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: &seen})
+		guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observers: observers(&seen)})
 		key, token := issue(t, guard, httpkey.Token{Label: "ci"})
 		httpkeytest.Elapse(time.Hour)
 		revokedAt := time.Now()
@@ -49,7 +49,7 @@ func TestRevokeReportsItsErrors(t *testing.T) {
 	t.Parallel()
 	store := httpkeytest.NewStore(memstore.New())
 	var seen events
-	guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: &seen})
+	guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observers: observers(&seen)})
 	_, token := issue(t, guard, httpkey.Token{})
 	if err := guard.Revoke(t.Context(), token.ID, strings.Repeat("x", 256)); !errors.Is(err, httpkey.ErrInvalidToken) {
 		t.Errorf("a reason that is too long returned %v", err)
@@ -98,7 +98,7 @@ func TestRevokeKeyOf(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store := httpkeytest.NewStore(memstore.New())
 				var seen events
-				guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: &seen})
+				guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observers: observers(&seen)})
 				key, token := issue(t, guard, httpkey.Token{})
 				store.Before(tt.fault)
 				ctx, cancel := context.WithCancel(t.Context())

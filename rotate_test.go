@@ -255,7 +255,7 @@ func TestRotateDoesNotResurrect(t *testing.T) {
 	t.Parallel()
 	store := httpkeytest.NewStore(memstore.New())
 	var seen events
-	guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: &seen})
+	guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observers: observers(&seen)})
 	key, old := issue(t, guard, httpkey.Token{})
 	store.After(func(ctx context.Context, method string) error {
 		if method == "Create" {
@@ -332,7 +332,7 @@ func TestRotateWithAFailingStore(t *testing.T) {
 			what := fmt.Sprintf("%v, grace %v", faults, grace)
 			store := httpkeytest.NewStore(memstore.New())
 			var seen events
-			guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: &seen})
+			guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observers: observers(&seen)})
 			expiry := time.Now().Add(1000 * time.Hour).UTC().Truncate(time.Microsecond)
 			oldKey, old := issue(t, guard, httpkey.Token{ExpiredAt: expiry})
 			isValid := func(key string) bool {

@@ -82,6 +82,9 @@ func update(t *testing.T, store httpkey.TokenStore, id string, change func(*http
 	return token
 }
 
+// observers are those of a Guard.
+func observers(o ...httpkey.Observer) []httpkey.Observer { return o }
+
 // limits are those of a token that has its own.
 func limits(l ...httpkey.Limit) []httpkey.Limit { return l }
 

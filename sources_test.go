@@ -110,7 +110,8 @@ func TestSources(t *testing.T) {
 				t.Parallel()
 				var seen events
 				store := httpkeytest.NewStore(memstore.New())
-				guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Sources: source.sources, Observer: &seen})
+				guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{
+					Sources: source.sources, Observers: observers(&seen)})
 				good, token := issue(t, guard, httpkey.Token{})
 				another, _ := issue(t, guard, httpkey.Token{})
 				r := httptest.NewRequest(http.MethodGet, "/", nil)

@@ -15,8 +15,8 @@ import (
 func TestTwiceInAChain(t *testing.T) {
 	t.Parallel()
 	var seen events
-	guard := newGuard(&httpkey.Options{Observer: &seen})
-	second := httpkey.New(guard.Store(), memstore.NewLimiter(), &httpkey.Options{Observer: &seen})
+	guard := newGuard(&httpkey.Options{Observers: observers(&seen)})
+	second := httpkey.New(guard.Store(), memstore.NewLimiter(), &httpkey.Options{Observers: observers(&seen)})
 	other := newGuard(nil)
 	ada, _ := issue(t, guard, httpkey.Token{User: "ada"})
 	bob, _ := issue(t, guard, httpkey.Token{User: "bob"})

@@ -57,8 +57,9 @@ func attack(t *testing.T, load float64) (f flood.Figures) {
 		pool := flood.OpenPool()
 		defer func() { _ = pool.Close() }()
 		events := new(flood.Events)
-		cache := New(pool.Store(), &Options{Observer: events, TTL: time.Second}) // keys in use are looked up again
-		guard := httpkey.New(cache, pool.Limiter(), &httpkey.Options{Observer: events})
+		// The TTL is short, so that keys in use are looked up again.
+		cache := New(pool.Store(), &Options{Observers: []httpkey.Observer{events}, TTL: time.Second})
+		guard := httpkey.New(cache, pool.Limiter(), &httpkey.Options{Observers: []httpkey.Observer{events}})
 		a := flood.Attack{
 			Guard:    guard,
 			Issuer:   httpkey.New(pool.Tokens, httpkey.Unlimited, nil),

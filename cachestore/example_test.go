@@ -53,7 +53,7 @@ func ExampleStore_Run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	var store httpkey.TokenStore = memstore.New() // redisstore, say
 	cache := cachestore.New(store, &cachestore.Options{
-		Observer: httpkey.SlogObserver(slog.Default()), // the Guard's, say
+		Observers: []httpkey.Observer{httpkey.SlogObserver(slog.Default())}, // the Guard's, say
 	})
 	ended := make(chan error)
 	go func() { ended <- cache.Run(ctx) }()

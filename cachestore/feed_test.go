@@ -29,7 +29,7 @@ func TestFeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBackend()
 		var seen events
-		s := New(b, &Options{Observer: &seen})
+		s := New(b, &Options{Observers: []httpkey.Observer{&seen}})
 		create(t, b, labeled(token(1), "0"), labeled(token(2), "untouched"))
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)

@@ -295,7 +295,7 @@ func TestUnknownKeysBeginNoOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBackend()
 		var seen events
-		s := New(b, &Options{Observer: &seen, StaleFor: -1})
+		s := New(b, &Options{Observers: []httpkey.Observer{&seen}, StaleFor: -1})
 		for n := range outageAfter {
 			create(t, b, token(n))
 			expect(t, s, b, digest(n), "", nil, 1)

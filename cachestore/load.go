@@ -186,9 +186,9 @@ func (s *Store) keep(l *load, isAnswer bool) {
 	}
 }
 
-// observe reports a change to the Observer.
+// observe reports a change to the Observers.
 func (s *Store) observe(change httpkey.EventType, err error) {
-	if s.options.Observer != nil {
-		s.options.Observer.Observe(context.Background(), &httpkey.Event{Type: change, Err: err})
+	for _, o := range s.options.Observers {
+		o.Observe(context.Background(), &httpkey.Event{Type: change, Err: err})
 	}
 }

@@ -2,6 +2,7 @@ package cachestore
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/httpkey/httpkey"
@@ -44,17 +45,17 @@ type Options struct {
 	// call can ask for. 0: 16.
 	MaxUnknown int
 
-	// Observer gets an event when the store or its feed goes down, and when it is up
-	// again; see [EventStoreDown]. It may be the Guard's Observer. Nil: none.
-	Observer httpkey.Observer
+	// Observers get an event when the store or its feed goes down, and when it is up again, each as
+	// an Event of its own; see [EventStoreDown]. They may be those of the Guard. Nil: none.
+	Observers []httpkey.Observer
 }
 
-// The types of events that a [Store] sends to its Observer, with their fields.
+// The types of events that a [Store] sends to its Observers, with their fields.
 //
 // The store counts as down when the Lookups of several keys in memory have failed in a row.
 // Lookups of unknown keys do not count, because they can be a flood of made-up keys. So a
 // process that has just started reports no [EventStoreDown]. Its requests get 503, and the
-// Guard's Observer gets [httpkey.EventRefused] with [httpkey.ReasonStore]. Any answer of the
+// Guard's Observers get [httpkey.EventRefused] with [httpkey.ReasonStore]. Any answer of the
 // store ends an outage.
 const (
 	EventStoreDown httpkey.EventType = "store_down" // the cache asks the store twice a second at most; Err
@@ -86,7 +87,10 @@ func (o *Options) withDefaults() Options {
 		panic(fmt.Errorf("%w: MaxUnknown is %d, it must not be negative", httpkey.ErrInvalidOptions, d.MaxUnknown))
 	case d.Timeout < 0:
 		panic(fmt.Errorf("%w: Timeout is %v, it must not be negative", httpkey.ErrInvalidOptions, d.Timeout))
+	case slices.Contains(d.Observers, nil):
+		panic(fmt.Errorf("%w: Observers has a nil Observer", httpkey.ErrInvalidOptions))
 	}
+	d.Observers = slices.Clone(o.Observers)
 	if d.Size == 0 {
 		d.Size = 100_000
 	}

@@ -20,12 +20,13 @@ func TestInvalidOptionsPanic(t *testing.T) {
 		"TTL":        {TTL: -1},
 		"Timeout":    {Timeout: -1},
 		"MaxUnknown": {MaxUnknown: -1},
+		"Observers":  {Observers: []httpkey.Observer{nil}},
 	} {
 		t.Run(field, func(t *testing.T) {
 			t.Parallel()
 			defer func() {
 				err, _ := recover().(error)
-				if !errors.Is(err, httpkey.ErrInvalidOptions) || !strings.Contains(err.Error(), ": "+field+" is -1") {
+				if !errors.Is(err, httpkey.ErrInvalidOptions) || !strings.Contains(err.Error(), ": "+field+" ") {
 					t.Errorf("panicked with %v", err)
 				}
 			}()

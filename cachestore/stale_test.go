@@ -230,7 +230,7 @@ func TestOutage(t *testing.T) {
 		b := newBackend()
 		const timeout = time.Second
 		var seen events
-		s := New(b, &Options{StaleFor: time.Hour, Timeout: timeout, Observer: &seen})
+		s := New(b, &Options{StaleFor: time.Hour, Timeout: timeout, Observers: []httpkey.Observer{&seen}})
 		for n := range known {
 			create(t, b, token(n))
 			expect(t, s, b, digest(n), "", nil, 1)
@@ -293,7 +293,7 @@ func TestPartOfTheStoreIsNoOutage(t *testing.T) {
 	const known = 100
 	b := newBackend()
 	var seen events
-	s := New(b, &Options{Observer: &seen, StaleFor: -1})
+	s := New(b, &Options{Observers: []httpkey.Observer{&seen}, StaleFor: -1})
 	for n := range known {
 		create(t, b, token(n))
 		expect(t, s, b, digest(n), "", nil, 1)

@@ -24,7 +24,8 @@ func TestSecretsAreShownOnceAndNowhereElse(t *testing.T) {
 		log   bytes.Buffer
 		store = memstore.New()
 		guard = httpkey.New(store, httpkey.Unlimited, &httpkey.Options{
-			Observer: httpkey.SlogObserver(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))),
+			Observers: []httpkey.Observer{httpkey.SlogObserver(slog.New(
+				slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))},
 		})
 	)
 	handler := New(guard, &Options{

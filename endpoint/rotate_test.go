@@ -246,11 +246,12 @@ func TestRotateSelfFails(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store := httpkeytest.NewStore(memstore.New())
 				var causes []error
-				guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observer: observer(func(e *httpkey.Event) {
+				told := observer(func(e *httpkey.Event) {
 					if e.Type == httpkey.EventRefused {
 						causes = append(causes, e.Err)
 					}
-				})})
+				})
+				guard := httpkey.New(store, memstore.NewLimiter(), &httpkey.Options{Observers: []httpkey.Observer{told}})
 				key := httpkeytest.Issue(t, guard, httpkey.Token{}).Secret.Reveal()
 				store.Before(tt.fault)
 				start := time.Now()

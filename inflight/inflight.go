@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,12 +35,12 @@ type Options struct {
 	// a token then pass: anonymous ones, and all requests if no Guard is in front.
 	Payer func(*http.Request) string
 
-	// DryRun lets requests pass that are over the cap. The Observer is told of them.
+	// DryRun lets requests pass that are over the cap. The Observers are told of them.
 	DryRun bool
 
-	// Observer gets an [EventOverCap] for each request over the cap. It may be the Guard's
-	// Observer. Nil: none.
-	Observer httpkey.Observer
+	// Observers get an [EventOverCap] for each request over the cap, each as an Event of its own.
+	// They may be those of the Guard. Nil: none.
+	Observers []httpkey.Observer
 }
 
 // EventOverCap says that a request was over a [Cap], and refused unless the Cap is under DryRun.
@@ -57,7 +58,7 @@ type Cap struct {
 }
 
 // New returns a Cap of so many requests at once. Nil opts mean the defaults. It panics if the
-// maximum is less than 1.
+// maximum is less than 1, or an Observer is nil.
 func New(most int, opts *Options) *Cap {
 	if most < 1 {
 		panic(fmt.Errorf("%w: the cap is %d, it must be at least 1", httpkey.ErrInvalidOptions, most))
@@ -65,6 +66,10 @@ func New(most int, opts *Options) *Cap {
 	c := &Cap{most: most, count: make(map[string]int)}
 	if opts != nil {
 		c.options = *opts
+		c.options.Observers = slices.Clone(opts.Observers)
+	}
+	if slices.Contains(c.options.Observers, nil) {
+		panic(fmt.Errorf("%w: Observers has a nil Observer", httpkey.ErrInvalidOptions))
 	}
 	if c.options.Payer == nil {
 		c.options.Payer = payerOf
@@ -149,12 +154,11 @@ func (c *Cap) end(payer string) {
 }
 
 func (c *Cap) observe(ctx context.Context, r *http.Request) {
-	if c.options.Observer == nil {
-		return
+	for _, o := range c.options.Observers {
+		t, _ := httpkey.FromContext(ctx)
+		t.Digest = httpkey.Digest{}
+		o.Observe(ctx, &httpkey.Event{Type: EventOverCap, Token: t, Request: r})
 	}
-	t, _ := httpkey.FromContext(ctx)
-	t.Digest = httpkey.Digest{}
-	c.options.Observer.Observe(ctx, &httpkey.Event{Type: EventOverCap, Token: t, Request: r})
 }
 
 // retryAfter is short, so that a client learns soon whether one of its requests has ended.

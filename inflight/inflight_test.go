@@ -304,7 +304,7 @@ func TestDryRunTellsAndPasses(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var seen events
 			guard, key := httpkeytest.New(t, nil)
-			c, release := New(2, &Options{DryRun: isDry, Observer: &seen}), make(waiting)
+			c, release := New(2, &Options{DryRun: isDry, Observers: []httpkey.Observer{&seen}}), make(waiting)
 			responses := start(guard.Handler(c.Handler(release)), key, 5)
 			over := 3
 			if isDry {
@@ -450,6 +450,17 @@ func TestNewRefusesACapOfNothing(t *testing.T) {
 			New(most, nil)
 		}()
 	}
+}
+
+func TestNewRefusesANilObserver(t *testing.T) {
+	t.Parallel()
+	defer func() {
+		if err, _ := recover().(error); !errors.Is(err, httpkey.ErrInvalidOptions) ||
+			!strings.Contains(err.Error(), "Observers") {
+			t.Errorf("the panic is %v", err)
+		}
+	}()
+	New(1, &Options{Observers: []httpkey.Observer{nil}})
 }
 
 // A printed Cap shows no payer.

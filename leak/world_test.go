@@ -205,7 +205,7 @@ func newWorld(t *testing.T, opts *httpkey.Options) *world {
 		o = *opts
 	}
 	logger := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	o.Observer = httpkey.SlogObserver(logger)
+	o.Observers = []httpkey.Observer{httpkey.SlogObserver(logger)}
 	w.guard = httpkey.New(w.store, memstore.NewLimiter(), &o)
 	t.Cleanup(func() { _ = w.guard.Close(context.Background()) })
 	w.handler = GitHub(w.guard, &GitHubOptions{Client: &http.Client{Transport: w.github}, OnLeak: w.onLeak})

@@ -39,6 +39,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,11 +59,12 @@ type Options struct {
 	// many streams it has. 0: 30 seconds.
 	TTL time.Duration
 
-	// Observer gets the events of this package. It may be the Guard's Observer. Nil: none.
-	Observer httpkey.Observer
+	// Observers get the events of this package, each as an Event of its own. They may be those of
+	// the Guard. Nil: none.
+	Observers []httpkey.Observer
 }
 
-// The types of events that a [Watcher] sends to its Observer, with their fields.
+// The types of events that a [Watcher] sends to its Observers, with their fields.
 const (
 	EventEnded    httpkey.EventType = "streams_ended"     // all streams of a token were ended; Token
 	EventFeedDown httpkey.EventType = "streams_feed_down" // changes end streams after the TTL; Err
@@ -76,9 +78,9 @@ const (
 // while streams are open. The goroutines are at most 16, and end within a second if the store
 // heeds its context.
 type Watcher struct {
-	store    httpkey.TokenStore
-	ttl      time.Duration
-	observer httpkey.Observer
+	store     httpkey.TokenStore
+	ttl       time.Duration
+	observers []httpkey.Observer
 
 	mu     sync.Mutex // guards the fields below, and the tokens; not held over a call
 	tokens map[httpkey.Digest]*token
@@ -102,7 +104,11 @@ func New(store httpkey.TokenStore, opts *Options) *Watcher {
 	if opts.TTL < 0 {
 		panic(fmt.Errorf("%w: TTL is %v, it must not be negative", httpkey.ErrInvalidOptions, opts.TTL))
 	}
-	w := &Watcher{store: store, ttl: opts.TTL, observer: opts.Observer, tokens: make(map[httpkey.Digest]*token)}
+	if slices.Contains(opts.Observers, nil) {
+		panic(fmt.Errorf("%w: Observers has a nil Observer", httpkey.ErrInvalidOptions))
+	}
+	w := &Watcher{store: store, ttl: opts.TTL, observers: slices.Clone(opts.Observers),
+		tokens: make(map[httpkey.Digest]*token)}
 	if w.ttl == 0 {
 		w.ttl = 30 * time.Second
 	}

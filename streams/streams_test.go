@@ -300,7 +300,7 @@ func TestStreamsEndWhenTheFeedIsBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var seen events
-		s := newSite(t, &Options{TTL: 24 * time.Hour, Observer: &seen})
+		s := newSite(t, &Options{TTL: 24 * time.Hour, Observers: []httpkey.Observer{&seen}})
 		defer run(t, s.live)()
 		token, one := s.open(t, httpkey.Token{User: "ann"})
 		_, other := s.open(t, httpkey.Token{})
@@ -679,7 +679,7 @@ func TestManyStreamsOfOneToken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var seen events
-		s := newSite(t, &Options{Observer: &seen})
+		s := newSite(t, &Options{Observers: []httpkey.Observer{&seen}})
 		defer run(t, s.live)()
 		token := httpkeytest.Issue(t, s.Guard, httpkey.Token{}).Token
 		var others, all []*opened
@@ -962,6 +962,7 @@ func TestNewRefuses(t *testing.T) {
 		"no store":     {nil, nil, "needs a store"},
 		"a cache":      {cachestore.New(memstore.New(), nil), nil, "the store behind the cache"},
 		"negative TTL": {memstore.New(), &Options{TTL: -1}, "TTL is -1ns"},
+		"nil Observer": {memstore.New(), &Options{Observers: []httpkey.Observer{nil}}, "Observers has a nil Observer"},
 	} {
 		func() {
 			defer func() {

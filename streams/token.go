@@ -126,7 +126,9 @@ func (w *Watcher) end(one *token, streams []*stream) {
 }
 
 func (w *Watcher) observe(e *httpkey.Event) {
-	if w.observer != nil {
-		w.observer.Observe(context.Background(), e)
+	for _, o := range w.observers {
+		own := *e
+		own.Token = e.Token.Clone()
+		o.Observe(context.Background(), &own)
 	}
 }

@@ -40,14 +40,14 @@ func BenchmarkObserve(b *testing.B) {
 
 // BenchmarkGuard measures a request of a Guard with and without a Recorder.
 func BenchmarkGuard(b *testing.B) {
-	for name, observer := range map[string]func() httpkey.Observer{
-		"without": func() httpkey.Observer { return nil },
-		"with": func() httpkey.Observer {
-			return usage.NewRecorder(usage.NewMemory(), &usage.Options{Interval: time.Hour})
+	for name, observers := range map[string]func() []httpkey.Observer{
+		"without": func() []httpkey.Observer { return nil },
+		"with": func() []httpkey.Observer {
+			return []httpkey.Observer{usage.NewRecorder(usage.NewMemory(), &usage.Options{Interval: time.Hour})}
 		},
 	} {
 		b.Run(name, func(b *testing.B) {
-			guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{Observer: observer(),
+			guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{Observers: observers(),
 				Limits: map[httpkey.Kind][]httpkey.Limit{httpkey.APIKey: {httpkey.PerSecond(1_000_000_000)}}})
 			key := httpkeytest.Issue(b, guard, httpkey.Token{User: "ada", Scopes: []string{"read", "write"}}).Secret
 			api := guard.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))

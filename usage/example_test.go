@@ -16,7 +16,7 @@ import (
 // A Recorder is the Observer of a Guard. It tells what a token was used for.
 func Example() {
 	recorder := usage.NewRecorder(usage.NewMemory(), nil)
-	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{Observer: recorder})
+	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{Observers: []httpkey.Observer{recorder}})
 	created, err := guard.Issue(context.Background(), httpkey.Token{Limits: []httpkey.Limit{httpkey.PerHour(3)}})
 	if err != nil {
 		log.Fatal(err)

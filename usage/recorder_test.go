@@ -32,7 +32,7 @@ type api struct {
 
 func newAPI(store usage.Store, opts *usage.Options, guard httpkey.Options) api {
 	r := usage.NewRecorder(store, opts)
-	guard.Observer = r
+	guard.Observers = []httpkey.Observer{r}
 	return api{httpkey.New(memstore.New(), memstore.NewLimiter(), &guard), r}
 }
 
@@ -569,8 +569,8 @@ func TestAllocations(t *testing.T) {
 	if err := r.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
-	send := func(observer httpkey.Observer, scopes ...string) float64 {
-		guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{Observer: observer})
+	send := func(observers []httpkey.Observer, scopes ...string) float64 {
+		guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{Observers: observers})
 		many := []httpkey.Limit{httpkey.PerSecond(1_000_000)}
 		key := httpkeytest.Issue(t, guard, httpkey.Token{Limits: many, Scopes: scopes})
 		w, r := httptest.NewRecorder(), httpkeytest.Request(http.MethodGet, "/", key.Secret.Reveal())
@@ -578,7 +578,7 @@ func TestAllocations(t *testing.T) {
 		return testing.AllocsPerRun(100, func() { clear(w.Header()); handler.ServeHTTP(w, r) })
 	}
 	hourly := usage.NewRecorder(usage.NewMemory(), &usage.Options{Interval: time.Hour})
-	if without, with := send(nil), send(hourly, "a", "b"); with > without {
+	if without, with := send(nil), send([]httpkey.Observer{hourly}, "a", "b"); with > without {
 		t.Errorf("a request makes %v allocations, and %v without the Recorder", with, without)
 	}
 	if err := hourly.Close(t.Context()); err != nil {

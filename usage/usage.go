@@ -2,7 +2,7 @@
 // was throttled, what was refused and why, and what it cost.
 //
 //	recorder := usage.NewRecorder(sqlstore.NewUsage(db, sqlstore.PostgreSQL), nil)
-//	guard := httpkey.New(store, limiter, &httpkey.Options{Observer: recorder})
+//	guard := httpkey.New(store, limiter, &httpkey.Options{Observers: []httpkey.Observer{recorder}})
 //	…
 //	month, err := recorder.Total(ctx, token.ID, start, end) // for an invoice
 //

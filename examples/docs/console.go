@@ -100,7 +100,7 @@ func framed(guard *httpkey.Guard) http.Handler {
 
 func counting(store httpkey.TokenStore, limiter httpkey.Limiter, counts usage.Store) (*httpkey.Guard, http.Handler) {
 	recorder := usage.NewRecorder(counts, nil)
-	guard := httpkey.New(store, limiter, &httpkey.Options{Observer: recorder})
+	guard := httpkey.New(store, limiter, &httpkey.Options{Observers: []httpkey.Observer{recorder}})
 	tokens := console.New(guard, &console.Options{Principal: signedIn, Usage: recorder})
 	return guard, tokens
 }

@@ -20,7 +20,7 @@ func counted(db *sql.DB, dialect sqlstore.Dialect) (*httpkey.Guard, *usage.Recor
 		OnError: func(err error) { log.Print(err) },
 	})
 	store, limiter := sqlstore.New(db, dialect, nil), sqlstore.NewLimiter(db, dialect)
-	return httpkey.New(store, limiter, &httpkey.Options{Observer: recorder}), recorder
+	return httpkey.New(store, limiter, &httpkey.Options{Observers: []httpkey.Observer{recorder}}), recorder
 }
 
 func shutDown(ctx context.Context, server *http.Server, recorder *usage.Recorder) error {

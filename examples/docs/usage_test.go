@@ -38,7 +38,7 @@ func TestUsageIsCounted(t *testing.T) {
 func TestUsageOfClients(t *testing.T) {
 	t.Parallel()
 	recorder := withClients(usage.NewMemory())
-	guard := httpkey.New(memstore.New(), httpkey.Unlimited, &httpkey.Options{Observer: recorder})
+	guard := httpkey.New(memstore.New(), httpkey.Unlimited, &httpkey.Options{Observers: []httpkey.Observer{recorder}})
 	created := httpkeytest.Issue(t, guard, httpkey.Token{})
 	r := httpkeytest.Request(http.MethodGet, "/", created.Secret.Reveal())
 	r.RemoteAddr = "10.0.0.1:1234"

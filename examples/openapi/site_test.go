@@ -36,7 +36,7 @@ func newSite(t *testing.T, opts console.Options) *site {
 	t.Helper()
 	s := &site{store: httpkeytest.NewStore(memstore.New())}
 	recorder := usage.NewRecorder(usage.NewMemory(), nil)
-	s.guard = httpkey.New(s.store, memstore.NewLimiter(), &httpkey.Options{Observer: recorder})
+	s.guard = httpkey.New(s.store, memstore.NewLimiter(), &httpkey.Options{Observers: []httpkey.Observer{recorder}})
 	opts.Usage = recorder
 	opts.Principal = func(r *http.Request) (console.Principal, error) {
 		if r.Header.Get("Login") == "down" {

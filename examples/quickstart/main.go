@@ -82,8 +82,8 @@ func run(ctx context.Context, addr, dsn string, stdout io.Writer) error {
 }
 
 func newGuard(b *backend, more ...httpkey.Observer) *httpkey.Guard {
-	all := append(observers{httpkey.SlogObserver(slog.Default())}, more...)
-	return httpkey.New(b.store, b.limiter, &httpkey.Options{Observer: all})
+	all := append([]httpkey.Observer{httpkey.SlogObserver(slog.Default())}, more...)
+	return httpkey.New(b.store, b.limiter, &httpkey.Options{Observers: all})
 }
 
 func serve(ctx context.Context, listener net.Listener, b *backend, stdout io.Writer) error {

@@ -19,7 +19,7 @@ type simulation struct {
 // start. A sample that has ended, or that a person has deleted, gets none.
 func newSimulation(ctx context.Context, b *backend, counter httpkey.Observer) (*simulation, error) {
 	s := &simulation{
-		guard: httpkey.New(b.store, b.limiter, &httpkey.Options{Observer: counter}),
+		guard: httpkey.New(b.store, b.limiter, &httpkey.Options{Observers: []httpkey.Observer{counter}}),
 		keys:  make(map[string]httpkey.Secret),
 	}
 	for _, id := range []string{website, cardReader} {

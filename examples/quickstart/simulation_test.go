@@ -70,7 +70,7 @@ func TestSimulationRespectsPeople(t *testing.T) {
 	if err := httpkey.New(b.store, b.limiter, nil).Revoke(t.Context(), website, ""); err != nil {
 		t.Fatal(err)
 	}
-	owners, err := newSimulation(t.Context(), b, nil)
+	owners, err := newSimulation(t.Context(), b, usage.NewRecorder(usage.NewMemory(), nil))
 	if err != nil || len(owners.keys) > 0 {
 		t.Errorf("%v, keys of %d samples", err, len(owners.keys))
 	}
@@ -93,7 +93,7 @@ func TestSimulationKeepsTheToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newSimulation(t.Context(), b, nil); err != nil {
+	if _, err := newSimulation(t.Context(), b, usage.NewRecorder(usage.NewMemory(), nil)); err != nil {
 		t.Fatal(err)
 	}
 	after, err := b.store.Get(t.Context(), website)

@@ -121,7 +121,9 @@ func migrated(ctx context.Context, db *sql.DB, dialect sqlstore.Dialect, limiter
 
 // cached puts a cache before a store that is not in the memory of this process.
 func cached(ctx context.Context, store httpkey.TokenStore, limiter httpkey.Limiter, closer io.Closer) *backend {
-	cache := cachestore.New(store, &cachestore.Options{Observer: httpkey.SlogObserver(slog.Default())})
+	cache := cachestore.New(store, &cachestore.Options{
+		Observers: []httpkey.Observer{httpkey.SlogObserver(slog.Default())},
+	})
 	go func() { _ = cache.Run(ctx) }() // it ends with ctx alone
 	return &backend{cache, limiter, closer}
 }

@@ -106,11 +106,12 @@ func (target *floodTarget) attack(b *testing.B, capacity int, load float64, isCa
 	ctx, cancel := context.WithCancel(b.Context())
 	var running sync.WaitGroup
 	if isCached {
-		cache := cachestore.New(store, &cachestore.Options{Observer: events, MaxUnknown: target.connections})
+		cache := cachestore.New(store, &cachestore.Options{
+			Observers: []httpkey.Observer{events}, MaxUnknown: target.connections})
 		running.Go(func() { _ = cache.Run(ctx) })
 		store = cache
 	}
-	guard := httpkey.New(store, target.limiter, &httpkey.Options{Observer: events})
+	guard := httpkey.New(store, target.limiter, &httpkey.Options{Observers: []httpkey.Observer{events}})
 	a := flood.Attack{
 		Guard:    guard,
 		Issuer:   httpkey.New(target.direct, httpkey.Unlimited, nil),

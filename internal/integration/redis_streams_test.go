@@ -216,7 +216,7 @@ func TestRedisStreamsEndWithoutFeed(t *testing.T) {
 		Store: redisstore.New(server.client(t), nil), feed: redisstore.New(connect(t, p.address(), advisedDial), nil),
 	}
 	down := make(chan error, 100)
-	l := newLiveSite(t, s, store, &streams.Options{TTL: ttl, Observer: feedObserver(down)})
+	l := newLiveSite(t, s, store, &streams.Options{TTL: ttl, Observers: []httpkey.Observer{feedObserver(down)}})
 	holders := elsewhere.issue(t, 11, slowly)
 	var ends []chan error
 	for _, h := range holders[:10] {

@@ -51,9 +51,9 @@ func newSiteOn(
 ) *site {
 	t.Helper()
 	s := &site{}
-	cached.Observer = s
+	cached.Observers = []httpkey.Observer{s}
 	s.cache = cachestore.New(store, &cached)
-	s.Guard = httpkey.New(s.cache, limiter, &httpkey.Options{Observer: s, Timeout: timeout})
+	s.Guard = httpkey.New(s.cache, limiter, &httpkey.Options{Observers: []httpkey.Observer{s}, Timeout: timeout})
 	patient := httpkey.New(s.cache, limiter, &httpkey.Options{Timeout: unhurried})
 	answer := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	s.handler, s.patient = s.Handler(answer), patient.Handler(answer)

@@ -29,12 +29,12 @@ func testHotPayer(t *testing.T, b *sqlBackend) {
 	var down, fallbacks, hot, calm atomic.Int64
 	guard := httpkey.New(memstore.New(), sqlstore.NewLimiter(tables.open(t), tables.dialect), &httpkey.Options{
 		Timeout: time.Second,
-		Observer: observerFunc(func(_ context.Context, e *httpkey.Event) {
+		Observers: []httpkey.Observer{observerFunc(func(_ context.Context, e *httpkey.Event) {
 			if e.Type == httpkey.EventLimiterDown {
 				down.Add(1)
 				t.Log(e.Err)
 			}
-		}),
+		})},
 		Fallback: limiterFunc(func(_ context.Context, c *httpkey.Charge) (httpkey.Result, error) {
 			if c.Limits[0].Name == "calm" {
 				fallbacks.Add(1)

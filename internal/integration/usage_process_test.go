@@ -112,7 +112,7 @@ func TestUsageMember(t *testing.T) {
 		Interval: usageInterval, OnError: func(err error) { t.Error(err) },
 	})
 	guard := httpkey.New(memstore.New(), memstore.NewLimiter(), &httpkey.Options{
-		Observer: recorder, ImportedMinLength: 16,
+		Observers: []httpkey.Observer{recorder}, ImportedMinLength: 16,
 	})
 	for id, token := range usageTokens {
 		token.ID, token.IsActive = id, id != "token-that-is-ended"
